@@ -1,0 +1,62 @@
+"""Remove the background from videos with the BiRefNet models, one video or ten thousand.
+
+from birefnet_batch import Request, process_video, run
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from birefnet_batch.batch import RunSummary, process_video, run
+    from birefnet_batch.errors import (
+        BirefnetBatchError,
+        ConfigError,
+        DecoderCrashError,
+        EngineError,
+        InputError,
+        ManifestError,
+        OutputError,
+        RequestError,
+        WeightsError,
+    )
+    from birefnet_batch.request import Request, Result, VideoFile
+    from birefnet_batch.settings import Settings
+
+__all__ = [
+    "BirefnetBatchError",
+    "ConfigError",
+    "DecoderCrashError",
+    "EngineError",
+    "InputError",
+    "ManifestError",
+    "OutputError",
+    "Request",
+    "RequestError",
+    "Result",
+    "RunSummary",
+    "Settings",
+    "VideoFile",
+    "WeightsError",
+    "process_video",
+    "run",
+]
+
+_HOMES = {
+    "batch": ("RunSummary", "process_video", "run"),
+    "request": ("Request", "Result", "VideoFile"),
+    "settings": ("Settings",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Decoding processes and --help import this package: what is public is loaded when it is asked for.
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = next((module for module, names in _HOMES.items() if name in names), "errors")
+    return getattr(import_module(f"{__name__}.{home}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

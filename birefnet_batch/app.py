@@ -1,0 +1,153 @@
+"""The Hydra application: conf -> settings -> requests -> run -> exit status."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from birefnet_batch.conf_folder import conf_folder, demo_clips
+from birefnet_batch.errors import BirefnetBatchError, ConfigError
+from birefnet_batch.manifest import invalid_entries, load_manifest
+from birefnet_batch.request import Request
+from birefnet_batch.request_file import load_request_file
+from birefnet_batch.settings import OnInvalid, Settings, schema_node
+
+OK, SOME_FAILED, WRONG_CONFIGURATION, INTERRUPTED = 0, 1, 2, 130
+
+
+def main() -> int:
+    """Compose the configuration from `sys.argv` and run it.
+
+    Returns:
+        The exit status; in a sweep the worst of its jobs.
+    """
+    register()
+    _set_up_logging()
+    signal.signal(signal.SIGTERM, _interrupt)
+    statuses: list[int] = []
+
+    def task(config: DictConfig) -> None:
+        statuses.append(run_config(config))
+
+    application = hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(task)
+    try:
+        application()
+    except SystemExit as stop:
+        # Hydra exits with 1 when it cannot compose; here that means a wrong configuration.
+        if stop.code not in (0, None):
+            return WRONG_CONFIGURATION
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return max(statuses, default=OK)
+
+
+def register() -> None:
+    """Make the schema and the resolvers known to Hydra; harmless when done twice."""
+    ConfigStore.instance().store(name="settings_schema", node=schema_node())
+    OmegaConf.register_new_resolver("birefnet_demo_clips", lambda: str(demo_clips()), replace=True)
+    OmegaConf.register_new_resolver("birefnet_sweep_folder", _sweep_folder, replace=True)
+
+
+def run_config(config: DictConfig) -> int:
+    """Run one composed configuration and report on standard output; errors go to standard error.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        KeyboardInterrupt: the user or the system stops the program.
+    """
+    try:
+        settings = Settings.from_config(config)
+        requests, problems = requests_of(settings)
+        for problem in problems:
+            print(f"skipped: {problem}", file=sys.stderr)
+        from birefnet_batch.batch import run
+
+        summary = run(settings, requests, documents=_documents(config), command=sys.argv, invalid=len(problems))
+    except BirefnetBatchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return WRONG_CONFIGURATION
+    except KeyboardInterrupt:
+        print("interrupted: finished videos are whole; the same command goes on with the rest", file=sys.stderr)
+        raise
+    print(f"{summary.succeeded} succeeded, {summary.failed} failed, {summary.skipped} complete already")
+    for uri, reason in summary.failures:
+        print(f"failed: {uri}: {reason}", file=sys.stderr)
+    print(f"results: {summary.output / 'manifest.jsonl'}")
+    return OK if summary.ok else SOME_FAILED
+
+
+def requests_of(settings: Settings) -> tuple[tuple[Request, ...], tuple[str, ...]]:
+    """The requests that the settings name, and the problems of manifest entries that are skipped.
+
+    Raises:
+        ConfigError: nothing is named, or more than one thing is, or what is named has problems.
+    """
+    fields = {name: value for name, value in asdict(settings.request).items() if value is not None}
+    named = {
+        "request.video_url": fields.get("video_url"),
+        "request_file": settings.request_file,
+        "manifest": settings.manifest,
+    }
+    given = [name for name, value in named.items() if value is not None]
+    if not given:
+        raise ConfigError(
+            "There is nothing to do. Try one of\n"
+            "  birefnet-batch experiment=demo\n"
+            "  birefnet-batch request.video_url=clip.mp4 request.model=demo output=out\n"
+            "  birefnet-batch manifest=videos.yaml output=out\n"
+            "  birefnet-batch request_file=call.json output=out\n"
+            "  birefnet-batch --help"
+        )
+    if len(given) > 1:
+        raise ConfigError(f"{' and '.join(given)} are given; a run takes one of them")
+    if settings.output is None:
+        raise ConfigError("output is missing; give output=FOLDER for the results")
+    if settings.request_file is not None:
+        return (load_request_file(settings.request_file, fields),), ()
+    if settings.manifest is None:
+        return (Request.from_dict(fields),), ()
+    manifest = load_manifest(settings.manifest, fields, exclude=Path(settings.output))
+    if manifest.problems and (settings.on_invalid is OnInvalid.fail or not manifest.requests):
+        raise invalid_entries(settings.manifest, manifest.problems)
+    return manifest.requests, manifest.problems
+
+
+def _documents(config: DictConfig) -> dict[str, str]:
+    documents = {"config.yaml": OmegaConf.to_yaml(config)}
+    if HydraConfig.initialized():
+        chosen: Any = HydraConfig.get()
+        documents["overrides.yaml"] = OmegaConf.to_yaml(chosen.overrides.task)
+        documents["hydra.yaml"] = OmegaConf.to_yaml(
+            OmegaConf.create({"hydra": OmegaConf.to_container(chosen, resolve=False)})
+        )
+    return documents
+
+
+def _sweep_folder(output: str | None) -> str:
+    from birefnet_batch.uris import scheme_of
+
+    local = output is not None and not scheme_of(output)
+    return str(Path(output or ".").expanduser() / "runs") if local else "."
+
+
+def _set_up_logging() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    logging.getLogger("birefnet_batch").addHandler(handler)
+    logging.getLogger("birefnet_batch").setLevel(logging.INFO)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,157 @@
+"""The public entry points: `run` for many videos, `process_video` for one."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from birefnet_batch.errors import ConfigError
+from birefnet_batch.executors.base import JobOutcome, RunContext
+from birefnet_batch.executors.selection import make_executor
+from birefnet_batch.jobs import Job
+from birefnet_batch.progress import Progress, make_progress
+from birefnet_batch.publish import read_result
+from birefnet_batch.request import Request, Result
+from birefnet_batch.results import ManifestLine, merge_manifest
+from birefnet_batch.run_record import RunRecorder
+from birefnet_batch.settings import Settings
+from birefnet_batch.storage import Output
+from birefnet_batch.versions import library_versions
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What became of a run."""
+
+    run_id: str
+    output: Path
+    succeeded: int
+    failed: int
+    skipped: int
+    failures: tuple[tuple[str, str], ...] = ()
+    """(source URI without credentials, reason) of each failed video."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether every video succeeded, now or in an earlier run."""
+        return self.failed == 0
+
+
+@dataclass
+class _Tally:
+    lines: list[ManifestLine] = field(default_factory=list)
+    failures: list[tuple[str, str]] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("succeeded", "failed", "skipped"), 0))
+
+    def add(self, outcome: JobOutcome) -> ManifestLine:
+        uri = outcome.job.display_uri
+        line = ManifestLine(outcome.job.job_id, uri, outcome.status, outcome.result_path, outcome.error)
+        self.lines.append(line)
+        self.counts[outcome.status] += 1
+        if outcome.status == "failed":
+            self.failures.append((uri, outcome.error or ""))
+        return line
+
+
+def new_run_id() -> str:
+    """A name that sorts by time and is unique."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+
+
+def run(
+    settings: Settings,
+    requests: Iterable[Request],
+    *,
+    progress: Progress | None = None,
+    documents: Mapping[str, str] | None = None,
+    command: list[str] | None = None,
+    invalid: int = 0,
+    on_outcome: Callable[[JobOutcome], None] = lambda outcome: None,
+) -> RunSummary:
+    """Cut out videos; one video's failure is recorded and costs no other.
+
+    Args:
+        settings: validated settings with `output`.
+        requests: what to do; relative paths are relative to the working folder. Duplicates run once.
+        progress: shows what happens; by default bars or lines on standard error.
+        documents: further texts to keep in the run's folder, by file name.
+        command: the command line that asked for this, recorded.
+        invalid: how many manifest entries were left out, recorded.
+        on_outcome: told of each video as it ends.
+
+    Raises:
+        ConfigError: there is no output, or nothing to do.
+        OutputError: the output cannot be written.
+    """
+    settings.validate()
+    if settings.output is None:
+        raise ConfigError("output is missing; give output=FOLDER for the results")
+    jobs = list({job.job_id: job for job in map(Job.from_request, requests)}.values())
+    if not jobs:
+        raise ConfigError("There is nothing to do; give request.video_url=..., request_file=... or manifest=...")
+    run_id = new_run_id()
+    tally = _Tally()
+    with Output(settings.output, run_id, settings.storage.scratch) as output:
+        context = RunContext(run_id, settings, output, library_versions())
+        with (
+            RunRecorder(context, command or sys.argv, documents or {}, len(jobs), invalid) as recorder,
+            progress or make_progress(len(jobs)) as shown,
+        ):
+            try:
+                for outcome in make_executor(context).run(jobs, shown):
+                    recorder.ended(tally.add(outcome))
+                    on_outcome(outcome)
+                    shown.ended(
+                        outcome.job.display_uri,
+                        outcome.status,
+                        outcome.frames,
+                        outcome.seconds,
+                        outcome.error,
+                    )
+            finally:
+                merge_manifest(output, tally.lines)
+        root = output.root
+    return RunSummary(run_id=run_id, output=root, failures=tuple(tally.failures), **tally.counts)
+
+
+class _Silent(Progress):
+    def show_frames(self) -> None:
+        pass
+
+    def show_ended(self, line: str) -> None:
+        pass
+
+
+def process_video(
+    request: Request | Mapping[str, Any], *, output: str | Path, settings: Settings | None = None
+) -> Result:
+    """Cut out one video.
+
+    Args:
+        request: a Request, or the arguments of an API call.
+        output: folder for the result.
+        settings: everything else; its own `output` is not used.
+
+    Returns:
+        The API's output. A job that is complete already is not done again (`settings.resume`).
+
+    Raises:
+        RequestError: the arguments are wrong.
+        BirefnetBatchError: the video cannot be done; the message says why.
+    """
+    if not isinstance(request, Request):
+        request = Request.from_dict(request)
+    settings = replace(settings or Settings(), output=str(output))
+    outcomes: list[JobOutcome] = []
+    summary = run(settings, [request], progress=_Silent(1, sys.stderr), on_outcome=outcomes.append)
+    outcome = outcomes[0]
+    if outcome.exception is not None:
+        raise outcome.exception
+    if outcome.result is not None:
+        return Result.from_dict(outcome.result)
+    return read_result(Output(str(output), summary.run_id), outcome.job)

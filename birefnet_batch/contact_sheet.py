@@ -1,0 +1,140 @@
+"""A picture per video of a run: input, matte and cut-out on a checkerboard, some frames across.
+
+python -m birefnet_batch.contact_sheet OUTPUT
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from birefnet_batch.errors import BirefnetBatchError, ConfigError
+from birefnet_batch.results import JobRecord
+from birefnet_batch.settings import parse_colour
+from birefnet_batch.uris import is_local, local_path
+from birefnet_batch.video.reader import FrameReader
+
+Pixels = NDArray[np.uint8]
+_ROWS = ("input", "matte", "cut-out")
+_MARGIN, _LABEL = 8, 64
+
+
+@dataclass(frozen=True)
+class _Column:
+    index: int
+    tiles: tuple[Pixels, Pixels, Pixels]
+
+
+def make_contact_sheets(output: Path, *, columns: int = 6, tile_width: int = 240) -> list[Path]:
+    """Draw a sheet for each video of a run that succeeded with a mask and has a local source.
+
+    Args:
+        output: the run's output folder.
+        columns: frames across, spread evenly from the first to the last.
+        tile_width: pixels of each picture.
+
+    Returns:
+        The PNG files, in `<output>/contact_sheets/`.
+
+    Raises:
+        ConfigError: the folder is no output of a run.
+        InputError: a video of it cannot be read.
+    """
+    manifest = output / "manifest.jsonl"
+    if not manifest.is_file():
+        raise ConfigError(f"{output} has no manifest.jsonl; give the output folder of a run")
+    sheets = []
+    for line in manifest.read_text("utf-8").splitlines():
+        entry = json.loads(line)
+        if entry["status"] != "succeeded":
+            continue
+        record = JobRecord.from_json((output / "jobs" / entry["job_id"] / "job.json").read_bytes())
+        if not {"video", "mask_video"} <= record.outputs.keys() or not is_local(record.source.uri):
+            continue
+        sheet = output / "contact_sheets" / f"{record.job_id}.png"
+        sheet.parent.mkdir(exist_ok=True)
+        _sheet(record, output, columns, tile_width).save(sheet)
+        sheets.append(sheet)
+    return sheets
+
+
+def _sheet(record: JobRecord, output: Path, columns: int, tile_width: int) -> Image.Image:
+    frames = record.source.frames or 1
+    wanted = sorted({round(index * (frames - 1) / max(1, columns - 1)) for index in range(columns)})
+    source = _pick(local_path(record.source.uri), wanted)
+    mask = _pick(output / record.outputs["mask_video"], wanted)
+    video = _pick(output / record.outputs["video"], wanted)
+    background = parse_colour(str(record.media["background"]))
+    drawn = [
+        _Column(index, (image, alpha, _on_checkerboard(cut_out, alpha, background)))
+        for index, image, alpha, cut_out in zip(wanted, source, mask, video, strict=True)
+    ]
+    height, width = drawn[0].tiles[0].shape[:2]
+    tile = (tile_width, max(1, round(tile_width * height / width)))
+    size = (
+        _LABEL + len(drawn) * (tile[0] + _MARGIN) + _MARGIN,
+        _MARGIN + len(_ROWS) * (tile[1] + _MARGIN) + 2 * _MARGIN,
+    )
+    sheet = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(sheet)
+    for row, name in enumerate(_ROWS):
+        draw.text((_MARGIN, _MARGIN + row * (tile[1] + _MARGIN) + tile[1] // 2), name, "black")
+    for position, column in enumerate(drawn):
+        left = _LABEL + _MARGIN + position * (tile[0] + _MARGIN)
+        for row, pixels in enumerate(column.tiles):
+            picture = Image.fromarray(pixels).resize(tile, Image.Resampling.BOX)
+            sheet.paste(picture, (left, _MARGIN + row * (tile[1] + _MARGIN)))
+        draw.text((left, size[1] - 2 * _MARGIN), f"frame {column.index}", "black")
+    return sheet
+
+
+def _pick(path: Path, wanted: list[int]) -> list[Pixels]:
+    """The wanted frames; the last one stands in for those that a file no longer has."""
+    found: dict[int, Pixels] = {}
+    last: Pixels | None = None
+    with FrameReader(path) as reader:
+        for frame in reader:
+            if frame.index in wanted:
+                last = found[frame.index] = frame.image.copy()
+            frame.release()
+            if frame.index >= wanted[-1]:
+                break
+    if last is None:
+        raise ConfigError(f"{path} has no frame {wanted[0]}; the file is not the one that the run read")
+    return [found.get(index, last) for index in wanted]
+
+
+def _on_checkerboard(cut_out: Pixels, mask: Pixels, background: tuple[int, int, int]) -> Pixels:
+    """Exchange the background that the video was composited over: out + (1 - alpha) * (checker - background)."""
+    height, width = cut_out.shape[:2]
+    square = max(8, width // 32)
+    rows, cols = np.ogrid[:height, :width]
+    checker = np.where((rows // square + cols // square) % 2, 200, 245)[..., None]
+    transparent = 1 - mask[..., :1].astype(np.float32) / 255
+    shown = cut_out + transparent * (checker - np.array(background, np.float32))
+    return np.clip(np.rint(shown), 0, 255).astype(np.uint8)
+
+
+def main() -> int:
+    """Draw the sheets of the output named on the command line and print their paths."""
+    if len(sys.argv) != 2:
+        print("usage: python -m birefnet_batch.contact_sheet OUTPUT", file=sys.stderr)
+        return 2
+    try:
+        sheets = make_contact_sheets(Path(sys.argv[1]))
+    except BirefnetBatchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    for sheet in sheets:
+        print(sheet)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

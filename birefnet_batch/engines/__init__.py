@@ -1,0 +1,1 @@
+"""Run a network behind one narrow interface."""

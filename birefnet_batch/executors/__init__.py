@@ -1,0 +1,1 @@
+"""Run many segments over many devices."""

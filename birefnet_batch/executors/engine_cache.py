@@ -1,0 +1,99 @@
+"""The open engines of one worker, least recently used closed first."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from birefnet_batch.errors import BirefnetBatchError
+from birefnet_batch.models.registry import ModelSpec
+from birefnet_batch.models.weights import WeightsFile, locate_weights
+from birefnet_batch.settings import Settings
+
+if TYPE_CHECKING:
+    from birefnet_batch.engines.base import Engine
+
+
+class EngineCache:
+    """Keeps engines open for the jobs that follow.
+
+    What cannot be had (weights, an engine) is remembered too, so that ten thousand jobs of a model whose weights
+    are missing wait for the network once.
+    """
+
+    def __init__(self, settings: Settings, limit: int = 2) -> None:
+        self._settings = settings
+        self._limit = limit
+        self._weights: dict[str, WeightsFile | BirefnetBatchError] = {}
+        self._engines: OrderedDict[tuple[str, int, int], Engine] = OrderedDict()
+        self._refused: dict[tuple[str, int, int], BirefnetBatchError] = {}
+
+    def __enter__(self) -> EngineCache:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        while self._engines:
+            self._engines.popitem()[1].__exit__(None, None, None)
+
+    def weights(self, spec: ModelSpec) -> WeightsFile:
+        """The model's checkpoint on this machine.
+
+        Raises:
+            WeightsError: it is not here and cannot be fetched.
+        """
+        if spec.short_name not in self._weights:
+            try:
+                found: WeightsFile | BirefnetBatchError = locate_weights(
+                    spec, self._settings.weights.get(spec.short_name)
+                )
+            except BirefnetBatchError as error:
+                found = error
+            self._weights[spec.short_name] = found
+        return _or_raise(self._weights[spec.short_name])
+
+    def engine(self, spec: ModelSpec, size: tuple[int, int]) -> Engine:
+        """An open engine for a model and an operating resolution (width, height).
+
+        Raises:
+            WeightsError: the checkpoint is missing or does not fit the network.
+            EngineError: the engine that the settings ask for cannot be had here.
+        """
+        from birefnet_batch.engines import open_engine
+
+        key = (spec.short_name, *size)
+        if key in self._refused:
+            raise self._refused[key]
+        if key in self._engines:
+            self._engines.move_to_end(key)
+            return self._engines[key]
+        weights = self.weights(spec)
+        while len(self._engines) >= self._limit:
+            self._engines.popitem(last=False)[1].__exit__(None, None, None)
+        asked = self._settings.engine
+        try:
+            engine = open_engine(
+                asked.name.value,
+                model=spec,
+                weights=weights,
+                width=size[0],
+                height=size[1],
+                device=asked.device.value,
+                precision=asked.precision.value,
+                batch_size=asked.batch_size,
+                threads=asked.threads,
+            )
+            engine.__enter__()
+        except BirefnetBatchError as error:
+            self._refused[key] = error
+            raise
+        self._engines[key] = engine
+        return engine
+
+
+def _or_raise(found: WeightsFile | BirefnetBatchError) -> WeightsFile:
+    if isinstance(found, BirefnetBatchError):
+        raise found
+    return found

@@ -1,0 +1,93 @@
+"""One video of a run: its identity, the key of its result, and where its files are."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from birefnet_batch.request import Request
+from birefnet_batch.settings import MediaSettings
+from birefnet_batch.uris import canonical_uri, redact, stem_of
+
+# Raise it when the same request and settings give other media than before: the network's or codecs' use changed.
+PIPELINE_VERSION = 1
+_MARKER = "complete-"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A request with the identity that names its files.
+
+    `job_id` is a readable stem and a digest of the canonical request and the source URI without credentials, so
+    that the same video asked for in the same way has the same folder in every run.
+    """
+
+    request: Request
+    uri: str
+    """The source's canonical URI, credentials included: never written or logged."""
+    job_id: str
+    stem: str
+
+    @classmethod
+    def from_request(cls, request: Request, base: Path | None = None) -> Job:
+        """The job of a request whose relative path is relative to `base` (the working folder).
+
+        Raises:
+            InputError: the URL's scheme is not one that this version reads.
+        """
+        uri = canonical_uri(request.video_url, base or Path.cwd())
+        identity = {**request.to_dict(), "video_url": redact(uri)}
+        stem = stem_of(uri)
+        return cls(request, uri, f"{stem}-{_digest(identity)[:12]}", stem)
+
+    @property
+    def display_uri(self) -> str:
+        """The source's URI, fit for files and logs."""
+        return redact(self.uri)
+
+    @property
+    def folder(self) -> str:
+        """The job's folder relative to the output."""
+        return f"jobs/{self.job_id}"
+
+    def file(self, name: str) -> str:
+        """The path of one of the job's files relative to the output."""
+        return f"{self.folder}/{name}"
+
+
+def job_key(job: Job, fingerprint: str, weights_sha256: str, precision: str, media: MediaSettings) -> str:
+    """The digest of all that decides a result: a change of any of it means that the job is to be done again.
+
+    The engine's family, batch and threads are not in it: they decide the last bits, not the result, and are
+    recorded in job.json. `decode_timeout_s` decides nothing.
+    """
+    return _digest(
+        {
+            "pipeline": PIPELINE_VERSION,
+            "job_id": job.job_id,
+            "fingerprint": fingerprint,
+            "weights": weights_sha256,
+            "precision": precision,
+            "background": media.background,
+            "audio": media.audio,
+            "encoder_threads": media.encoder_threads,
+            "segment_frames": media.segment_frames,
+        }
+    )[:24]
+
+
+def marker(key: str) -> str:
+    """The name of the file that says that the job with this key is complete."""
+    return f"{_MARKER}{key}"
+
+
+def is_marker(name: str) -> bool:
+    """Whether a file name is that of a completion marker, with whatever key."""
+    return name.startswith(_MARKER)
+
+
+def _digest(value: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=True).encode()).hexdigest()

@@ -1,0 +1,253 @@
+"""From a manifest (YAML, JSON, JSONL, CSV, a folder, a glob) to requests, every bad entry reported with its place.
+
+An entry is a path or URL, or a mapping of request fields. A file may hold `defaults` for its entries; the run's
+own request fields come below those. Relative paths are relative to the manifest's folder.
+"""
+
+from __future__ import annotations
+
+import csv
+import glob
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from birefnet_batch.errors import BirefnetBatchError, ManifestError, ProblemsError, RequestError
+from birefnet_batch.request import Request
+from birefnet_batch.uris import canonical_uri, redact, scheme_of
+
+MANIFEST_SUFFIXES = (".yaml", ".yml", ".json", ".jsonl", ".ndjson", ".csv")
+VIDEO_SUFFIXES = frozenset(
+    ".mp4 .mov .m4v .mkv .webm .avi .mpg .mpeg .ts .mts .m2ts .wmv .flv .3gp .ogv .mxf .gif".split()
+)
+_SHOWN_PROBLEMS = 50
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The requests of a manifest, duplicates dropped, and what was wrong with the entries that are none."""
+
+    requests: tuple[Request, ...]
+    problems: tuple[str, ...]
+    duplicates: int
+
+
+@dataclass(frozen=True)
+class _Entry:
+    place: str
+    value: Any
+
+
+def load_manifest(location: str, defaults: Mapping[str, Any], *, exclude: Path | None = None) -> Manifest:
+    """Read a manifest and check every entry.
+
+    Args:
+        location: a manifest file, a folder of videos (searched in depth) or a glob.
+        defaults: request fields that entries start from.
+        exclude: a folder whose files are no inputs: the run's own output.
+
+    Raises:
+        ManifestError: the manifest as a whole cannot be read, or it names no video at all.
+    """
+    path = Path(location).expanduser()
+    if path.is_dir():
+        entries: Iterable[_Entry] = _folder(path, exclude)
+    elif path.exists():
+        entries, file_defaults = _read_file(path)
+        defaults = {**defaults, **file_defaults}
+    elif glob.has_magic(location):
+        entries = _glob(str(path), exclude)
+    elif scheme_of(location):
+        raise ManifestError(
+            f"The manifest {redact(location)} cannot be read", ["it is a URL; download it and give its path"]
+        )
+    else:
+        raise ManifestError(
+            f"The manifest {location} cannot be read",
+            ["it does not exist; give a YAML, JSON, JSONL or CSV file, a folder or a glob"],
+        )
+    base = path.parent if path.is_file() else Path()
+    manifest = _check(entries, defaults, base)
+    if not manifest.requests and not manifest.problems:
+        raise ManifestError(f"The manifest {location} names no videos", [_nothing_found(path)])
+    return manifest
+
+
+def invalid_entries(location: str, problems: tuple[str, ...]) -> ManifestError:
+    """The error that reports a manifest's bad entries, the first fifty in full."""
+    shown = list(problems[:_SHOWN_PROBLEMS])
+    if len(problems) > len(shown):
+        shown.append(f"and {len(problems) - len(shown)} more")
+    return ManifestError(
+        f"The manifest {location} has {len(problems)} bad entries (on_invalid=skip runs the others)", shown
+    )
+
+
+def _nothing_found(path: Path) -> str:
+    if path.is_dir():
+        return f"the folder holds no file that ends in {', '.join(sorted(VIDEO_SUFFIXES))}"
+    if path.exists():
+        return "it has no entries; list paths or URLs, or mappings with video_url"
+    return "the pattern matches no file; quote it so that the shell leaves it alone"
+
+
+def _check(entries: Iterable[_Entry], defaults: Mapping[str, Any], base: Path) -> Manifest:
+    base = base.absolute()
+    requests: dict[Request, None] = {}
+    problems: list[str] = []
+    count = 0
+    for entry in entries:
+        try:
+            request = _request(entry, defaults, base)
+        except ProblemsError as error:
+            problems += [f"{entry.place}: {problem}" for problem in error.problems]
+        except BirefnetBatchError as error:
+            problems.append(f"{entry.place}: {error}")
+        else:
+            count += 1
+            requests[request] = None
+    return Manifest(tuple(requests), tuple(problems), count - len(requests))
+
+
+def _request(entry: _Entry, defaults: Mapping[str, Any], base: Path) -> Request:
+    value = entry.value
+    if isinstance(value, str):
+        value = {"video_url": value}
+    elif isinstance(value, _BadLine):
+        raise RequestError("entry", [value.reason])
+    elif not isinstance(value, Mapping):
+        kind = type(value).__name__
+        raise RequestError("entry", [f"it is of type {kind}; give a path or URL, or a mapping of request fields"])
+    given = {name: item for name, item in value.items() if item is not None}
+    fields = {**defaults, **given}
+    url = fields.get("video_url")
+    if isinstance(url, str) and url.strip():
+        fields["video_url"] = canonical_uri(url.strip(), base)
+    return Request.from_dict(fields)
+
+
+def _read_file(path: Path) -> tuple[Iterable[_Entry], Mapping[str, Any]]:
+    suffix = path.suffix.lower()
+    if suffix not in MANIFEST_SUFFIXES:
+        hint = f"; for one video give request.video_url={path}" if suffix in VIDEO_SUFFIXES else ""
+        raise ManifestError(
+            f"The manifest {path} cannot be read", [f"it must end in {', '.join(MANIFEST_SUFFIXES)}{hint}"]
+        )
+    try:
+        if suffix == ".csv":
+            return list(_csv(path)), {}
+        if suffix in (".jsonl", ".ndjson"):
+            return _jsonl(path)
+        if suffix == ".json":
+            return _document(path, json.loads(path.read_text("utf-8-sig")), [])
+        return _yaml(path)
+    except (OSError, UnicodeDecodeError, csv.Error, json.JSONDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise ManifestError(f"The manifest {path} cannot be read", [reason]) from None
+
+
+def _document(path: Path, data: Any, lines: list[int]) -> tuple[list[_Entry], Mapping[str, Any]]:
+    defaults: Any = {}
+    if isinstance(data, Mapping):
+        unknown = sorted(set(map(str, data)) - {"defaults", "videos"})
+        if unknown or "videos" not in data:
+            found = f"it has {', '.join(unknown)}" if unknown else "it has no videos"
+            raise ManifestError(
+                f"The manifest {path} cannot be read",
+                [f"{found}; the keys are defaults (optional) and videos"],
+            )
+        defaults, data = data.get("defaults") or {}, data["videos"]
+    if not isinstance(defaults, Mapping):
+        raise ManifestError(f"The manifest {path} cannot be read", ["defaults must map request fields to values"])
+    if not isinstance(data, list):
+        data = [] if data is None else data
+        if data != []:
+            raise ManifestError(
+                f"The manifest {path} cannot be read",
+                ["it must be a list of videos, or a mapping with videos"],
+            )
+    return [
+        _Entry(f"{path.name}, entry {index + 1}{f' (line {lines[index]})' if lines else ''}", value)
+        for index, value in enumerate(data)
+    ], defaults
+
+
+def _yaml(path: Path) -> tuple[list[_Entry], Mapping[str, Any]]:
+    loader_class: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    loader = loader_class(path.read_text("utf-8-sig"))
+    try:
+        node = loader.get_single_node()
+        data = None if node is None else loader.construct_document(node)
+    finally:
+        loader.dispose()
+    if isinstance(node, yaml.MappingNode):
+        node = next((value for key, value in node.value if key.value == "videos"), None)
+    lines = [item.start_mark.line + 1 for item in node.value] if isinstance(node, yaml.SequenceNode) else []
+    return _document(path, [] if data is None else data, lines)
+
+
+def _jsonl(path: Path) -> tuple[list[_Entry], Mapping[str, Any]]:
+    entries: list[_Entry] = []
+    defaults: Mapping[str, Any] = {}
+    with path.open(encoding="utf-8-sig") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                value = json.loads(line)
+            except json.JSONDecodeError as error:
+                value = _BadLine(f"it is no JSON: {error.msg} at column {error.colno}")
+            if not entries and not defaults and isinstance(value, dict) and set(value) == {"defaults"}:
+                defaults = value["defaults"]
+                if not isinstance(defaults, Mapping):
+                    raise ManifestError(
+                        f"The manifest {path} cannot be read", ["defaults must map request fields to values"]
+                    )
+                continue
+            entries.append(_Entry(f"{path.name}, line {number}", value))
+    return entries, defaults
+
+
+def _csv(path: Path) -> Iterator[_Entry]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file, strict=True)
+        if "video_url" not in (reader.fieldnames or ()):
+            raise ManifestError(
+                f"The manifest {path} cannot be read",
+                ["its first line must name the columns, video_url among them"],
+            )
+        for row in reader:
+            place = f"{path.name}, line {reader.line_num}"
+            if None in row:
+                yield _Entry(place, _BadLine("it has more cells than the first line has columns"))
+            else:
+                yield _Entry(place, {name: cell for name, cell in row.items() if cell})
+
+
+class _BadLine:
+    """An entry that is not even data; reported in its place like any other."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+
+def _folder(path: Path, exclude: Path | None) -> Iterator[_Entry]:
+    for found in sorted(path.rglob("*")):
+        hidden = any(part.startswith(".") for part in found.relative_to(path).parts)
+        if found.suffix.lower() in VIDEO_SUFFIXES and not hidden and found.is_file() and not _in(found, exclude):
+            yield _Entry(str(found), str(found.absolute()))
+
+
+def _glob(pattern: str, exclude: Path | None) -> Iterator[_Entry]:
+    for name in sorted(glob.glob(pattern, recursive=True)):  # noqa: PTH207  Path.glob refuses absolute patterns
+        found = Path(name)
+        if found.is_file() and not _in(found, exclude):
+            yield _Entry(name, str(found.absolute()))
+
+
+def _in(path: Path, folder: Path | None) -> bool:
+    return folder is not None and path.absolute().is_relative_to(folder.absolute())

@@ -1,0 +1,1 @@
+"""Frames to network input, logits to mattes, foreground colours, compositing."""

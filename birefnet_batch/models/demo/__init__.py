@@ -1,0 +1,1 @@
+"""The demo model: its weights and its model card."""

@@ -1,0 +1,241 @@
+"""One segment of a video, streamed through overlapping stages, and the join of segments.
+
+    decode (child process) -> matte -> foreground and composite -> encode (video | mask)
+
+Each arrow is a bounded channel, so memory does not grow with the length of the video.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from birefnet_batch.overlap import Cancelled, Channel, Clock, Stages
+from birefnet_batch.segments import Segment
+from birefnet_batch.video.encode import EncodeSpec, PartWriter, open_part
+from birefnet_batch.video.info import VideoInfo
+from birefnet_batch.video.join import JoinedFacts, join_parts
+from birefnet_batch.video.reader import Frame, FrameReader
+
+if TYPE_CHECKING:
+    import torch
+
+    from birefnet_batch.engines.base import Engine
+
+Kind = Literal["video", "mask"]
+# Batches that wait between two stages: one keeps both sides busy, two ride out jitter.
+_WAITING = 2
+
+
+@dataclass(frozen=True)
+class SegmentTask:
+    """All that it takes to work on one segment; the same task gives the same parts wherever it runs."""
+
+    source: Path
+    info: VideoInfo
+    segment: Segment
+    size: tuple[int, int]
+    """Operating resolution, (width, height)."""
+    refine_foreground: bool
+    background: tuple[int, int, int]
+    """RGB, 0 to 255."""
+    encode: EncodeSpec
+    folder: Path
+    """Where the parts go."""
+    kinds: tuple[Kind, ...]
+    decode_timeout_s: float
+
+    def part(self, kind: Kind) -> Path:
+        """The file of this segment's video or mask."""
+        return self.folder / f"{kind}-{self.segment.index:05d}.part"
+
+
+@dataclass(frozen=True)
+class SegmentRecord:
+    """What came of a segment; small, for it travels between processes."""
+
+    index: int
+    frames: int
+    seconds: dict[str, float]
+    parts: dict[Kind, Path]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class _Batch:
+    """Frames on their way: uint8 (B, H, W, 3) RGB, later their mattes, float32 (B, 1, H, W) in [0, 1]."""
+
+    frames: torch.Tensor
+    times: list[tuple[int, int]]
+    mattes: torch.Tensor | None = None
+
+
+@dataclass
+class _Finished:
+    """Images for one encoder, uint8 (B, H, W, 3) or (B, H, W) in host memory, with (pts, duration) of each."""
+
+    images: torch.Tensor
+    times: list[tuple[int, int]]
+
+
+def process_segment(
+    task: SegmentTask, engine: Engine, on_frames: Callable[[int], None] = lambda count: None
+) -> SegmentRecord:
+    """Cut out one segment.
+
+    Args:
+        task: what to do.
+        engine: an open engine of the task's resolution.
+        on_frames: told how many further frames have been encoded.
+
+    Raises:
+        InputError: the source cannot be decoded, or ends early.
+        OutputError: the parts cannot be written.
+    """
+    clock = Clock()
+    segment = task.segment
+    count = 0
+    with ExitStack() as context:
+        reader = context.enter_context(
+            FrameReader(
+                task.source,
+                start_frame=segment.start,
+                stop_frame=segment.stop,
+                timeout_s=task.decode_timeout_s,
+            )
+        )
+        writers = {kind: context.enter_context(open_part(task.part(kind), task.encode, kind)) for kind in task.kinds}
+        stages = context.enter_context(Stages(on_cancel=reader.stop))
+        decoded: Channel[_Batch] = stages.channel(_WAITING)
+        matted: Channel[_Batch] = stages.channel(_WAITING)
+        finished: dict[Kind, Channel[_Finished]] = {kind: stages.channel(_WAITING) for kind in task.kinds}
+
+        def decode() -> None:
+            for batch in _batches(clock.timed("decode", iter(reader)), engine.spec.batch_size):
+                decoded.put(batch)
+            decoded.close()
+
+        def finish() -> None:
+            for batch in matted:
+                started = time.perf_counter()
+                images = _finish(batch, task)
+                clock.add("foreground", time.perf_counter() - started)
+                for kind, channel in finished.items():
+                    channel.put(_Finished(images[kind], batch.times))
+            for channel in finished.values():
+                channel.close()
+
+        def encode(kind: Kind, writer: PartWriter) -> None:
+            nonlocal count
+            for done in finished[kind]:
+                started = time.perf_counter()
+                for image, (pts, duration) in zip(done.images.numpy(), done.times, strict=True):
+                    writer.write(image, pts, duration)
+                clock.add(f"encode_{kind}", time.perf_counter() - started)
+                if kind == "video":
+                    count += len(done.times)
+                    on_frames(len(done.times))
+
+        stages.start("decode", decode)
+        stages.start("foreground", finish)
+        for kind, writer in writers.items():
+            stages.start(f"encode-{kind}", lambda kind=kind, writer=writer: encode(kind, writer))  # type: ignore[misc]
+        try:
+            for batch in decoded:
+                started = time.perf_counter()
+                batch.mattes = _matte(batch, engine, task.size)
+                clock.add("matte", time.perf_counter() - started)
+                matted.put(batch)
+            matted.close()
+        except Cancelled:
+            # The stage that failed says why when the stages are left.
+            pass
+    return SegmentRecord(
+        index=segment.index,
+        frames=count,
+        seconds=clock.seconds,
+        parts={kind: task.part(kind) for kind in task.kinds},
+        notes=tuple(reader.notes),
+    )
+
+
+def join(
+    tasks: list[SegmentTask],
+    kind: Kind,
+    destination: Path,
+    *,
+    audio: bool,
+    timeout_s: float,
+) -> JoinedFacts:
+    """Make one file of a video's parts, without encoding again, and remove the parts.
+
+    Args:
+        tasks: the video's segments, in order, all processed.
+        kind: which of their media.
+        destination: the file to write; a temporary name, renamed by the caller.
+        audio: carry the source's audio over.
+        timeout_s: seconds that the joining process may stay silent.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    parts = [task.part(kind) for task in tasks]
+    facts = join_parts(
+        parts,
+        destination,
+        tasks[0].encode,
+        audio_from=tasks[0].source if audio and kind == "video" else None,
+        timeout_s=timeout_s,
+    )
+    for part in parts:
+        part.unlink(missing_ok=True)
+    return facts
+
+
+def _batches(frames: Iterator[Frame], size: int) -> Iterator[_Batch]:
+    import torch
+
+    waiting: list[torch.Tensor] = []
+    times: list[tuple[int, int]] = []
+    for frame in frames:
+        # The slot in shared memory is the decoder's again as soon as the frame is copied.
+        waiting.append(torch.from_numpy(frame.image).clone())
+        times.append((frame.pts, frame.duration))
+        frame.release()
+        if len(waiting) == size:
+            yield _Batch(torch.stack(waiting) if size > 1 else waiting[0][None], times)
+            waiting, times = [], []
+    if waiting:
+        yield _Batch(torch.stack(waiting), times)
+
+
+def _matte(batch: _Batch, engine: Engine, size: tuple[int, int]) -> torch.Tensor:
+    from birefnet_batch.matting import frames_to_input, logits_to_matte
+
+    batch.frames = batch.frames.to(engine.device)
+    height, width = batch.frames.shape[1:3]
+    logits = engine.infer(frames_to_input(batch.frames, *size))
+    return logits_to_matte(logits, width, height)
+
+
+def _finish(batch: _Batch, task: SegmentTask) -> dict[Kind, torch.Tensor]:
+    import torch
+
+    from birefnet_batch.matting import composite, estimate_foreground, to_bytes
+
+    assert batch.mattes is not None
+    with torch.inference_mode():
+        images: dict[Kind, torch.Tensor] = {}
+        if "video" in task.kinds:
+            frames = batch.frames.permute(0, 3, 1, 2).float().div_(255)
+            if task.refine_foreground:
+                frames = estimate_foreground(frames, batch.mattes)
+            background = torch.tensor(task.background, dtype=torch.float32, device=frames.device) / 255
+            images["video"] = to_bytes(composite(frames, batch.mattes, background)).cpu()
+        if "mask" in task.kinds:
+            images["mask"] = to_bytes(batch.mattes)[..., 0].cpu()
+        return images

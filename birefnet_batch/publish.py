@@ -1,0 +1,139 @@
+"""Put a job's files under their final names, in an order that never shows a half-done job as complete.
+
+Markers of other keys go first; then media, result.json, job.json and, last, the marker named with the key.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from birefnet_batch.errors import OutputError
+from birefnet_batch.jobs import Job, marker
+from birefnet_batch.pipeline import Kind
+from birefnet_batch.request import Result, VideoFile
+from birefnet_batch.results import JobRecord, markers, pretty_json
+from birefnet_batch.storage import Output
+from birefnet_batch.video.encode import EncodeSpec, media_type
+from birefnet_batch.video.join import JoinedFacts
+
+_FIELDS: dict[Kind, str] = {"video": "video", "mask": "mask_video"}
+
+
+@dataclass(frozen=True)
+class Media:
+    """A finished media file that waits under a temporary name."""
+
+    kind: Kind
+    staged: Path
+    file_name: str
+    content_type: str
+    facts: JoinedFacts
+
+    @classmethod
+    def from_join(cls, kind: Kind, job: Job, spec: EncodeSpec, staged: Path, facts: JoinedFacts) -> Media:
+        """Name the file that `join` wrote."""
+        content_type, suffix = media_type(spec.output_type)
+        name = f"{job.stem}{'' if kind == 'video' else '_mask'}{suffix}"
+        return cls(kind, staged, name, content_type, facts)
+
+    def to_video_file(self, url: str) -> VideoFile:
+        """The API's description of the file."""
+        facts = self.facts
+        return VideoFile(
+            content_type=self.content_type,
+            duration=facts.duration_s,
+            file_name=self.file_name,
+            fps=facts.fps,
+            height=facts.height,
+            num_frames=facts.frames,
+            url=url,
+            width=facts.width,
+            file_size=facts.size,
+        )
+
+
+def publish(output: Output, job: Job, record: JobRecord, media: list[Media]) -> Result:
+    """Publish a job that succeeded.
+
+    Args:
+        output: where to.
+        job: the job.
+        record: its record, complete but for `outputs` and `outputs_sha256`.
+        media: the staged files; gone afterwards.
+
+    Returns:
+        The API's output, its URLs absolute (data URIs with sync_mode).
+
+    Raises:
+        OutputError: a file cannot be written; nothing then says that the job is complete.
+    """
+    assert record.key is not None
+    for name in markers(output, job):
+        output.remove(job.file(name))
+    files: dict[str, VideoFile] = {}
+    outputs: dict[str, str] = {}
+    digests: dict[str, str] = {}
+    for item in media:
+        name = _FIELDS[item.kind]
+        digests[name] = _sha256(item.staged)
+        if job.request.sync_mode:
+            files[name] = item.to_video_file(_data_uri(item))
+            item.staged.unlink()
+        else:
+            relative = job.file(item.file_name)
+            output.publish(item.staged, relative)
+            outputs[name] = relative
+            files[name] = item.to_video_file(output.path(relative).as_uri())
+    result = Result(files["video"], files.get("mask_video"))
+    outputs["result"] = job.file("result.json")
+    output.write(outputs["result"], pretty_json(result.to_dict()))
+    record = replace(record, outputs=outputs, outputs_sha256=digests)
+    output.write(job.file("job.json"), record.to_json())
+    output.write(job.file(marker(record.key)), b"")
+    return result
+
+
+def publish_failure(output: Output, job: Job, record: JobRecord) -> None:
+    """Record that a job failed.
+
+    A complete result stays as it is when the same work failed now, or when it failed before it was known whether
+    anything changed (the source is out of reach): that does not make the result wrong. A result of another key
+    belongs to other inputs or settings and goes.
+    """
+    complete = markers(output, job)
+    if complete and (record.key is None or marker(record.key) in complete):
+        return
+    for name in complete:
+        output.remove(job.file(name))
+    for name in output.list(job.folder):
+        output.remove(job.file(name))
+    output.write(job.file("job.json"), record.to_json())
+
+
+def read_result(output: Output, job: Job) -> Result:
+    """The result of a complete job.
+
+    Raises:
+        OutputError: result.json is gone or damaged.
+    """
+    relative = job.file("result.json")
+    try:
+        return Result.from_dict(json.loads(output.read(relative) or b""))
+    except (ValueError, KeyError, TypeError):
+        raise OutputError(
+            f"{output.path(relative)} cannot be read although its job is marked complete; "
+            "run it again with resume=force"
+        ) from None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _data_uri(item: Media) -> str:
+    return f"data:{item.content_type};base64,{base64.b64encode(item.staged.read_bytes()).decode('ascii')}"

@@ -1,0 +1,46 @@
+"""The arguments of one API call, from a file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from birefnet_batch.errors import ConfigError, RequestError
+from birefnet_batch.request import Request
+from birefnet_batch.uris import canonical_uri
+
+
+def load_request_file(location: str, defaults: Mapping[str, Any]) -> Request:
+    """Read a JSON or YAML file with the arguments of one API call.
+
+    Args:
+        location: the file. A relative video_url in it is relative to its folder.
+        defaults: request fields that the file may leave out.
+
+    Raises:
+        ConfigError: it cannot be read.
+        RequestError: its fields are no request.
+    """
+    path = Path(location).expanduser()
+    try:
+        text = path.read_text("utf-8-sig")
+        data = json.loads(text) if path.suffix.lower() == ".json" else yaml.safe_load(text)
+    except FileNotFoundError:
+        raise ConfigError(f"request_file={location} does not exist; give a JSON or YAML file") from None
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"request_file={location} cannot be read: {reason}") from None
+    if not isinstance(data, Mapping):
+        raise RequestError(
+            f"The request file {location} has problems",
+            [f"it holds a {type(data).__name__}; it must map request fields to values"],
+        )
+    fields = {**defaults, **{name: value for name, value in data.items() if value is not None}}
+    url = fields.get("video_url")
+    if isinstance(url, str) and url.strip():
+        fields["video_url"] = canonical_uri(url.strip(), path.parent.absolute())
+    return Request.from_dict(fields)

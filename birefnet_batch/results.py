@@ -1,0 +1,185 @@
+"""What a run writes about itself: job.json and result.json per video, manifest.jsonl over all, run.json per run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from birefnet_batch.jobs import Job, is_marker
+from birefnet_batch.storage import Output
+
+SCHEMA_VERSION = 1
+Status = Literal["succeeded", "failed"]
+_DOCUMENTED = ConfigDict(use_attribute_docstrings=True)
+
+
+@dataclass(frozen=True)
+class SourceRecord:
+    """The input as it was found."""
+
+    __pydantic_config__ = _DOCUMENTED
+
+    uri: str
+    """The source's URI without credentials."""
+    size: int | None = None
+    """Bytes."""
+    fingerprint: str | None = None
+    """Size and mtime, or the ETag: what the key is made of."""
+    sha256: str | None = None
+    """Digest of the content, taken while it was read."""
+    width: int | None = None
+    """Pixels, as displayed."""
+    height: int | None = None
+    """Pixels, as displayed."""
+    frames: int | None = None
+    """Frames that were read."""
+    duration: float | None = None
+    """Seconds, as the container declares."""
+    container: str | None = None
+    codec: str | None = None
+    audio_tracks: int | None = None
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """The network that made the mattes."""
+
+    __pydantic_config__ = _DOCUMENTED
+
+    name: str
+    """The API's name of the model."""
+    network: str
+    """The configuration of the network."""
+    weights: str
+    """Where the weights came from: a file, or a hub repository with its revision."""
+    weights_sha256: str
+
+
+@dataclass(frozen=True)
+class ErrorRecord:
+    """Why a job failed."""
+
+    __pydantic_config__ = _DOCUMENTED
+
+    type: str
+    """The error's class."""
+    message: str
+
+
+@dataclass(frozen=True)
+class JobRecord:
+    """job.json: all that was asked for, used and done for one video, written for failures too."""
+
+    __pydantic_config__ = _DOCUMENTED
+
+    job_id: str
+    status: Status
+    request: dict[str, Any]
+    """The canonical request, its URL without credentials."""
+    source: SourceRecord
+    attempts: int = 1
+    """How often the video was begun in this run."""
+    key: str | None = None
+    """Digest of all that decides the result; names the completion marker."""
+    model: ModelRecord | None = None
+    engine: dict[str, Any] | None = None
+    """Engine family and version, device, precision, batch and thread counts."""
+    media: dict[str, Any] = field(default_factory=dict)
+    """The media settings, the encoder's thread count among them."""
+    segments: int | None = None
+    timings: dict[str, float] = field(default_factory=dict)
+    """Busy seconds per stage, and `total`, the seconds from start to finish."""
+    outputs: dict[str, str] = field(default_factory=dict)
+    """`video`, `mask_video` and `result`: paths relative to the output root. No media with sync_mode."""
+    outputs_sha256: dict[str, str] = field(default_factory=dict)
+    """Digests of the media files."""
+    notes: list[str] = field(default_factory=list)
+    """What was done otherwise than asked: an audio track left out, a side padded."""
+    error: ErrorRecord | None = None
+    started: str = ""
+    """UTC, ISO 8601."""
+    finished: str = ""
+    """UTC, ISO 8601."""
+    run_id: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+    """Versions of this package and of the libraries that decide the result."""
+    schema_version: int = SCHEMA_VERSION
+
+    def to_json(self) -> bytes:
+        """The record as it is written."""
+        return pretty_json(_RECORDS.dump_python(self, mode="json"))
+
+    @classmethod
+    def from_json(cls, data: bytes) -> JobRecord:
+        """Read what `to_json` gave.
+
+        Raises:
+            ValueError: it is no job record of this schema version.
+        """
+        return _RECORDS.validate_json(data)
+
+
+_RECORDS: TypeAdapter[JobRecord] = TypeAdapter(JobRecord)
+
+
+@dataclass(frozen=True)
+class ManifestLine:
+    """One line of manifest.jsonl: what became of one video."""
+
+    job_id: str
+    input: str
+    """The source's URI without credentials."""
+    status: Literal["succeeded", "failed", "skipped"]
+    result: str | None
+    """result.json relative to the output root."""
+    error: str | None
+
+    def to_json(self) -> str:
+        """The line, without its end."""
+        return json.dumps(vars(self), ensure_ascii=False)
+
+
+def pretty_json(value: Mapping[str, Any]) -> bytes:
+    """A document for people and programs: indented, UTF-8, ended by a newline."""
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
+
+
+def utc_now() -> str:
+    """The time in UTC, ISO 8601, to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def markers(output: Output, job: Job) -> list[str]:
+    """The names of the completion markers in a job's folder."""
+    return [name for name in output.list(job.folder) if is_marker(name)]
+
+
+def read_record(output: Output, job: Job) -> JobRecord | None:
+    """The job's last record; None where there is none that can be read."""
+    content = output.read(job.file("job.json"))
+    try:
+        return None if content is None else JobRecord.from_json(content)
+    except ValidationError:
+        return None
+
+
+def merge_manifest(output: Output, lines: Iterable[ManifestLine]) -> None:
+    """Write manifest.jsonl: this run's lines, and those of earlier runs for videos that this one does not name.
+
+    A video that was skipped because it is complete keeps the status of the run that completed it.
+    """
+    merged: dict[str, str] = {}
+    for text in (output.read("manifest.jsonl") or b"").decode("utf-8", "replace").splitlines():
+        try:
+            merged[json.loads(text)["job_id"]] = text
+        except (ValueError, KeyError, TypeError):
+            continue
+    for line in lines:
+        done = line if line.status != "skipped" else ManifestLine(**{**vars(line), "status": "succeeded"})
+        merged[line.job_id] = done.to_json()
+    output.write("manifest.jsonl", "".join(f"{text}\n" for text in merged.values()).encode("utf-8", "replace"))

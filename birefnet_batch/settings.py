@@ -1,0 +1,291 @@
+"""The structured configuration of a run: typed, frozen, validated before anything starts.
+
+Hydra composes `conf/` over these classes; `Settings.from_config` turns the result into plain frozen dataclasses.
+Nothing below the application sees a DictConfig. The `help` of each field is its line in `--help`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from birefnet_batch.errors import ConfigError, ProblemsError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+class OnInvalid(Enum):
+    """What to do with a manifest that has bad entries."""
+
+    fail = "fail"
+    skip = "skip"
+
+
+class Resume(Enum):
+    """What to do with jobs whose completion marker is there."""
+
+    auto = "auto"
+    force = "force"
+
+
+class EngineName(Enum):
+    """The engine families of this version."""
+
+    auto = "auto"
+    torch = "torch"
+
+
+class Device(Enum):
+    """Where an engine runs."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+class Precision(Enum):
+    """The number format of an engine's weights and activations."""
+
+    auto = "auto"
+    fp32 = "fp32"
+    fp16 = "fp16"
+    bf16 = "bf16"
+
+
+class ExecutorName(Enum):
+    """Who runs the segments."""
+
+    local = "local"
+
+
+def setting(default: Any, text: str) -> Any:
+    """A dataclass field with its default and its line in `--help`."""
+    metadata = {"help": text}
+    if isinstance(default, dict):
+        return field(default_factory=lambda: dict(default), metadata=metadata)
+    if is_dataclass(default):
+        return field(default_factory=lambda: default, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class RequestSettings:
+    """The request fields that every video of the run starts from; a manifest's own fields override them."""
+
+    video_url: str | None = setting(None, "the video: a path, file:// or http(s):// URL")
+    model: str = setting(
+        "General Use (Light)",
+        "light | light_2k | heavy | matting | portrait | dynamic | demo, or the API's names",
+    )
+    operating_resolution: str | None = setting(
+        None, "1024x1024 | 2048x2048 | ...; null is the model's default (Demo 512x512, others 1024x1024)"
+    )
+    output_mask: bool = setting(False, "also write the mask video")
+    refine_foreground: bool = setting(True, "estimate the foreground's own colours with the mask")
+    sync_mode: bool = setting(False, "return media as data URIs in result.json and keep no media files")
+    video_output_type: str = setting(
+        "X264 (.mp4)", "x264 (vp9, prores4444 and gif are accepted requests, not yet written)"
+    )
+    video_quality: str = setting("high", "low | medium | high | maximum")
+    video_write_mode: str = setting("balanced", "fast | balanced | small")
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """How the network runs."""
+
+    name: EngineName = setting(EngineName.auto, "auto | torch")
+    device: Device = setting(Device.auto, "auto | cpu | cuda")
+    precision: Precision = setting(Precision.auto, "auto (fp32 on a CPU, fp16 on CUDA) | fp32 | fp16 | bf16")
+    batch_size: int | None = setting(None, "frames a batch; null is 1 on a CPU, 4 on CUDA")
+    threads: int | None = setting(None, "CPU threads of the network; null is torch's own choice (recorded)")
+
+
+@dataclass(frozen=True)
+class ExecutorSettings:
+    """Who runs the segments, and how often a lost one is tried again."""
+
+    name: ExecutorName = setting(ExecutorName.local, "local")
+    max_retries: int = setting(1, "further tries of a video whose decoding process was lost")
+
+
+@dataclass(frozen=True)
+class StorageSettings:
+    """Where inputs come from and what they may cost."""
+
+    scratch: str | None = setting(None, "folder for work in progress; null is <output>/.scratch")
+    max_input_bytes: int = setting(64 * 1024**3, "largest remote input that is fetched, in bytes")
+    timeout_s: float = setting(60.0, "seconds a remote source may stay silent")
+
+
+@dataclass(frozen=True)
+class MediaSettings:
+    """What the written media look like."""
+
+    background: str = setting("black", "colour behind the subject: a name, '#rrggbb' or 'r,g,b'")
+    audio: bool = setting(True, "carry the source's audio over")
+    encoder_threads: int = setting(4, "threads of the video encoder; part of what decides the bytes")
+    segment_frames: int | None = setting(None, "frames a segment; null is one segment a video")
+    decode_timeout_s: float = setting(60.0, "seconds the decoding process may take for one frame")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings of a run."""
+
+    output: str | None = setting(None, "folder for results (required)")
+    manifest: str | None = setting(None, "videos: a YAML, JSON, JSONL or CSV file, a folder or a glob")
+    request_file: str | None = setting(None, "a JSON or YAML file with the arguments of one API call")
+    on_invalid: OnInvalid = setting(OnInvalid.fail, "bad manifest entries: fail | skip")
+    resume: Resume = setting(Resume.auto, "auto skips complete jobs | force does them again")
+    request: RequestSettings = setting(RequestSettings(), "the request fields that every video starts from")
+    engine: EngineSettings = setting(EngineSettings(), "how the network runs")
+    executor: ExecutorSettings = setting(ExecutorSettings(), "who runs the segments")
+    storage: StorageSettings = setting(StorageSettings(), "where inputs come from and what they may cost")
+    media: MediaSettings = setting(MediaSettings(), "what the written media look like")
+    weights: dict[str, str | None] = setting(
+        dict.fromkeys(("light", "light_2k", "heavy", "matting", "portrait", "dynamic", "demo")),
+        "per model: a safetensors file, a folder, or a hub repository; null is the published one",
+    )
+
+    @classmethod
+    def from_config(cls, config: DictConfig) -> Settings:
+        """Resolve and validate a composed configuration.
+
+        Raises:
+            ConfigError: values that no run can have, all of them at once.
+        """
+        from omegaconf import OmegaConf
+        from omegaconf.errors import OmegaConfBaseException
+
+        try:
+            settings = OmegaConf.to_object(config)
+        except OmegaConfBaseException as error:
+            raise ConfigError(f"The configuration cannot be resolved: {error}") from None
+        assert isinstance(settings, cls)
+        settings.validate()
+        return settings
+
+    def validate(self) -> None:
+        """Check ranges and what goes together.
+
+        Raises:
+            ConfigError: every problem that was found.
+        """
+        problems = [*_range_problems(self), *_weights_problems(self)]
+        try:
+            parse_colour(self.media.background)
+        except ConfigError as error:
+            problems.append(str(error))
+        if problems:
+            raise ProblemsError("The settings have problems", problems)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as plain JSON values."""
+        plain: dict[str, Any] = _plain(asdict(self))
+        return plain
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Enum):
+        return value.name
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return value
+
+
+def _range_problems(settings: Settings) -> list[str]:
+    low = {
+        "engine.batch_size": (settings.engine.batch_size, 1),
+        "engine.threads": (settings.engine.threads, 1),
+        "executor.max_retries": (settings.executor.max_retries, 0),
+        "storage.max_input_bytes": (settings.storage.max_input_bytes, 1),
+        "media.encoder_threads": (settings.media.encoder_threads, 1),
+        "media.segment_frames": (settings.media.segment_frames, 1),
+    }
+    problems = [
+        f"{name} is {value}; it must be at least {least}"
+        for name, (value, least) in low.items()
+        if value is not None and value < least
+    ]
+    positive = {
+        "storage.timeout_s": settings.storage.timeout_s,
+        "media.decode_timeout_s": settings.media.decode_timeout_s,
+    }
+    problems += [f"{name} is {value}; it must be above 0" for name, value in positive.items() if not value > 0]
+    return problems
+
+
+def _weights_problems(settings: Settings) -> list[str]:
+    from birefnet_batch.models.registry import MODELS
+
+    known = [spec.short_name for spec in MODELS]
+    return [
+        f"weights.{name} names no model; the models are {', '.join(known)}"
+        for name in settings.weights
+        if name not in known
+    ]
+
+
+def parse_colour(text: str) -> tuple[int, int, int]:
+    """Read a colour: an HTML name, `#rgb`, `#rrggbb` or `r,g,b` with 0 to 255 each.
+
+    Raises:
+        ConfigError: it is none of these.
+    """
+    numbers = re.fullmatch(r"\s*(\d{1,3})\s*,\s*(\d{1,3})\s*,\s*(\d{1,3})\s*", text)
+    if numbers:
+        red, green, blue = (int(number) for number in numbers.groups())
+        if max(red, green, blue) <= 255:
+            return red, green, blue
+    else:
+        from PIL import ImageColor
+
+        try:
+            rgb = ImageColor.getrgb(text.strip())
+        except ValueError:
+            rgb = ()
+        if len(rgb) == 3:
+            return rgb
+    raise ConfigError(
+        f"media.background is {text!r}; give a colour name (black, white, green), '#rrggbb' or 'r,g,b' up to 255"
+    )
+
+
+def schema_node() -> DictConfig:
+    """The settings as the schema node that Hydra merges `conf/` into.
+
+    OmegaConf makes nodes of frozen dataclasses read-only, which would refuse every override.
+    """
+    from omegaconf import DictConfig, OmegaConf
+
+    node: DictConfig = OmegaConf.structured(Settings)
+
+    def unfreeze(config: DictConfig) -> None:
+        OmegaConf.set_readonly(config, None)
+        for key in config:
+            child = config._get_node(key)
+            if isinstance(child, DictConfig):
+                unfreeze(child)
+
+    unfreeze(node)
+    return node
+
+
+def describe(cls: type = Settings, prefix: str = "") -> list[tuple[str, str, str]]:
+    """One (key, default, help) for each setting below `cls`, in order, groups opened."""
+    rows: list[tuple[str, str, str]] = []
+    for item in fields(cls):
+        default = item.default_factory() if callable(item.default_factory) else item.default
+        if is_dataclass(default):
+            rows += describe(type(default), f"{prefix}{item.name}.")
+        elif isinstance(default, dict):
+            rows.append((f"{prefix}{item.name}.<{'|'.join(default)}>", "null", item.metadata["help"]))
+        else:
+            shown = _plain(default)
+            text = "null" if shown is None else str(shown).lower() if isinstance(shown, bool) else str(shown)
+            rows.append((f"{prefix}{item.name}", text, item.metadata["help"]))
+    return rows

@@ -1,0 +1,100 @@
+"""Names of inputs: what a user wrote -> a canonical URI, and the same without secrets for files and logs."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
+
+from birefnet_batch.errors import InputError
+
+REMOTE_SCHEMES = ("http", "https")
+_SECRET_PARAMETER = re.compile(
+    r"sig(nature)?$|token|secret|passw|pwd|credential|auth|api[-_]?key|access[-_]?key|key[-_]?pair|^key$"
+    r"|expires?$|policy|hmac|jwt|session|^x-(amz|goog|ms|oss|cos)-|googleaccessid|awsaccesskeyid",
+    re.IGNORECASE,
+)
+# Parameters of an Azure shared access signature; they mean nothing without its `sig`.
+_AZURE_SAS = frozenset("sv ss srt sp se st spr sr si skoid sktid skt ske sks skv sdd sip".split())
+_URL_IN_TEXT = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://[^\s'\"<>]+")
+
+
+def scheme_of(url: str) -> str:
+    """The lower-case URI scheme, or an empty string for a path (`C:\\...` and `a:b` are paths)."""
+    match = re.match(r"([a-zA-Z][a-zA-Z0-9+.-]+)://", url)
+    if match:
+        return match.group(1).lower()
+    return "data" if url[:5].lower() == "data:" else ""
+
+
+def redact(uri: str) -> str:
+    """The URI without user names, passwords, signatures, tokens and fragments; fit for files and logs."""
+    scheme = scheme_of(uri)
+    if scheme == "data":
+        return f"{uri[:40].split(',')[0]},..."
+    if not scheme or scheme == "file":
+        return uri
+    try:
+        parts = urlsplit(uri)
+        host = parts.netloc.rpartition("@")[2]
+        pairs = parse_qsl(parts.query, keep_blank_values=True)
+    except ValueError:
+        return f"{scheme}://..."
+    signed = any(name.lower() in ("sig", "signature") for name, _ in pairs)
+    kept = [
+        (name, value)
+        for name, value in pairs
+        if not _SECRET_PARAMETER.search(name) and not (signed and name.lower() in _AZURE_SAS)
+    ]
+    return urlunsplit((parts.scheme, host, parts.path, urlencode(kept), ""))
+
+
+def redact_text(text: str) -> str:
+    """The text with every URL in it redacted, for messages that come from libraries."""
+    return _URL_IN_TEXT.sub(lambda match: redact(match.group()), text)
+
+
+def canonical_uri(url: str, base: Path) -> str:
+    """The absolute URI of a video: `file:///...` for paths (relative ones below `base`), URLs as they are.
+
+    Raises:
+        InputError: the scheme is not one that this version reads.
+    """
+    scheme = scheme_of(url)
+    if scheme in REMOTE_SCHEMES:
+        return url
+    if scheme == "file":
+        return _file_uri(local_path(url))
+    if scheme:
+        raise InputError(
+            f"{redact(url)} has the scheme {scheme!r}; give a path, file://, http:// or https:// "
+            "(download the file first, or mount its bucket)"
+        )
+    return _file_uri(base / Path(url).expanduser())
+
+
+def local_path(uri: str) -> Path:
+    """The path behind a `file://` URI."""
+    parts = urlsplit(uri.replace("?", "%3F").replace("#", "%23"))
+    if parts.netloc not in ("", "localhost"):
+        raise InputError(f"{uri} names the host {parts.netloc!r}; a file:// URI needs three slashes: file:///path")
+    return Path(unquote(parts.path, errors="surrogateescape"))
+
+
+def is_local(uri: str) -> bool:
+    """Whether the canonical URI names a file on this machine's disk."""
+    return scheme_of(uri) == "file"
+
+
+def _file_uri(path: Path) -> str:
+    # Not Path.resolve: a symbolic link keeps its own name, and a missing file is reported when it is opened.
+    absolute = os.path.abspath(path)  # noqa: PTH100  pathlib has nothing that removes ".." without resolving links
+    return "file://" + quote(os.fsencode(absolute), safe="/~:@!$&'()*+,;=-._")
+
+
+def stem_of(uri: str, limit: int = 48) -> str:
+    """A short, safe, lower-case name for the files of a job: letters, digits, dots, dashes, underscores."""
+    path = unquote(urlsplit(uri).path if scheme_of(uri) else uri, errors="replace")
+    name = re.sub(r"[^a-zA-Z0-9._-]+", "-", Path(path).stem).strip("-._").lower()
+    return name[:limit].rstrip("-._") or "video"

@@ -1,0 +1,1 @@
+"""Read and write videos: codecs, pixel formats, time stamps, audio, colour."""

@@ -1,0 +1,1 @@
+"""The configuration that a user edits, as package data."""

@@ -1,0 +1,31 @@
+# Sourced by the other scripts: makes .venv and installs the project into it, again only when pyproject.toml changed.
+#
+#   set_up EXTRAS    EXTRAS is empty, or a list of extras such as "test"
+
+find_python() {
+    local candidate
+    for candidate in "${PYTHON:-}" python3 python3.14 python3.13 python3.12 python3.11 python; do
+        if [ -n "$candidate" ] && "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            echo "$candidate"
+            return
+        fi
+    done
+    echo "error: no Python 3.11 or newer was found; install one, or name it: PYTHON=/path/to/python $0" >&2
+    return 1
+}
+
+set_up() {
+    local extras=$1 stamp=.venv/.installed-${1:-run} wanted python
+    wanted=$(cksum <pyproject.toml)
+    if [ ! -x .venv/bin/python ] || ! .venv/bin/python -c '' 2>/dev/null; then
+        python=$(find_python)
+        echo "making .venv with $($python --version)" >&2
+        rm -rf .venv
+        "$python" -m venv .venv
+    fi
+    if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
+        echo "installing birefnet-batch${extras:+ with $extras} into .venv (some minutes the first time)" >&2
+        .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".${extras:+[$extras]}"
+        echo "$wanted" >"$stamp"
+    fi
+}

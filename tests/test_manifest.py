@@ -1,0 +1,127 @@
+"""Manifests of every kind, checked whole, with the place of each bad entry."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from birefnet_batch.errors import ManifestError
+from birefnet_batch.manifest import invalid_entries, load_manifest
+from birefnet_batch.request import Request
+
+CONTENT = {
+    "videos.yaml": (
+        "defaults:\n  model: portrait\nvideos:\n"
+        "  - a.mp4\n  - {video_url: sub/b.mp4, output_mask: true}\n  - https://h/c.mp4\n"
+    ),
+    "videos.json": json.dumps(
+        {
+            "defaults": {"model": "portrait"},
+            "videos": ["a.mp4", {"video_url": "sub/b.mp4", "output_mask": True}, "https://h/c.mp4"],
+        }
+    ),
+    "videos.jsonl": '{"defaults": {"model": "portrait"}}\n"a.mp4"\n\n'
+    '{"video_url": "sub/b.mp4", "output_mask": true}\n"https://h/c.mp4"\n',
+    "videos.csv": "video_url,model,output_mask\na.mp4,portrait,\nsub/b.mp4,portrait,true\nhttps://h/c.mp4,portrait,\n",
+}
+
+
+@pytest.mark.parametrize("name", CONTENT)
+def test_every_format_gives_the_same_requests(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(CONTENT[name])
+    manifest = load_manifest(str(tmp_path / name), {"video_quality": "low"})
+    assert not manifest.problems
+    common = {"model": "portrait", "video_quality": "low"}
+    assert manifest.requests == (
+        Request.from_dict({"video_url": f"file://{tmp_path}/a.mp4", **common}),
+        Request.from_dict({"video_url": f"file://{tmp_path}/sub/b.mp4", "output_mask": True, **common}),
+        Request.from_dict({"video_url": "https://h/c.mp4", **common}),
+    )
+
+
+BAD = {
+    "videos.yaml": ("- a.mp4\n- {video_url: b.mp4, model: cat}\n- 3\n", ["entry 2 (line 2)", "entry 3 (line 3)"]),
+    "videos.json": ('["a.mp4", {"video_url": "b.mp4", "model": "cat"}, 3]', ["entry 2", "entry 3"]),
+    "videos.jsonl": ('"a.mp4"\n{"video_url": "b.mp4", "model": "cat"}\n{oops\n', ["line 2", "line 3: it is no JSON"]),
+    "videos.csv": ("video_url,model\na.mp4,light\nb.mp4,cat\nc.mp4,light,x\n", ["line 3", "line 4: it has more cells"]),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_every_bad_entry_is_reported_with_its_place_and_the_good_ones_stay(name: str, tmp_path: Path) -> None:
+    content, places = BAD[name]
+    (tmp_path / name).write_text(content)
+    manifest = load_manifest(str(tmp_path / name), {})
+    assert [Path(request.video_url).name for request in manifest.requests] == ["a.mp4"]
+    assert len(manifest.problems) == 2
+    for place, problem in zip(places, manifest.problems, strict=True):
+        assert problem.startswith(f"{name}, {place}")
+    assert "'cat' is not allowed; give one of" in manifest.problems[0]
+
+
+def test_thousands_of_bad_entries_give_a_readable_error() -> None:
+    error = invalid_entries("m.jsonl", tuple(f"line {number}: bad" for number in range(3000)))
+    assert "3000 bad entries" in str(error)
+    assert "and 2950 more" in str(error)
+    assert len(str(error).splitlines()) == 52
+
+
+def test_duplicates_run_once_however_they_are_spelt(tmp_path: Path) -> None:
+    path = tmp_path / "v.yaml"
+    path.write_text("- a.mp4\n- ./x/../a.mp4\n- {video_url: a.mp4, model: light}\n- {video_url: a.mp4, model: heavy}\n")
+    manifest = load_manifest(str(path), {})
+    assert len(manifest.requests) == 2
+    assert manifest.duplicates == 2
+
+
+def test_a_folder_gives_its_videos_in_depth_but_not_the_output(tmp_path: Path) -> None:
+    for name in ("b.mp4", "deep/A.MOV", "notes.txt", ".hidden/c.mp4", "out/jobs/x/b.mp4"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    manifest = load_manifest(str(tmp_path), {}, exclude=tmp_path / "out")
+    assert [Path(request.video_url).name for request in manifest.requests] == ["b.mp4", "A.MOV"]
+
+
+def test_a_glob_gives_what_it_matches_in_depth(tmp_path: Path) -> None:
+    for name in ("a.mp4", "b.mkv", "deep/c.mp4"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    manifest = load_manifest(str(tmp_path / "**" / "*.mp4"), {})
+    assert [Path(request.video_url).name for request in manifest.requests] == ["a.mp4", "c.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("none.yaml", None, "does not exist"),
+        ("clip.mp4", "", "request.video_url="),
+        ("empty.yaml", "", "has no entries"),
+        ("bad.yaml", "a: [", "cannot be read"),
+        ("keys.yaml", "vidoes: [a.mp4]", "vidoes; the keys are defaults"),
+        ("bad.json", "[", "cannot be read"),
+        ("scalar.json", "3", "must be a list"),
+        ("head.csv", "url\na.mp4\n", "video_url among them"),
+        ("*.nothing", None, "matches no file"),
+    ],
+)
+def test_a_manifest_that_cannot_be_read_says_why(name: str, content: str | None, reason: str, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    with pytest.raises(ManifestError, match=reason):
+        load_manifest(str(tmp_path / name), {})
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_entries_are_read_and_checked_in_time(tmp_path: Path) -> None:
+    path = tmp_path / "big.jsonl"
+    with path.open("w") as file:
+        for number in range(100_000):
+            file.write(json.dumps({"video_url": f"videos/{number}.mp4", "model": "portrait"}) + "\n")
+    started = time.process_time()
+    manifest = load_manifest(str(path), {})
+    assert len(manifest.requests) == 100_000
+    # Processor time: 10 s is what a user may wait, and other tests may hold the machine.
+    assert time.process_time() - started < 10

@@ -1,0 +1,66 @@
+"""Settings: typed, all problems at once, the same keys in the help as in the schema."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from omegaconf import OmegaConf
+
+from birefnet_batch.errors import ConfigError, ProblemsError
+from birefnet_batch.settings import MediaSettings, Settings, describe, parse_colour, schema_node
+
+
+def test_a_composed_configuration_becomes_frozen_dataclasses() -> None:
+    config = OmegaConf.merge(schema_node(), {"output": "out", "request": {"operating_resolution": 1024}})
+    assert OmegaConf.is_dict(config)
+    settings = Settings.from_config(config)  # type: ignore[arg-type]
+    assert settings.output == "out"
+    assert settings.request.operating_resolution == "1024"
+    with pytest.raises(AttributeError):
+        settings.media.background = "white"  # type: ignore[misc]
+
+
+def test_every_problem_of_the_settings_is_reported_at_once() -> None:
+    settings = Settings(
+        media=MediaSettings(background="blurple", encoder_threads=0, decode_timeout_s=-1),
+        weights={"portait": "x"},
+    )
+    with pytest.raises(ProblemsError) as caught:
+        settings.validate()
+    assert len(caught.value.problems) == 4
+    assert "weights.portait names no model; the models are light, light_2k" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "colour"),
+    [("black", (0, 0, 0)), ("#0f0", (0, 255, 0)), ("#102030", (16, 32, 48)), ("1, 2,255", (1, 2, 255))],
+)
+def test_colours_by_name_hex_and_numbers(text: str, colour: tuple[int, int, int]) -> None:
+    assert parse_colour(text) == colour
+
+
+@pytest.mark.parametrize("text", ["256,0,0", "1,2", "#12", "", "#11223344"])
+def test_other_colours_are_refused_with_what_is_allowed(text: str) -> None:
+    with pytest.raises(ConfigError, match="give a colour name"):
+        parse_colour(text)
+
+
+def test_help_describes_every_key_of_the_schema() -> None:
+    described = {key.split("<")[0].rstrip(".") for key, _, text in describe() if text}
+
+    def keys(config: object, prefix: str = "") -> set[str]:
+        found: set[str] = set()
+        assert isinstance(config, dict)
+        for name, value in config.items():
+            nested = isinstance(value, dict) and name != "weights"
+            found |= keys(value, f"{prefix}{name}.") if nested else {f"{prefix}{name}"}
+        return found
+
+    assert described == keys(OmegaConf.to_container(schema_node()))
+
+
+def test_settings_are_json_values_in_the_record() -> None:
+    plain = replace(Settings(), output="x").to_dict()
+    assert plain["engine"]["device"] == "auto"
+    assert plain["on_invalid"] == "fail"

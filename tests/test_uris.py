@@ -1,0 +1,66 @@
+"""Canonical URIs, and nothing secret in what is shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from birefnet_batch.errors import InputError
+from birefnet_batch.uris import canonical_uri, local_path, redact, redact_text, stem_of
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("https://me:secret@host:81/a.mp4", "https://host:81/a.mp4"),
+        ("https://h/a?id=3&X-Amz-Signature=s&X-Amz-Credential=c", "https://h/a?id=3"),
+        ("https://h/a?sv=1&sr=b&sig=s&name=x", "https://h/a?name=x"),
+        ("https://h/a?sv=1", "https://h/a?sv=1"),
+        ("https://h/a?access_token=t&API-Key=k&v=2#frag", "https://h/a?v=2"),
+        ("https://h/a?Expires=1&Signature=s&Key-Pair-Id=k", "https://h/a"),
+        ("data:video/mp4;base64,AAAA", "data:video/mp4;base64,..."),
+        ("file:///a/b.mp4", "file:///a/b.mp4"),
+    ],
+)
+def test_credentials_and_signatures_are_not_shown(uri: str, shown: str) -> None:
+    assert redact(uri) == shown
+
+
+def test_urls_inside_messages_are_redacted() -> None:
+    assert redact_text("cannot get 'https://u:p@h/x?sig=1'") == "cannot get 'https://h/x'"
+
+
+@pytest.mark.parametrize("name", ["a b.mp4", "ü/日本.mp4", "50%.mp4", "#1?.mp4", "-dash.mp4", "a:b.mp4", "x\ny.mp4"])
+def test_any_file_name_survives_the_way_to_a_uri_and_back(name: str) -> None:
+    uri = canonical_uri(name, Path("/base"))
+    assert uri.startswith("file:///base/")
+    assert local_path(uri) == Path("/base") / name
+
+
+def test_paths_are_absolute_and_without_dots_but_links_keep_their_names(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    assert canonical_uri("link/../x/./a.mp4", tmp_path) == f"file://{tmp_path}/x/a.mp4"
+    assert canonical_uri(f"file://{tmp_path}/link/a.mp4", Path("/")) == f"file://{tmp_path}/link/a.mp4"
+
+
+def test_unknown_schemes_are_refused_with_what_to_do() -> None:
+    with pytest.raises(InputError, match=r"scheme 'ftp'; give a path, file://, http:// or https://"):
+        canonical_uri("ftp://host/a.mp4", Path("/"))
+    with pytest.raises(InputError, match="three slashes"):
+        canonical_uri("file://videos/a.mp4", Path("/"))
+
+
+@pytest.mark.parametrize(
+    ("uri", "stem"),
+    [
+        ("file:///x/My%20Clip%20(final).MP4", "my-clip-final"),
+        ("https://h/../../etc/passwd?x=1", "passwd"),
+        ("https://h/", "video"),
+        ("file:///x/日本.mp4", "video"),
+        ("file:///x/..mp4", "video"),
+        (f"file:///x/{'a' * 300}.mp4", "a" * 48),
+    ],
+)
+def test_stems_are_safe_file_names(uri: str, stem: str) -> None:
+    assert stem_of(uri) == stem
