@@ -60,6 +60,8 @@ class SegmentRecord:
 
     index: int
     frames: int
+    end: int
+    """When the last frame ends, in ticks of the source's time base."""
     seconds: dict[str, float]
     parts: dict[Kind, Path]
     notes: tuple[str, ...] = ()
@@ -98,7 +100,7 @@ def process_segment(
     """
     clock = Clock()
     segment = task.segment
-    count = 0
+    count = end = 0
     with ExitStack() as context:
         reader = context.enter_context(
             FrameReader(
@@ -130,7 +132,7 @@ def process_segment(
                 channel.close()
 
         def encode(kind: Kind, writer: PartWriter) -> None:
-            nonlocal count
+            nonlocal count, end
             for done in finished[kind]:
                 started = time.perf_counter()
                 for image, (pts, duration) in zip(done.images.numpy(), done.times, strict=True):
@@ -138,6 +140,7 @@ def process_segment(
                 clock.add(f"encode_{kind}", time.perf_counter() - started)
                 if kind == "video":
                     count += len(done.times)
+                    end = sum(done.times[-1])
                     on_frames(len(done.times))
 
         stages.start("decode", decode)
@@ -157,6 +160,7 @@ def process_segment(
     return SegmentRecord(
         index=segment.index,
         frames=count,
+        end=end,
         seconds=clock.seconds,
         parts={kind: task.part(kind) for kind in task.kinds},
         notes=tuple(reader.notes),
@@ -168,6 +172,7 @@ def join(
     kind: Kind,
     destination: Path,
     *,
+    end: int,
     audio: bool,
     timeout_s: float,
 ) -> JoinedFacts:
@@ -177,6 +182,7 @@ def join(
         tasks: the video's segments, in order, all processed.
         kind: which of their media.
         destination: the file to write; a temporary name, renamed by the caller.
+        end: when the last segment's last frame ends, in ticks.
         audio: carry the source's audio over.
         timeout_s: seconds that the joining process may stay silent.
 
@@ -188,6 +194,7 @@ def join(
         parts,
         destination,
         tasks[0].encode,
+        end=end,
         audio_from=tasks[0].source if audio and kind == "video" else None,
         timeout_s=timeout_s,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from birefnet_batch.segments import Segment, plan_segments
@@ -13,7 +15,7 @@ def test_segments_cover_every_frame_once_and_the_last_is_open(frames: int, most:
     assert [segment.index for segment in segments] == list(range(len(segments)))
     assert segments[0].start == 0
     assert segments[-1].stop is None
-    for before, after in zip(segments, segments[1:], strict=False):
+    for before, after in pairwise(segments):
         assert before.stop == after.start
         assert 0 < after.start - before.start <= most
     assert 0 < frames - segments[-1].start <= most

@@ -134,10 +134,11 @@ class Attempt:
         self.record = replace(self.record, engine=engine.describe(), segments=len(tasks))
         seconds: dict[str, float] = {}
         notes: list[str] = []
-        frames = 0
+        frames = end = 0
         for task in tasks:
             segment = process_segment(task, engine, self._on_frames)
             frames += segment.frames
+            end = segment.end
             notes += segment.notes
             for stage, busy in segment.seconds.items():
                 seconds[stage] = seconds.get(stage, 0.0) + busy
@@ -150,6 +151,7 @@ class Attempt:
                 tasks,
                 kind,
                 staged,
+                end=end,
                 audio=media_settings.audio,
                 timeout_s=media_settings.decode_timeout_s,
             )

@@ -1,0 +1,112 @@
+"""The interface of every engine."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from birefnet_batch.errors import EngineError
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class EngineSpec:
+    """What an engine is built for; nothing in it is `auto` any more."""
+
+    model: str
+    """The model's short name."""
+    width: int
+    height: int
+    precision: str
+    """fp32, fp16 or bf16."""
+    batch_size: int
+    device: str
+    """cpu or cuda."""
+    threads: int | None = None
+    """CPU threads; None leaves torch's own choice."""
+
+
+class Engine(ABC):
+    """Maps normalised images to logits on one device; a context that opens and closes it.
+
+    A subclass sets `family`, the value of `engine.name` that selects it.
+    """
+
+    family: ClassVar[str]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if not isinstance(getattr(cls, "family", None), str):
+            raise TypeError(
+                f"{cls.__name__} has no family; set the class attribute `family` to the value of engine.name "
+                "that selects it"
+            )
+
+    def __init__(self, spec: EngineSpec) -> None:
+        self.spec = spec
+        self._opened = False
+
+    def __enter__(self) -> Self:
+        if not self._opened:
+            self.open()
+            self._opened = True
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._opened:
+            self._opened = False
+            self.close()
+
+    def infer(self, images: torch.Tensor) -> torch.Tensor:
+        """Run the network.
+
+        Args:
+            images: (B, 3, height, width) float on the engine's device, normalised; B from 1 to the batch size.
+
+        Returns:
+            (B, 1, height, width) float32 logits. A frame's logits do not depend on its place in the batch: what
+            runs always has the full batch size.
+
+        Raises:
+            EngineError: the engine is not open, or the images do not have its shape.
+        """
+        spec = self.spec
+        if not self._opened:
+            raise EngineError(f"The engine of {spec.model} is not open; use it as `with engine:`")
+        shape = tuple(images.shape)
+        if shape[1:] != (3, spec.height, spec.width) or not 1 <= shape[0] <= spec.batch_size:
+            raise EngineError(
+                f"The engine of {spec.model} was given images of shape {shape}; it takes "
+                f"(1 to {spec.batch_size}, 3, {spec.height}, {spec.width})"
+            )
+        missing = spec.batch_size - shape[0]
+        if missing:
+            images = images[[*range(shape[0]), *([0] * missing)]]
+        return self.run(images)[: shape[0]].float()
+
+    @property
+    @abstractmethod
+    def device(self) -> torch.device:
+        """Where `infer` takes its images."""
+
+    @abstractmethod
+    def open(self) -> None:
+        """Load or build what `run` needs."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free it."""
+
+    @abstractmethod
+    def run(self, images: torch.Tensor) -> torch.Tensor:
+        """Full batches of the right shape -> logits."""
+
+    @abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """Family, library version, device, precision, batch and thread counts, for the job record."""

@@ -1,0 +1,95 @@
+"""From the engine settings to an engine. What was asked for is had, or refused: never another in silence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from birefnet_batch.engines.base import Engine, EngineSpec
+from birefnet_batch.errors import EngineError
+from birefnet_batch.models.registry import ModelSpec
+
+if TYPE_CHECKING:
+    from birefnet_batch.models.weights import WeightsFile
+
+FAMILIES = ("torch",)
+PRECISIONS = ("fp32", "fp16", "bf16")
+
+
+def resolve_device(device: str) -> str:
+    """`auto` is CUDA where torch finds it, else the CPU.
+
+    Raises:
+        EngineError: CUDA was asked for and is not here.
+    """
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        built = f"is built for CUDA {torch.version.cuda}" if torch.version.cuda else "is a CPU build"
+        raise EngineError(
+            f"engine.device=cuda was asked for, but torch {torch.__version__} {built} and finds no GPU; "
+            "give engine.device=cpu, or install a driver and a CUDA build: pip install --force-reinstall torch"
+        )
+    return device
+
+
+def resolve_precision(precision: str, device: str) -> str:
+    """`auto` is fp16 on CUDA and fp32 on a CPU, where half precision is slower.
+
+    Args:
+        precision: auto, fp32, fp16 or bf16.
+        device: auto, cpu or cuda.
+
+    Raises:
+        EngineError: the device cannot be had.
+    """
+    resolved = resolve_device(device)
+    if precision == "auto":
+        return "fp16" if resolved == "cuda" else "fp32"
+    return precision
+
+
+def open_engine(
+    name: str,
+    *,
+    model: ModelSpec,
+    weights: WeightsFile,
+    width: int,
+    height: int,
+    device: str = "auto",
+    precision: str = "auto",
+    batch_size: int | None = None,
+    threads: int | None = None,
+) -> Engine:
+    """An engine for a model at an operating resolution; enter it as a context to use it.
+
+    Args:
+        name: auto or torch.
+        model: the model.
+        weights: its checkpoint.
+        width: operating resolution, pixels.
+        height: operating resolution, pixels.
+        device: auto, cpu or cuda.
+        precision: auto, fp32, fp16 or bf16.
+        batch_size: frames a batch; None is 1 on a CPU and 4 on CUDA.
+        threads: CPU threads; None is torch's own choice.
+
+    Raises:
+        EngineError: this machine does not have what was asked for.
+    """
+    if name not in ("auto", *FAMILIES):
+        raise EngineError(f"engine.name={name} is not known; give auto or {' or '.join(FAMILIES)}")
+    from birefnet_batch.engines.torch_engine import TorchEngine
+
+    resolved = resolve_device(device)
+    spec = EngineSpec(
+        model=model.short_name,
+        width=width,
+        height=height,
+        precision=resolve_precision(precision, resolved),
+        batch_size=batch_size or (4 if resolved == "cuda" else 1),
+        device=resolved,
+        threads=threads,
+    )
+    return TorchEngine(spec, model, weights)

@@ -1,0 +1,80 @@
+"""The network run by torch, on a CPU or one GPU."""
+
+from __future__ import annotations
+
+import platform
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from birefnet_batch.engines.base import Engine, EngineSpec
+from birefnet_batch.models.registry import ModelSpec
+from birefnet_batch.models.weights import WeightsFile, load_network
+
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+class TorchEngine(Engine):
+    """Eager torch: the reference that other engines are compared with.
+
+    Args:
+        spec: what it is built for.
+        model: the model.
+        weights: its checkpoint.
+    """
+
+    family: ClassVar[str] = "torch"
+
+    def __init__(self, spec: EngineSpec, model: ModelSpec, weights: WeightsFile) -> None:
+        super().__init__(spec)
+        self._model = model
+        self._weights = weights
+        self._network: nn.Module | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """See `Engine`."""
+        return torch.device(self.spec.device)
+
+    def open(self) -> None:
+        """Read the weights and move them to the device.
+
+        Raises:
+            WeightsError: the checkpoint does not fit the network.
+        """
+        if self.spec.threads is not None:
+            torch.set_num_threads(self.spec.threads)
+        network = load_network(self._model, self._weights)
+        self._network = network.to(self.device, DTYPES[self.spec.precision])
+
+    def close(self) -> None:
+        """See `Engine`."""
+        self._network = None
+        if self.spec.device == "cuda":
+            torch.cuda.empty_cache()
+
+    def run(self, images: torch.Tensor) -> torch.Tensor:
+        """See `Engine`."""
+        assert self._network is not None
+        if self.spec.threads is not None:
+            # The count belongs to the calling thread, which need not be the one that opened the engine.
+            torch.set_num_threads(self.spec.threads)
+        with torch.inference_mode():
+            logits: torch.Tensor = self._network(images.to(DTYPES[self.spec.precision]))
+        return logits
+
+    def describe(self) -> dict[str, Any]:
+        """See `Engine`."""
+        on_gpu = self.spec.device == "cuda"
+        return {
+            "family": self.family,
+            "version": torch.__version__,
+            "device": self.spec.device,
+            "device_name": torch.cuda.get_device_name() if on_gpu else platform.processor() or platform.machine(),
+            "width": self.spec.width,
+            "height": self.spec.height,
+            "precision": self.spec.precision,
+            "batch_size": self.spec.batch_size,
+            "threads": torch.get_num_threads(),
+        }

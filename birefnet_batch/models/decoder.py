@@ -1,0 +1,242 @@
+"""The decoder: blocks with deformable pyramid pooling, image patches beside every stage, lateral connections."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from birefnet_batch.models.deformable import DeformableConv2d
+from birefnet_batch.models.folding import convolve_normalised, folded
+
+GRADIENT_CHANNELS = 16
+ASPP_KERNELS = (1, 3, 7)
+
+
+def upsample(x: Tensor, like: Tensor) -> Tensor:
+    """Resize x bilinearly, corners aligned, to the height and width of `like`."""
+    return F.interpolate(x, size=like.shape[2:], mode="bilinear", align_corners=True)
+
+
+class DeformableBranch(nn.Module):
+    """Deformable convolution, batch normalisation, ReLU."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int) -> None:
+        super().__init__()
+        self.atrous_conv = DeformableConv2d(in_channels, out_channels, kernel)
+        self.bn = nn.BatchNorm2d(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.bn.training:
+            return F.relu(self.bn(self.atrous_conv(x)))
+        return F.relu(self.atrous_conv(x, *folded(self.atrous_conv.regular_conv, self.bn)), inplace=True)
+
+
+class DeformableAspp(nn.Module):
+    """Deformable convolutions of several sizes and a global average beside each other, mixed by a 1x1 one."""
+
+    def __init__(self, channels: int, branch_channels: int) -> None:
+        super().__init__()
+        self.aspp1 = DeformableBranch(channels, branch_channels, 1)
+        self.aspp_deforms = nn.ModuleList(
+            DeformableBranch(channels, branch_channels, kernel) for kernel in ASPP_KERNELS
+        )
+        self.global_avg_pool = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1),
+            nn.Conv2d(channels, branch_channels, 1, bias=False),
+            nn.BatchNorm2d(branch_channels),
+            nn.ReLU(),
+        )
+        self.conv1 = nn.Conv2d((2 + len(ASPP_KERNELS)) * branch_channels, channels, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, channels, H, W) to the same shape."""
+        # The 1x1 convolution is applied branch by branch: the wide concatenation is never stored, and what
+        # comes from the average, the same everywhere, is computed for one pixel.
+        if self.bn1.training:
+            weight, bias = self.conv1.weight, None
+        else:
+            weight, bias = folded(self.conv1, self.bn1)
+        *own, everywhere = weight.chunk(2 + len(ASPP_KERNELS), dim=1)
+        mixed = F.conv2d(self.global_avg_pool(x), everywhere, bias)
+        for branch, share in zip((self.aspp1, *self.aspp_deforms), own, strict=True):
+            mixed = mixed + F.conv2d(branch(x), share)
+        return F.relu(self.bn1(mixed) if self.bn1.training else mixed)
+
+
+class DecoderBlock(nn.Module):
+    """3x3 convolution to a few channels, deformable pyramid pooling, 3x3 convolution to the output's."""
+
+    def __init__(self, in_channels: int, out_channels: int, inner: int, branch_channels: int) -> None:
+        super().__init__()
+        self.conv_in = nn.Conv2d(in_channels, inner, 3, padding=1)
+        self.dec_att = DeformableAspp(inner, branch_channels)
+        self.conv_out = nn.Conv2d(inner, out_channels, 3, padding=1)
+        self.bn_in = nn.BatchNorm2d(inner)
+        self.bn_out = nn.BatchNorm2d(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, in_channels, H, W) to (B, out_channels, H, W)."""
+        return convolve_normalised(self._mix(x), self.conv_out, self.bn_out)
+
+    def project(self, x: Tensor, head: Tensor) -> Tensor:
+        """Return the 1x1 convolution by `head` (outputs, out_channels, 1, 1) of what `forward` gives."""
+        if self.bn_out.training:
+            return F.conv2d(self(x), head)
+        weight, bias = folded(self.conv_out, self.bn_out)
+        return F.conv2d(
+            self._mix(x),
+            torch.einsum("ho,oikl->hikl", head[:, :, 0, 0], weight),
+            head[:, :, 0, 0] @ bias,
+            padding=1,
+        )
+
+    def _mix(self, x: Tensor) -> Tensor:
+        return self.dec_att(F.relu(convolve_normalised(x, self.conv_in, self.bn_in), inplace=True))  # type: ignore[no-any-return]
+
+
+class PatchConvs(nn.Module):
+    """Two 3x3 convolutions, linear together, that bring image patches to a few channels."""
+
+    def __init__(self, in_channels: int, out_channels: int, inner: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, inner, 3, padding=1)
+        self.conv_out = nn.Conv2d(inner, out_channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv_out(self.conv1(x))
+
+    def project(self, x: Tensor, head: Tensor, bias: Tensor) -> Tensor:
+        """Return the 1x1 convolution by `head` (1, out_channels, 1, 1) and `bias` (1,) of what `forward` gives.
+
+        Nothing lies between the three convolutions but the zeros around the inner one's input, so that the
+        first can give, for each tap of the second, what this tap adds to the one output: nine channels at
+        full resolution in place of `inner`.
+        """
+        taps = self.conv_out.weight.shape[2:].numel()
+        second = torch.einsum("o,oikl->kli", head[0, :, 0, 0], self.conv_out.weight).flatten(0, 1)
+        first = torch.einsum("ti,ickl->tckl", second, self.conv1.weight)
+        shares = F.conv2d(x, first, second @ self.conv1.bias, padding=1)
+        gather = torch.eye(taps, dtype=x.dtype, device=x.device).view(1, taps, *self.conv_out.weight.shape[2:])
+        return F.conv2d(shares, gather, head[0, :, 0, 0] @ self.conv_out.bias + bias, padding=1)
+
+
+class LateralBlock(nn.Module):
+    """A 1x1 convolution of an encoder's map."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x)
+
+
+def image_patches(image: Tensor, like: Tensor) -> Tensor:
+    """Cut an image into tiles as large as `like` and lay them along channels (colour, grid row, grid column)."""
+    batch, colours, height, width = image.shape
+    tile_height, tile_width = like.shape[2:]
+    rows, columns = height // tile_height, width // tile_width
+    tiles = image.reshape(batch, colours, rows, tile_height, columns, tile_width).transpose(3, 4)
+    return tiles.reshape(batch, colours * rows * columns, tile_height, tile_width)
+
+
+@dataclass(frozen=True)
+class Auxiliary:
+    """What training may supervise besides the logits, stages 4, 3 and 2 (1/32, 1/16 and 1/8 of the input).
+
+    Attributes:
+        masks: logits of the mask, each (B, 1, height, width) of its stage.
+        gradients: logits of where the image's edges matter, each (B, 1, height, width) of its stage.
+    """
+
+    masks: tuple[Tensor, ...]
+    gradients: tuple[Tensor, ...]
+
+
+class Decoder(nn.Module):
+    """From four feature maps and the image to one logit per pixel.
+
+    Args:
+        channels: channels of the maps at 1/32, 1/16, 1/8 and 1/4.
+        inner: channels inside the blocks of stages 4, 3 and 2.
+        last_inner: channels inside the block of stage 1, the largest map.
+        branch_factor: channels of a pyramid branch per inner channel.
+        patch_inner: channels between the two convolutions over image patches.
+    """
+
+    def __init__(
+        self, channels: Sequence[int], inner: int, last_inner: int, branch_factor: int, patch_inner: int
+    ) -> None:
+        super().__init__()
+        patch_channels = [channels[0] // 8, *(count // 8 for count in channels)]
+        for stage, out_channels in zip((5, 4, 3, 2, 1), patch_channels, strict=True):
+            colours = 3 * 4**stage if stage > 1 else 3
+            convolutions = PatchConvs(colours, out_channels, patch_inner)
+            self.add_module(f"ipt_blk{stage}", convolutions)
+        outputs = [*channels[1:], channels[3] // 2]
+        for index, stage in enumerate((4, 3, 2, 1)):
+            width = last_inner if stage == 1 else inner
+            block = DecoderBlock(
+                channels[index] + patch_channels[index], outputs[index], width, branch_factor * width
+            )
+            self.add_module(f"decoder_block{stage}", block)
+        self.conv_out1 = nn.Sequential(nn.Conv2d(outputs[3] + patch_channels[4], 1, 1))
+        stages = tuple(zip((4, 3, 2), outputs, strict=False))
+        for stage, width in stages:
+            self.add_module(f"lateral_block{stage}", LateralBlock(width))
+        for stage, width in stages:
+            self.add_module(f"conv_ms_spvn_{stage}", nn.Conv2d(width, 1, 1))
+        for stage, width in stages:
+            convolution = nn.Conv2d(width, GRADIENT_CHANNELS, 3, padding=1)
+            gradients = nn.Sequential(convolution, nn.BatchNorm2d(GRADIENT_CHANNELS), nn.ReLU())
+            self.add_module(f"gdt_convs_{stage}", gradients)
+        for head in ("pred", "attn"):
+            for stage, _ in stages:
+                convolution = nn.Sequential(nn.Conv2d(GRADIENT_CHANNELS, 1, 1))
+                self.add_module(f"gdt_convs_{head}_{stage}", convolution)
+
+    def forward(self, image: Tensor, maps: Sequence[Tensor]) -> Tensor:
+        """Map (B, 3, H, W) and its maps at 1/4, 1/8, 1/16, 1/32 to logits (B, 1, H, W)."""
+        return self._decode(image, maps, None, None)
+
+    def forward_with_auxiliary(self, image: Tensor, maps: Sequence[Tensor]) -> tuple[Tensor, Auxiliary]:
+        """Return the logits of `forward` and what the training heads give."""
+        masks: list[Tensor] = []
+        gradients: list[Tensor] = []
+        logits = self._decode(image, maps, masks, gradients)
+        return logits, Auxiliary(tuple(masks), tuple(gradients))
+
+    def _decode(
+        self,
+        image: Tensor,
+        maps: Sequence[Tensor],
+        masks: list[Tensor] | None,
+        gradients: list[Tensor] | None,
+    ) -> Tensor:
+        x = maps[3]
+        for stage in (4, 3, 2):
+            patches = self.get_submodule(f"ipt_blk{stage + 1}")(image_patches(image, x))
+            x = self.get_submodule(f"decoder_block{stage}")(torch.cat((x, patches), dim=1))
+            convolution, norm, _ = self.get_submodule(f"gdt_convs_{stage}")
+            edges = F.relu(convolve_normalised(x, convolution, norm), inplace=True)
+            if masks is not None and gradients is not None:
+                masks.append(self.get_submodule(f"conv_ms_spvn_{stage}")(x))
+                gradients.append(self.get_submodule(f"gdt_convs_pred_{stage}")(edges))
+            x = x * torch.sigmoid(self.get_submodule(f"gdt_convs_attn_{stage}")(edges))
+            lateral = maps[stage - 2]
+            x = upsample(x, lateral) + self.get_submodule(f"lateral_block{stage}")(lateral)
+        patches = self.get_submodule("ipt_blk2")(image_patches(image, x))
+        x = torch.cat((x, patches), dim=1)
+        # The last 1x1 convolution and the upsampling are linear and the upsampling's weights add up to one,
+        # so that the convolution can come first.
+        head = self.conv_out1[0]
+        from_patches = self.ipt_blk1.conv_out.out_channels
+        widths = (head.in_channels - from_patches, from_patches)
+        for_map, for_patches = head.weight.split(widths, dim=1)
+        coarse = self.decoder_block1.project(x, for_map)
+        return upsample(coarse, image) + self.ipt_blk1.project(image, for_patches, head.bias)

@@ -1,0 +1,185 @@
+"""Modulated deformable convolution (Zhu et al., CVPR 2019, arXiv 1811.11168) in plain torch operations.
+
+Two implementations share one signature, `DeformableOperator`: `deformable_convolution` is the fast one for
+running and training, `grid_sample_convolution` is made of operations that ONNX has.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+# Bounds what is sampled at once to about 8 MiB of float32 on a CPU, near its caches, and 512 MiB on a GPU.
+CPU_CHUNK_ELEMENTS = 1 << 21
+GPU_CHUNK_ELEMENTS = 1 << 27
+
+
+class DeformableOperator(Protocol):
+    """Sum, over the taps of a kernel, modulated bilinear samples at displaced positions.
+
+    The convolution has stride 1 and padding k//2, so the output keeps the input's height and width.
+
+    Args:
+        x: (B, C, H, W), any float dtype; zero outside.
+        offset: (B, 2*k², H, W) in pixels of x, ordered (y, x) per tap.
+        modulation: (B, k², H, W), the factor of each sample.
+        weight: (O, C, k, k), k odd.
+        bias: (O,).
+
+    Returns:
+        (B, O, H, W) in the dtype of x.
+    """
+
+    def __call__(
+        self, x: Tensor, offset: Tensor, modulation: Tensor, weight: Tensor, bias: Tensor | None = None
+    ) -> Tensor: ...
+
+
+def deformable_convolution(
+    x: Tensor, offset: Tensor, modulation: Tensor, weight: Tensor, bias: Tensor | None = None
+) -> Tensor:
+    """Implement `DeformableOperator`, with gradients where they are asked for and fast where they are not."""
+    inputs = (x, offset, modulation, weight, *(() if bias is None else (bias,)))
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs):
+        return grid_sample_convolution(x, offset, modulation, weight, bias)
+    return table_convolution(x, offset, modulation, weight, bias)
+
+
+def table_convolution(
+    x: Tensor, offset: Tensor, modulation: Tensor, weight: Tensor, bias: Tensor | None = None
+) -> Tensor:
+    """Implement `DeformableOperator` as weighted sums of four rows of a pixel table, then one product.
+
+    `embedding_bag` reads whole pixels (all channels of one are contiguous) and writes the rows of the matrix
+    product, so that samples are neither transposed nor multiplied again. Positions are float32 whatever the
+    dtype of x. Some rows of the image are taken at a time, which bounds the memory. Without gradients.
+    """
+    batch, channels, height, width = x.shape
+    out_channels, _, kernel, _ = weight.shape
+    taps = kernel**2
+    device = x.device
+    # One zero pixel before and two after: every position, once clamped to [-1, side], has its four
+    # neighbours in the table, and those outside the image count nothing.
+    stride, table_rows = width + 3, height + 3
+    table = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 2, 1, 2)).reshape(-1, channels)
+    offset = offset.permute(0, 2, 3, 1).float().contiguous().view(batch * height, width, taps, 2)
+    modulation = modulation.permute(0, 2, 3, 1).float().contiguous().view(batch * height, width, taps)
+    matrix = weight.permute(2, 3, 1, 0).reshape(taps * channels, out_channels)
+    centre_y, centre_x = _centres(height, width, kernel, device)
+    centre_y = centre_y.repeat(batch, 1, 1)
+    origin = torch.arange(batch, dtype=torch.int32, device=device) * (table_rows * stride) + stride + 1
+    origin = origin.repeat_interleave(height).view(-1, 1, 1)
+
+    budget = CPU_CHUNK_ELEMENTS if device.type == "cpu" else GPU_CHUNK_ELEMENTS
+    rows = max(1, budget // (width * taps * channels))
+    output = x.new_empty(batch * height, width * out_channels)
+    for first in range(0, batch * height, rows):
+        chunk = slice(first, first + rows)
+        y = (offset[chunk, ..., 0] + centre_y[chunk]).clamp_(-1, height)
+        x_ = (offset[chunk, ..., 1] + centre_x).clamp_(-1, width)
+        top, left = y.floor(), x_.floor()
+        y -= top
+        x_ -= left
+        corner = top.mul_(stride).add_(left).to(torch.int32).add_(origin[chunk])
+        index = torch.empty((*corner.shape, 4), dtype=torch.int32, device=device)
+        factors = torch.empty((*corner.shape, 4), dtype=torch.float32, device=device)
+        for neighbour, distance in enumerate((0, 1, stride, stride + 1)):
+            torch.add(corner, distance, out=index[..., neighbour])
+        lower = y.mul_(modulation[chunk])
+        upper = modulation[chunk] - lower
+        torch.mul(upper, x_, out=factors[..., 1])
+        torch.sub(upper, factors[..., 1], out=factors[..., 0])
+        torch.mul(lower, x_, out=factors[..., 3])
+        torch.sub(lower, factors[..., 3], out=factors[..., 2])
+        samples = F.embedding_bag(
+            index.view(-1, 4), table, mode="sum", per_sample_weights=factors.view(-1, 4).to(x.dtype)
+        )
+        samples = samples.view(-1, taps * channels)
+        target = output[chunk].view(-1, out_channels)
+        if bias is None:
+            torch.mm(samples, matrix, out=target)
+        else:
+            torch.addmm(bias, samples, matrix, out=target)
+    return output.view(batch, height, width, out_channels).permute(0, 3, 1, 2)
+
+
+def grid_sample_convolution(
+    x: Tensor, offset: Tensor, modulation: Tensor, weight: Tensor, bias: Tensor | None = None
+) -> Tensor:
+    """Implement `DeformableOperator` with `grid_sample`, for export.
+
+    The grid and the sampling are float32 whatever the dtype of x: positions in float16 are off by pixels.
+    """
+    batch, channels, height, width = x.shape
+    out_channels, _, kernel, _ = weight.shape
+    taps = kernel**2
+    centre_y, centre_x = _centres(height, width, kernel, x.device)
+    offset = offset.float().reshape(batch, taps, 2, height, width)
+    grid = torch.stack(
+        (offset[:, :, 1] + centre_x.permute(2, 0, 1), offset[:, :, 0] + centre_y.permute(2, 0, 1)), dim=-1
+    )
+    size = torch.tensor((width, height), dtype=torch.float32, device=x.device)
+    grid = ((2 * grid + 1) / size - 1).view(batch, taps, height * width, 2)
+    samples = F.grid_sample(x.float(), grid, padding_mode="zeros", align_corners=False)
+    samples = samples * modulation.float().reshape(batch, 1, taps, height * width)
+    output = weight.flatten(1) @ samples.view(batch, channels * taps, height * width).to(x.dtype)
+    output = output.view(batch, out_channels, height, width)
+    return output if bias is None else output + bias.view(1, -1, 1, 1)
+
+
+def _centres(height: int, width: int, kernel: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return where each tap looks without an offset, float32: y as (H, 1, k²) and x as (1, W, k²)."""
+    reach = torch.arange(kernel, dtype=torch.float32, device=device) - kernel // 2
+    rows = torch.arange(height, dtype=torch.float32, device=device).view(-1, 1, 1)
+    columns = torch.arange(width, dtype=torch.float32, device=device).view(1, -1, 1)
+    return rows + reach.repeat_interleave(kernel), columns + reach.repeat(kernel)
+
+
+def _bias(convolution: nn.Conv2d) -> Tensor:
+    assert convolution.bias is not None
+    return convolution.bias
+
+
+class DeformableConv2d(nn.Module):
+    """A convolution that learns where each of its taps looks and how much each counts.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        kernel: side of the square, odd kernel; the output keeps the input's height and width.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int) -> None:
+        super().__init__()
+        self.kernel = kernel
+        self.operator: DeformableOperator = deformable_convolution
+        taps, padding = kernel**2, kernel // 2
+        self.offset_conv = nn.Conv2d(in_channels, 2 * taps, kernel, padding=padding)
+        self.modulator_conv = nn.Conv2d(in_channels, taps, kernel, padding=padding)
+        self.regular_conv = nn.Conv2d(in_channels, out_channels, kernel, padding=padding, bias=False)
+        for convolution in (self.offset_conv, self.modulator_conv):
+            nn.init.zeros_(convolution.weight)
+            nn.init.zeros_(_bias(convolution))
+
+    def forward(self, x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
+        """Map (B, in_channels, H, W) to (B, out_channels, H, W), with a weight in place of its own if given."""
+        # Offsets and modulation come from one convolution: it reads and rearranges the input once.
+        planned = F.conv2d(
+            x,
+            torch.cat((self.offset_conv.weight, self.modulator_conv.weight)),
+            torch.cat((_bias(self.offset_conv), _bias(self.modulator_conv))),
+            padding=self.kernel // 2,
+        )
+        offset, modulation = planned.split((2 * self.kernel**2, self.kernel**2), dim=1)
+        weight = self.regular_conv.weight if weight is None else weight
+        return self.operator(x, offset, 2 * torch.sigmoid(modulation), weight, bias)
+
+
+def set_operator(network: nn.Module, operator: DeformableOperator) -> None:
+    """Let every deformable convolution inside `network` compute with `operator`."""
+    for module in network.modules():
+        if isinstance(module, DeformableConv2d):
+            module.operator = operator

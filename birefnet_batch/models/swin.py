@@ -1,0 +1,209 @@
+"""The encoder: Swin Transformer v1 with four feature maps (Liu et al., ICCV 2021, arXiv 2103.14030)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def _relative_position_index(window: int) -> Tensor:
+    """Return (window², window²) int64: the row of the bias table for each pair of tokens of a window."""
+    rows, columns = torch.meshgrid(torch.arange(window), torch.arange(window), indexing="ij")
+    rows, columns = rows.flatten(), columns.flatten()
+    row_distance = rows[:, None] - rows[None, :] + window - 1
+    column_distance = columns[:, None] - columns[None, :] + window - 1
+    return row_distance * (2 * window - 1) + column_distance
+
+
+class WindowAttention(nn.Module):
+    """Multi-head self-attention inside square windows, with a learned bias per relative position.
+
+    Args:
+        channels: width of a token, a multiple of `heads`.
+        heads: number of attention heads.
+        window: side of a window in tokens.
+    """
+
+    relative_position_index: Tensor
+
+    def __init__(self, channels: int, heads: int, window: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.window = window
+        self.relative_position_bias_table = nn.Parameter(torch.zeros((2 * window - 1) ** 2, heads))
+        self.register_buffer("relative_position_index", _relative_position_index(window))
+        self.qkv = nn.Linear(channels, 3 * channels)
+        self.proj = nn.Linear(channels, channels)
+        nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
+
+    def position_bias(self) -> Tensor:
+        """Return (heads, window², window²): what is added to the scaled scores of every window."""
+        tokens = self.window**2
+        bias = self.relative_position_bias_table[self.relative_position_index.flatten()]
+        return bias.view(tokens, tokens, self.heads).permute(2, 0, 1).contiguous()
+
+    def forward(self, tokens: Tensor, bias: Tensor) -> Tensor:
+        """Map (windows, window², channels) to the same shape; `bias` is (heads, window², window²)."""
+        windows, count, channels = tokens.shape
+        qkv = self.qkv(tokens).view(windows, count, 3, self.heads, channels // self.heads)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias.unsqueeze(0))
+        return self.proj(mixed.transpose(1, 2).reshape(windows, count, channels))
+
+
+class Mlp(nn.Module):
+    """Two linear layers with a GELU (erf) between, four times as wide inside."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(channels, 4 * channels)
+        self.fc2 = nn.Linear(4 * channels, channels)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.fc2(F.gelu(self.fc1(tokens)))
+
+
+class SwinBlock(nn.Module):
+    """Attention in windows, shifted by half a window where `shifted`, and an MLP, both residual."""
+
+    def __init__(self, channels: int, heads: int, window: int, shifted: bool) -> None:
+        super().__init__()
+        self.window = window
+        self.shift = window // 2 if shifted else 0
+        self.norm1 = nn.LayerNorm(channels)
+        self.attn = WindowAttention(channels, heads, window)
+        self.norm2 = nn.LayerNorm(channels)
+        self.mlp = Mlp(channels)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Map (B, H, W, channels) to the same shape."""
+        tokens = tokens + self._attend(self.norm1(tokens))
+        return tokens + self.mlp(self.norm2(tokens))
+
+    def _attend(self, tokens: Tensor) -> Tensor:
+        _, height, width, _ = tokens.shape
+        tokens = F.pad(tokens, (0, 0, 0, -width % self.window, 0, -height % self.window))
+        bias = self.attn.position_bias()
+        if not self.shift:
+            return self._attend_region(tokens, bias)[:, :height, :width]
+
+        # After the roll only the last row and the last column of windows hold tokens that were far apart, so
+        # three windows' worth of masks replace one mask per window.
+        tokens = torch.roll(tokens, (-self.shift, -self.shift), (1, 2))
+        from_top = torch.zeros(self.window, self.window, dtype=torch.bool, device=tokens.device)
+        from_top[-self.shift :] = True
+        below = self._mask(from_top.flatten(), bias)
+        right = self._mask(from_top.T.flatten(), bias)
+        upper, lower = tokens[:, : -self.window], tokens[:, -self.window :]
+        attended = torch.cat(
+            (
+                self._attend_row(upper, bias, bias + right),
+                self._attend_row(lower, bias + below, bias + below + right),
+            ),
+            dim=1,
+        )
+        return torch.roll(attended, (self.shift, self.shift), (1, 2))[:, :height, :width]
+
+    @staticmethod
+    def _mask(wrapped: Tensor, like: Tensor) -> Tensor:
+        separate = wrapped[:, None] != wrapped[None, :]
+        return torch.zeros_like(like[0]).masked_fill_(separate, float("-inf"))
+
+    def _attend_row(self, tokens: Tensor, bias: Tensor, last_bias: Tensor) -> Tensor:
+        inner = self._attend_region(tokens[:, :, : -self.window], bias)
+        last = self._attend_region(tokens[:, :, -self.window :], last_bias)
+        return torch.cat((inner, last), dim=2)
+
+    def _attend_region(self, tokens: Tensor, bias: Tensor) -> Tensor:
+        batch, height, width, channels = tokens.shape
+        if height == 0 or width == 0:
+            return tokens
+        side = self.window
+        grid = (batch, height // side, width // side)
+        windows = tokens.reshape(batch, grid[1], side, grid[2], side, channels).transpose(2, 3)
+        attended = self.attn(windows.reshape(-1, side * side, channels), bias)
+        return attended.view(*grid, side, side, channels).transpose(2, 3).reshape(tokens.shape)
+
+
+class PatchMerging(nn.Module):
+    """Halve a map: concatenate each 2x2 square of tokens, normalise, project to twice the channels."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.reduction = nn.Linear(4 * channels, 2 * channels, bias=False)
+        self.norm = nn.LayerNorm(4 * channels)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Map (B, H, W, channels) to (B, ceil(H/2), ceil(W/2), 2*channels)."""
+        _, height, width, _ = tokens.shape
+        tokens = F.pad(tokens, (0, 0, 0, width % 2, 0, height % 2))
+        squares = [tokens[:, row::2, column::2] for row, column in ((0, 0), (1, 0), (0, 1), (1, 1))]
+        return self.reduction(self.norm(torch.cat(squares, dim=-1)))
+
+
+class SwinStage(nn.Module):
+    """Some blocks, every second one shifted, and the merging that leads to the next stage."""
+
+    def __init__(self, channels: int, depth: int, heads: int, window: int, merges: bool) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            SwinBlock(channels, heads, window, shifted=index % 2 == 1) for index in range(depth)
+        )
+        self.downsample = PatchMerging(channels) if merges else None
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Map (B, H, W, channels) to the same shape; merging is left to the caller."""
+        for block in self.blocks:
+            tokens = block(tokens)
+        return tokens
+
+
+class PatchEmbed(nn.Module):
+    """Cut an image into 4x4 patches and project each to a normalised token."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(3, channels, 4, stride=4)
+        self.norm = nn.LayerNorm(channels)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Map (B, 3, H, W) to (B, ceil(H/4), ceil(W/4), channels)."""
+        height, width = image.shape[2:]
+        image = F.pad(image, (0, -width % 4, 0, -height % 4))
+        return self.norm(self.proj(image).permute(0, 2, 3, 1))
+
+
+class SwinTransformer(nn.Module):
+    """Swin v1 that gives the normalised map of each of its four stages.
+
+    Args:
+        embed: channels of the first stage; each stage doubles them.
+        depths: blocks per stage.
+        heads: attention heads per stage.
+        window: side of an attention window in tokens.
+    """
+
+    def __init__(self, embed: int, depths: Sequence[int], heads: Sequence[int], window: int) -> None:
+        super().__init__()
+        widths = [embed << stage for stage in range(len(depths))]
+        self.patch_embed = PatchEmbed(embed)
+        self.layers = nn.ModuleList(
+            SwinStage(width, depth, count, window, merges=width != widths[-1])
+            for width, depth, count in zip(widths, depths, heads, strict=True)
+        )
+        for stage, width in enumerate(widths):
+            self.add_module(f"norm{stage}", nn.LayerNorm(width))
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """Map (B, 3, H, W) to maps at 1/4, 1/8, 1/16 and 1/32, each (B, channels, height, width)."""
+        tokens = self.patch_embed(image)
+        maps = []
+        for index, stage in enumerate(self.layers):
+            tokens = stage(tokens)
+            maps.append(self.get_submodule(f"norm{index}")(tokens).permute(0, 3, 1, 2))
+            if stage.downsample is not None:
+                tokens = stage.downsample(tokens)
+        return maps

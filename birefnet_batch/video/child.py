@@ -1,0 +1,163 @@
+"""Work in a replaceable process, so that a broken file can take down nothing else.
+
+The child is a fresh interpreter started by `subprocess`: that needs no `__main__` guard, works in notebooks and
+in Ray actors, and copies no threads. It gets a connection and, for frames, an anonymous memory file; neither has a
+name, so nothing stays behind whoever dies. Both ends see the other's death as the end of the connection.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing.connection import Connection, Pipe
+from pathlib import Path
+from typing import Any
+
+from birefnet_batch import errors
+from birefnet_batch.errors import BirefnetBatchError, DecoderCrashError
+
+_PACKAGE_ROOT = Path(__file__).resolve().parents[2]
+
+
+class Child:
+    """A child process that answers over a connection.
+
+    Args:
+        module: what `python -m` runs; its `main` is `serve(...)`.
+        subject: the file that it works on, for messages.
+        task: sent as the first message; picklable.
+        timeout_s: seconds that it may stay silent when an answer is due.
+    """
+
+    def __init__(self, module: str, subject: Path, task: object, timeout_s: float) -> None:
+        self._subject = subject
+        self._timeout_s = timeout_s
+        self.memory = _anonymous_file()
+        ours, theirs = Pipe()
+        self._connection: Connection[Any, Any] = ours
+        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115  closed with the child
+        path = os.pathsep.join(filter(None, (str(_PACKAGE_ROOT), os.environ.get("PYTHONPATH"))))
+        with theirs:
+            self._process = subprocess.Popen(
+                # -P: a file av.py in the working folder must not stand in for the library.
+                [sys.executable, "-P", "-m", module, str(theirs.fileno()), str(self.memory)],
+                pass_fds=(theirs.fileno(), self.memory),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=self._complaints,
+                env={**os.environ, "PYTHONPATH": path},
+                # Ctrl-C is for the parent, which stops its children in order.
+                start_new_session=True,
+            )
+        self.send(task)
+
+    def send(self, message: object) -> None:
+        """Send a message; one to a dead child is lost, and `receive` reports the death."""
+        with suppress(OSError):
+            self._connection.send(message)
+
+    def receive(self) -> Any:
+        """The child's next message.
+
+        Raises:
+            BirefnetBatchError: the child reported one.
+            DecoderCrashError: it died, or stayed silent for longer than it may, and was killed.
+        """
+        try:
+            if not self._connection.poll(self._timeout_s):
+                self.kill()
+                raise DecoderCrashError(
+                    f"{self._subject} was given up: its process did not answer for {self._timeout_s:g} s "
+                    "(media.decode_timeout_s); the file may be damaged, or the machine too busy"
+                )
+            message = self._connection.recv()
+        except (EOFError, OSError):
+            raise DecoderCrashError(
+                f"{self._subject} was given up: its process {self._death()}; the file may be damaged"
+            ) from None
+        if isinstance(message, Failure):
+            raise message.to_error()
+        return message
+
+    def kill(self) -> None:
+        """End the process at once; safe from any thread."""
+        self._process.kill()
+
+    def close(self) -> None:
+        """End the process, wait for its end and free what it shared."""
+        self.kill()
+        self._process.wait()
+        self._connection.close()
+        self._complaints.close()
+        if self.memory >= 0:
+            os.close(self.memory)
+            self.memory = -1
+
+    @property
+    def pid(self) -> int:
+        """The process's number."""
+        return self._process.pid
+
+    def _death(self) -> str:
+        code = self._process.wait()
+        if code < 0:
+            try:
+                return f"was killed by signal {signal.Signals(-code).name}"
+            except ValueError:
+                return f"was killed by signal {-code}"
+        self._complaints.seek(0)
+        lines = self._complaints.read().decode("utf-8", "replace").strip().splitlines()
+        return f"ended with status {code}{f' ({lines[-1][:200]})' if lines else ''}"
+
+
+class Failure:
+    """A child's error on its way to the parent."""
+
+    def __init__(self, error: BirefnetBatchError) -> None:
+        self.kind = type(error).__name__
+        self.message = str(error)
+
+    def to_error(self) -> BirefnetBatchError:
+        """The error as the parent raises it."""
+        kind: type[BirefnetBatchError] = getattr(errors, self.kind)
+        return kind(self.message)
+
+
+def serve(work: Callable[[Connection[Any, Any], int, Any], None]) -> None:
+    """The whole of a child's `main`: take the task from the connection named on the command line and do it.
+
+    Args:
+        work: given the connection, the descriptor of the memory file and the task. A BirefnetBatchError that it
+            raises is the parent's to raise.
+    """
+    connection: Connection[Any, Any] = Connection(int(sys.argv[1]))
+    try:
+        try:
+            work(connection, int(sys.argv[2]), connection.recv())
+        except BirefnetBatchError as error:
+            connection.send(Failure(error))
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        # The parent is gone or wants no more.
+        pass
+    connection.close()
+    # Libraries' clean-up after a broken file can hang or crash, and there is nothing left to lose.
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def map_memory(descriptor: int, size: int) -> mmap.mmap:
+    """Map the shared memory file, `size` bytes."""
+    return mmap.mmap(descriptor, size)
+
+
+def _anonymous_file() -> int:
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("birefnet-batch-frames")
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())

@@ -1,0 +1,99 @@
+"""Opening an input, whatever is in it; used inside child processes only."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from birefnet_batch.errors import InputError
+
+# Reading ahead in larger steps than libav's own 32 kB: each one is a call into Python.
+_BUFFER = 1 << 18
+
+
+@contextmanager
+def open_input(path: bytes) -> Iterator[InputContainer]:
+    """Open a media file by its content alone.
+
+    The container gets an open file, not its name, and may open nothing else: a playlist cannot reach other files
+    or hosts, and no character of the name has a meaning.
+
+    Raises:
+        InputError: it cannot be read, or is no media file.
+    """
+    shown = os.fsdecode(path)
+    try:
+        if Path(shown).is_dir():
+            raise InputError(f"{shown} is a folder; give a video file")
+        with open(path, "rb") as file:  # noqa: PTH123  the path is bytes
+            if not file.seek(0, os.SEEK_END):
+                raise InputError(f"{shown} is empty; was it copied or downloaded completely?")
+            file.seek(0)
+            try:
+                container = av.open(
+                    file,
+                    metadata_errors="replace",
+                    buffer_size=_BUFFER,
+                    io_open=_refuse,
+                    container_options={"protocol_whitelist": "none"},
+                )
+            except (av.error.FFmpegError, OSError, ValueError) as error:
+                raise InputError(f"{shown} is no video that can be read: {reason_of(error)}") from None
+            assert isinstance(container, InputContainer)
+            with container:
+                yield container
+    except OSError as error:
+        if isinstance(error, av.error.FFmpegError):
+            raise
+        raise InputError(f"{shown} cannot be read: {(error.strerror or str(error)).lower()}") from None
+
+
+def pick_video(container: InputContainer, path: bytes) -> VideoStream:
+    """The video stream with the most pixels; cover pictures are none.
+
+    Raises:
+        InputError: there is none.
+    """
+    streams = [
+        stream for stream in container.streams.video if not stream.disposition & av.stream.Disposition.attached_pic
+    ]
+    usable = [stream for stream in streams if stream.codec_context is not None]
+    if not usable:
+        shown = os.fsdecode(path)
+        what = "only audio" if container.streams.audio else "no video"
+        if streams:
+            what = "a video whose codec is not supported"
+        raise InputError(f"{shown} holds {what}; give a file with a video stream")
+    return max(usable, key=lambda stream: stream.width * stream.height)
+
+
+def origin_of(container: InputContainer, video: VideoStream) -> Fraction:
+    """The container's time that becomes 0, in seconds.
+
+    A start after 0 (a transport stream's clock, a cut) is taken off for picture and sound alike, so that they stay
+    together. Sound that starts before 0 (an encoder's priming) does not move the picture; a picture that starts
+    before 0 does.
+    """
+    start = Fraction(container.start_time or 0, av.time_base)
+    if start > 0:
+        return start
+    first = Fraction(video.start_time or 0) * Fraction(video.time_base or 1)
+    return min(Fraction(0), first)
+
+
+def reason_of(error: BaseException) -> str:
+    """What libav says, in one line, without its file name."""
+    text = getattr(error, "strerror", None) or str(error)
+    return " ".join(text.split()).lower()
+
+
+def _refuse(url: str, flags: int, options: Any) -> Any:
+    raise PermissionError(f"a media file may not open {url}")

@@ -1,0 +1,130 @@
+"""Writing: what a segment's media are encoded as, behind one writer interface."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from birefnet_batch.errors import ConfigError
+
+Kind = Literal["video", "mask"]
+X264 = "X264 (.mp4)"
+_MEDIA_TYPES = {X264: ("video/mp4", ".mp4")}
+
+
+@dataclass(frozen=True)
+class EncodeSpec:
+    """How a video is encoded; the same for all of its segments."""
+
+    output_type: str
+    """In the API's spelling."""
+    quality: str
+    """low, medium, high or maximum."""
+    write_mode: str
+    """fast, balanced or small."""
+    width: int
+    """Pixels of the frames that are given; what is coded may be a pixel larger."""
+    height: int
+    time_base: Fraction
+    """Of the presentation times; the file has the same one."""
+    average_rate: Fraction | None
+    """Frames a second, for the encoder's rate control."""
+    sample_aspect_ratio: Fraction | None
+    threads: int
+    """Encoder threads: fixed by the settings, because libx264's bytes depend on them."""
+
+
+def check_output_type(output_type: str) -> None:
+    """Refuse an output type that is not written yet.
+
+    Raises:
+        ConfigError: naming those that are.
+    """
+    if output_type not in _MEDIA_TYPES:
+        raise ConfigError(
+            f"video_output_type {output_type} is not written by this version; give {' or '.join(_MEDIA_TYPES)}"
+        )
+
+
+def media_type(output_type: str) -> tuple[str, str]:
+    """The (MIME type, file suffix) of an output type.
+
+    Raises:
+        ConfigError: it is not written by this version.
+    """
+    check_output_type(output_type)
+    return _MEDIA_TYPES[output_type]
+
+
+class PartWriter(ABC):
+    """Writes one segment's video or mask as a playable file; a context that deletes it after an error.
+
+    A subclass overrides `write`, `finish` and `abort`.
+    """
+
+    def __init__(self, path: Path, spec: EncodeSpec) -> None:
+        self.path = path
+        self.spec = spec
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            try:
+                self.finish()
+                return
+            except BaseException:
+                self.path.unlink(missing_ok=True)
+                raise
+        self.abort()
+        self.path.unlink(missing_ok=True)
+
+    @abstractmethod
+    def write(self, image: NDArray[np.uint8], pts: int, duration: int) -> None:
+        """Encode one frame.
+
+        Args:
+            image: (H, W, 3) RGB for a video, (H, W) for a mask, contiguous.
+            pts: presentation time in ticks of the spec's time base, larger than the one before.
+            duration: ticks until the next frame.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+
+    @abstractmethod
+    def finish(self) -> None:
+        """Encode what is buffered and close the file.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+
+    @abstractmethod
+    def abort(self) -> None:
+        """Close the file, whatever is in it."""
+
+
+def open_part(path: Path, spec: EncodeSpec, kind: Kind) -> PartWriter:
+    """The writer of one segment's video or mask.
+
+    Raises:
+        ConfigError: the output type is not written by this version.
+        OutputError: the file cannot be opened.
+    """
+    check_output_type(spec.output_type)
+    from birefnet_batch.video.x264 import X264Writer
+
+    writers: dict[str, Callable[[Path, EncodeSpec, Kind], PartWriter]] = {X264: X264Writer}
+    return writers[spec.output_type](path, spec, kind)

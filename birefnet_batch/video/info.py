@@ -1,0 +1,31 @@
+"""What is known of a video before its frames are read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """Facts from the container and the first decoded frame; small and picklable."""
+
+    width: int
+    """Pixels as displayed: after rotation metadata is applied."""
+    height: int
+    """Pixels as displayed."""
+    time_base: Fraction
+    """Seconds a tick of `Frame.pts`."""
+    average_rate: Fraction | None
+    """Frames a second, as the container says."""
+    frames: int | None
+    """How many the container's tables list; None where it has none."""
+    duration: Fraction | None
+    """Seconds, as the container declares."""
+    sample_aspect_ratio: Fraction | None
+    """Width of a pixel over its height, as displayed; None where it is not known or square."""
+    container: str
+    codec: str
+    audio_tracks: int
+    origin: Fraction
+    """The container's time, in seconds, that is time 0 of `Frame.pts`; audio is shifted by it too."""

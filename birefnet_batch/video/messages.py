@@ -1,0 +1,39 @@
+"""What the decoder and its parent say to each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class DecodeTask:
+    """What to decode: the path as bytes, for any name that a file may have."""
+
+    path: bytes
+    start_frame: int
+    stop_frame: int | None
+
+
+@dataclass(frozen=True)
+class Start:
+    """The memory is there; it has so many slots."""
+
+    slots: int
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A frame is in a slot; the parent answers with the slot's number when it is free again."""
+
+    index: int
+    slot: int
+    pts: int
+    duration: int
+
+
+@dataclass(frozen=True)
+class DecodeEnd:
+    """No frame follows."""
+
+    corrupt_frames: int
+    notes: tuple[str, ...]

@@ -1,0 +1,130 @@
+"""Frames of a video, decoded in a process of their own."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from birefnet_batch.video.child import Child, map_memory
+from birefnet_batch.video.info import VideoInfo
+from birefnet_batch.video.messages import Decoded, DecodeEnd, DecodeTask, Start
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame in presentation order."""
+
+    index: int
+    """Counted from the video's first frame, whatever the segment."""
+    pts: int
+    """Presentation time in ticks of the video's time base; strictly increasing."""
+    duration: int
+    """Ticks until the next frame; of the last one, its own."""
+    image: NDArray[np.uint8]
+    """(H, W, 3) RGB, a view into shared memory that is valid until `release`."""
+    release: Callable[[], None]
+    """Give the memory back to the decoder; it waits when it has none."""
+
+
+class FrameReader:
+    """Decodes a range of a video's frames; a context and an iterator.
+
+    Args:
+        path: the file.
+        start_frame: index of the first frame, in presentation order.
+        stop_frame: index after the last one; None reads to the end.
+        slots: how many frames may be held unreleased, two at least.
+        timeout_s: seconds that one frame may take.
+    """
+
+    info: VideoInfo
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        start_frame: int = 0,
+        stop_frame: int | None = None,
+        slots: int = 4,
+        timeout_s: float = 60.0,
+    ) -> None:
+        self._task = DecodeTask(os.fsencode(path.absolute()), start_frame, stop_frame)
+        self._path = path
+        self._slots = max(2, slots)
+        self._timeout_s = timeout_s
+        self._child: Child | None = None
+        self._memory: mmap.mmap | None = None
+        self.corrupt_frames = 0
+        self.notes: list[str] = []
+
+    def __enter__(self) -> FrameReader:
+        """Start the decoder and read the video's facts.
+
+        Raises:
+            InputError: it is no video, or has no frames.
+            DecoderCrashError: the decoder died or did not answer.
+        """
+        self._child = Child("birefnet_batch.video.decode_process", self._path, self._task, self._timeout_s)
+        try:
+            self.info = self._child.receive()
+            size = self._slots * self.info.width * self.info.height * 3
+            os.ftruncate(self._child.memory, size)
+            self._memory = map_memory(self._child.memory, size)
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Read the frames.
+
+        Raises:
+            InputError: at the end, when the file has fewer frames than it declares or too many broken ones.
+            DecoderCrashError: the decoder died or did not answer.
+        """
+        assert self._child is not None
+        assert self._memory is not None
+        child, shape = self._child, (self.info.height, self.info.width, 3)
+        size = shape[0] * shape[1] * 3
+        child.send(Start(self._slots))
+        while True:
+            message = child.receive()
+            if isinstance(message, DecodeEnd):
+                self.corrupt_frames = message.corrupt_frames
+                self.notes += message.notes
+                return
+            assert isinstance(message, Decoded)
+            slot = message.slot
+            image = np.frombuffer(self._memory, np.uint8, size, slot * size).reshape(shape)
+            yield Frame(
+                message.index,
+                message.pts,
+                message.duration,
+                image,
+                lambda slot=slot: child.send(slot),  # type: ignore[misc]
+            )
+
+    def stop(self) -> None:
+        """Kill the decoder: whoever waits for a frame gets a DecoderCrashError. Safe from any thread."""
+        if self._child is not None:
+            self._child.kill()
+
+    def close(self) -> None:
+        """Stop the decoder and free its memory; frames that are still held keep theirs."""
+        if self._child is not None:
+            self._child.close()
+            self._child = None
+        # Not closed by hand: a frame that somebody still holds is a view into it.
+        self._memory = None

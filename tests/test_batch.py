@@ -1,0 +1,346 @@
+"""Whole videos through the shipped model: results, records, resume, bad input, interruption."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+from clips import make_clip, read_frames
+
+from birefnet_batch import BirefnetBatchError, InputError, Request, RunSummary, Settings, process_video, run
+from birefnet_batch.executors.base import JobOutcome
+from birefnet_batch.progress import Progress
+from birefnet_batch.schemas import job_schema, result_schema
+from birefnet_batch.settings import MediaSettings, Resume
+
+
+class Quiet(Progress):
+    """Shows nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(1, open(os.devnull, "w"))  # noqa: PTH123, SIM115
+
+    def show_frames(self) -> None: ...
+
+    def show_ended(self, line: str) -> None: ...
+
+
+def request(path: Path, **fields: Any) -> Request:
+    return Request.from_dict(
+        {"video_url": str(path), "model": "demo", "operating_resolution": 256, "video_write_mode": "fast", **fields}
+    )
+
+
+def settings(output: Path, **changes: Any) -> Settings:
+    return replace(Settings(), output=str(output), **changes)
+
+
+def run_all(output: Path, *requests: Request, **changes: Any) -> tuple[RunSummary, list[JobOutcome]]:
+    outcomes: list[JobOutcome] = []
+    summary = run(settings(output, **changes), requests, progress=Quiet(), on_outcome=outcomes.append)
+    return summary, outcomes
+
+
+def job_folder(output: Path, stem: str = "clip") -> Path:
+    (folder,) = (output / "jobs").glob(f"{stem}-*")
+    return folder
+
+
+def files_of(output: Path) -> list[str]:
+    return sorted(str(path.relative_to(output)) for path in output.rglob("*") if path.is_file())
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    return make_clip(tmp_path / "clip.mp4", frames=7)
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+def test_a_video_comes_out_with_its_frames_times_sound_and_records(tmp_path: Path, output: Path) -> None:
+    clip = make_clip(tmp_path / "My clip.mp4", frames=7, audio=True)
+    result = process_video(request(clip, output_mask=True), output=output)
+    folder = job_folder(output, "my-clip")
+    written = json.loads((folder / "result.json").read_text())
+    assert written == result.to_dict()
+    jsonschema.validate(written, result_schema())
+    video, source = folder / "my-clip.mp4", read_frames(clip)
+    assert result.video.url == video.as_uri()
+    assert (result.video.num_frames, result.video.width, result.video.height) == (7, 128, 96)
+    assert result.video.fps == pytest.approx(25)
+    assert result.video.duration == pytest.approx(7 / 25)
+    assert result.video.file_size == video.stat().st_size
+    assert result.video.content_type == "video/mp4"
+    made, mask = read_frames(video), read_frames(folder / "my-clip_mask.mp4")
+    assert made.times == mask.times == source.times
+    assert (made.audio_tracks, mask.audio_tracks) == (1, 0)
+
+    record = json.loads((folder / "job.json").read_text())
+    jsonschema.validate(record, job_schema())
+    assert record["status"] == "succeeded"
+    assert record["source"]["frames"] == 7
+    assert len(record["source"]["sha256"]) == len(record["model"]["weights_sha256"]) == 64
+    assert record["engine"]["precision"] == "fp32"
+    assert record["outputs"]["mask_video"] == str((folder / "my-clip_mask.mp4").relative_to(output))
+    assert {"decode", "matte", "foreground", "encode_video", "encode_mask", "total"} <= record["timings"].keys()
+    assert (folder / f"complete-{record['key']}").exists()
+
+    (line,) = map(json.loads, (output / "manifest.jsonl").read_text().splitlines())
+    assert line == {
+        "job_id": folder.name,
+        "input": clip.as_uri(),
+        "status": "succeeded",
+        "result": f"jobs/{folder.name}/result.json",
+        "error": None,
+    }
+    (run_folder,) = (output / "runs").iterdir()
+    run_record = json.loads((run_folder / "run.json").read_text())
+    assert run_record["status"] == "finished"
+    assert run_record["counts"]["succeeded"] == 1
+    assert not (output / ".scratch").exists()
+
+
+def test_the_background_stands_where_the_matte_is_empty(clip: Path, output: Path) -> None:
+    media = MediaSettings(background="#ff0000")
+    run_all(output, request(clip, output_mask=True, video_quality="maximum"), media=media)
+    folder = job_folder(output)
+    made = read_frames(folder / "clip.mp4").images
+    mask = read_frames(folder / "clip_mask.mp4").images[..., 0]
+    empty = mask < 2
+    assert empty.mean() > 0.02, "the clip should have background in it"
+    # Chroma has half the resolution, so edges mix; the middle of what is empty does not.
+    assert np.median(np.abs(made[empty].astype(int) - [255, 0, 0])) <= 6
+
+
+def test_complete_jobs_are_skipped_and_left_untouched(clip: Path, output: Path) -> None:
+    run_all(output, request(clip))
+    before = {name: (output / name).stat().st_mtime_ns for name in files_of(output) if name.startswith("jobs/")}
+    summary, outcomes = run_all(output, request(clip))
+    assert (summary.skipped, summary.succeeded, summary.ok) == (1, 0, True)
+    assert outcomes[0].result_path is not None
+    after = {name: (output / name).stat().st_mtime_ns for name in files_of(output) if name.startswith("jobs/")}
+    assert after == before
+    assert json.loads((output / "manifest.jsonl").read_text())["status"] == "succeeded"
+    assert process_video(request(clip), output=output).video.num_frames == 7
+
+
+def test_the_same_key_gives_the_same_bytes(clip: Path, output: Path) -> None:
+    run_all(output, request(clip, output_mask=True))
+    folder = job_folder(output)
+    first = {path.name: path.read_bytes() for path in folder.glob("*.mp4")}
+    summary, _ = run_all(output, request(clip, output_mask=True), resume=Resume.force)
+    assert summary.succeeded == 1
+    assert {path.name: path.read_bytes() for path in folder.glob("*.mp4")} == first
+    assert len(first) == 2
+
+
+@pytest.mark.parametrize("change", ["source", "settings"])
+def test_a_changed_source_or_setting_is_done_again(clip: Path, output: Path, tmp_path: Path, change: str) -> None:
+    run_all(output, request(clip))
+    (old,) = job_folder(output).glob("complete-*")
+    media = MediaSettings(background="white" if change == "settings" else "black")
+    if change == "source":
+        make_clip(clip, frames=5)
+    summary, _ = run_all(output, request(clip), media=media)
+    assert summary.succeeded == 1
+    (new,) = job_folder(output).glob("complete-*")
+    assert new.name != old.name
+    assert json.loads((job_folder(output) / "job.json").read_text())["source"]["frames"] == (
+        5 if change == "source" else 7
+    )
+
+
+def test_a_repetition_that_fails_keeps_a_good_result_and_drops_a_stale_one(clip: Path, output: Path) -> None:
+    run_all(output, request(clip))
+    content = clip.read_bytes()
+    clip.unlink()
+    summary, _ = run_all(output, request(clip))
+    assert summary.failed == 1
+    assert (job_folder(output) / "clip.mp4").exists()
+    clip.write_bytes(content[: len(content) // 3])
+    summary, _ = run_all(output, request(clip))
+    assert summary.failed == 1
+    assert [path.name for path in job_folder(output).iterdir()] == ["job.json"]
+
+
+def broken_missing(path: Path) -> None:
+    path.unlink()
+
+
+def broken_text(path: Path) -> None:
+    path.write_text("this is no video\n" * 100)
+
+
+def broken_empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def broken_truncated(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+
+
+def broken_audio_only(path: Path) -> None:
+    make_clip(path, frames=0, audio=True)
+
+
+@pytest.mark.parametrize(
+    "break_it", [broken_missing, broken_text, broken_empty, broken_truncated, broken_audio_only], ids=lambda f: f.__name__
+)
+def test_a_bad_input_costs_one_clear_error_and_the_rest_goes_on(
+    break_it: Callable[[Path], None], clip: Path, output: Path, tmp_path: Path
+) -> None:
+    bad = make_clip(tmp_path / "bad.mp4", frames=12)
+    break_it(bad)
+    summary, outcomes = run_all(output, request(bad), request(clip))
+    assert [outcome.status for outcome in outcomes] == ["failed", "succeeded"]
+    ((uri, reason),) = summary.failures
+    assert uri == bad.as_uri()
+    assert "bad.mp4" in reason
+    assert len(reason.splitlines()) == 1
+    assert "Traceback" not in reason
+    record = json.loads((job_folder(output, "bad") / "job.json").read_text())
+    jsonschema.validate(record, job_schema())
+    assert record["status"] == "failed"
+    assert record["error"]["type"] == "InputError"
+    assert files_of(job_folder(output, "bad")) == ["job.json"]
+    with pytest.raises(InputError, match="bad.mp4"):
+        process_video(request(bad), output=output)
+
+
+def test_missing_weights_fail_their_videos_and_no_others(clip: Path, output: Path, tmp_path: Path) -> None:
+    weights = {"portrait": str(tmp_path / "nowhere")}
+    portrait = Request(str(clip), model="Portrait")
+    summary, outcomes = run_all(output, portrait, request(clip), weights=weights)
+    assert [outcome.status for outcome in outcomes] == ["failed", "succeeded"]
+    assert "weights" in summary.failures[0][1]
+    assert outcomes[0].exception is not None
+
+
+def test_output_types_of_later_versions_give_a_clear_error(clip: Path, output: Path) -> None:
+    summary, _ = run_all(output, request(clip, video_output_type="vp9"))
+    assert "VP9 (.webm)" in summary.failures[0][1]
+    assert "X264 (.mp4)" in summary.failures[0][1]
+
+
+def test_sync_mode_returns_the_media_and_keeps_none(clip: Path, output: Path) -> None:
+    result = process_video(request(clip, sync_mode=True, output_mask=True), output=output)
+    folder = job_folder(output)
+    assert sorted(path.name.split("-")[0] for path in folder.iterdir()) == ["complete", "job.json", "result.json"]
+    head, _, body = result.video.url.partition(",")
+    assert head == "data:video/mp4;base64"
+    copy = folder.parent / "copy.mp4"
+    copy.write_bytes(base64.b64decode(body))
+    assert len(read_frames(copy).times) == 7
+    assert json.loads((folder / "job.json").read_text())["outputs"] == {"result": f"jobs/{folder.name}/result.json"}
+    assert "base64" not in (output / "manifest.jsonl").read_text()
+
+
+def test_segments_join_to_the_frames_and_times_of_the_whole(tmp_path: Path, output: Path) -> None:
+    clip = make_clip(tmp_path / "clip.mp4", frames=11, audio=True)
+    whole = process_video(request(clip), output=output / "whole")
+    parts = process_video(
+        request(clip), output=output / "parts", settings=Settings(media=MediaSettings(segment_frames=4))
+    )
+    one, many = (read_frames(job_folder(output / name) / "clip.mp4") for name in ("whole", "parts"))
+    assert many.times == one.times
+    assert many.audio_tracks == 1
+    assert (parts.video.num_frames, parts.video.duration) == (whole.video.num_frames, whole.video.duration)
+    assert json.loads((job_folder(output / "parts") / "job.json").read_text())["segments"] == 3
+
+
+def test_a_decoder_that_dies_is_replaced_and_the_video_tried_again(
+    clip: Path, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from birefnet_batch.errors import DecoderCrashError
+    from birefnet_batch.executors import attempt
+
+    probe, calls = attempt.probe, []
+
+    def crashing(path: Path, timeout_s: float) -> Any:
+        calls.append(path)
+        if len(calls) == 1:
+            raise DecoderCrashError("the decoder died")
+        return probe(path, timeout_s=timeout_s)
+
+    monkeypatch.setattr(attempt, "probe", crashing)
+    summary, _ = run_all(output, request(clip))
+    assert summary.ok
+    assert json.loads((job_folder(output) / "job.json").read_text())["attempts"] == 2
+
+
+def test_an_interrupt_leaves_finished_videos_whole_and_no_partial_file(clip: Path, output: Path, tmp_path: Path) -> None:
+    second = make_clip(tmp_path / "second.mp4", frames=40)
+
+    class Impatient(Quiet):
+        def frames(self, count: int) -> None:
+            super().frames(count)
+            if self.done and self.frame_count > 10:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(settings(output), [request(clip), request(second)], progress=Impatient())
+    assert not list((output / "jobs").glob("second-*"))
+    assert not (output / ".scratch").exists()
+    assert len(read_frames(job_folder(output) / "clip.mp4").times) == 7
+    assert len((output / "manifest.jsonl").read_text().splitlines()) == 1
+    (run_folder,) = (output / "runs").iterdir()
+    assert json.loads((run_folder / "run.json").read_text())["status"] == "interrupted"
+    summary, _ = run_all(output, request(clip), request(second))
+    assert (summary.skipped, summary.succeeded) == (1, 1)
+    assert len((output / "manifest.jsonl").read_text().splitlines()) == 2
+
+
+@pytest.mark.logs_errors
+def test_a_defect_costs_its_video_only_and_says_that_it_is_one(
+    clip: Path, output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from birefnet_batch.executors import attempt
+
+    plan = attempt.plan_segments
+    monkeypatch.setattr(
+        attempt, "plan_segments", lambda frames, most: plan(frames, most) if frames == 7 else 1 / 0
+    )
+    other = make_clip(tmp_path / "other.mp4", frames=3)
+    summary, outcomes = run_all(output, request(other), request(clip))
+    assert [outcome.status for outcome in outcomes] == ["failed", "succeeded"]
+    assert "unexpected ZeroDivisionError" in summary.failures[0][1]
+
+
+def test_the_same_video_asked_for_twice_runs_once(clip: Path, output: Path) -> None:
+    _, outcomes = run_all(output, request(clip), request(clip.parent / "x" / ".." / clip.name))
+    assert len(outcomes) == 1
+
+
+def test_an_empty_run_and_a_run_without_output_are_refused(clip: Path, output: Path) -> None:
+    with pytest.raises(BirefnetBatchError, match="nothing to do"):
+        run(settings(output), [])
+    with pytest.raises(BirefnetBatchError, match="output=FOLDER"):
+        run(Settings(), [request(clip)])
+    assert not output.exists()
+
+
+def test_a_full_disk_is_one_clear_error_and_leaves_no_partial_file(
+    clip: Path, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(BirefnetBatchError, match="no space left on device"):
+        process_video(request(clip), output=output)
+    monkeypatch.undo()
+    assert not list(output.glob("jobs/*/*.mp4"))
+    shutil.rmtree(output)
+    assert process_video(request(clip), output=output).video.num_frames == 7

@@ -1,0 +1,77 @@
+"""Identity and key of a job: the same work has the same names, other work has others."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from birefnet_batch.jobs import Job, is_marker, job_key, marker
+from birefnet_batch.request import Request
+from birefnet_batch.settings import MediaSettings
+
+
+def job(url: str = "clips/My Clip.mp4", **fields: Any) -> Job:
+    return Job.from_request(Request(url, **fields), Path("/data"))
+
+
+def key(**changes: Any) -> str:
+    arguments: dict[str, Any] = {
+        "job": job(),
+        "fingerprint": "size=1;mtime_ns=2",
+        "weights_sha256": "ab",
+        "precision": "fp32",
+        "media": MediaSettings(),
+    }
+    return job_key(**{**arguments, **changes})
+
+
+def test_the_id_is_readable_and_the_same_for_the_same_video_and_request() -> None:
+    assert job().job_id.startswith("my-clip-")
+    assert job().job_id == job("/data/x/../clips/My Clip.mp4").job_id == job("file:///data/clips/My%20Clip.mp4").job_id
+    assert job().folder == f"jobs/{job().job_id}"
+
+
+def test_another_request_or_video_has_another_id() -> None:
+    ids = {job().job_id, job("/x/My Clip.mp4").job_id, job(model="Portrait").job_id, job(output_mask=True).job_id}
+    assert len(ids) == 4
+
+
+def test_credentials_and_signatures_are_not_part_of_the_id() -> None:
+    first = job("https://me:one@h/a.mp4?id=1&X-Amz-Signature=one")
+    assert first.job_id == job("https://h/a.mp4?id=1&X-Amz-Signature=two").job_id
+    assert first.job_id != job("https://h/a.mp4?id=2&X-Amz-Signature=two").job_id
+    assert "one" in first.uri
+    assert "one" not in first.display_uri
+
+
+def test_whatever_decides_the_result_changes_the_key() -> None:
+    keys = {
+        key(),
+        key(job=job(model="Portrait")),
+        key(fingerprint="size=1;mtime_ns=3"),
+        key(weights_sha256="cd"),
+        key(precision="fp16"),
+        *(
+            key(media=replace(MediaSettings(), **change))
+            for change in (
+                {"background": "white"},
+                {"audio": False},
+                {"encoder_threads": 8},
+                {"segment_frames": 100},
+            )
+        ),
+    }
+    assert len(keys) == 9
+
+
+def test_what_decides_nothing_leaves_the_key() -> None:
+    assert key(media=MediaSettings(decode_timeout_s=5)) == key()
+
+
+@pytest.mark.parametrize("name", ["job.json", "result.json", "clip.mp4", "incomplete-1"])
+def test_only_markers_are_markers(name: str) -> None:
+    assert is_marker(marker(key()))
+    assert not is_marker(name)
