@@ -118,7 +118,8 @@ def _on_checkerboard(cut_out: Pixels, mask: Pixels, background: tuple[int, int, 
     checker = np.where((rows // square + cols // square) % 2, 200, 245)[..., None]
     transparent = 1 - mask[..., :1].astype(np.float32) / 255
     shown = cut_out + transparent * (checker - np.array(background, np.float32))
-    return np.clip(np.rint(shown), 0, 255).astype(np.uint8)
+    pixels: Pixels = np.clip(np.rint(shown), 0, 255).astype(np.uint8)
+    return pixels
 
 
 def main() -> int:

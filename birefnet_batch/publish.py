@@ -71,7 +71,8 @@ def publish(output: Output, job: Job, record: JobRecord, media: list[Media]) -> 
     Raises:
         OutputError: a file cannot be written; nothing then says that the job is complete.
     """
-    assert record.key is not None
+    key = record.key
+    assert key is not None
     for name in markers(output, job):
         output.remove(job.file(name))
     files: dict[str, VideoFile] = {}
@@ -93,7 +94,7 @@ def publish(output: Output, job: Job, record: JobRecord, media: list[Media]) -> 
     output.write(outputs["result"], pretty_json(result.to_dict()))
     record = replace(record, outputs=outputs, outputs_sha256=digests)
     output.write(job.file("job.json"), record.to_json())
-    output.write(job.file(marker(record.key)), b"")
+    output.write(job.file(marker(key)), b"")
     return result
 
 

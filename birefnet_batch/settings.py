@@ -7,6 +7,7 @@ Nothing below the application sees a DictConfig. The `help` of each field is its
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -244,12 +245,10 @@ def parse_colour(text: str) -> tuple[int, int, int]:
     else:
         from PIL import ImageColor
 
-        try:
+        with suppress(ValueError):
             rgb = ImageColor.getrgb(text.strip())
-        except ValueError:
-            rgb = ()
-        if len(rgb) == 3:
-            return rgb
+            if len(rgb) == 3:
+                return rgb
     raise ConfigError(
         f"media.background is {text!r}; give a colour name (black, white, green), '#rrggbb' or 'r,g,b' up to 255"
     )

@@ -196,7 +196,9 @@ def broken_audio_only(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "break_it", [broken_missing, broken_text, broken_empty, broken_truncated, broken_audio_only], ids=lambda f: f.__name__
+    "break_it",
+    [broken_missing, broken_text, broken_empty, broken_truncated, broken_audio_only],
+    ids=lambda f: f.__name__,
 )
 def test_a_bad_input_costs_one_clear_error_and_the_rest_goes_on(
     break_it: Callable[[Path], None], clip: Path, output: Path, tmp_path: Path
@@ -280,7 +282,9 @@ def test_a_decoder_that_dies_is_replaced_and_the_video_tried_again(
     assert json.loads((job_folder(output) / "job.json").read_text())["attempts"] == 2
 
 
-def test_an_interrupt_leaves_finished_videos_whole_and_no_partial_file(clip: Path, output: Path, tmp_path: Path) -> None:
+def test_an_interrupt_leaves_finished_videos_whole_and_no_partial_file(
+    clip: Path, output: Path, tmp_path: Path
+) -> None:
     second = make_clip(tmp_path / "second.mp4", frames=40)
 
     class Impatient(Quiet):
@@ -309,9 +313,7 @@ def test_a_defect_costs_its_video_only_and_says_that_it_is_one(
     from birefnet_batch.executors import attempt
 
     plan = attempt.plan_segments
-    monkeypatch.setattr(
-        attempt, "plan_segments", lambda frames, most: plan(frames, most) if frames == 7 else 1 / 0
-    )
+    monkeypatch.setattr(attempt, "plan_segments", lambda frames, most: plan(frames, most) if frames == 7 else 1 / 0)
     other = make_clip(tmp_path / "other.mp4", frames=3)
     summary, outcomes = run_all(output, request(other), request(clip))
     assert [outcome.status for outcome in outcomes] == ["failed", "succeeded"]

@@ -1,0 +1,262 @@
+"""The program: configuration, exit statuses, sweeps, help, and where it runs from."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from clips import make_clip
+
+from birefnet_batch import app
+
+ROOT = Path(__file__).parent.parent
+DEMO = ("request.model=demo", "request.operating_resolution=256", "request.video_write_mode=fast")
+Program = Callable[..., int]
+
+
+@pytest.fixture
+def program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Program:
+    """Run the program in this process, in an empty folder, with these words; gives its exit status."""
+    monkeypatch.chdir(tmp_path)
+    handler = signal.getsignal(signal.SIGTERM)
+
+    def run(*words: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["birefnet-batch", *words])
+        try:
+            return app.main()
+        finally:
+            signal.signal(signal.SIGTERM, handler)
+
+    return run
+
+
+def run_apart(*words: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "birefnet_batch", *words],
+        cwd=folder,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_help_names_every_group_and_key_in_under_a_second(tmp_path: Path) -> None:
+    best = 10.0
+    for _ in range(3):
+        started = time.perf_counter()
+        done = run_apart("--help", folder=tmp_path)
+        best = min(best, time.perf_counter() - started)
+    assert done.returncode == 0
+    for expected in ("experiment=", "demo | ", "media.background=black", "request.model=", "weights.<light|"):
+        assert expected in done.stdout
+    assert best < 1.0
+    assert not list(tmp_path.iterdir())
+
+
+def test_with_nothing_to_do_it_says_what_to_try(program: Program, capsys: pytest.CaptureFixture[str]) -> None:
+    assert program() == app.WRONG_CONFIGURATION
+    assert "Try one of" in capsys.readouterr().err
+    assert not list(Path().iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("request.model=cat", "request.video_url=a.mp4", "output=o"), "'cat' is not allowed; give one of"),
+        (("request.modell=light",), "modell"),
+        (("engine.device=tpu", "request.video_url=a.mp4", "output=o"), "cuda"),
+        (("engine=none",), "none"),
+        (("media.encoder_threads=0", "request.video_url=a.mp4", "output=o"), "at least 1"),
+        (("request.video_url=a.mp4",), "output=FOLDER"),
+        (("request.video_url=a.mp4", "manifest=b.yaml", "output=o"), "a run takes one of them"),
+        (("manifest=none.yaml", "output=o"), "does not exist"),
+        (("request_file=none.json", "output=o"), "does not exist"),
+        (("request.video_url=s3://b/a.mp4", "output=o"), "scheme 's3'"),
+        (("request.video_url=a.mp4", "output=/dev/null/x"), "cannot be written"),
+    ],
+)
+def test_a_wrong_configuration_is_status_2_with_one_clear_message_and_no_trace(
+    program: Program, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], message: str
+) -> None:
+    assert program(*words) == app.WRONG_CONFIGURATION
+    shown = capsys.readouterr()
+    assert message in shown.err + shown.out
+    assert "Traceback" not in shown.err
+    assert not list(Path().iterdir())
+
+
+def test_some_failed_is_status_1_and_each_is_listed_with_its_reason(
+    program: Program, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_clip(Path("good.mp4"), frames=3)
+    Path("videos.yaml").write_text("- good.mp4\n- missing.mp4\n")
+    assert program("manifest=videos.yaml", "output=out", *DEMO) == app.SOME_FAILED
+    shown = capsys.readouterr()
+    assert "1 succeeded, 1 failed" in shown.out
+    assert "missing.mp4 does not exist" in shown.err
+    (run_folder,) = Path("out/runs").iterdir()
+    assert {"run.json", "config.yaml", "overrides.yaml", "hydra.yaml", "manifest.jsonl"} == {
+        path.name for path in run_folder.iterdir()
+    }
+    assert sorted(path.name for path in Path().iterdir()) == ["good.mp4", "out", "videos.yaml"]
+    assert program("manifest=videos.yaml", "output=out", *DEMO) == app.SOME_FAILED
+    assert "0 succeeded, 1 failed, 1 complete already" in capsys.readouterr().out
+
+
+def test_bad_entries_stop_the_run_before_any_work_or_are_skipped(
+    program: Program, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_clip(Path("good.mp4"), frames=3)
+    Path("videos.jsonl").write_text('"good.mp4"\n{"video_url": "a.mp4", "model": "cat"}\n{"video": 1}\n')
+    assert program("manifest=videos.jsonl", "output=out", *DEMO) == app.WRONG_CONFIGURATION
+    errors = capsys.readouterr().err
+    assert "videos.jsonl, line 2: model: 'cat'" in errors
+    assert "videos.jsonl, line 3: 'video' is no field" in errors
+    assert not Path("out").exists()
+    assert program("manifest=videos.jsonl", "output=out", "on_invalid=skip", *DEMO) == app.OK
+    (run_folder,) = Path("out/runs").iterdir()
+    assert json.loads((run_folder / "run.json").read_text())["counts"]["invalid_entries"] == 3
+
+
+def test_the_arguments_of_an_api_call_run_unchanged(program: Program) -> None:
+    Path("calls").mkdir()
+    make_clip(Path("calls/clip.mp4"), frames=3)
+    call = {
+        "model": "Demo",
+        "operating_resolution": "256x256",
+        "output_mask": True,
+        "refine_foreground": False,
+        "sync_mode": False,
+        "video_output_type": "X264 (.mp4)",
+        "video_quality": "low",
+        "video_url": "clip.mp4",
+        "video_write_mode": "fast",
+    }
+    Path("calls/call.json").write_text(json.dumps(call))
+    assert program("request_file=calls/call.json", "output=out") == app.OK
+    (result,) = Path("out/jobs").glob("clip-*/result.json")
+    assert set(json.loads(result.read_text())) == {"video", "mask_video"}
+
+
+def test_the_spelling_of_the_api_works_on_the_command_line(
+    program: Program, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ('request.model="General Use (Light 2K)"', "request.operating_resolution=2560x1440", "output=out")
+    assert program(*words, "request.video_url=none.mp4") == app.SOME_FAILED
+    assert "none.mp4 does not exist" in capsys.readouterr().err
+
+
+def test_in_a_sweep_every_job_runs_and_the_worst_status_counts(
+    program: Program, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_clip(Path("a.mp4"), frames=3)
+    words = ("-m", "request.video_url=none.mp4,a.mp4", "output=out", *DEMO)
+    assert program(*words) == app.SOME_FAILED
+    assert "1 succeeded" in capsys.readouterr().out
+    assert len(list(Path("out/jobs").glob("a-*/complete-*"))) == 1
+    assert program("-m", "request.model=cat,demo", "request.video_url=a.mp4", "output=out2", *DEMO[1:]) == 2
+    assert len(list(Path("out2/jobs").glob("a-*/complete-*"))) == 1
+    assert sorted(path.name for path in Path().iterdir()) == ["a.mp4", "out", "out2"]
+
+
+def test_a_sweep_may_write_each_job_to_an_output_of_its_own(program: Program) -> None:
+    make_clip(Path("a.mp4"), frames=3)
+    words = ("-m", "request.video_quality=low,high", "request.video_url=a.mp4")
+    assert program(*words, "output=out/${request.video_quality}", *DEMO) == app.OK
+    assert all(len(list(Path("out", name, "jobs").glob("a-*/complete-*"))) == 1 for name in ("low", "high"))
+
+
+def test_an_experiment_of_the_users_own_folder_is_found(program: Program) -> None:
+    make_clip(Path("a.mp4"), frames=3)
+    Path("mine/experiment").mkdir(parents=True)
+    Path("mine/experiment/night.yaml").write_text(
+        "# @package _global_\noutput: out\nrequest: {video_url: a.mp4, model: demo, operating_resolution: 256}\n"
+    )
+    assert program("--config-dir", "mine", "experiment=night") == app.OK
+    assert Path("out/manifest.jsonl").exists()
+
+
+def test_every_shipped_experiment_and_group_composes() -> None:
+    from hydra import compose, initialize_config_dir
+
+    from birefnet_batch.settings import Settings
+
+    app.register()
+    conf = ROOT / "conf"
+    groups = sorted(path.relative_to(conf) for path in conf.rglob("*/*.yaml"))
+    assert len(groups) > 8
+    with initialize_config_dir(str(conf), version_base="1.3"):
+        for path in groups:
+            Settings.from_config(compose("config", [f"{path.parent}={path.stem}"]))
+
+
+def test_credentials_reach_no_file_and_no_stream(program: Program, capsys: pytest.CaptureFixture[str]) -> None:
+    url = "http://me:hunter2@127.0.0.1:9/a.mp4?X-Amz-Signature=topsecret"
+    assert program(f'request.video_url="{url}"', "output=out", *DEMO) == app.SOME_FAILED
+    shown = capsys.readouterr()
+    texts = [shown.out, shown.err, *(path.read_text() for path in Path("out").rglob("*") if path.is_file())]
+    assert len(texts) > 6
+    for secret in ("hunter2", "topsecret"):
+        assert not [text for text in texts if secret in text]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_it_cleanly(tmp_path: Path, number: signal.Signals) -> None:
+    make_clip(tmp_path / "a.mp4", frames=3)
+    make_clip(tmp_path / "b.mp4", frames=2000)
+    (tmp_path / "videos.yaml").write_text("- a.mp4\n- b.mp4\n")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "birefnet_batch", "manifest=videos.yaml", "output=out", *DEMO],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    live = tmp_path / "out" / "runs"
+    deadline = time.monotonic() + 100
+    while not [path for path in live.glob("*/manifest.jsonl") if path.stat().st_size]:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == app.INTERRUPTED
+    assert "Traceback" not in errors
+    assert "interrupted: finished videos are whole" in errors
+    assert len(list(tmp_path.glob("out/jobs/a-*/complete-*"))) == 1
+    assert not list(tmp_path.glob("out/jobs/b-*"))
+    assert not (tmp_path / "out" / ".scratch").exists()
+    assert len((tmp_path / "out" / "manifest.jsonl").read_text().splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_an_installed_wheel_works_far_from_the_checkout(tmp_path: Path) -> None:
+    checkout = tmp_path / "checkout"
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
+    ).stdout.splitlines()
+    for name in listed:
+        if (ROOT / name).is_file() and not name.startswith(("tests/", "docs/")):
+            (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, checkout / name)
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", tmp_path / "dist", checkout], check=True)
+    (wheel,) = (tmp_path / "dist").glob("*.whl")
+    subprocess.run([*pip, "install", "--no-deps", "--target", tmp_path / "site", wheel], check=True)
+    make_clip(tmp_path / "a.mp4", frames=3)
+    words = ("request.video_url=a.mp4", "output=out", *DEMO)
+    done = run_apart(*words, folder=tmp_path, PYTHONPATH=str(tmp_path / "site"))
+    assert done.returncode == 0, done.stderr
+    run_record = json.loads(next((tmp_path / "out" / "runs").glob("*/run.json")).read_text())
+    assert run_record["git_revision"] is None, "the checkout was used, not the wheel"
+    shown = run_apart("--cfg", "job", "experiment=demo", folder=tmp_path, PYTHONPATH=str(tmp_path / "site"))
+    assert "model: Demo" in shown.stdout
