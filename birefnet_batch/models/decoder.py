@@ -117,12 +117,15 @@ class PatchConvs(nn.Module):
         first can give, for each tap of the second, what this tap adds to the one output: nine channels at
         full resolution in place of `inner`.
         """
-        taps = self.conv_out.weight.shape[2:].numel()
         second = torch.einsum("o,oikl->kli", head[0, :, 0, 0], self.conv_out.weight).flatten(0, 1)
         first = torch.einsum("ti,ickl->tckl", second, self.conv1.weight)
-        shares = F.conv2d(x, first, second @ self.conv1.bias, padding=1)
-        gather = torch.eye(taps, dtype=x.dtype, device=x.device).view(1, taps, *self.conv_out.weight.shape[2:])
-        return F.conv2d(shares, gather, head[0, :, 0, 0] @ self.conv_out.bias + bias, padding=1)
+        shares = F.pad(F.conv2d(x, first, second @ self.conv1.bias, padding=1), (1, 1, 1, 1))
+        height, width = x.shape[2:]
+        total = (head[0, :, 0, 0] @ self.conv_out.bias + bias).view(1, 1, 1, 1)
+        for tap in range(9):
+            row, column = divmod(tap, 3)
+            total = total + shares[:, tap : tap + 1, row : row + height, column : column + width]
+        return total
 
 
 class LateralBlock(nn.Module):

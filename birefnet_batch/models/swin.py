@@ -85,7 +85,8 @@ class SwinBlock(nn.Module):
 
     def _attend(self, tokens: Tensor) -> Tensor:
         _, height, width, _ = tokens.shape
-        tokens = F.pad(tokens, (0, 0, 0, -width % self.window, 0, -height % self.window))
+        if height % self.window or width % self.window:
+            tokens = F.pad(tokens, (0, 0, 0, -width % self.window, 0, -height % self.window))
         bias = self.attn.position_bias()
         if not self.shift:
             return self._attend_region(tokens, bias)[:, :height, :width]
@@ -139,7 +140,8 @@ class PatchMerging(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """Map (B, H, W, channels) to (B, ceil(H/2), ceil(W/2), 2*channels)."""
         _, height, width, _ = tokens.shape
-        tokens = F.pad(tokens, (0, 0, 0, width % 2, 0, height % 2))
+        if height % 2 or width % 2:
+            tokens = F.pad(tokens, (0, 0, 0, width % 2, 0, height % 2))
         squares = [tokens[:, row::2, column::2] for row, column in ((0, 0), (1, 0), (0, 1), (1, 1))]
         return self.reduction(self.norm(torch.cat(squares, dim=-1)))
 
@@ -172,7 +174,8 @@ class PatchEmbed(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Map (B, 3, H, W) to (B, ceil(H/4), ceil(W/4), channels)."""
         height, width = image.shape[2:]
-        image = F.pad(image, (0, -width % 4, 0, -height % 4))
+        if height % 4 or width % 4:
+            image = F.pad(image, (0, -width % 4, 0, -height % 4))
         return self.norm(self.proj(image).permute(0, 2, 3, 1))
 
 

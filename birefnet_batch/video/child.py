@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import mmap
 import os
+import select
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from contextlib import suppress
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
@@ -38,6 +41,7 @@ class Child:
     def __init__(self, module: str, subject: Path, task: object, timeout_s: float) -> None:
         self._subject = subject
         self._timeout_s = timeout_s
+        self._sending = threading.Lock()
         self.memory = _anonymous_file()
         ours, theirs = Pipe()
         self._connection: Connection[Any, Any] = ours
@@ -51,7 +55,8 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=self._complaints,
-                env={**os.environ, "PYTHONPATH": path},
+                # numpy's linear algebra is not used: its threads would cost memory and time at every start.
+                env={**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1"},
                 # Ctrl-C is for the parent, which stops its children in order.
                 start_new_session=True,
             )
@@ -63,24 +68,26 @@ class Child:
             self._connection.send(message)
 
     def receive(self) -> Any:
-        """The child's next message.
+        """The child's next message; `Alive` only restarts the clock.
 
         Raises:
             BirefnetBatchError: the child reported one.
             DecoderCrashError: it died, or stayed silent for longer than it may, and was killed.
         """
-        try:
-            if not self._connection.poll(self._timeout_s):
-                self.kill()
+        message: object = Alive()
+        while isinstance(message, Alive):
+            try:
+                if not self._connection.poll(self._timeout_s):
+                    self.kill()
+                    raise DecoderCrashError(
+                        f"{self._subject} was given up: its process did not answer for {self._timeout_s:g} s "
+                        "(media.decode_timeout_s); the file may be damaged, or the machine too busy"
+                    )
+                message = self._connection.recv()
+            except (EOFError, OSError):
                 raise DecoderCrashError(
-                    f"{self._subject} was given up: its process did not answer for {self._timeout_s:g} s "
-                    "(media.decode_timeout_s); the file may be damaged, or the machine too busy"
-                )
-            message = self._connection.recv()
-        except (EOFError, OSError):
-            raise DecoderCrashError(
-                f"{self._subject} was given up: its process {self._death()}; the file may be damaged"
-            ) from None
+                    f"{self._subject} was given up: its process {self._death()}; the file may be damaged"
+                ) from None
         if isinstance(message, Failure):
             raise message.to_error()
         return message
@@ -116,6 +123,10 @@ class Child:
         return f"ended with status {code}{f' ({lines[-1][:200]})' if lines else ''}"
 
 
+class Alive:
+    """Sent by a child now and then during work that takes long, so that silence means trouble."""
+
+
 class Failure:
     """A child's error on its way to the parent."""
 
@@ -137,6 +148,7 @@ def serve(work: Callable[[Connection[Any, Any], int, Any], None]) -> None:
             raises is the parent's to raise.
     """
     connection: Connection[Any, Any] = Connection(int(sys.argv[1]))
+    threading.Thread(target=_die_with_the_parent, args=(connection.fileno(),), daemon=True).start()
     try:
         try:
             work(connection, int(sys.argv[2]), connection.recv())
@@ -149,6 +161,15 @@ def serve(work: Callable[[Connection[Any, Any], int, Any], None]) -> None:
     # Libraries' clean-up after a broken file can hang or crash, and there is nothing left to lose.
     sys.stderr.flush()
     os._exit(0)
+
+
+def _die_with_the_parent(descriptor: int) -> None:
+    """Not left to the next message: until then a lot of video may be decoded for nobody."""
+    poller = select.poll()
+    # Asked for nothing, it still reports that the other end is gone.
+    poller.register(descriptor, 0)
+    poller.poll()
+    os._exit(1)
 
 
 def map_memory(descriptor: int, size: int) -> mmap.mmap:

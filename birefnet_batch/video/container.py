@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import av
@@ -31,12 +31,14 @@ def open_input(path: bytes) -> Iterator[InputContainer]:
     """
     shown = os.fsdecode(path)
     try:
-        if Path(shown).is_dir():
+        mode = os.stat(path).st_mode  # noqa: PTH116  the path is bytes
+        if stat.S_ISDIR(mode):
             raise InputError(f"{shown} is a folder; give a video file")
+        if not stat.S_ISREG(mode):
+            raise InputError(f"{shown} is no regular file; give a video file on disk")
         with open(path, "rb") as file:  # noqa: PTH123  the path is bytes
-            if not file.seek(0, os.SEEK_END):
+            if not os.fstat(file.fileno()).st_size:
                 raise InputError(f"{shown} is empty; was it copied or downloaded completely?")
-            file.seek(0)
             try:
                 container = av.open(
                     file,
@@ -75,18 +77,30 @@ def pick_video(container: InputContainer, path: bytes) -> VideoStream:
     return max(usable, key=lambda stream: stream.width * stream.height)
 
 
-def origin_of(container: InputContainer, video: VideoStream) -> Fraction:
-    """The container's time that becomes 0, in seconds.
+def origin_of(container: InputContainer, video: VideoStream, first: av.VideoFrame) -> Fraction:
+    """The container's time that becomes 0, in seconds; a whole number of the pictures' ticks.
 
     A start after 0 (a transport stream's clock, a cut) is taken off for picture and sound alike, so that they stay
     together. Sound that starts before 0 (an encoder's priming) does not move the picture; a picture that starts
     before 0 does.
     """
-    start = Fraction(container.start_time or 0, av.time_base)
-    if start > 0:
-        return start
-    first = Fraction(video.start_time or 0) * Fraction(video.time_base or 1)
-    return min(Fraction(0), first)
+    base = time_base_of(video, first)
+    pictures = Fraction(first.pts if first.pts is not None else video.start_time or 0) * base
+    starts = [
+        Fraction(stream.start_time) * Fraction(stream.time_base)
+        for stream in container.streams.audio
+        if stream.start_time is not None and stream.time_base
+    ]
+    start = min([pictures, *starts])
+    if start <= 0:
+        start = min(Fraction(0), pictures)
+    # Rounded here and once, or pictures and sound would be shifted by different times.
+    return start // base * base
+
+
+def time_base_of(video: VideoStream, frame: av.VideoFrame) -> Fraction:
+    """Seconds a tick of a frame's time."""
+    return Fraction(frame.time_base or video.time_base or Fraction(1, 1000))
 
 
 def reason_of(error: BaseException) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,10 @@ class Decoded:
     slot: int
     pts: int
     duration: int
+
+    def until(self, pts: int) -> Decoded:
+        """The same, lasting until the next frame's time."""
+        return replace(self, duration=pts - self.pts)
 
 
 @dataclass(frozen=True)

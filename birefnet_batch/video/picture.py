@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import av
 import numpy as np
-from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
+from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
 # Pictures of 720 lines and more are BT.709 where nothing says otherwise (ITU-R BT.709, EBU R 103 practice).
 _HD_HEIGHT = 720
+# By the numbers of ITU-T H.273, which are libav's.
 _MATRICES = {
     1: Colorspace.ITU709,
     4: Colorspace.FCC,
@@ -18,8 +19,14 @@ _MATRICES = {
     9: Colorspace.BT2020,
     10: Colorspace.BT2020,
 }
-# Pixel formats that are full range unless they are tagged otherwise.
-_FULL_FORMATS = ("yuvj", "rgb", "bgr", "gbr", "pal8", "gray", "ya", "argb", "abgr", "0rgb", "0bgr", "mono")
+_HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
+_FULL_FORMATS = ("yuvj", "rgb", "bgr", "gbr", "pal8", "gray", "0rgb", "0bgr", "argb", "abgr", "ya8", "mono")
+# Without accurate rounding and full chroma swscale is off by up to 3 code values, and darker by 1.1 on average;
+# bit-exact, it gives the same on every processor.
+_EXACT = (
+    Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.BITEXACT
+)
+_THREADS = 2
 
 
 class Picture:
@@ -32,15 +39,18 @@ class Picture:
     def __init__(self, first: av.VideoFrame) -> None:
         self._reformatter = VideoReformatter()
         self._coded = (first.width, first.height)
-        # libav gives the counter-clockwise angle that makes the picture upright.
-        self._turns = round(first.rotation / 90) % 4
-        self.swaps_sides = self._turns % 2 == 1
+        self._hflip, self._vflip, self.swaps_sides = _orientation(first)
         width, height = self._coded
         self.width, self.height = (height, width) if self.swaps_sides else (width, height)
+        self.hdr = _HDR_TRANSFERS.get(int(first.color_trc))
+        """The transfer function of a high dynamic range picture; None for others."""
+        self.resized = 0
+        """How many frames had another size than the first one."""
 
     def write(self, frame: av.VideoFrame, target: NDArray[np.uint8]) -> None:
         """Convert one frame; one of another size is scaled to the first one's."""
         width, height = self._coded
+        self.resized += (frame.width, frame.height) != self._coded
         rgb = self._reformatter.reformat(
             frame,
             width=width,
@@ -49,11 +59,27 @@ class Picture:
             src_colorspace=_matrix(frame),
             src_color_range=ColorRange.JPEG if _is_full(frame) else ColorRange.MPEG,
             dst_color_range=ColorRange.JPEG,
+            interpolation=_EXACT,
+            threads=_THREADS,
         )
         plane = rgb.planes[0]
         pixels = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[:height, : width * 3]
         image = pixels.reshape(height, width, 3)
-        target[...] = np.rot90(image, self._turns) if self._turns else image
+        if self.swaps_sides:
+            image = image.transpose(1, 0, 2)
+        target[...] = image[:: -1 if self._vflip else 1, :: -1 if self._hflip else 1]
+
+
+def _orientation(frame: av.VideoFrame) -> tuple[bool, bool, bool]:
+    """(mirrored left to right, mirrored upside down, sides swapped first), from the display matrix."""
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return False, False, False
+    # Rows (a b u) (c d v) (x y w): x' = a x + c y, y' = b x + d y.
+    a, b, _, c, d = (int(value) for value in np.frombuffer(bytes(matrix), np.int32)[:5])
+    if abs(a) >= abs(b):
+        return a < 0, d < 0, False
+    return c < 0, b < 0, True
 
 
 def _matrix(frame: av.VideoFrame) -> Colorspace:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import mmap
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -108,18 +110,19 @@ class FrameReader:
             assert isinstance(message, Decoded)
             slot = message.slot
             image = np.frombuffer(self._memory, np.uint8, size, slot * size).reshape(shape)
-            yield Frame(
-                message.index,
-                message.pts,
-                message.duration,
-                image,
-                lambda slot=slot: child.send(slot),  # type: ignore[misc]
-            )
+            release = partial(_release, child, slot, {slot})
+            yield Frame(message.index, message.pts, message.duration, image, release)
+
+    @property
+    def pid(self) -> int | None:
+        """The decoder's process; None when there is none."""
+        return None if self._child is None else self._child.pid
 
     def stop(self) -> None:
         """Kill the decoder: whoever waits for a frame gets a DecoderCrashError. Safe from any thread."""
-        if self._child is not None:
-            self._child.kill()
+        child = self._child
+        if child is not None:
+            child.kill()
 
     def close(self) -> None:
         """Stop the decoder and free its memory; frames that are still held keep theirs."""
@@ -128,3 +131,10 @@ class FrameReader:
             self._child = None
         # Not closed by hand: a frame that somebody still holds is a view into it.
         self._memory = None
+
+
+def _release(child: Child, slot: int, held: set[int]) -> None:
+    # Twice given back, a slot would hold two frames at once.
+    with suppress(KeyError):
+        held.remove(slot)
+        child.send(slot)

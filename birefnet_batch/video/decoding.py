@@ -1,0 +1,206 @@
+"""A file's pictures in the order in which they are shown, and whether all of them are there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+
+import av
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from birefnet_batch.errors import InputError
+from birefnet_batch.video.container import open_input, origin_of, pick_video, reason_of, time_base_of
+from birefnet_batch.video.info import VideoInfo
+from birefnet_batch.video.picture import Picture
+from birefnet_batch.video.truncation import missing_bytes
+
+# Threads do not change what is decoded; a fixed count keeps many workers on one machine from fighting.
+_THREADS = 2
+_CORRUPT_SHARE, _CORRUPT_LEAST = 0.05, 3
+# 8K in both directions; a file of a few bytes may claim to be larger than any memory.
+_MOST_PIXELS = 8192 * 8192
+# Streams without an end of their own: broadcasts are cut anywhere, and the last packet is seldom whole.
+_CUT_ANYWHERE = frozenset(("mpegts", "mpeg", "mpegvideo", "h264", "hevc", "av1", "m4v"))
+_INCOMPLETE = "it was not copied or downloaded completely"
+
+
+class Decoder:
+    """Decodes one video stream once, counting what is wrong with it.
+
+    Args:
+        container: the file, at its beginning.
+        stream: which of its streams.
+        shown: the file's name, for messages.
+    """
+
+    def __init__(self, container: InputContainer, stream: VideoStream, shown: str) -> None:
+        stream.thread_type = "AUTO"
+        stream.codec_context.thread_count = _THREADS
+        self._container = container
+        self._stream = stream
+        self._shown = shown
+        self._ended_by: str | None = None
+        self._cut = False
+        self._packets = 0
+        self.delivered = 0
+        """How many frames were decoded so far."""
+        self.corrupt = 0
+        """How many frames could not be decoded, or only in part."""
+        self._frames = self._decode()
+        first = next(self._frames, None)
+        if first is None:
+            because = f": {self._ended_by}" if self._ended_by else ""
+            raise InputError(f"{shown} has no frame that can be decoded{because}")
+        self.first = first
+        """The first frame, which `frames` delivers again."""
+
+    def frames(self) -> Iterator[av.VideoFrame]:
+        """All frames; to be called once."""
+        yield self.first
+        yield from self._frames
+
+    def check_end(self) -> None:
+        """Refuse what ended too early or is too damaged; to be called when the frames are at an end.
+
+        Raises:
+            InputError: a result would look finished and would not be.
+        """
+        listed = _listed(self._container, self._stream)
+        if listed is not None and self._packets < listed:
+            raise InputError(f"{self._shown} ends early: {self._packets} of {listed} frames are there; {_INCOMPLETE}")
+        if self._ended_by or self._cut:
+            because = f" ({self._ended_by})" if self._ended_by else ""
+            raise InputError(
+                f"{self._shown} ends early, after {self.delivered} frames{because}; {_INCOMPLETE}, or is damaged"
+            )
+        if self.corrupt > max(_CORRUPT_LEAST, _CORRUPT_SHARE * self._packets):
+            raise InputError(
+                f"{self._shown} is damaged: {self.corrupt} of {self._packets} frames cannot be decoded; "
+                "give an intact copy"
+            )
+
+    def _decode(self) -> Iterator[av.VideoFrame]:
+        context = self._stream.codec_context
+        for packet in self._demux():
+            try:
+                decoded = context.decode(packet)
+            except av.error.EOFError:
+                return
+            except (av.error.FFmpegError, OSError) as error:
+                self.corrupt += 1
+                if not self.delivered:
+                    self._ended_by = reason_of(error)
+                continue
+            for frame in decoded:
+                self.corrupt += frame.is_corrupt
+                if not self.delivered:
+                    self._ended_by = None
+                self.delivered += 1
+                yield frame
+
+    def _demux(self) -> Iterator[av.Packet[VideoStream] | None]:
+        """The stream's packets, and None at the end for what the decoder still holds."""
+        lenient = bool(_CUT_ANYWHERE & set(self._container.format.name.split(",")))
+        packets = self._container.demux(self._stream)
+        while True:
+            try:
+                packet = next(packets)
+            except StopIteration:
+                break
+            except (av.error.FFmpegError, OSError) as error:
+                self._ended_by = reason_of(error)
+                break
+            if packet.size:
+                self._packets += 1
+                self._cut = packet.is_corrupt and not lenient
+                yield packet
+        yield None
+
+
+@contextmanager
+def open_video(path: bytes) -> Iterator[tuple[InputContainer, VideoStream, Decoder]]:
+    """Open a file, decode the first frame of its video and make sure that its end is there.
+
+    Raises:
+        InputError: it is no video, has no frames, or ends early and says so.
+    """
+    shown = os.fsdecode(path)
+    with open_input(path) as container:
+        stream = pick_video(container, path)
+        _check_whole(path, stream)
+        decoder = Decoder(container, stream, shown)
+        pixels = decoder.first.width * decoder.first.height
+        if pixels > _MOST_PIXELS:
+            raise InputError(
+                f"{shown} is {decoder.first.width}x{decoder.first.height}: more than {_MOST_PIXELS} pixels a frame; "
+                "scale it down"
+            )
+        yield container, stream, decoder
+
+
+def info_of(container: InputContainer, stream: VideoStream, first: av.VideoFrame, picture: Picture) -> VideoInfo:
+    """What is known of a video once its first frame is decoded."""
+    duration = None
+    if stream.duration is not None and stream.time_base is not None:
+        duration = Fraction(stream.duration) * Fraction(stream.time_base)
+    elif container.duration is not None:
+        duration = Fraction(container.duration, av.time_base)
+    ratio = stream.sample_aspect_ratio
+    if ratio is not None and (ratio <= 0 or ratio == 1):
+        ratio = None
+    if ratio is not None and picture.swaps_sides:
+        ratio = 1 / ratio
+    rate = stream.average_rate
+    return VideoInfo(
+        width=picture.width,
+        height=picture.height,
+        time_base=time_base_of(stream, first),
+        average_rate=Fraction(rate) if rate else None,
+        frames=_shown_frames(container, stream),
+        duration=duration,
+        sample_aspect_ratio=None if ratio is None else Fraction(ratio),
+        container=container.format.name,
+        codec=stream.codec_context.name,
+        audio_tracks=len(container.streams.audio),
+        origin=origin_of(container, stream, first),
+    )
+
+
+def _check_whole(path: bytes, stream: VideoStream) -> None:
+    with open(path, "rb") as file:  # noqa: PTH123  the path is bytes
+        missing = missing_bytes(file)
+        size = os.fstat(file.fileno()).st_size
+    if not missing:
+        return
+    shown = os.fsdecode(path)
+    if stream.frames and len(stream.index_entries):
+        there = sum(entry.pos + entry.size <= size for entry in stream.index_entries)
+        if there == len(stream.index_entries):
+            # What is missing is sound.
+            return
+        raise InputError(
+            f"{shown} ends early: {there} of {len(stream.index_entries)} frames are there; {_INCOMPLETE}"
+        )
+    raise InputError(f"{shown} ends early: {missing} of {size + missing} bytes are missing; {_INCOMPLETE}")
+
+
+def _has_table(container: InputContainer, stream: VideoStream) -> bool:
+    """Whether the file lists every frame: MP4 and QuickTime do, unless they are fragmented.
+
+    An AVI's count is no such table: it counts frames that are repeated and hold no data.
+    """
+    return "mov" in container.format.name.split(",") and bool(stream.frames)
+
+
+def _listed(container: InputContainer, stream: VideoStream) -> int | None:
+    # The index rather than the sample count: an edit list hides samples, a repeated edit shows them twice.
+    return len(stream.index_entries) if _has_table(container, stream) else None
+
+
+def _shown_frames(container: InputContainer, stream: VideoStream) -> int | None:
+    if _has_table(container, stream):
+        return sum(not entry.is_discard for entry in stream.index_entries)
+    return stream.frames or None

@@ -1,0 +1,75 @@
+"""Presentation times that can be relied on: one for every frame, strictly increasing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+import av
+
+# A step back of less is jitter of the file's clock; a longer one is another recording joined on, whose times begin anew.
+_JITTER_S = Fraction(1)
+# No frame is shown for longer: such a step forward is a time that was written wrong, or a clock that was set.
+_LONGEST_S = Fraction(3600)
+
+
+class Timeline:
+    """Places frames in time, in the order in which they are shown.
+
+    A frame without a time comes one step (the duration of the frame before it) after the frame before it. One that
+    is not after the frame before it comes a tick after that. Where the clock jumps back by more than a second, or
+    forward by more than an hour, it is set so that this frame comes one step after the one before it.
+
+    Args:
+        origin: the file's time, in ticks of `time_base`, that becomes 0.
+        time_base: seconds a tick.
+        rate: frames a second on average, for frames without a duration.
+    """
+
+    def __init__(self, origin: int, time_base: Fraction, rate: Fraction | None) -> None:
+        self._offset = origin
+        self._usual = max(1, round(1 / (rate * time_base))) if rate else 1
+        self._back = max(1, round(_JITTER_S / time_base))
+        self._forward = max(1, round(_LONGEST_S / time_base))
+        self._previous: int | None = None
+        self._step = self._usual
+        self.corrected = 0
+        """How many frames have another time than the file says."""
+        self.jumps = 0
+        """How often the clock was set."""
+
+    def duration(self, frame: av.VideoFrame) -> int:
+        """How long a frame is shown when none follows, in ticks."""
+        own = frame.duration or 0
+        return own if 0 < own <= self._forward else self._usual
+
+    def place(self, frame: av.VideoFrame) -> int:
+        """The time of the next frame, in ticks."""
+        previous, following = self._previous, 0 if self._previous is None else self._previous + self._step
+        if frame.pts is None:
+            pts = following
+        else:
+            pts = frame.pts - self._offset
+            if previous is None:
+                pts = max(pts, 0)
+            elif pts < previous - self._back or pts > previous + self._forward:
+                self._offset = frame.pts - following
+                self.jumps += 1
+                pts = following
+            elif pts <= previous:
+                pts = previous + 1
+                self.corrected += 1
+        self._previous, self._step = pts, self.duration(frame)
+        return pts
+
+    def placed(self, frames: Iterator[av.VideoFrame]) -> Iterator[tuple[av.VideoFrame, int]]:
+        """Each frame with its time."""
+        for frame in frames:
+            yield frame, self.place(frame)
+
+    def notes(self) -> Iterator[str]:
+        """What was changed, for people."""
+        if self.corrected:
+            yield f"{self.corrected} frames had the time of another one and were moved by as little as possible"
+        if self.jumps:
+            yield f"the clock of the file jumps {self.jumps} times; the frames follow one another without a gap"

@@ -1,0 +1,91 @@
+"""Files that end before their own structure does: half a download looks like a shorter video otherwise.
+
+Some demuxers stop at a premature end as at a regular one, so what the file promises is compared with its size.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import BinaryIO
+
+_MP4_MEDIA = (b"moov", b"moof", b"mdat")
+_MP4_FIRST = (b"ftyp", b"styp", b"wide", b"free", b"skip", b"pnot", *_MP4_MEDIA)
+_EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
+
+
+def missing_bytes(file: BinaryIO) -> int:
+    """How many bytes an MP4, QuickTime, Matroska, WebM or AVI file lacks at its end; 0 where that cannot be told.
+
+    Args:
+        file: open for reading; its position is kept.
+    """
+    position = file.tell()
+    try:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        head = file.read(12)
+        if head[4:8] in _MP4_FIRST:
+            promised = _end_of_mp4(file, size)
+        elif head[:4] == _EBML:
+            promised = _end_of_matroska(file)
+        elif head[:4] == b"RIFF" and head[8:] == b"AVI ":
+            promised = _end_of_avi(file, size)
+        else:
+            promised = 0
+        return max(0, promised - size)
+    finally:
+        file.seek(position)
+
+
+def _end_of_mp4(file: BinaryIO, size: int) -> int:
+    start = end = 0
+    while start + 8 <= size:
+        file.seek(start)
+        head = file.read(16)
+        length, kind = int.from_bytes(head[:4], "big"), head[4:8]
+        if length == 1:
+            length = int.from_bytes(head[8:], "big")
+        if length < 8:
+            # 0 means up to the end of the file; anything else is no box.
+            return end
+        start += length
+        if kind in _MP4_MEDIA:
+            end = start
+    return end
+
+
+def _end_of_matroska(file: BinaryIO) -> int:
+    file.seek(4)
+    length = _ebml_length(file)
+    if length is None:
+        return 0
+    file.seek(length, os.SEEK_CUR)
+    if file.read(4) != _SEGMENT:
+        return 0
+    length = _ebml_length(file)
+    # A recording that was written to a stream does not know its length.
+    return 0 if length is None else file.tell() + length
+
+
+def _ebml_length(file: BinaryIO) -> int | None:
+    """An element's length; None where it is unknown."""
+    first = file.read(1)
+    if not first or not first[0]:
+        return None
+    extra = 8 - first[0].bit_length()
+    length = int.from_bytes(bytes([first[0] & (0x7F >> extra)]) + file.read(extra), "big")
+    return None if length == (1 << 7 * (extra + 1)) - 1 else length
+
+
+def _end_of_avi(file: BinaryIO, size: int) -> int:
+    start = end = 0
+    while start + 12 <= size:
+        file.seek(start)
+        head = file.read(12)
+        length = int.from_bytes(head[4:8], "little")
+        if head[:4] != b"RIFF" or not length:
+            # A recorder that lost power never filled the length in.
+            return end
+        start += 8 + length + length % 2
+        end = start - length % 2
+    return end

@@ -1,0 +1,50 @@
+"""Contact sheets: one per finished video, showing what the files hold."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from clips import make_clip
+from PIL import Image
+
+from birefnet_batch import Request, Settings, run
+from birefnet_batch.contact_sheet import _on_checkerboard, make_contact_sheets
+from birefnet_batch.errors import ConfigError
+from birefnet_batch.progress import PlainProgress
+
+
+def test_a_sheet_shows_input_matte_and_cut_out_of_each_finished_video(tmp_path: Path) -> None:
+    clips = [make_clip(tmp_path / name, frames=5) for name in ("a.mp4", "b.mp4")]
+    output = tmp_path / "out"
+    requests = [
+        Request(str(clip), model="Demo", operating_resolution="256x256", output_mask=True, video_write_mode="fast")
+        for clip in (*clips, tmp_path / "missing.mp4")
+    ]
+    with (tmp_path / "log").open("w") as log:
+        run(replace(Settings(), output=str(output)), requests, progress=PlainProgress(3, log))
+    sheets = make_contact_sheets(output, columns=3, tile_width=64)
+    assert [sheet.name.split("-")[0] for sheet in sheets] == ["a", "b"]
+    with Image.open(sheets[0]) as sheet:
+        pixels = np.asarray(sheet.convert("RGB"))
+    # Orange disc in the top row of tiles, as in the clip.
+    top = pixels[: pixels.shape[0] // 3].astype(int)
+    assert ((top[..., 0] > 200) & (top[..., 2] < 110)).mean() > 0.01
+    assert pixels.shape[1] > 3 * 64
+
+
+def test_the_cut_out_stands_on_the_checkerboard_whatever_the_background_was() -> None:
+    mask = np.zeros((32, 32, 1), np.uint8)
+    mask[8:24, 8:24] = 255
+    for background in ((0, 0, 0), (10, 200, 30)):
+        cut_out = np.where(mask > 0, np.uint8(77), np.array(background, np.uint8))
+        shown = _on_checkerboard(cut_out, mask, background)
+        assert (shown[8:24, 8:24] == 77).all()
+        assert set(np.unique(shown[:8])) == {200, 245}
+
+
+def test_a_folder_that_is_no_output_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="give the output folder of a run"):
+        make_contact_sheets(tmp_path)

@@ -1,0 +1,147 @@
+"""A segment streamed: every frame once, errors from any stage, memory that does not grow with length."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from clips import make_clip, read_frames
+from trivial import TrivialEngine
+
+from birefnet_batch.errors import BirefnetBatchError, DecoderCrashError, OutputError
+from birefnet_batch.pipeline import SegmentTask, join, process_segment
+from birefnet_batch.segments import Segment
+from birefnet_batch.video.encode import EncodeSpec, PartWriter
+from birefnet_batch.video.probe import probe
+
+
+def task_for(clip: Path, folder: Path, segment: Segment = Segment(0, 0, None)) -> SegmentTask:  # noqa: B008
+    info = probe(clip)
+    encode = EncodeSpec(
+        output_type="X264 (.mp4)",
+        quality="maximum",
+        write_mode="fast",
+        width=info.width,
+        height=info.height,
+        time_base=info.time_base,
+        average_rate=info.average_rate,
+        sample_aspect_ratio=None,
+        threads=2,
+    )
+    return SegmentTask(
+        source=clip,
+        info=info,
+        segment=segment,
+        size=(64, 64),
+        refine_foreground=True,
+        background=(0, 0, 0),
+        encode=encode,
+        folder=folder,
+        kinds=("video", "mask"),
+        decode_timeout_s=20,
+    )
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_every_frame_comes_out_once_whatever_the_batch(tmp_path: Path, batch_size: int) -> None:
+    clip = make_clip(tmp_path / "clip.mp4", frames=8)
+    task = task_for(clip, tmp_path)
+    counted: list[int] = []
+    with TrivialEngine(batch_size=batch_size) as engine:
+        record = process_segment(task, engine, counted.append)
+    assert record.frames == sum(counted) == 8
+    assert set(engine.batches) == {batch_size}, "a partial batch is padded, so that every frame is computed alike"
+    facts = join([task], "video", tmp_path / "out.mp4", end=record.end, audio=False, timeout_s=20)
+    assert facts.frames == 8
+    made, source = read_frames(tmp_path / "out.mp4"), read_frames(clip)
+    assert made.times == source.times
+    mask = read_frames(tmp_path / "mask-00000.part").images[..., 0]
+    # The disc is the only thing in the clip that is brighter than mid-grey.
+    disc = source.images[..., 0] > 200
+    assert mask[disc].mean() > 240
+    assert np.median(mask[source.images[..., 0] < 40]) < 10
+    assert np.abs(made.images[disc].astype(int) - source.images[disc]).mean() < 12
+    assert made.images[source.images[..., 0] < 40].mean() < 12
+
+
+def test_an_engine_that_fails_stops_every_stage_and_leaves_no_part(tmp_path: Path) -> None:
+    class Failing(TrivialEngine):
+        def run(self, images: object) -> None:  # type: ignore[override]
+            if len(self.batches) == 3:
+                raise BirefnetBatchError("the engine broke")
+            return super().run(images)  # type: ignore[arg-type, return-value]
+
+    clip = make_clip(tmp_path / "clip.mp4", frames=60)
+    with Failing() as engine, pytest.raises(BirefnetBatchError, match="the engine broke"):
+        process_segment(task_for(clip, tmp_path), engine)
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
+
+
+def test_an_encoder_that_fails_stops_every_stage_and_leaves_no_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from birefnet_batch.video.x264 import X264Writer
+
+    write, calls = X264Writer.write, []
+
+    def failing(self: PartWriter, image: object, pts: int, duration: int) -> None:
+        calls.append(pts)
+        if len(calls) > 10:
+            raise OutputError("the disk is full")
+        write(self, image, pts, duration)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(X264Writer, "write", failing)
+    clip = make_clip(tmp_path / "clip.mp4", frames=60)
+    with TrivialEngine() as engine, pytest.raises(OutputError, match="the disk is full"):
+        process_segment(task_for(clip, tmp_path), engine)
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
+
+
+def test_a_decoder_that_is_killed_is_an_error_that_may_be_tried_again(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "clip.mp4", frames=120)
+    task = task_for(clip, tmp_path)
+
+    def kill_decoder(_: int) -> None:
+        subprocess.run(["pkill", "-KILL", "-P", str(os.getpid())], check=False)
+
+    with TrivialEngine() as engine, pytest.raises(DecoderCrashError, match=r"clip.mp4 was given up.*SIGKILL") as caught:
+        process_segment(task, engine, kill_decoder)
+    assert caught.value.retryable
+    assert not list(tmp_path.glob("*.part"))
+    with TrivialEngine() as engine:
+        assert process_segment(task, engine).frames == 120
+
+
+_MEASURE = """
+import resource, sys
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+from test_pipeline import task_for
+from trivial import TrivialEngine
+from birefnet_batch.pipeline import process_segment
+clip, folder = Path(sys.argv[1]), Path(sys.argv[2])
+with TrivialEngine() as engine:
+    frames = process_segment(task_for(clip, folder), engine).frames
+print(frames, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_length_of_a_video(tmp_path: Path) -> None:
+    peaks = {}
+    for count in (300, 3000):
+        clip = make_clip(tmp_path / f"{count}.mp4", frames=count)
+        folder = tmp_path / f"parts-{count}"
+        folder.mkdir()
+        code = _MEASURE.format(tests=str(Path(__file__).parent))
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(clip), str(folder)], capture_output=True, text=True, timeout=250
+        )
+        assert done.returncode == 0, done.stderr
+        frames, peaks[count] = map(int, done.stdout.split())
+        assert frames == count
+    assert peaks[3000] <= 1.05 * peaks[300], f"peak memory in kB by frames: {peaks}"
