@@ -146,7 +146,7 @@ class ManifestLine:
 
 def pretty_json(value: Mapping[str, Any]) -> bytes:
     """A document for people and programs: indented, UTF-8, ended by a newline."""
-    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode("utf-8", "replace")
 
 
 def utc_now() -> str:

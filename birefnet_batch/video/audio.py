@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from fractions import Fraction
 from types import TracebackType
-from typing import Any
 
 import av
-from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 
 from birefnet_batch.errors import InputError
-from birefnet_batch.video.container import open_input, origin_of, pick_video, reason_of
+from birefnet_batch.video.aac import AacTrack
+from birefnet_batch.video.container import open_input, reason_of
+from birefnet_batch.video.decoding import open_video
+from birefnet_batch.video.timed import Timed
 
-Timed = tuple[Fraction, "av.Packet[Any]"]
-COPIED = frozenset(("aac", "mp3", "ac3", "eac3", "opus", "alac", "flac"))
-_AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
+COPIED = frozenset(("aac", "mp3", "mp3float", "ac3", "eac3", "opus", "libopus", "alac", "flac"))
+# What libav and our own checks raise for a file that is not as it should be.
+BROKEN = (av.error.FFmpegError, OSError, ValueError, LookupError, ArithmeticError)
 
 
 class AudioTracks:
@@ -29,10 +29,12 @@ class AudioTracks:
 
     Args:
         path: the source; None has no tracks.
+        copy: carry packets over where MP4 takes the codec; otherwise encode every track.
     """
 
-    def __init__(self, path: bytes | None) -> None:
+    def __init__(self, path: bytes | None, *, copy: bool = True) -> None:
         self._path = path
+        self._copy = copy
         self._context = ExitStack()
         self._tracks: list[_Track] = []
         self.notes: list[str] = []
@@ -40,13 +42,18 @@ class AudioTracks:
     def __enter__(self) -> AudioTracks:
         if self._path is None:
             return self
-        with open_input(self._path) as container:
-            indexes = [stream.index for stream in container.streams.audio]
+        try:
+            with open_video(self._path) as (container, video, decoder):
+                origin = decoder.origin
+                indexes = [stream.index for stream in container.streams.audio]
+        except (InputError, *BROKEN) as error:
+            self.notes.append(f"the audio was left out: {reason_of(error)}")
+            return self
         for number, index in enumerate(indexes, 1):
             try:
                 container = self._context.enter_context(open_input(self._path))
-                self._tracks.append(_Track(container, index, origin_of(container, pick_video(container, self._path))))
-            except (InputError, av.error.FFmpegError, OSError, ValueError, StopIteration) as error:
+                self._tracks.append(_Track(number, container, index, origin, copy=self._copy))
+            except (InputError, *BROKEN) as error:
                 self._leave_out(number, error)
         return self
 
@@ -60,38 +67,48 @@ class AudioTracks:
         """How many tracks the file has."""
         return len(self._tracks)
 
+    @property
+    def rates(self) -> list[int]:
+        """Samples a second of each track."""
+        return [track.rate for track in self._tracks]
+
     def add_streams(self, output: OutputContainer) -> None:
         """Declare the tracks in the joined file."""
         usable = []
-        for number, track in enumerate(self._tracks, 1):
+        for track in self._tracks:
             try:
                 track.add_stream(output)
                 usable.append(track)
-            except (av.error.FFmpegError, OSError, ValueError) as error:
-                self._leave_out(number, error)
+            except BROKEN as error:
+                self._leave_out(track.number, error)
         self._tracks = usable
 
     def packets(self) -> list[Iterator[Timed]]:
         """For each track its packets, ready to mux, with their decode times in seconds."""
-        return [self._guarded(number, track) for number, track in enumerate(self._tracks, 1)]
+        return [self._guarded(track) for track in self._tracks]
 
-    def _guarded(self, number: int, track: _Track) -> Iterator[Timed]:
+    def _guarded(self, track: _Track) -> Iterator[Timed]:
         try:
             yield from track.packets()
-        except (av.error.FFmpegError, OSError, ValueError) as error:
-            self.notes.append(f"audio track {number} ends early: {reason_of(error)}")
+        except BROKEN as error:
+            self.notes.append(f"audio track {track.number} ends early: {reason_of(error)}")
+        if track.dropped:
+            self.notes.append(f"audio track {track.number}: {track.dropped} damaged or misplaced packets were left out")
 
     def _leave_out(self, number: int, error: BaseException) -> None:
-        assert self._path is not None
-        self.notes.append(
-            f"audio track {number} of {os.fsdecode(self._path)} was left out: {reason_of(error) or 'it is empty'}"
-        )
+        self.notes.append(f"audio track {number} was left out: {reason_of(error)}")
 
 
 class _Track:
-    def __init__(self, container: InputContainer, index: int, origin: Fraction) -> None:
+    def __init__(
+        self, number: int, container: InputContainer, index: int, origin: Fraction, *, copy: bool
+    ) -> None:
         stream = container.streams[index]
-        assert isinstance(stream, AudioStream)
+        if not isinstance(stream, AudioStream) or stream.codec_context is None:
+            raise ValueError("its codec is not supported")
+        self.number = number
+        self.rate = stream.codec_context.sample_rate
+        self.dropped = 0
         self._source = stream
         self._origin = origin
         for other in container.streams:
@@ -99,33 +116,35 @@ class _Track:
                 other.discard = av.stream.Discard.all
         self._packets = self._read(container)
         # A track without a packet, or whose first one cannot be read, is not declared at all.
-        self._first = next(self._packets)
-        self._copied = stream.codec_context.name in COPIED
+        first = next(self._packets, None)
+        if first is None:
+            raise ValueError("it is empty")
+        self._first = first
+        self._aac = None
+        if not (copy and stream.codec_context.name in COPIED):
+            self._aac = AacTrack(stream, origin)
         self._out: AudioStream | None = None
-        self._samples = 0
 
-    def _read(self, container: InputContainer) -> Iterator[av.Packet[Any]]:
+    def add_stream(self, output: OutputContainer) -> None:
+        """Declare the track."""
+        self._out = self._aac.add_stream(output) if self._aac else output.add_stream_from_template(self._source)
+        if self._source.language:
+            self._out.metadata["language"] = self._source.language
+
+    def packets(self) -> Iterator[Timed]:
+        """The track's packets; to be called once."""
+        if self._aac is None:
+            yield from self._copy()
+            return
+        yield from self._aac.packets(self._all())
+        self.dropped = self._aac.dropped
+
+    def _read(self, container: InputContainer) -> Iterator[av.Packet[AudioStream]]:
         for packet in container.demux(self._source):
             if packet.size and packet.dts is not None:
                 yield packet
 
-    def add_stream(self, output: OutputContainer) -> None:
-        if self._copied:
-            stream: Any = output.add_stream_from_template(self._source)
-        else:
-            rate = self._source.codec_context.sample_rate
-            nearest = next((known for known in _AAC_RATES if known <= rate), _AAC_RATES[-1])
-            stream = output.add_stream("aac", rate=nearest, layout=self._source.codec_context.layout)
-            stream.codec_context.bit_rate = 96_000 * max(1, self._source.codec_context.layout.nb_channels)
-            stream.codec_context.flags |= av.codec.context.Flags.bitexact
-        if self._source.language:
-            stream.metadata["language"] = self._source.language
-        self._out = stream
-
-    def packets(self) -> Iterator[Timed]:
-        yield from self._copy() if self._copied else self._encode()
-
-    def _all(self) -> Iterator[av.Packet[Any]]:
+    def _all(self) -> Iterator[av.Packet[AudioStream]]:
         yield self._first
         yield from self._packets
 
@@ -137,44 +156,12 @@ class _Track:
             shift = round(self._origin / base)
             assert packet.dts is not None
             dts = packet.dts - shift
-            if last is not None and dts <= last:
+            if packet.is_corrupt or (last is not None and dts <= last):
                 # Two packets at one time cannot be written; sound that goes back is damaged.
+                self.dropped += 1
                 continue
             last = dts
             packet.pts = (packet.pts - shift) if packet.pts is not None else dts
             packet.dts = dts
             packet.stream = self._out
-            yield dts * base, packet
-
-    def _encode(self) -> Iterator[Timed]:
-        assert self._out is not None
-        context = self._out.codec_context
-        resampler = AudioResampler(format="fltp", layout=context.layout, rate=context.sample_rate, frame_size=1024)
-        base = Fraction(1, context.sample_rate)
-        shift: int | None = None
-        for packet in self._all():
-            try:
-                frames = self._source.codec_context.decode(packet)
-            except av.error.InvalidDataError:
-                continue
-            for frame in frames:
-                if shift is None:
-                    start = Fraction(frame.pts or 0) * Fraction(frame.time_base or 0)
-                    shift = round((start - self._origin) / base)
-                # Sound is continuous: samples are counted, so that rounding cannot drift.
-                frame.pts = None
-                for piece in resampler.resample(frame):
-                    yield from self._encoded(piece, shift, base)
-        for piece in resampler.resample(None):
-            yield from self._encoded(piece, shift or 0, base)
-        yield from self._encoded(None, shift or 0, base)
-
-    def _encoded(self, frame: av.AudioFrame | None, shift: int, base: Fraction) -> Iterator[Timed]:
-        assert self._out is not None
-        if frame is not None:
-            frame.pts = shift + self._samples
-            frame.time_base = base
-            self._samples += frame.samples
-        for packet in self._out.encode(frame):
-            assert packet.dts is not None
-            yield packet.dts * Fraction(packet.time_base), packet
+            yield Timed(dts * base, packet)

@@ -1,0 +1,114 @@
+"""Sound that MP4 does not take, as AAC; in step with the source's clock, gaps and all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+
+import av
+import numpy as np
+from av.audio.resampler import AudioResampler
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
+
+from birefnet_batch.video.timed import Timed
+
+_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
+_LAYOUTS = frozenset(("mono", "stereo", "3.0", "4.0", "5.0", "5.1", "7.1"))
+_BITS_A_CHANNEL = 96_000
+_FRAME = 1024
+# Clocks of containers are coarse (a millisecond in Matroska); a longer gap is silence, not rounding.
+_GAP_S = Fraction(1, 20)
+# A longer one is a clock that was set: the sound goes on where it was.
+_LONGEST_GAP_S = 3600
+
+
+class AacTrack:
+    """Encodes one track.
+
+    Args:
+        source: the stream that the packets are of.
+        origin: the source's time that becomes 0, in seconds.
+    """
+
+    def __init__(self, source: AudioStream, origin: Fraction) -> None:
+        context = source.codec_context
+        if context.sample_rate <= 0 or not context.layout.nb_channels:
+            raise ValueError("its sample rate or its channels are not known")
+        self._source = source
+        self._origin = origin
+        self._rate = next((known for known in _RATES if known <= context.sample_rate), _RATES[-1])
+        self._layout = context.layout.name
+        if self._layout not in _LAYOUTS:
+            self._layout = "mono" if context.layout.nb_channels == 1 else "stereo"
+        self._channels = av.AudioLayout(self._layout).nb_channels
+        self._resampler = self._new_resampler()
+        self._out: AudioStream | None = None
+        self._clock: int | None = None
+        self.dropped = 0
+        """How many packets could not be decoded."""
+
+    def add_stream(self, output: OutputContainer) -> AudioStream:
+        """Declare the track in the file to write."""
+        stream = output.add_stream("aac", rate=self._rate, layout=self._layout)
+        stream.codec_context.bit_rate = _BITS_A_CHANNEL * self._channels
+        stream.codec_context.flags |= av.codec.context.Flags.bitexact
+        self._out = stream
+        return stream
+
+    def packets(self, packets: Iterable[av.Packet[AudioStream]]) -> Iterator[Timed]:
+        """The encoded packets of the source's packets."""
+        for packet in packets:
+            try:
+                frames = self._source.codec_context.decode(packet)
+            except av.error.InvalidDataError:
+                self.dropped += 1
+                continue
+            for frame in frames:
+                yield from self._keep_in_step(frame)
+                # Samples are counted instead: a container's rounded times would tear the sound.
+                frame.pts = None
+                yield from self._encoded(self._resampler.resample(frame))
+        yield from self._encoded([*self._resampler.resample(None), None])
+
+    def _new_resampler(self) -> AudioResampler:
+        return AudioResampler(format="fltp", layout=self._layout, rate=self._rate, frame_size=_FRAME)
+
+    def _keep_in_step(self, frame: av.AudioFrame) -> Iterator[Timed]:
+        """Set the clock at the first frame; later, fill gaps with silence."""
+        if frame.pts is None or frame.time_base is None:
+            self._clock = self._clock or 0
+            return
+        at = round((frame.pts * Fraction(frame.time_base) - self._origin) * self._rate)
+        if self._clock is None:
+            self._clock = at
+            return
+        behind = at - self._heard
+        if _GAP_S * self._rate < behind < _LONGEST_GAP_S * self._rate:
+            yield from self._encoded(self._resampler.resample(None))
+            self._resampler = self._new_resampler()
+            yield from self._encoded(self._silence(at - self._heard))
+
+    @property
+    def _heard(self) -> int:
+        """Where the next sample belongs by those that were decoded."""
+        assert self._clock is not None
+        return self._clock + self._in_resampler
+
+    def _silence(self, samples: int) -> Iterator[av.AudioFrame]:
+        for start in range(0, samples, _FRAME):
+            zeros = np.zeros((self._channels, min(_FRAME, samples - start)), np.float32)
+            frame = av.AudioFrame.from_ndarray(zeros, format="fltp", layout=self._layout)
+            frame.sample_rate = self._rate
+            yield frame
+
+    def _encoded(self, frames: Iterable[av.AudioFrame | None]) -> Iterator[Timed]:
+        assert self._out is not None
+        for frame in frames:
+            if frame is not None:
+                assert self._clock is not None
+                frame.pts, frame.time_base = self._clock, Fraction(1, self._rate)
+                self._clock += frame.samples
+            for packet in self._out.encode(frame):
+                assert packet.dts is not None
+                yield Timed(packet.dts * Fraction(packet.time_base), packet)

@@ -1,0 +1,68 @@
+"""Engines stay open between jobs, the least recently used one goes, and what cannot be had is asked for once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from trivial import TrivialEngine
+
+from birefnet_batch import engines
+from birefnet_batch.errors import EngineError, WeightsError
+from birefnet_batch.executors import engine_cache
+from birefnet_batch.executors.engine_cache import EngineCache
+from birefnet_batch.models.registry import find_model
+from birefnet_batch.settings import Settings
+
+DEMO = find_model("demo")
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[TrivialEngine]:
+    made: list[TrivialEngine] = []
+
+    def open_engine(name: str, *, width: int, height: int, **_: Any) -> TrivialEngine:
+        if width > 1000:
+            raise EngineError("too large")
+        made.append(TrivialEngine(width, height))
+        return made[-1]
+
+    monkeypatch.setattr(engines, "open_engine", open_engine)
+    return made
+
+
+def is_open(engine: TrivialEngine) -> bool:
+    return engine._opened
+
+
+def test_an_engine_is_opened_once_for_the_jobs_that_share_it(opened: list[TrivialEngine]) -> None:
+    with EngineCache(Settings()) as cache:
+        assert cache.engine(DEMO, (64, 64)) is cache.engine(DEMO, (64, 64))
+        assert len(opened) == 1
+        assert is_open(opened[0])
+    assert not is_open(opened[0])
+
+
+def test_the_least_recently_used_engine_is_closed_first(opened: list[TrivialEngine]) -> None:
+    with EngineCache(Settings(), limit=2) as cache:
+        for size in (64, 96, 64, 128):
+            cache.engine(DEMO, (size, size))
+        assert [is_open(engine) for engine in opened] == [True, False, True]
+
+
+def test_what_cannot_be_had_is_asked_for_once(monkeypatch: pytest.MonkeyPatch, opened: list[TrivialEngine]) -> None:
+    asked: list[str] = []
+
+    def missing(spec: Any, setting: str | None) -> Any:
+        asked.append(spec.short_name)
+        raise WeightsError("they are not here")
+
+    with EngineCache(Settings()) as cache:
+        for _ in range(3):
+            with pytest.raises(EngineError, match="too large"):
+                cache.engine(DEMO, (2048, 2048))
+        monkeypatch.setattr(engine_cache, "locate_weights", missing)
+        for _ in range(3):
+            with pytest.raises(WeightsError, match="not here"):
+                cache.engine(find_model("portrait"), (64, 64))
+    assert asked == ["portrait"]

@@ -1,0 +1,107 @@
+"""The order in which a job's files appear, and what stays after a failure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from birefnet_batch.errors import OutputError
+from birefnet_batch.jobs import Job, marker
+from birefnet_batch.publish import Media, publish, publish_failure, read_result
+from birefnet_batch.request import Request
+from birefnet_batch.results import ErrorRecord, JobRecord, SourceRecord
+from birefnet_batch.storage import Output
+from birefnet_batch.video.join import JoinedFacts
+
+FACTS = JoinedFacts(5, 0.2, 25.0, 64, 48, 5, 0, ())
+JOB = Job.from_request(Request("/v/clip.mp4", output_mask=True))
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Iterator[Output]:
+    with Output(str(tmp_path), "run") as made:
+        yield made
+
+
+def media(output: Output, job: Job = JOB, content: bytes = b"media") -> list[Media]:
+    made = []
+    for kind in ("video", "mask"):
+        staged = output.staged(kind)
+        staged.write_bytes(content)
+        suffix = "" if kind == "video" else "_mask"
+        made.append(Media(kind, staged, f"clip{suffix}.mp4", "video/mp4", FACTS))  # type: ignore[arg-type]
+    return made
+
+
+def record(key: str | None = "abc", error: str | None = None) -> JobRecord:
+    return JobRecord(
+        job_id=JOB.job_id,
+        status="failed" if error else "succeeded",
+        request=JOB.request.to_dict(),
+        source=SourceRecord("file:///v/clip.mp4"),
+        key=key,
+        error=ErrorRecord("InputError", error) if error else None,
+    )
+
+
+def test_the_marker_is_written_last_and_media_before_the_records(
+    output: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    real = Output.publish
+
+    def watched(self: Output, staged: Path, relative: str) -> None:
+        order.append(relative.rpartition("/")[2])
+        real(self, staged, relative)
+
+    monkeypatch.setattr(Output, "publish", watched)
+    publish(output, JOB, record(), media(output))
+    assert order == ["clip.mp4", "clip_mask.mp4", "result.json", "job.json", marker("abc")]
+
+
+def test_a_result_that_is_replaced_loses_its_marker_before_its_media(
+    output: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(output, JOB, record("old"), media(output))
+
+    def full(self: Output, staged: Path, relative: str) -> None:
+        raise OutputError("the disk is full")
+
+    monkeypatch.setattr(Output, "publish", full)
+    with pytest.raises(OutputError):
+        publish(output, JOB, record("new"), media(output))
+    assert not [name for name in output.list(JOB.folder) if name.startswith("complete-")]
+
+
+def test_urls_are_absolute_and_paths_in_the_record_relative(output: Output) -> None:
+    result = publish(output, JOB, record(), media(output))
+    assert result.video.url == (output.root / JOB.folder / "clip.mp4").as_uri()
+    assert read_result(output, JOB) == result
+    written = JobRecord.from_json(output.read(JOB.file("job.json")) or b"")
+    assert written.outputs == {
+        "video": JOB.file("clip.mp4"),
+        "mask_video": JOB.file("clip_mask.mp4"),
+        "result": JOB.file("result.json"),
+    }
+    assert written.outputs_sha256.keys() == {"video", "mask_video"}
+
+
+@pytest.mark.parametrize(("key", "stays"), [("abc", True), (None, True), ("other", False)])
+def test_a_failure_keeps_a_result_that_may_be_right_and_drops_one_that_is_not(
+    output: Output, key: str | None, stays: bool
+) -> None:
+    publish(output, JOB, record("abc"), media(output))
+    publish_failure(output, JOB, record(key, error="it broke"))
+    assert (marker("abc") in output.list(JOB.folder)) is stays
+    assert ("clip.mp4" in output.list(JOB.folder)) is stays
+    written = JobRecord.from_json(output.read(JOB.file("job.json")) or b"")
+    assert written.status == ("succeeded" if stays else "failed")
+
+
+def test_a_damaged_result_of_a_complete_job_says_how_to_mend_it(output: Output) -> None:
+    publish(output, JOB, record(), media(output))
+    output.write(JOB.file("result.json"), b"{")
+    with pytest.raises(OutputError, match="resume=force"):
+        read_result(output, JOB)
