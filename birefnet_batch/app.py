@@ -22,6 +22,8 @@ from birefnet_batch.request import Request
 from birefnet_batch.request_file import load_request_file
 from birefnet_batch.settings import OnInvalid, Settings, schema_node
 
+_log = logging.getLogger(__name__)
+
 OK, SOME_FAILED, WRONG_CONFIGURATION, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -37,7 +39,12 @@ def main() -> int:
     statuses: list[int] = []
 
     def task(config: DictConfig) -> None:
-        statuses.append(run_config(config))
+        try:
+            statuses.append(run_config(config))
+        except Exception:
+            # In a sweep the jobs that follow still run.
+            _log.exception("the run failed unexpectedly; please report it")
+            statuses.append(SOME_FAILED)
 
     application = hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(task)
     try:

@@ -33,6 +33,8 @@ class Progress(ABC):
         self.frame_count = 0
         self._began = time.monotonic()
         self._working_since: float | None = None
+        self._current_frames = 0
+        self._current_length: int | None = None
         self._lock = threading.Lock()
 
     def __enter__(self) -> Progress:
@@ -47,11 +49,17 @@ class Progress(ABC):
         """A video was begun."""
         if self._working_since is None:
             self._working_since = time.monotonic()
+        self._current_frames, self._current_length = 0, None
+
+    def length(self, frames: int | None) -> None:
+        """The current video has so many frames, as far as its container says."""
+        self._current_length = frames
 
     def frames(self, count: int) -> None:
         """So many further frames are encoded."""
         with self._lock:
             self.frame_count += count
+            self._current_frames += count
         self.show_frames()
 
     def ended(self, name: str, status: Status, frames: int, seconds: float, error: str | None) -> None:
@@ -59,6 +67,7 @@ class Progress(ABC):
         self.done += 1
         self.failed += status == "failed"
         self.skipped += status == "skipped"
+        self._current_frames, self._current_length = 0, None
         rate = f"{frames} frames, {frames / seconds:.1f} frames/s" if frames and seconds else ""
         reason = " ".join(error.split()) if error else ""
         self.show_ended(" ".join(part for part in (f"{status:9}", name, rate, reason) if part))
@@ -71,11 +80,12 @@ class Progress(ABC):
 
     @property
     def seconds_left(self) -> float | None:
-        """An estimate from the videos that were worked on so far; None before there is one."""
-        worked = self.done - self.skipped
+        """An estimate from the videos that were worked on, the share of the current one included; None at first."""
+        share = min(1.0, self._current_frames / self._current_length) if self._current_length else 0.0
+        worked = self.done - self.skipped + share
         if not worked or self._working_since is None:
             return None
-        return (time.monotonic() - self._working_since) / worked * (self.total - self.done)
+        return (time.monotonic() - self._working_since) / worked * (self.total - self.done - share)
 
     def summary(self) -> str:
         """One line: videos, rate, time left."""

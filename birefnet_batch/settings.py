@@ -149,7 +149,7 @@ class Settings:
     media: MediaSettings = setting(MediaSettings(), "what the written media look like")
     weights: dict[str, str | None] = setting(
         dict.fromkeys(("light", "light_2k", "heavy", "matting", "portrait", "dynamic", "demo")),
-        "per model: a safetensors file, a folder, or a hub repository; null is the published one",
+        "by short name: a safetensors file, a folder or a hub repository; null is the published one",
     )
 
     @classmethod
@@ -282,7 +282,7 @@ def describe(cls: type = Settings, prefix: str = "") -> list[tuple[str, str, str
         if is_dataclass(default):
             rows += describe(type(default), f"{prefix}{item.name}.")
         elif isinstance(default, dict):
-            rows.append((f"{prefix}{item.name}.<{'|'.join(default)}>", "null", item.metadata["help"]))
+            rows.append((f"{prefix}{item.name}.MODEL", "null", item.metadata["help"]))
         else:
             shown = _plain(default)
             text = "null" if shown is None else str(shown).lower() if isinstance(shown, bool) else str(shown)

@@ -39,6 +39,7 @@ def machine() -> dict[str, Any]:
 
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return {
+        "device": "cuda" if gpus else "cpu",
         "platform": platform.platform(),
         "machine": platform.machine(),
         "processors": os.cpu_count(),

@@ -56,7 +56,7 @@ def test_help_names_every_group_and_key_in_under_a_second(tmp_path: Path) -> Non
         done = run_apart("--help", folder=tmp_path)
         best = min(best, time.perf_counter() - started)
     assert done.returncode == 0
-    for expected in ("experiment=", "demo | ", "media.background=black", "request.model=", "weights.<light|"):
+    for expected in ("experiment=", "demo | ", "media.background=black", "request.model=", "weights.MODEL="):
         assert expected in done.stdout
     assert best < 1.0
     assert not list(tmp_path.iterdir())
@@ -207,6 +207,18 @@ def test_credentials_reach_no_file_and_no_stream(program: Program, capsys: pytes
     assert len(texts) > 6
     for secret in ("hunter2", "topsecret"):
         assert not [text for text in texts if secret in text]
+
+
+@pytest.mark.logs_errors
+def test_a_defect_of_ours_is_status_1_with_its_trace_in_the_log(
+    program: Program, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("birefnet_batch.batch.run", broken)
+    assert program("request.video_url=a.mp4", "output=out") == app.SOME_FAILED
+    assert "please report it" in caplog.text
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import http.server
 import json
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -228,6 +232,23 @@ def test_missing_weights_fail_their_videos_and_no_others(clip: Path, output: Pat
     assert [outcome.status for outcome in outcomes] == ["failed", "succeeded"]
     assert "weights" in summary.failures[0][1]
     assert outcomes[0].exception is not None
+
+
+def test_a_video_behind_a_url_is_fetched_and_named_without_its_secrets(clip: Path, output: Path) -> None:
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(clip.parent))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/clip.mp4?token=hunter2"
+        first = process_video(Request(url, model="Demo", operating_resolution="256x256"), output=output)
+        summary, _ = run_all(output, request(Path("x"), video_url=url), request(Path("x"), video_url=url + "3"))
+        server.shutdown()
+    assert first.video.num_frames == 7
+    record = json.loads(next(output.glob("jobs/clip-*/job.json")).read_text())
+    assert record["source"]["uri"] == url.partition("?")[0]
+    assert record["source"]["sha256"] == hashlib.sha256(clip.read_bytes()).hexdigest()
+    assert summary.ok
+    assert not [name for name in files_of(output) if "hunter2" in (output / name).read_text(errors="replace")]
+    assert not (output / ".scratch").exists()
 
 
 def test_output_types_of_later_versions_give_a_clear_error(clip: Path, output: Path) -> None:

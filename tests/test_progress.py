@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import time
+
+import pytest
 
 from birefnet_batch.progress import PlainProgress, make_progress
 
@@ -33,6 +36,17 @@ def test_a_long_video_is_heard_of_while_it_runs() -> None:
     progress.started("a")
     progress.frames(7)
     assert "7 frames so far" in stream.getvalue()
+
+
+def test_time_left_counts_the_share_of_the_current_video() -> None:
+    progress = PlainProgress(2, io.StringIO())
+    progress.started("a")
+    assert progress.seconds_left is None
+    progress.length(10)
+    progress.frames(5)
+    progress._working_since = time.monotonic() - 10
+    # Half a video took 10 s, one and a half are left.
+    assert progress.seconds_left == pytest.approx(30, abs=1)
 
 
 def test_a_terminal_gets_a_bar_and_finished_videos_above_it() -> None:

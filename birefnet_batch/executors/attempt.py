@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from birefnet_batch.engines import resolve_precision
-from birefnet_batch.executors.base import JobOutcome, RunContext
+from birefnet_batch.executors.base import JobOutcome, Observer, RunContext
 from birefnet_batch.executors.engine_cache import EngineCache
 from birefnet_batch.jobs import Job, job_key, marker
 from birefnet_batch.models.registry import find_model
@@ -35,13 +34,13 @@ class Attempt:
         engines: EngineCache,
         job: Job,
         number: int,
-        on_frames: Callable[[int], None],
+        observer: Observer,
     ) -> None:
         self._context = context
         self._settings = context.settings
         self._engines = engines
         self._job = job
-        self._on_frames = on_frames
+        self._observer = observer
         self._started = time.perf_counter()
         self.record = JobRecord(
             job_id=job.job_id,
@@ -82,6 +81,7 @@ class Attempt:
             context.callback(shutil.rmtree, folder, ignore_errors=True)
             source = context.enter_context(open_source(job.uri, facts, folder, settings.storage))
             info = probe(source.path, timeout_s=settings.media.decode_timeout_s)
+            self._observer.length(info.frames)
             self._found(
                 width=info.width,
                 height=info.height,
@@ -136,7 +136,7 @@ class Attempt:
         notes: list[str] = []
         frames = end = 0
         for task in tasks:
-            segment = process_segment(task, engine, self._on_frames)
+            segment = process_segment(task, engine, self._observer.frames)
             frames += segment.frames
             end = segment.end
             notes += segment.notes

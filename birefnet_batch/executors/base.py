@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol
 
 from birefnet_batch.errors import BirefnetBatchError
 from birefnet_batch.jobs import Job
@@ -42,6 +42,16 @@ class JobOutcome:
     def result_path(self) -> str | None:
         """result.json relative to the output root, where there is one."""
         return None if self.status == "failed" else self.job.file("result.json")
+
+
+class Observer(Protocol):
+    """Told how a job goes on, from any thread."""
+
+    def length(self, frames: int | None) -> None:
+        """The job's video has so many frames, as far as its container says."""
+
+    def frames(self, count: int) -> None:
+        """So many further frames are encoded."""
 
 
 class Executor(ABC):

@@ -21,4 +21,4 @@ class LocalExecutor(Executor):
         with Worker(self.context) as worker:
             for job in jobs:
                 progress.started(job.display_uri)
-                yield worker.run(job, progress.frames)
+                yield worker.run(job, progress)

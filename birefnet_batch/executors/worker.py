@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from types import TracebackType
 
 from birefnet_batch.errors import BirefnetBatchError
 from birefnet_batch.executors.attempt import Attempt
-from birefnet_batch.executors.base import JobOutcome, RunContext
+from birefnet_batch.executors.base import JobOutcome, Observer, RunContext
 from birefnet_batch.executors.engine_cache import EngineCache
 from birefnet_batch.jobs import Job
 from birefnet_batch.publish import publish_failure
@@ -35,12 +34,12 @@ class Worker:
     ) -> None:
         self._engines.__exit__(kind, error, trace)
 
-    def run(self, job: Job, on_frames: Callable[[int], None]) -> JobOutcome:
+    def run(self, job: Job, observer: Observer) -> JobOutcome:
         """Do one job, with further attempts after errors that may pass; a failure is the outcome."""
         retries = self._context.settings.executor.max_retries
         started = time.perf_counter()
         for number in range(1, retries + 2):
-            attempt = Attempt(self._context, self._engines, job, number, on_frames)
+            attempt = Attempt(self._context, self._engines, job, number, observer)
             try:
                 outcome = attempt.run()
             except BirefnetBatchError as error:

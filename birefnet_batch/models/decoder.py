@@ -96,7 +96,10 @@ class DecoderBlock(nn.Module):
         )
 
     def _mix(self, x: Tensor) -> Tensor:
-        return self.dec_att(F.relu(convolve_normalised(x, self.conv_in, self.bn_in), inplace=True))  # type: ignore[no-any-return]
+        x = F.relu(convolve_normalised(x, self.conv_in, self.bn_in), inplace=True)
+        # Deformable sampling reads whole pixels, so that these few channels are best stored pixel by pixel.
+        mixed: Tensor = self.dec_att(x.contiguous(memory_format=torch.channels_last))
+        return mixed
 
 
 class PatchConvs(nn.Module):

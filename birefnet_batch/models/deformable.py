@@ -65,8 +65,8 @@ def table_convolution(
     # neighbours in the table, and those outside the image count nothing.
     stride, table_rows = width + 3, height + 3
     table = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 2, 1, 2)).reshape(-1, channels)
-    offset = offset.permute(0, 2, 3, 1).float().contiguous().view(batch * height, width, taps, 2)
-    modulation = modulation.permute(0, 2, 3, 1).float().contiguous().view(batch * height, width, taps)
+    offset = offset.permute(0, 2, 3, 1).reshape(batch * height, width, taps, 2)
+    modulation = modulation.permute(0, 2, 3, 1).reshape(batch * height, width, taps)
     matrix = weight.permute(2, 3, 1, 0).reshape(taps * channels, out_channels)
     centre_y, centre_x = _centres(height, width, kernel, device)
     centre_y = centre_y.repeat(batch, 1, 1)
@@ -78,8 +78,8 @@ def table_convolution(
     output = x.new_empty(batch * height, width * out_channels)
     for first in range(0, batch * height, rows):
         chunk = slice(first, first + rows)
-        y = (offset[chunk, ..., 0] + centre_y[chunk]).clamp_(-1, height)
-        x_ = (offset[chunk, ..., 1] + centre_x).clamp_(-1, width)
+        y = (offset[chunk, ..., 0].float() + centre_y[chunk]).clamp_(-1, height)
+        x_ = (offset[chunk, ..., 1].float() + centre_x).clamp_(-1, width)
         top, left = y.floor(), x_.floor()
         y -= top
         x_ -= left

@@ -43,8 +43,10 @@ class AacTrack:
             self._layout = "mono" if context.layout.nb_channels == 1 else "stereo"
         self._channels = av.AudioLayout(self._layout).nb_channels
         self._resampler = self._new_resampler()
+        self._shape: tuple[str, str, int] | None = None
         self._out: AudioStream | None = None
-        self._clock: int | None = None
+        self._clock: int | None = None  # where the next encoded sample goes
+        self._heard = Fraction(0)  # where the next decoded sample belongs; both in samples of the track
         self.dropped = 0
         """How many packets could not be decoded."""
 
@@ -66,34 +68,37 @@ class AacTrack:
                 continue
             for frame in frames:
                 yield from self._keep_in_step(frame)
+                self._heard += Fraction(frame.samples * self._rate, frame.sample_rate)
                 # Samples are counted instead: a container's rounded times would tear the sound.
                 frame.pts = None
                 yield from self._encoded(self._resampler.resample(frame))
-        yield from self._encoded([*self._resampler.resample(None), None])
+        yield from self._drained()
+        yield from self._encoded([None])
 
     def _new_resampler(self) -> AudioResampler:
-        return AudioResampler(format="fltp", layout=self._layout, rate=self._rate, frame_size=_FRAME)
+        return AudioResampler(format="fltp", layout=self._layout, rate=self._rate)
+
+    def _drained(self) -> Iterator[Timed]:
+        held = [frame for frame in self._resampler.resample(None) if frame is not None]
+        self._resampler = self._new_resampler()
+        yield from self._encoded(held)
 
     def _keep_in_step(self, frame: av.AudioFrame) -> Iterator[Timed]:
         """Set the clock at the first frame; later, fill gaps with silence."""
-        if frame.pts is None or frame.time_base is None:
-            self._clock = self._clock or 0
-            return
-        at = round((frame.pts * Fraction(frame.time_base) - self._origin) * self._rate)
+        shape = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if shape != self._shape:
+            yield from self._drained()
+            self._shape = shape
+        at = self._heard
+        if frame.pts is not None and frame.time_base is not None:
+            at = (frame.pts * Fraction(frame.time_base) - self._origin) * self._rate
         if self._clock is None:
-            self._clock = at
-            return
-        behind = at - self._heard
-        if _GAP_S * self._rate < behind < _LONGEST_GAP_S * self._rate:
-            yield from self._encoded(self._resampler.resample(None))
-            self._resampler = self._new_resampler()
-            yield from self._encoded(self._silence(at - self._heard))
-
-    @property
-    def _heard(self) -> int:
-        """Where the next sample belongs by those that were decoded."""
-        assert self._clock is not None
-        return self._clock + self._in_resampler
+            self._clock = round(at)
+            self._heard = at
+        elif _GAP_S * self._rate < at - self._heard < _LONGEST_GAP_S * self._rate:
+            yield from self._drained()
+            yield from self._encoded(self._silence(round(at) - self._clock))
+            self._heard = at
 
     def _silence(self, samples: int) -> Iterator[av.AudioFrame]:
         for start in range(0, samples, _FRAME):

@@ -43,7 +43,7 @@ class AudioTracks:
         if self._path is None:
             return self
         try:
-            with open_video(self._path) as (container, video, decoder):
+            with open_video(self._path) as (container, _, decoder):
                 origin = decoder.origin
                 indexes = [stream.index for stream in container.streams.audio]
         except (InputError, *BROKEN) as error:
@@ -100,9 +100,7 @@ class AudioTracks:
 
 
 class _Track:
-    def __init__(
-        self, number: int, container: InputContainer, index: int, origin: Fraction, *, copy: bool
-    ) -> None:
+    def __init__(self, number: int, container: InputContainer, index: int, origin: Fraction, *, copy: bool) -> None:
         stream = container.streams[index]
         if not isinstance(stream, AudioStream) or stream.codec_context is None:
             raise ValueError("its codec is not supported")

@@ -17,7 +17,6 @@ import tempfile
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from contextlib import suppress
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any

@@ -24,7 +24,7 @@ def work(connection: Connection[Any, Any], memory: int, task: DecodeTask) -> Non
     """Send a VideoInfo, then, after `Start`, the frames, then `DecodeEnd`."""
     with open_video(task.path) as (container, stream, decoder):
         picture = Picture(decoder.first)
-        info = info_of(container, stream, decoder.first, picture)
+        info = info_of(container, stream, decoder, picture)
         connection.send(info)
         start = connection.recv()
         assert isinstance(start, Start)

@@ -56,6 +56,8 @@ class Decoder:
             raise InputError(f"{shown} has no frame that can be decoded{because}")
         self.first = first
         """The first frame, which `frames` delivers again."""
+        self.origin = origin_of(container, stream, first)
+        """The container's time, in seconds, that becomes 0."""
 
     def frames(self) -> Iterator[av.VideoFrame]:
         """All frames; to be called once."""
@@ -130,7 +132,7 @@ def open_video(path: bytes) -> Iterator[tuple[InputContainer, VideoStream, Decod
     shown = os.fsdecode(path)
     with open_input(path) as container:
         stream = pick_video(container, path)
-        _check_whole(path, stream)
+        _check_whole(path, container, stream)
         decoder = Decoder(container, stream, shown)
         pixels = decoder.first.width * decoder.first.height
         if pixels > _MOST_PIXELS:
@@ -141,7 +143,7 @@ def open_video(path: bytes) -> Iterator[tuple[InputContainer, VideoStream, Decod
         yield container, stream, decoder
 
 
-def info_of(container: InputContainer, stream: VideoStream, first: av.VideoFrame, picture: Picture) -> VideoInfo:
+def info_of(container: InputContainer, stream: VideoStream, decoder: Decoder, picture: Picture) -> VideoInfo:
     """What is known of a video once its first frame is decoded."""
     duration = None
     if stream.duration is not None and stream.time_base is not None:
@@ -157,7 +159,7 @@ def info_of(container: InputContainer, stream: VideoStream, first: av.VideoFrame
     return VideoInfo(
         width=picture.width,
         height=picture.height,
-        time_base=time_base_of(stream, first),
+        time_base=time_base_of(stream, decoder.first),
         average_rate=Fraction(rate) if rate else None,
         frames=_shown_frames(container, stream),
         duration=duration,
@@ -165,25 +167,23 @@ def info_of(container: InputContainer, stream: VideoStream, first: av.VideoFrame
         container=container.format.name,
         codec=stream.codec_context.name,
         audio_tracks=len(container.streams.audio),
-        origin=origin_of(container, stream, first),
+        origin=decoder.origin,
     )
 
 
-def _check_whole(path: bytes, stream: VideoStream) -> None:
+def _check_whole(path: bytes, container: InputContainer, stream: VideoStream) -> None:
     with open(path, "rb") as file:  # noqa: PTH123  the path is bytes
         missing = missing_bytes(file)
         size = os.fstat(file.fileno()).st_size
     if not missing:
         return
     shown = os.fsdecode(path)
-    if stream.frames and len(stream.index_entries):
+    if _has_table(container, stream):
         there = sum(entry.pos + entry.size <= size for entry in stream.index_entries)
         if there == len(stream.index_entries):
             # What is missing is sound.
             return
-        raise InputError(
-            f"{shown} ends early: {there} of {len(stream.index_entries)} frames are there; {_INCOMPLETE}"
-        )
+        raise InputError(f"{shown} ends early: {there} of {len(stream.index_entries)} frames are there; {_INCOMPLETE}")
     raise InputError(f"{shown} ends early: {missing} of {size + missing} bytes are missing; {_INCOMPLETE}")
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from birefnet_batch.errors import DecoderCrashError
 from birefnet_batch.video.child import Child
 from birefnet_batch.video.encode import EncodeSpec
 
@@ -41,10 +42,6 @@ class JoinedFacts:
     """What was done otherwise than asked."""
 
 
-class Working:
-    """Sent now and then while a join goes on, so that silence means trouble."""
-
-
 def join_parts(
     parts: Sequence[Path],
     destination: Path,
@@ -68,16 +65,28 @@ def join_parts(
         OutputError: the file cannot be written.
         DecoderCrashError: the process died or did not answer.
     """
+    try:
+        return _join(parts, destination, spec, end, audio_from, timeout_s)
+    except DecoderCrashError as error:
+        if audio_from is None:
+            raise
+        # The parts are our own; what the process died of can only be the source's audio.
+        facts = _join(parts, destination, spec, end, None, timeout_s)
+        return replace(facts, notes=(*facts.notes, f"the audio was left out: {error}"))
+
+
+def _join(
+    parts: Sequence[Path], destination: Path, spec: EncodeSpec, end: int, audio_from: Path | None, timeout_s: float
+) -> JoinedFacts:
     source = None if audio_from is None else os.fsencode(audio_from.absolute())
     task = JoinTask(tuple(parts), destination, spec, end, source)
     child = Child("birefnet_batch.video.join_process", audio_from or destination, task, timeout_s)
     try:
-        while isinstance(message := child.receive(), Working):
-            pass
+        facts = child.receive()
     except BaseException:
         child.close()
         destination.unlink(missing_ok=True)
         raise
     child.close()
-    assert isinstance(message, JoinedFacts)
-    return message
+    assert isinstance(facts, JoinedFacts)
+    return facts

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import heapq
+import math
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
-from fractions import Fraction
-from itertools import pairwise
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 import av
@@ -17,108 +15,105 @@ from av.container import OutputContainer
 
 from birefnet_batch.errors import OutputError
 from birefnet_batch.video.audio import AudioTracks
-from birefnet_batch.video.child import serve
-from birefnet_batch.video.encode import EncodeSpec
-from birefnet_batch.video.join import JoinedFacts, JoinTask, Working
+from birefnet_batch.video.child import Alive, serve
+from birefnet_batch.video.join import JoinedFacts, JoinTask
+from birefnet_batch.video.parts import Parts
+from birefnet_batch.video.timed import Timed
 from birefnet_batch.video.x264 import container_options, even, output_errors
 
-_TICK_S = 1.0
+_ALIVE_EVERY_S = 1.0
+_MOST_TICKS = (1 << 31) - 1
+# What the muxer says of a packet that it does not take; everything else (no space left) is the file's own trouble.
+_REFUSED = (errno.EINVAL, av.error.InvalidDataError.errno if hasattr(av.error.InvalidDataError, "errno") else 0)
+
+
+class _AudioRefusedError(Exception):
+    """MP4 does not take the audio in this form."""
 
 
 def work(connection: Connection[Any, Any], memory: int, task: JoinTask) -> None:
-    """Send `Working` now and then, and `JoinedFacts` at the end."""
-    with ExitStack() as context:
-        try:
-            facts = _join(connection, task, context)
-        except BaseException:
-            task.destination.unlink(missing_ok=True)
-            raise
-    connection.send(facts)
-
-
-def _join(connection: Connection[Any, Any], task: JoinTask, context: ExitStack) -> JoinedFacts:
-    spec = task.spec
-    order = sorted(pts for part in task.parts for pts in _times(part))
-    if not order:
+    """Send `Alive` now and then, and `JoinedFacts` at the end."""
+    parts = Parts(task)
+    if not parts.order:
         raise OutputError(f"{task.destination} would be empty: no frame was encoded")
-    audio = context.enter_context(AudioTracks(task.audio_from))
+    try:
+        connection.send(_join_somehow(connection, task, parts))
+    except BaseException:
+        task.destination.unlink(missing_ok=True)
+        raise
+
+
+def _join_somehow(connection: Connection[Any, Any], task: JoinTask, parts: Parts) -> JoinedFacts:
+    """With the audio as it is; where MP4 refuses that, encoded anew; where that fails, without."""
+    refused = ""
+    for source, copy in ((task.audio_from, True), (task.audio_from, False)):
+        with AudioTracks(source, copy=copy) as audio:
+            try:
+                return _join(connection, task, parts, audio)
+            except _AudioRefusedError as error:
+                refused = str(error)
+    with AudioTracks(None) as audio:
+        audio.notes.append(f"the audio was left out: {refused}")
+        return _join(connection, task, parts, audio)
+
+
+def _join(connection: Connection[Any, Any], task: JoinTask, parts: Parts, audio: AudioTracks) -> JoinedFacts:
+    spec = task.spec
     with output_errors(task.destination):
-        options = {**container_options(spec), "movflags": "+faststart"}
-        output = av.open(str(task.destination), "w", format="mp4", options=options)
-        with output:
-            video = _video_packets(task, order, output)
-            first = next(video)
+        options = {
+            **container_options(spec),
+            "movie_timescale": str(_movie_ticks(spec.time_base.denominator, audio.rates)),
+            "movflags": "+faststart",
+        }
+        with av.open(str(task.destination.absolute()), "w", format="mp4", options=options) as output:
+            video = parts.packets(output)
             audio.add_streams(output)
-            told = time.monotonic()
-            ahead = heapq.merge(_chain(first, video), *audio.packets(), key=lambda item: item[0])
-            for _, packet in ahead:
-                output.mux_one(packet)
-                if time.monotonic() - told > _TICK_S:
-                    told = time.monotonic()
-                    connection.send(Working())
-    seconds = (task.end - order[0]) * spec.time_base
+            _start(output, audio)
+            _mux(connection, output, heapq.merge(video, *audio.packets()))
+    seconds = (task.end - parts.order[0]) * spec.time_base
     return JoinedFacts(
-        frames=len(order),
+        frames=len(parts.order),
         duration_s=float(seconds),
-        fps=float(len(order) / seconds) if seconds else 0.0,
+        fps=float(len(parts.order) / seconds) if seconds else 0.0,
         width=even(spec.width),
         height=even(spec.height),
         size=task.destination.stat().st_size,
         audio_tracks=audio.count,
-        notes=(*_padding_note(spec), *audio.notes),
+        notes=(*_padding_note(task), *audio.notes),
     )
 
 
-def _times(part: Path) -> Iterator[int]:
-    with av.open(str(part)) as container:
-        for packet in container.demux(video=0):
-            if packet.pts is not None and packet.size:
-                yield packet.pts
+def _start(output: OutputContainer, audio: AudioTracks) -> None:
+    try:
+        output.start_encoding()
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        if not audio.count or getattr(error, "errno", None) == errno.ENOSPC:
+            raise
+        raise _AudioRefusedError(str(error)) from None
 
 
-def _video_packets(
-    task: JoinTask, order: list[int], output: OutputContainer
-) -> Iterator[tuple[Fraction, av.Packet[Any]]]:
-    """The parts' packets with decode times made anew from the presentation times of the whole.
-
-    Each part's own decode times start before its first picture, so they would run into those of the part before.
-    A packet's decode time is the presentation time that stands as many places before its own place as the deepest
-    reordering needs, which is what an encoder of the whole would have given.
-    """
-    base = task.spec.time_base
-    ranks = {pts: rank for rank, pts in enumerate(order)}
-    delay = max(place - ranks[pts] for place, pts in enumerate(pts for part in task.parts for pts in _times(part)))
-    step = min((after - before for before, after in pairwise(order)), default=1)
-    stream = None
-    place = 0
-    for part in task.parts:
-        with av.open(str(part)) as container:
-            template = container.streams.video[0]
-            if stream is None:
-                stream = output.add_stream_from_template(template)
-                stream.time_base = base
-            for packet in container.demux(template):
-                if packet.pts is None or not packet.size:
-                    continue
-                rank = ranks[packet.pts]
-                after = order[rank + 1] if rank + 1 < len(order) else task.end
-                packet.duration = after - packet.pts
-                before = place - delay
-                packet.dts = order[before] if before >= 0 else order[0] + before * step
-                packet.time_base = base
-                packet.stream = stream
-                place += 1
-                yield packet.dts * base, packet
+def _mux(connection: Connection[Any, Any], output: OutputContainer, packets: Iterator[Timed]) -> None:
+    told = time.monotonic()
+    for timed in packets:
+        try:
+            output.mux_one(timed.packet)
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            if timed.is_audio and getattr(error, "errno", None) in _REFUSED:
+                raise _AudioRefusedError(str(error)) from None
+            raise
+        if time.monotonic() - told > _ALIVE_EVERY_S:
+            told = time.monotonic()
+            connection.send(Alive())
 
 
-def _chain(
-    first: tuple[Fraction, av.Packet[Any]], rest: Iterator[tuple[Fraction, av.Packet[Any]]]
-) -> Iterator[tuple[Fraction, av.Packet[Any]]]:
-    yield first
-    yield from rest
+def _movie_ticks(video: int, rates: list[int]) -> int:
+    """Ticks a second that express the starts of every track, or the video's alone where there is no such number."""
+    ticks = math.lcm(video, *rates)
+    return ticks if ticks <= _MOST_TICKS else video
 
 
-def _padding_note(spec: EncodeSpec) -> Iterator[str]:
+def _padding_note(task: JoinTask) -> Iterator[str]:
+    spec = task.spec
     if even(spec.width) != spec.width or even(spec.height) != spec.height:
         yield (
             f"padded from {spec.width}x{spec.height} to {even(spec.width)}x{even(spec.height)}: "

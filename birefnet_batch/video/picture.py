@@ -23,9 +23,7 @@ _HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
 _FULL_FORMATS = ("yuvj", "rgb", "bgr", "gbr", "pal8", "gray", "0rgb", "0bgr", "argb", "abgr", "ya8", "mono")
 # Without accurate rounding and full chroma swscale is off by up to 3 code values, and darker by 1.1 on average;
 # bit-exact, it gives the same on every processor.
-_EXACT = (
-    Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.BITEXACT
-)
+_EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.BITEXACT
 _THREADS = 2
 
 
@@ -76,7 +74,7 @@ def _orientation(frame: av.VideoFrame) -> tuple[bool, bool, bool]:
     if matrix is None:
         return False, False, False
     # Rows (a b u) (c d v) (x y w): x' = a x + c y, y' = b x + d y.
-    a, b, _, c, d = (int(value) for value in np.frombuffer(bytes(matrix), np.int32)[:5])
+    a, b, _, c, d = (int(value) for value in np.frombuffer(memoryview(matrix), np.int32)[:5])
     if abs(a) >= abs(b):
         return a < 0, d < 0, False
     return c < 0, b < 0, True

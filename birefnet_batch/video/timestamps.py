@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import av
 
-# A step back of less is jitter of the file's clock; a longer one is another recording joined on, whose times begin anew.
+# A shorter step back is jitter of the file's clock; a longer one is another recording joined on, with its own clock.
 _JITTER_S = Fraction(1)
 # No frame is shown for longer: such a step forward is a time that was written wrong, or a clock that was set.
 _LONGEST_S = Fraction(3600)

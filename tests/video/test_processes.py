@@ -29,18 +29,18 @@ def _children() -> set[int]:
 
 
 def _open_files() -> int:
-    return len(os.listdir("/proc/self/fd"))
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 @pytest.fixture(autouse=True)
 def _nothing_left_behind() -> Iterator[None]:
     gc.collect()
-    children, files, shared = _children(), _open_files(), os.listdir("/dev/shm")
+    children, files, shared = _children(), _open_files(), set(Path("/dev/shm").iterdir())
     yield
     gc.collect()
     assert _children() <= children
     assert _open_files() <= files
-    assert os.listdir("/dev/shm") == shared
+    assert set(Path("/dev/shm").iterdir()) == shared
 
 
 def _child(reader: FrameReader) -> int:
@@ -157,7 +157,9 @@ def _runs(pid: int) -> bool:
 
 
 def test_the_decoder_imports_no_torch() -> None:
-    script = "import sys, birefnet_batch.video.decode_process, birefnet_batch.video.join; assert 'torch' not in sys.modules"
+    script = (
+        "import sys, birefnet_batch.video.decode_process, birefnet_batch.video.join; assert 'torch' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", script], check=True)
 
 

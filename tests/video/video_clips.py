@@ -229,6 +229,4 @@ def convert(
                     frame.release()
         parts.append(part)
     assert spec is not None
-    return join_parts(
-        parts, destination, spec, end=end, audio_from=source if audio else None, timeout_s=30
-    )
+    return join_parts(parts, destination, spec, end=end, audio_from=source if audio else None, timeout_s=30)

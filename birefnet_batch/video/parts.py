@@ -1,0 +1,80 @@
+"""The video packets of several parts as one stream, with decode times made anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import av
+from av.container import OutputContainer
+from av.video.stream import VideoStream
+
+from birefnet_batch.errors import OutputError
+from birefnet_batch.video.join import JoinTask
+from birefnet_batch.video.timed import Timed
+
+
+class Parts:
+    """Reads a video's parts; used inside the joining process.
+
+    Each part's own decode times start before its first picture, so they would run into those of the part before.
+    A packet's decode time is the presentation time that stands as many places before its own place as the deepest
+    reordering needs, which is what an encoder of the whole would have given.
+
+    Args:
+        task: the parts, and when the last frame ends.
+    """
+
+    def __init__(self, task: JoinTask) -> None:
+        self._task = task
+        decoded = [pts for part in task.parts for pts in _times(part)]
+        self.order = sorted(decoded)
+        """Presentation times of all frames, in ticks of the spec's time base."""
+        self._places = {pts: place for place, pts in enumerate(self.order)}
+        if len(self._places) < len(decoded):
+            raise OutputError(f"{task.destination} cannot be joined: two of its parts have frames of the same time")
+        self._delay = max((at - self._places[pts] for at, pts in enumerate(decoded)), default=0)
+        self._step = min((after - before for before, after in pairwise(self.order)), default=1)
+
+    def packets(self, output: OutputContainer) -> Iterator[Timed]:
+        """Declare the stream in the joined file; then, its packets, ready to mux."""
+        with av.open(str(self._task.parts[0].absolute())) as container:
+            template = container.streams.video[0]
+            headers = template.codec_context.extradata
+            stream = output.add_stream_from_template(template)
+        stream.time_base = self._task.spec.time_base
+        return self._all(stream, headers)
+
+    def _all(self, stream: VideoStream, headers: bytes | None) -> Iterator[Timed]:
+        base = self._task.spec.time_base
+        at = 0
+        for part in self._task.parts:
+            with av.open(str(part.absolute())) as container:
+                source = container.streams.video[0]
+                if source.codec_context.extradata != headers:
+                    raise OutputError(f"{part} was encoded with other settings than the part before it; encode it anew")
+                for packet in container.demux(source):
+                    if packet.pts is None or not packet.size:
+                        continue
+                    packet.duration = self._end_of(packet.pts) - packet.pts
+                    packet.dts = self._decode_time(at)
+                    packet.time_base = base
+                    packet.stream = stream
+                    at += 1
+                    yield Timed(packet.dts * base, packet, is_audio=False)
+
+    def _end_of(self, pts: int) -> int:
+        place = self._places[pts] + 1
+        return self.order[place] if place < len(self.order) else self._task.end
+
+    def _decode_time(self, at: int) -> int:
+        place = at - self._delay
+        return self.order[place] if place >= 0 else self.order[0] + place * self._step
+
+
+def _times(part: Path) -> Iterator[int]:
+    with av.open(str(part.absolute())) as container:
+        for packet in container.demux(video=0):
+            if packet.pts is not None and packet.size:
+                yield packet.pts

@@ -1,0 +1,1 @@
+"""Data, training, evaluation and clips of the small model that the package ships."""

@@ -1,0 +1,210 @@
+"""Trains the demo model within a wall-clock budget; resumable, one thread a process.
+
+Two one-thread processes train about twice as fast as one process with two threads, so that gradients are
+averaged between processes even on one machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import math
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as multiprocessing
+from birefnet_batch.models import build_network
+from torch import Tensor, nn
+
+from demo_model.composites import Library, composite
+from demo_model.losses import total_loss
+from demo_model.paths import CHECKPOINT
+from demo_model.scoring import evaluate, test_frames
+from demo_model.weights import export, normalised, recalibrate
+
+PEAK_RATE = 1.5e-3
+WARM_UP = 100
+CLIP = 5.0
+EMA = 0.998
+PIXELS = 8 * 128 * 128  # one process' batch: 8 at 128, 2 at 256, 1 at 512
+
+
+def side_at(done: float, draw: float) -> int:
+    """Return the side to train at when a share `done` of the time is over; `draw` is uniform in [0, 1)."""
+    if done < 0.5:
+        shares = ((128, 0.55), (160, 0.3), (256, 0.15))
+    elif done < 0.8:
+        shares = ((160, 0.15), (256, 0.75), (384, 0.1))
+    else:
+        shares = ((256, 0.2), (384, 0.4), (512, 0.4))
+    for side, share in shares:
+        draw -= share
+        if draw < 0:
+            return side
+    return shares[-1][0]
+
+
+def rate_at(done: float, step: int) -> float:
+    """Return the learning rate: warm-up by steps, then a cosine over the time budget."""
+    return PEAK_RATE * min(1.0, (step + 1) / WARM_UP) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(done, 1.0))))
+
+
+def batch(library: Library, rng: np.random.Generator, side: int, scale: int, device: str) -> tuple[Tensor, Tensor]:
+    """Return images (B, 3, side, side) in [0, 1] and alphas (B, 1, side, side)."""
+    count = max(1, round(PIXELS * scale / side**2))
+    pairs = [composite(library, rng, side) for _ in range(count)]
+    images = torch.from_numpy(np.stack([picture for picture, _ in pairs])).permute(0, 3, 1, 2).float() / 255
+    alphas = torch.from_numpy(np.stack([alpha for _, alpha in pairs]))[:, None]
+    return images.to(device), alphas.to(device)
+
+
+def _average_gradients(network: nn.Module, world: int) -> None:
+    gradients = [p.grad for p in network.parameters() if p.grad is not None]
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    dist.all_reduce(flat)
+    flat /= world
+    offset = 0
+    for gradient in gradients:
+        gradient.copy_(flat[offset : offset + gradient.numel()].view_as(gradient))
+        offset += gradient.numel()
+
+
+def _norms(network: nn.Module) -> list[nn.BatchNorm2d]:
+    return [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+
+
+def _save(path: Path, state: dict[str, object]) -> None:
+    scratch = path.with_suffix(".part")
+    torch.save(state, scratch)
+    os.replace(scratch, path)
+
+
+def _validate(network: nn.Module, library: Library, device: str, validation: list[tuple[np.ndarray, np.ndarray]]):
+    judged = copy.deepcopy(network)
+    recalibrate(judged, library, device)
+    return judged, evaluate(judged, validation, device)
+
+
+def work(rank: int, world: int, options: argparse.Namespace) -> None:
+    """Train in one process of `world`."""
+    torch.set_num_threads(1)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    dist.init_process_group(
+        "gloo", init_method=f"file://{options.rendezvous}", rank=rank, world_size=world
+    )
+    torch.manual_seed(7)
+    network = build_network("demo").to(device).train()
+    averaged = copy.deepcopy(network).requires_grad_(False)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=PEAK_RATE, weight_decay=0.01)
+    step, spent, best, seen = 0, 0.0, 0.0, 0
+    if CHECKPOINT.exists() and not options.fresh:
+        state = torch.load(CHECKPOINT, map_location=device, weights_only=True)
+        network.load_state_dict(state["network"])
+        averaged.load_state_dict(state["averaged"])
+        optimiser.load_state_dict(state["optimiser"])
+        step, spent, best, seen = state["step"], state["spent"], state["best"], state["seen"]
+        if rank == 0:
+            print(f"resuming at step {step}, {spent / 60:.1f} minutes in", flush=True)
+    library = Library("train")
+    rng = np.random.default_rng([9, rank, step])
+    draws = np.random.default_rng([5, step])
+    validation = test_frames(24, seed=77) if rank == 0 else []
+    started, budget = time.monotonic() - spent, options.minutes * 60
+    reported, saved, validated, frozen, losses = step, started + spent, started + spent, False, []
+    scale = 16 if device == "cuda" else 1
+    while True:
+        # All processes must agree on the size, the rate and the end: the first one's clock counts.
+        clock = torch.tensor([time.monotonic() - started])
+        dist.broadcast(clock, 0)
+        elapsed = float(clock)
+        done = elapsed / budget
+        if done >= 1:
+            break
+        side = side_at(done, draws.random())
+        if done >= 0.8 and not frozen:
+            # Statistics of one or two large pictures are noise: from here on they stand still.
+            recalibrate(network, library, device)
+            averaged.load_state_dict(
+                {name: value if "running" not in name else network.state_dict()[name]
+                 for name, value in averaged.state_dict().items()}
+            )
+            frozen = True
+        network.train()
+        if frozen:
+            for norm in _norms(network):
+                norm.eval()
+        for group in optimiser.param_groups:
+            group["lr"] = rate_at(done, step)
+        images, alphas = batch(library, rng, side, scale, device)
+        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+            logits, auxiliary = network.forward_with_auxiliary(normalised(images))
+        loss = total_loss(logits.float(), auxiliary, alphas, images)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        _average_gradients(network, world)
+        nn.utils.clip_grad_norm_(network.parameters(), CLIP)
+        optimiser.step()
+        step, seen = step + 1, seen + len(images) * world
+        keep = min(EMA, (step + 1) / (step + 10))
+        with torch.no_grad():
+            for kept, new in zip(averaged.parameters(), network.parameters(), strict=True):
+                kept.lerp_(new, 1 - keep)
+            for kept, new in zip(averaged.buffers(), network.buffers(), strict=True):
+                kept.copy_(new)
+        losses.append(float(loss.detach()))
+        if rank:
+            continue
+        if step - reported >= 100:
+            print(f"step {step} minutes {elapsed / 60:.1f} side {side} samples {seen} "
+                  f"loss {np.mean(losses):.3f} rate {optimiser.param_groups[0]['lr']:.2e}", flush=True)
+            reported, losses = step, []
+        now = time.monotonic()
+        if now - saved > 120:
+            saved = now
+            _save(CHECKPOINT, _state(network, averaged, optimiser, step, elapsed, best, seen))
+        if now - validated > options.validate_every * 60:
+            best = _judge(averaged, library, device, validation, best)
+            validated = time.monotonic()
+    if rank == 0:
+        best = _judge(averaged, library, device, validation, best)
+        _save(CHECKPOINT, _state(network, averaged, optimiser, step, budget, best, seen))
+        print(f"done: {step} steps, {seen} samples", flush=True)
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def _state(network, averaged, optimiser, step, spent, best, seen) -> dict[str, object]:
+    return {
+        "network": network.state_dict(), "averaged": averaged.state_dict(), "optimiser": optimiser.state_dict(),
+        "step": step, "spent": spent, "best": best, "seen": seen,
+    }
+
+
+def _judge(averaged: nn.Module, library: Library, device: str, validation, best: float) -> float:
+    judged, scores = _validate(averaged, library, device, validation)
+    print(f"validation {scores}", flush=True)
+    if scores.iou > best:
+        export(judged)
+        return scores.iou
+    return best
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=150, help="the wall-clock budget of the whole training")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--validate-every", type=float, default=10, help="minutes")
+    parser.add_argument("--fresh", action="store_true", help="forget the checkpoint")
+    options = parser.parse_args()
+    CHECKPOINT.parent.mkdir(parents=True, exist_ok=True)
+    options.rendezvous = CHECKPOINT.with_name(f"rendezvous-{os.getpid()}")
+    world = 1 if torch.cuda.is_available() else options.processes
+    multiprocessing.spawn(work, (world, options), nprocs=world)
+
+
+if __name__ == "__main__":
+    main()
