@@ -64,9 +64,7 @@ class BiRefNet(nn.Module):
         channels = [2 * config.embed << stage for stage in (3, 2, 1, 0)]
         branch = config.branch_factor * config.inner
         self.squeeze_module = nn.Sequential(DecoderBlock(sum(channels), channels[0], config.inner, branch))
-        self.decoder = Decoder(
-            channels, config.inner, config.last_inner, config.branch_factor, config.patch_inner
-        )
+        self.decoder = Decoder(channels, config.inner, config.last_inner, config.branch_factor, config.patch_inner)
 
     def forward(self, image: Tensor) -> Tensor:
         """Map normalised RGB (B, 3, H, W), sides multiples of 32, to logits (B, 1, H, W).
@@ -74,7 +72,8 @@ class BiRefNet(nn.Module):
         Raises:
             ValueError: the input's shape is none of these.
         """
-        return self.decoder(image, self._encode(image))
+        logits: Tensor = self.decoder(image, self._encode(image))
+        return logits
 
     def forward_with_auxiliary(self, image: Tensor) -> tuple[Tensor, Auxiliary]:
         """Return what `forward` does, and the outputs of the heads that only training uses."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from birefnet_batch.models.deformable import DeformableConv2d
-from birefnet_batch.models.folding import convolve_normalised, folded
+from birefnet_batch.models.folding import bias_of, convolve_normalised, folded
 
 GRADIENT_CHANNELS = 16
 ASPP_KERNELS = (1, 3, 7)
@@ -88,12 +89,9 @@ class DecoderBlock(nn.Module):
         if self.bn_out.training:
             return F.conv2d(self(x), head)
         weight, bias = folded(self.conv_out, self.bn_out)
-        return F.conv2d(
-            self._mix(x),
-            torch.einsum("ho,oikl->hikl", head[:, :, 0, 0], weight),
-            head[:, :, 0, 0] @ bias,
-            padding=1,
-        )
+        outer = head[:, :, 0, 0].float()
+        combined = torch.einsum("ho,oikl->hikl", outer, weight.float()).to(weight.dtype)
+        return F.conv2d(self._mix(x), combined, (outer @ bias.float()).to(bias.dtype), padding=1)
 
     def _mix(self, x: Tensor) -> Tensor:
         x = F.relu(convolve_normalised(x, self.conv_in, self.bn_in), inplace=True)
@@ -111,7 +109,8 @@ class PatchConvs(nn.Module):
         self.conv_out = nn.Conv2d(inner, out_channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv_out(self.conv1(x))
+        output: Tensor = self.conv_out(self.conv1(x))
+        return output
 
     def project(self, x: Tensor, head: Tensor, bias: Tensor) -> Tensor:
         """Return the 1x1 convolution by `head` (1, out_channels, 1, 1) and `bias` (1,) of what `forward` gives.
@@ -120,13 +119,15 @@ class PatchConvs(nn.Module):
         first can give, for each tap of the second, what this tap adds to the one output: nine channels at
         full resolution in place of `inner`.
         """
-        second = torch.einsum("o,oikl->kli", head[0, :, 0, 0], self.conv_out.weight).flatten(0, 1)
-        first = torch.einsum("ti,ickl->tckl", second, self.conv1.weight)
-        shares = F.pad(F.conv2d(x, first, second @ self.conv1.bias, padding=1), (1, 1, 1, 1))
+        outer, dtype = head[0, :, 0, 0].float(), x.dtype
+        second = torch.einsum("o,oikl->kli", outer, self.conv_out.weight.float()).flatten(0, 1)
+        first = torch.einsum("ti,ickl->tckl", second, self.conv1.weight.float()).to(dtype)
+        shares = F.conv2d(x, first, (second @ bias_of(self.conv1).float()).to(dtype), padding=1)
+        shares = F.pad(shares, (1, 1, 1, 1))
         height, width = x.shape[2:]
-        total = (head[0, :, 0, 0] @ self.conv_out.bias + bias).view(1, 1, 1, 1)
-        for tap in range(9):
-            row, column = divmod(tap, 3)
+        total = (outer @ bias_of(self.conv_out).float() + bias.float()).to(dtype).view(1, 1, 1, 1)
+        for tap in range(second.shape[0]):
+            row, column = divmod(tap, self.conv_out.kernel_size[1])
             total = total + shares[:, tap : tap + 1, row : row + height, column : column + width]
         return total
 
@@ -139,7 +140,8 @@ class LateralBlock(nn.Module):
         self.conv = nn.Conv2d(channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(x)
+        output: Tensor = self.conv(x)
+        return output
 
 
 def image_patches(image: Tensor, like: Tensor) -> Tensor:
@@ -182,67 +184,62 @@ class Decoder(nn.Module):
         patch_channels = [channels[0] // 8, *(count // 8 for count in channels)]
         for stage, out_channels in zip((5, 4, 3, 2, 1), patch_channels, strict=True):
             colours = 3 * 4**stage if stage > 1 else 3
-            convolutions = PatchConvs(colours, out_channels, patch_inner)
-            self.add_module(f"ipt_blk{stage}", convolutions)
+            self.add_module(f"ipt_blk{stage}", PatchConvs(colours, out_channels, patch_inner))
         outputs = [*channels[1:], channels[3] // 2]
         for index, stage in enumerate((4, 3, 2, 1)):
             width = last_inner if stage == 1 else inner
-            block = DecoderBlock(
-                channels[index] + patch_channels[index], outputs[index], width, branch_factor * width
-            )
+            block = DecoderBlock(channels[index] + patch_channels[index], outputs[index], width, branch_factor * width)
             self.add_module(f"decoder_block{stage}", block)
         self.conv_out1 = nn.Sequential(nn.Conv2d(outputs[3] + patch_channels[4], 1, 1))
-        stages = tuple(zip((4, 3, 2), outputs, strict=False))
-        for stage, width in stages:
+        coarse = tuple(zip((4, 3, 2), outputs[:3], strict=True))
+        for stage, width in coarse:
             self.add_module(f"lateral_block{stage}", LateralBlock(width))
-        for stage, width in stages:
+        for stage, width in coarse:
             self.add_module(f"conv_ms_spvn_{stage}", nn.Conv2d(width, 1, 1))
-        for stage, width in stages:
+        for stage, width in coarse:
             convolution = nn.Conv2d(width, GRADIENT_CHANNELS, 3, padding=1)
             gradients = nn.Sequential(convolution, nn.BatchNorm2d(GRADIENT_CHANNELS), nn.ReLU())
             self.add_module(f"gdt_convs_{stage}", gradients)
-        for head in ("pred", "attn"):
-            for stage, _ in stages:
-                convolution = nn.Sequential(nn.Conv2d(GRADIENT_CHANNELS, 1, 1))
-                self.add_module(f"gdt_convs_{head}_{stage}", convolution)
+        for use in ("pred", "attn"):
+            for stage, _ in coarse:
+                self.add_module(f"gdt_convs_{use}_{stage}", nn.Sequential(nn.Conv2d(GRADIENT_CHANNELS, 1, 1)))
 
     def forward(self, image: Tensor, maps: Sequence[Tensor]) -> Tensor:
         """Map (B, 3, H, W) and its maps at 1/4, 1/8, 1/16, 1/32 to logits (B, 1, H, W)."""
-        return self._decode(image, maps, None, None)
+        x = maps[3]
+        for stage in (4, 3, 2):
+            x, _ = self._stage(stage, image, x, maps[stage - 2])
+        return self._logits(image, x)
 
     def forward_with_auxiliary(self, image: Tensor, maps: Sequence[Tensor]) -> tuple[Tensor, Auxiliary]:
         """Return the logits of `forward` and what the training heads give."""
-        masks: list[Tensor] = []
-        gradients: list[Tensor] = []
-        logits = self._decode(image, maps, masks, gradients)
-        return logits, Auxiliary(tuple(masks), tuple(gradients))
-
-    def _decode(
-        self,
-        image: Tensor,
-        maps: Sequence[Tensor],
-        masks: list[Tensor] | None,
-        gradients: list[Tensor] | None,
-    ) -> Tensor:
         x = maps[3]
+        masks, gradients = [], []
         for stage in (4, 3, 2):
-            patches = self.get_submodule(f"ipt_blk{stage + 1}")(image_patches(image, x))
-            x = self.get_submodule(f"decoder_block{stage}")(torch.cat((x, patches), dim=1))
-            convolution, norm, _ = self.get_submodule(f"gdt_convs_{stage}")
-            edges = F.relu(convolve_normalised(x, convolution, norm), inplace=True)
-            if masks is not None and gradients is not None:
-                masks.append(self.get_submodule(f"conv_ms_spvn_{stage}")(x))
-                gradients.append(self.get_submodule(f"gdt_convs_pred_{stage}")(edges))
-            x = x * torch.sigmoid(self.get_submodule(f"gdt_convs_attn_{stage}")(edges))
-            lateral = maps[stage - 2]
-            x = upsample(x, lateral) + self.get_submodule(f"lateral_block{stage}")(lateral)
-        patches = self.get_submodule("ipt_blk2")(image_patches(image, x))
-        x = torch.cat((x, patches), dim=1)
+            x, (features, edges) = self._stage(stage, image, x, maps[stage - 2])
+            masks.append(self.get_submodule(f"conv_ms_spvn_{stage}")(features))
+            gradients.append(self.get_submodule(f"gdt_convs_pred_{stage}")(edges))
+        return self._logits(image, x), Auxiliary(tuple(masks), tuple(gradients))
+
+    def _stage(self, stage: int, image: Tensor, x: Tensor, lateral: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Return the next stage's input, and this stage's features and edge features."""
+        features: Tensor = self.get_submodule(f"decoder_block{stage}")(self._beside_patches(stage, image, x))
+        gradients = cast(nn.Sequential, self.get_submodule(f"gdt_convs_{stage}"))
+        convolution, norm = cast(nn.Conv2d, gradients[0]), cast(nn.BatchNorm2d, gradients[1])
+        edges = F.relu(convolve_normalised(features, convolution, norm), inplace=True)
+        attention = torch.sigmoid(self.get_submodule(f"gdt_convs_attn_{stage}")(edges))
+        attended = upsample(features * attention, lateral)
+        return attended + self.get_submodule(f"lateral_block{stage}")(lateral), (features, edges)
+
+    def _logits(self, image: Tensor, x: Tensor) -> Tensor:
         # The last 1x1 convolution and the upsampling are linear and the upsampling's weights add up to one,
         # so that the convolution can come first.
-        head = self.conv_out1[0]
-        from_patches = self.ipt_blk1.conv_out.out_channels
-        widths = (head.in_channels - from_patches, from_patches)
-        for_map, for_patches = head.weight.split(widths, dim=1)
-        coarse = self.decoder_block1.project(x, for_map)
-        return upsample(coarse, image) + self.ipt_blk1.project(image, for_patches, head.bias)
+        patches = cast(PatchConvs, self.get_submodule("ipt_blk1"))
+        block = cast(DecoderBlock, self.get_submodule("decoder_block1"))
+        head = cast(nn.Conv2d, self.conv_out1[0])
+        from_map = block.conv_out.out_channels
+        coarse = block.project(self._beside_patches(1, image, x), head.weight[:, :from_map])
+        return upsample(coarse, image) + patches.project(image, head.weight[:, from_map:], bias_of(head))
+
+    def _beside_patches(self, stage: int, image: Tensor, x: Tensor) -> Tensor:
+        return torch.cat((x, self.get_submodule(f"ipt_blk{stage + 1}")(image_patches(image, x))), dim=1)

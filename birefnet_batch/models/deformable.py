@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from birefnet_batch.models.folding import bias_of
+
 # Bounds what is sampled at once to about 8 MiB of float32 on a CPU, near its caches, and 512 MiB on a GPU.
 CPU_CHUNK_ELEMENTS = 1 << 21
 GPU_CHUNK_ELEMENTS = 1 << 27
@@ -64,12 +66,14 @@ def table_convolution(
     # One zero pixel before and two after: every position, once clamped to [-1, side], has its four
     # neighbours in the table, and those outside the image count nothing.
     stride, table_rows = width + 3, height + 3
+    last = height * stride + width
     table = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 2, 1, 2)).reshape(-1, channels)
     offset = offset.permute(0, 2, 3, 1).reshape(batch * height, width, taps, 2)
     modulation = modulation.permute(0, 2, 3, 1).reshape(batch * height, width, taps)
     matrix = weight.permute(2, 3, 1, 0).reshape(taps * channels, out_channels)
     centre_y, centre_x = _centres(height, width, kernel, device)
     centre_y = centre_y.repeat(batch, 1, 1)
+    # The row of the table that holds pixel (0, 0), per row of the images.
     origin = torch.arange(batch, dtype=torch.int32, device=device) * (table_rows * stride) + stride + 1
     origin = origin.repeat_interleave(height).view(-1, 1, 1)
 
@@ -78,21 +82,22 @@ def table_convolution(
     output = x.new_empty(batch * height, width * out_channels)
     for first in range(0, batch * height, rows):
         chunk = slice(first, first + rows)
-        y = (offset[chunk, ..., 0].float() + centre_y[chunk]).clamp_(-1, height)
-        x_ = (offset[chunk, ..., 1].float() + centre_x).clamp_(-1, width)
-        top, left = y.floor(), x_.floor()
-        y -= top
-        x_ -= left
-        corner = top.mul_(stride).add_(left).to(torch.int32).add_(origin[chunk])
+        down = (offset[chunk, ..., 0].float() + centre_y[chunk]).clamp_(-1, height)
+        along = (offset[chunk, ..., 1].float() + centre_x).clamp_(-1, width)
+        top, left = down.floor(), along.floor()
+        down -= top
+        along -= left
+        # The bounds matter to a position that is no number: its sample becomes none too, without a read outside.
+        corner = top.mul_(stride).add_(left).to(torch.int32).clamp_(-stride - 1, last).add_(origin[chunk])
         index = torch.empty((*corner.shape, 4), dtype=torch.int32, device=device)
         factors = torch.empty((*corner.shape, 4), dtype=torch.float32, device=device)
         for neighbour, distance in enumerate((0, 1, stride, stride + 1)):
             torch.add(corner, distance, out=index[..., neighbour])
-        lower = y.mul_(modulation[chunk])
+        lower = down.mul_(modulation[chunk])
         upper = modulation[chunk] - lower
-        torch.mul(upper, x_, out=factors[..., 1])
+        torch.mul(upper, along, out=factors[..., 1])
         torch.sub(upper, factors[..., 1], out=factors[..., 0])
-        torch.mul(lower, x_, out=factors[..., 3])
+        torch.mul(lower, along, out=factors[..., 3])
         torch.sub(lower, factors[..., 3], out=factors[..., 2])
         samples = F.embedding_bag(
             index.view(-1, 4), table, mode="sum", per_sample_weights=factors.view(-1, 4).to(x.dtype)
@@ -138,11 +143,6 @@ def _centres(height: int, width: int, kernel: int, device: torch.device) -> tupl
     return rows + reach.repeat_interleave(kernel), columns + reach.repeat(kernel)
 
 
-def _bias(convolution: nn.Conv2d) -> Tensor:
-    assert convolution.bias is not None
-    return convolution.bias
-
-
 class DeformableConv2d(nn.Module):
     """A convolution that learns where each of its taps looks and how much each counts.
 
@@ -155,6 +155,7 @@ class DeformableConv2d(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, kernel: int) -> None:
         super().__init__()
         self.kernel = kernel
+        # Replaceable, for export to formats that want other operations: see `set_operator`.
         self.operator: DeformableOperator = deformable_convolution
         taps, padding = kernel**2, kernel // 2
         self.offset_conv = nn.Conv2d(in_channels, 2 * taps, kernel, padding=padding)
@@ -162,7 +163,7 @@ class DeformableConv2d(nn.Module):
         self.regular_conv = nn.Conv2d(in_channels, out_channels, kernel, padding=padding, bias=False)
         for convolution in (self.offset_conv, self.modulator_conv):
             nn.init.zeros_(convolution.weight)
-            nn.init.zeros_(_bias(convolution))
+            nn.init.zeros_(bias_of(convolution))
 
     def forward(self, x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
         """Map (B, in_channels, H, W) to (B, out_channels, H, W), with a weight in place of its own if given."""
@@ -170,12 +171,13 @@ class DeformableConv2d(nn.Module):
         planned = F.conv2d(
             x,
             torch.cat((self.offset_conv.weight, self.modulator_conv.weight)),
-            torch.cat((_bias(self.offset_conv), _bias(self.modulator_conv))),
+            torch.cat((bias_of(self.offset_conv), bias_of(self.modulator_conv))),
             padding=self.kernel // 2,
         )
-        offset, modulation = planned.split((2 * self.kernel**2, self.kernel**2), dim=1)
+        coordinates = 2 * self.kernel**2
+        modulation = 2 * torch.sigmoid(planned[:, coordinates:])
         weight = self.regular_conv.weight if weight is None else weight
-        return self.operator(x, offset, 2 * torch.sigmoid(modulation), weight, bias)
+        return self.operator(x, planned[:, :coordinates], modulation, weight, bias)
 
 
 def set_operator(network: nn.Module, operator: DeformableOperator) -> None:

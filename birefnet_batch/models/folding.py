@@ -27,6 +27,13 @@ def folded(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor
 def convolve_normalised(x: Tensor, convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> Tensor:
     """Return `norm(convolution(x))`, in one pass where the norm is in eval mode."""
     if norm.training:
-        return norm(convolution(x))  # type: ignore[no-any-return]
+        normalised: Tensor = norm(convolution(x))
+        return normalised
     weight, bias = folded(convolution, norm)
     return F.conv2d(x, weight, bias, padding=convolution.padding)
+
+
+def bias_of(convolution: nn.Conv2d) -> Tensor:
+    """Return the bias of a convolution that has one."""
+    assert convolution.bias is not None
+    return convolution.bias

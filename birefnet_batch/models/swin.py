@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -51,7 +52,8 @@ class WindowAttention(nn.Module):
         qkv = self.qkv(tokens).view(windows, count, 3, self.heads, channels // self.heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias.unsqueeze(0))
-        return self.proj(mixed.transpose(1, 2).reshape(windows, count, channels))
+        output: Tensor = self.proj(mixed.transpose(1, 2).reshape(windows, count, channels))
+        return output
 
 
 class Mlp(nn.Module):
@@ -63,7 +65,8 @@ class Mlp(nn.Module):
         self.fc2 = nn.Linear(4 * channels, channels)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        return self.fc2(F.gelu(self.fc1(tokens)))
+        output: Tensor = self.fc2(F.gelu(self.fc1(tokens)))
+        return output
 
 
 class SwinBlock(nn.Module):
@@ -81,7 +84,8 @@ class SwinBlock(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """Map (B, H, W, channels) to the same shape."""
         tokens = tokens + self._attend(self.norm1(tokens))
-        return tokens + self.mlp(self.norm2(tokens))
+        output: Tensor = tokens + self.mlp(self.norm2(tokens))
+        return output
 
     def _attend(self, tokens: Tensor) -> Tensor:
         _, height, width, _ = tokens.shape
@@ -126,7 +130,8 @@ class SwinBlock(nn.Module):
         grid = (batch, height // side, width // side)
         windows = tokens.reshape(batch, grid[1], side, grid[2], side, channels).transpose(2, 3)
         attended = self.attn(windows.reshape(-1, side * side, channels), bias)
-        return attended.view(*grid, side, side, channels).transpose(2, 3).reshape(tokens.shape)
+        output: Tensor = attended.view(*grid, side, side, channels).transpose(2, 3).reshape(tokens.shape)
+        return output
 
 
 class PatchMerging(nn.Module):
@@ -143,7 +148,8 @@ class PatchMerging(nn.Module):
         if height % 2 or width % 2:
             tokens = F.pad(tokens, (0, 0, 0, width % 2, 0, height % 2))
         squares = [tokens[:, row::2, column::2] for row, column in ((0, 0), (1, 0), (0, 1), (1, 1))]
-        return self.reduction(self.norm(torch.cat(squares, dim=-1)))
+        output: Tensor = self.reduction(self.norm(torch.cat(squares, dim=-1)))
+        return output
 
 
 class SwinStage(nn.Module):
@@ -176,7 +182,8 @@ class PatchEmbed(nn.Module):
         height, width = image.shape[2:]
         if height % 4 or width % 4:
             image = F.pad(image, (0, -width % 4, 0, -height % 4))
-        return self.norm(self.proj(image).permute(0, 2, 3, 1))
+        output: Tensor = self.norm(self.proj(image).permute(0, 2, 3, 1))
+        return output
 
 
 class SwinTransformer(nn.Module):
@@ -207,6 +214,7 @@ class SwinTransformer(nn.Module):
         for index, stage in enumerate(self.layers):
             tokens = stage(tokens)
             maps.append(self.get_submodule(f"norm{index}")(tokens).permute(0, 3, 1, 2))
-            if stage.downsample is not None:
-                tokens = stage.downsample(tokens)
+            merge = cast(SwinStage, stage).downsample
+            if merge is not None:
+                tokens = merge(tokens)
         return maps
