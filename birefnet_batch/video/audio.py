@@ -17,7 +17,7 @@ from birefnet_batch.video.container import open_input, reason_of
 from birefnet_batch.video.decoding import open_video
 from birefnet_batch.video.timed import Timed
 
-COPIED = frozenset(("aac", "mp3", "mp3float", "ac3", "eac3", "opus", "libopus", "alac", "flac"))
+COPIED = frozenset(("aac", "mp3", "ac3", "eac3", "opus", "alac", "flac"))
 # What libav and our own checks raise for a file that is not as it should be.
 BROKEN = (av.error.FFmpegError, OSError, ValueError, LookupError, ArithmeticError)
 
@@ -119,7 +119,7 @@ class _Track:
             raise ValueError("it is empty")
         self._first = first
         self._aac = None
-        if not (copy and stream.codec_context.name in COPIED):
+        if not (copy and stream.codec_context.codec.canonical_name in COPIED):
             self._aac = AacTrack(stream, origin)
         self._out: AudioStream | None = None
 

@@ -165,7 +165,7 @@ def info_of(container: InputContainer, stream: VideoStream, decoder: Decoder, pi
         duration=duration,
         sample_aspect_ratio=None if ratio is None else Fraction(ratio),
         container=container.format.name,
-        codec=stream.codec_context.name,
+        codec=stream.codec_context.codec.canonical_name,
         audio_tracks=len(container.streams.audio),
         origin=decoder.origin,
     )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
 import av
-from av.container import OutputContainer
+from av.container import InputContainer, OutputContainer
 from av.video.stream import VideoStream
 
 from birefnet_batch.errors import OutputError
@@ -28,7 +29,7 @@ class Parts:
 
     def __init__(self, task: JoinTask) -> None:
         self._task = task
-        decoded = [pts for part in task.parts for pts in _times(part)]
+        decoded = [pts for part in task.parts for pts in _times(part, task.spec.time_base)]
         self.order = sorted(decoded)
         """Presentation times of all frames, in ticks of the spec's time base."""
         self._places = {pts: place for place, pts in enumerate(self.order)}
@@ -54,10 +55,9 @@ class Parts:
                 source = container.streams.video[0]
                 if source.codec_context.extradata != headers:
                     raise OutputError(f"{part} was encoded with other settings than the part before it; encode it anew")
-                for packet in container.demux(source):
-                    if packet.pts is None or not packet.size:
-                        continue
-                    packet.duration = self._end_of(packet.pts) - packet.pts
+                for packet, pts in _packets(container, source, base):
+                    packet.pts = pts
+                    packet.duration = self._end_of(pts) - pts
                     packet.dts = self._decode_time(at)
                     packet.time_base = base
                     packet.stream = stream
@@ -73,8 +73,16 @@ class Parts:
         return self.order[place] if place >= 0 else self.order[0] + place * self._step
 
 
-def _times(part: Path) -> Iterator[int]:
+def _times(part: Path, base: Fraction) -> Iterator[int]:
     with av.open(str(part.absolute())) as container:
-        for packet in container.demux(video=0):
-            if packet.pts is not None and packet.size:
-                yield packet.pts
+        for _, pts in _packets(container, container.streams.video[0], base):
+            yield pts
+
+
+def _packets(
+    container: InputContainer, stream: VideoStream, base: Fraction
+) -> Iterator[tuple[av.Packet[VideoStream], int]]:
+    """A part's packets with their presentation times in ticks of `base`; the part itself has whole ones a second."""
+    for packet in container.demux(stream):
+        if packet.pts is not None and packet.size:
+            yield packet, int(packet.pts * Fraction(packet.time_base) / base)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import av
 import numpy as np
+from av.buffer import Buffer
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
@@ -74,7 +77,7 @@ def _orientation(frame: av.VideoFrame) -> tuple[bool, bool, bool]:
     if matrix is None:
         return False, False, False
     # Rows (a b u) (c d v) (x y w): x' = a x + c y, y' = b x + d y.
-    a, b, _, c, d = (int(value) for value in np.frombuffer(memoryview(matrix), np.int32)[:5])
+    a, b, _, c, d = (int(value) for value in np.frombuffer(memoryview(cast(Buffer, matrix)), np.int32)[:5])
     if abs(a) >= abs(b):
         return a < 0, d < 0, False
     return c < 0, b < 0, True

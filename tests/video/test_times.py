@@ -6,9 +6,12 @@ import subprocess
 from fractions import Fraction
 from itertools import accumulate
 from pathlib import Path
+from shutil import which
 
 import pytest
 from video_clips import Clip, Sound, convert, look, make, read
+
+from birefnet_batch.video.probe import probe
 
 NTSC = Fraction(30000, 1001)
 # Steps of a phone that drops its rate in the dark, in milliseconds.
@@ -44,18 +47,14 @@ def test_every_frame_is_read_once_at_its_time(source: tuple[Path, Clip]) -> None
     seen, ours = look(path), read(path)
     assert ours.numbers == seen.numbers == list(range(clip.frames))
     assert ours.indexes == list(range(clip.frames))
-    start = seen.times[0]
-    assert ours.seconds == [time - start for time in seen.times]
+    assert ours.seconds == [time - seen.times[0] for time in seen.times]
     assert ours.durations[:-1] == [after - before for before, after in zip(ours.pts, ours.pts[1:], strict=False)]
     assert ours.durations[-1] > 0
 
 
-@pytest.mark.parametrize("cuts", [(), (7,), (1, 2, 13)], ids=str)
-def test_joined_segments_have_the_frames_and_times_of_the_source(
-    source: tuple[Path, Clip], cuts: tuple[int, ...], tmp_path: Path
-) -> None:
+def test_joined_segments_have_the_frames_and_times_of_the_source(source: tuple[Path, Clip], tmp_path: Path) -> None:
     path, clip = source
-    cuts = tuple(cut for cut in cuts if cut < clip.frames)
+    cuts = tuple(cut for cut in (1, 13) if cut < clip.frames)
     facts = convert(path, tmp_path / "out.mp4", cuts=cuts)
     seen = look(tmp_path / "out.mp4")
     assert seen.numbers == list(range(clip.frames))
@@ -64,7 +63,7 @@ def test_joined_segments_have_the_frames_and_times_of_the_source(
     assert facts.size == (tmp_path / "out.mp4").stat().st_size
 
 
-@pytest.mark.parametrize(("start", "stop"), [(0, 1), (5, 9), (19, None), (0, None), (3, 100), (20, None)], ids=str)
+@pytest.mark.parametrize(("start", "stop"), [(0, 1), (5, 9), (19, None), (3, 100), (20, None)], ids=str)
 def test_a_range_is_the_same_as_that_part_of_the_whole(start: int, stop: int | None, tmp_path: Path) -> None:
     path = make(tmp_path / "clip.mp4", Clip(options={"bf": "3", "g": "8"}))
     whole, part = read(path), read(path, start, stop)
@@ -96,15 +95,11 @@ def test_frames_outside_an_edit_list_are_neither_delivered_nor_declared(tmp_path
     ticks = 35 * 512
     data[entry + 4 : entry + 8] = ticks.to_bytes(4, "big")
     path.write_bytes(data)
-    from birefnet_batch.video.probe import probe
-
     assert read(path).numbers == look(path).numbers == list(range(35, 100))
     assert probe(path).frames == 65
 
 
 def test_ffprobe_reads_the_joined_file_without_a_complaint(tmp_path: Path) -> None:
-    from shutil import which
-
     if which("ffprobe") is None:
         pytest.skip("ffprobe, the second reader, is not installed")
     times = UNEVEN

@@ -102,7 +102,7 @@ def make(path: Path, clip: Clip) -> Path:
 
 
 def _add_sound(container: Any, sound: Sound) -> Any:
-    stream = container.add_stream(sound.codec, rate=sound.rate, layout=sound.layout)
+    stream = container.add_stream(sound.codec, rate=sound.rate, layout=sound.layout, options={"strict": "experimental"})
     if sound.language:
         stream.metadata["language"] = sound.language
     return stream
