@@ -71,10 +71,15 @@ class TorchEngine(Engine):
             "family": self.family,
             "version": torch.__version__,
             "device": self.spec.device,
-            "device_name": torch.cuda.get_device_name() if on_gpu else platform.processor() or platform.machine(),
+            "device_name": torch.cuda.get_device_name() if on_gpu else _processor(),
             "width": self.spec.width,
             "height": self.spec.height,
             "precision": self.spec.precision,
             "batch_size": self.spec.batch_size,
             "threads": torch.get_num_threads(),
         }
+
+
+def _processor() -> str:
+    """The instruction set that torch uses: its kernels, and so the last bits, differ between them."""
+    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
