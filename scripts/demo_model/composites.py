@@ -12,11 +12,15 @@ from PIL import Image, ImageFilter
 from demo_model.backgrounds_split import is_held_out
 from demo_model.families import held_out
 from demo_model.paths import CACHE
-from demo_model.textures import noise, texture
+from demo_model.textures import noise
 
 # One family holds hundreds of near copies (flags, signs): chosen less often than its size would say.
 PLAIN = {"flag": 3.0, "sign": 4.0, "heart": 1.5, "clock": 1.0, "moon": 2.0}
 COUNTS = (0.12, 0.56, 0.2, 0.12)
+
+
+def _reduced(photo: np.ndarray) -> np.ndarray:
+    return np.asarray(Image.fromarray(photo).reduce(max(1, photo.shape[1] // 512)))
 
 
 class Library:
@@ -45,16 +49,26 @@ class Library:
         loaded = np.load(CACHE / "backgrounds.npz")
         chosen = [name for name in loaded.files if is_held_out(name) == wanted]
         self.photos = [loaded[name] for name in chosen if "procedural" not in name]
+        # Small composites are cut from small photos: reading 1600 pixels for 128 costs more than the training.
+        self.small = [photo if photo.shape[1] <= 640 else _reduced(photo) for photo in self.photos]
         self.procedural = [loaded[name] for name in chosen if "procedural" in name]
 
     def subject(self, rng: Generator) -> Image.Image:
         family = self.members[rng.choice(len(self.members), p=self.weights)]
         return Image.fromarray(np.array(self.pictures[rng.choice(family)]))
 
+    def surface(self, rng: Generator, side: int) -> np.ndarray:
+        """Return a random part of a procedural picture, (side, side, 3) float32 in 0 to 255."""
+        picture = self.procedural[rng.integers(len(self.procedural))]
+        extent = int(rng.integers(64, 512))
+        upper, left = rng.integers(0, 512 - extent, 2).tolist()
+        part = Image.fromarray(picture).resize((side, side), 2, box=(left, upper, left + extent, upper + extent))
+        return np.asarray(part).astype(np.float32)[..., rng.permutation(3)]
+
     def background(self, rng: Generator, size: int, squeeze: float) -> np.ndarray:
         """Return a random part of a background, (size, size, 3) float32 in 0 to 255, `squeeze` times narrower."""
         if rng.random() < 0.72 or not self.procedural:
-            picture = self.photos[rng.integers(len(self.photos))]
+            picture = (self.small if size <= 160 else self.photos)[rng.integers(len(self.photos))]
         else:
             picture = self.procedural[rng.integers(len(self.procedural))]
         height, width = picture.shape[:2]
@@ -94,25 +108,28 @@ def _restyled(subject: Image.Image, library: Library, rng: Generator) -> Image.I
     colour, alpha = pixels[..., :3], pixels[..., 3:]
     side = pixels.shape[0]
     choice = rng.random()
-    if choice < 0.2:
+    if choice < 0.08:
         luminance = colour.mean(axis=-1, keepdims=True) / 160
-        surface = library.background(rng, side, 1.0) if rng.random() < 0.5 else texture(rng, side, side)
+        surface = library.background(rng, side, 1.0) if rng.random() < 0.5 else library.surface(rng, side)
         colour = surface * (1 + rng.uniform(0.2, 0.9) * (luminance - 1))
-    elif choice < 0.5:
-        surface = texture(rng, side, side).astype(np.float32)
+    elif choice < 0.4:
+        surface = library.surface(rng, side)
         colour = colour * (1 + rng.uniform(0.3, 0.9) * (surface / 150 - 1))
     if rng.random() < 0.25:
         colour = colour[..., rng.permutation(3)]
-    if rng.random() < 0.6:
+    if rng.random() < 0.4:
         grey = colour.mean(axis=-1, keepdims=True)
-        colour = grey + (colour - grey) * rng.uniform(0.2, 1.2)
-        colour = (colour - 128) * rng.uniform(0.6, 1.15) + 128 + rng.uniform(-45, 30)
+        colour = grey + (colour - grey) * rng.uniform(0.4, 1.2)
+        colour = (colour - 128) * rng.uniform(0.7, 1.15) + 128 + rng.uniform(-35, 30)
     return Image.fromarray(np.concatenate((colour.clip(0, 255), alpha), axis=-1).astype(np.uint8))
 
 
 def _layer(library: Library, rng: Generator, size: int, squeeze: float, largest: float) -> np.ndarray:
     """Return a placed subject, (size, size, 4) float32, colour premultiplied by alpha; alpha in [0, 1]."""
-    subject = _restyled(library.subject(rng), library, rng)
+    subject = library.subject(rng)
+    if size < subject.width:
+        subject = subject.resize((size, size), Image.Resampling.BILINEAR)
+    subject = _restyled(subject, library, rng)
     extent = subject.getchannel("A").point(lambda value: 255 * (value > 20)).getbbox()
     if extent is not None:
         subject = subject.crop(extent)
@@ -148,12 +165,21 @@ def _blurred(layer: np.ndarray, radius: float) -> np.ndarray:
     return np.stack(channels, axis=-1).astype(np.float32) / np.array((1, 1, 1, 255), np.float32)
 
 
+def _shifted(layer: np.ndarray, down: int, right: int) -> np.ndarray:
+    moved = np.zeros_like(layer)
+    height, width = layer.shape[:2]
+    into = (slice(max(down, 0), height + min(down, 0)), slice(max(right, 0), width + min(right, 0)))
+    out_of = (slice(max(-down, 0), height + min(-down, 0)), slice(max(-right, 0), width + min(-right, 0)))
+    moved[into] = layer[out_of]
+    return moved
+
+
 def _motion_blurred(layer: np.ndarray, rng: Generator, size: int) -> np.ndarray:
     step = rng.normal(size=2)
     step *= rng.uniform(0.01, 0.06) * size / np.linalg.norm(step)
     total = np.zeros_like(layer)
     for part in np.linspace(-0.5, 0.5, 7):
-        total += np.roll(layer, tuple(np.round(step * part).astype(int)), axis=(0, 1))
+        total += _shifted(layer, *np.round(step * part).astype(int).tolist())
     return total / 7
 
 
@@ -188,8 +214,7 @@ def composite(library: Library, rng: Generator, size: int, count: int | None = N
         layer = _layer(library, rng, size, squeeze, 0.98 if count == 1 else 0.7)
         alpha = layer[..., 3]
         if rng.random() < 0.35:
-            shift = tuple(int(part) for part in rng.uniform(-0.06, 0.1, 2) * size)
-            shade = np.roll(alpha, shift, axis=(0, 1))
+            shade = _shifted(alpha, *(rng.uniform(-0.06, 0.1, 2) * size).astype(int).tolist())
             soft = Image.fromarray((shade * 255).clip(0, 255).astype(np.uint8))
             soft = soft.filter(ImageFilter.GaussianBlur(rng.uniform(0.01, 0.05) * size))
             picture = picture * (1 - rng.uniform(0.15, 0.55) * np.asarray(soft)[..., None] / np.float32(255))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from birefnet_batch.models.decoder import Auxiliary
 from torch import Tensor
+
+from birefnet_batch.models.decoder import Auxiliary
 
 AUXILIARY_SHARE = 0.3
 EDGE_SHARE = 0.1

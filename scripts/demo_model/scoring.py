@@ -77,4 +77,6 @@ def evaluate(network: nn.Module, frames: list[tuple[np.ndarray, np.ndarray]], de
             errors.append(np.abs(mask - alpha).mean())
         else:
             empties.append(mask.mean())
-    return Scores(len(overlaps), float(np.mean(overlaps)), float(np.mean(errors)), len(empties), float(np.mean(empties)))
+    return Scores(
+        len(overlaps), float(np.mean(overlaps)), float(np.mean(errors)), len(empties), float(np.mean(empties))
+    )

@@ -35,9 +35,7 @@ SOURCES_USED = (
     Source("pmndrs", "npm", "@pmndrs/assets@1.7.0", "pmndrs-assets-*.tgz", "CC0-1.0"),
     Source("pybullet", "pypi", "pybullet==3.2.7", "pybullet-*.whl", "zlib"),
     Source("skimage", "pypi", "scikit-image==0.26.0", "scikit_image-*.whl", "CC0-1.0 (the three textures)"),
-    Source(
-        "lomiri", "debian", "lomiri-wallpapers-16.04", "lomiri-wallpapers-16.04_*.deb", "CC-BY-4.0, CC0-1.0"
-    ),
+    Source("lomiri", "debian", "lomiri-wallpapers-16.04", "lomiri-wallpapers-16.04_*.deb", "CC-BY-4.0, CC0-1.0"),
 )
 
 

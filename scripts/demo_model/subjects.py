@@ -46,7 +46,7 @@ def _render(body: int, rng: np.random.Generator) -> np.ndarray | None:
     view = pybullet.computeViewMatrix(eye.tolist(), centre.tolist(), [0, 0, 1])
     projection = pybullet.computeProjectionMatrixFOV(45, 1, reach * 0.1, reach * 10)
     # The renderer draws hard edges: twice the size, averaged, gives an alpha.
-    light = (rng.normal(size=3) + (0, 0, 1)).tolist()
+    light = np.add(rng.normal(size=3), (0, 0, 1)).tolist()
     _, _, colour, _, mask = pybullet.getCameraImage(
         2 * SIDE,
         2 * SIDE,

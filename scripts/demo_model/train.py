@@ -17,9 +17,9 @@ import numpy as np
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as multiprocessing
-from birefnet_batch.models import build_network
 from torch import Tensor, nn
 
+from birefnet_batch.models import build_network
 from demo_model.composites import Library, composite
 from demo_model.losses import total_loss
 from demo_model.paths import CHECKPOINT
@@ -53,9 +53,11 @@ def rate_at(done: float, step: int) -> float:
     return PEAK_RATE * min(1.0, (step + 1) / WARM_UP) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(done, 1.0))))
 
 
-def batch(library: Library, rng: np.random.Generator, side: int, scale: int, device: str) -> tuple[Tensor, Tensor]:
-    """Return images (B, 3, side, side) in [0, 1] and alphas (B, 1, side, side)."""
-    count = max(1, round(PIXELS * scale / side**2))
+def batch(
+    library: Library, rng: np.random.Generator, side: int, scale: int, smallest: int, device: str
+) -> tuple[Tensor, Tensor]:
+    """Return images (B, 3, side, side) in [0, 1] and alphas (B, 1, side, side), B at least `smallest`."""
+    count = max(smallest, round(PIXELS * scale / side**2))
     pairs = [composite(library, rng, side) for _ in range(count)]
     images = torch.from_numpy(np.stack([picture for picture, _ in pairs])).permute(0, 3, 1, 2).float() / 255
     alphas = torch.from_numpy(np.stack([alpha for _, alpha in pairs]))[:, None]
@@ -80,7 +82,7 @@ def _norms(network: nn.Module) -> list[nn.BatchNorm2d]:
 def _save(path: Path, state: dict[str, object]) -> None:
     scratch = path.with_suffix(".part")
     torch.save(state, scratch)
-    os.replace(scratch, path)
+    scratch.replace(path)
 
 
 def _validate(network: nn.Module, library: Library, device: str, validation: list[tuple[np.ndarray, np.ndarray]]):
@@ -93,9 +95,7 @@ def work(rank: int, world: int, options: argparse.Namespace) -> None:
     """Train in one process of `world`."""
     torch.set_num_threads(1)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    dist.init_process_group(
-        "gloo", init_method=f"file://{options.rendezvous}", rank=rank, world_size=world
-    )
+    dist.init_process_group("gloo", init_method=f"file://{options.rendezvous}", rank=rank, world_size=world)
     torch.manual_seed(7)
     network = build_network("demo").to(device).train()
     averaged = copy.deepcopy(network).requires_grad_(False)
@@ -129,8 +129,10 @@ def work(rank: int, world: int, options: argparse.Namespace) -> None:
             # Statistics of one or two large pictures are noise: from here on they stand still.
             recalibrate(network, library, device)
             averaged.load_state_dict(
-                {name: value if "running" not in name else network.state_dict()[name]
-                 for name, value in averaged.state_dict().items()}
+                {
+                    name: value if "running" not in name else network.state_dict()[name]
+                    for name, value in averaged.state_dict().items()
+                }
             )
             frozen = True
         network.train()
@@ -139,7 +141,7 @@ def work(rank: int, world: int, options: argparse.Namespace) -> None:
                 norm.eval()
         for group in optimiser.param_groups:
             group["lr"] = rate_at(done, step)
-        images, alphas = batch(library, rng, side, scale, device)
+        images, alphas = batch(library, rng, side, scale, 1 if frozen else 2, device)  # a norm of one is none
         with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
             logits, auxiliary = network.forward_with_auxiliary(normalised(images))
         loss = total_loss(logits.float(), auxiliary, alphas, images)
@@ -159,8 +161,11 @@ def work(rank: int, world: int, options: argparse.Namespace) -> None:
         if rank:
             continue
         if step - reported >= 100:
-            print(f"step {step} minutes {elapsed / 60:.1f} side {side} samples {seen} "
-                  f"loss {np.mean(losses):.3f} rate {optimiser.param_groups[0]['lr']:.2e}", flush=True)
+            print(
+                f"step {step} minutes {elapsed / 60:.1f} side {side} samples {seen} "
+                f"loss {np.mean(losses):.3f} rate {optimiser.param_groups[0]['lr']:.2e}",
+                flush=True,
+            )
             reported, losses = step, []
         now = time.monotonic()
         if now - saved > 120:
@@ -179,8 +184,13 @@ def work(rank: int, world: int, options: argparse.Namespace) -> None:
 
 def _state(network, averaged, optimiser, step, spent, best, seen) -> dict[str, object]:
     return {
-        "network": network.state_dict(), "averaged": averaged.state_dict(), "optimiser": optimiser.state_dict(),
-        "step": step, "spent": spent, "best": best, "seen": seen,
+        "network": network.state_dict(),
+        "averaged": averaged.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "step": step,
+        "spent": spent,
+        "best": best,
+        "seen": seen,
     }
 
 

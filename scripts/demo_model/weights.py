@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 import torch
-from birefnet_batch.models import build_network
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from birefnet_batch.models import build_network
 from demo_model.composites import Library, composite
 from demo_model.paths import WEIGHTS
 
@@ -53,7 +52,7 @@ def export(network: nn.Module, path: Path = WEIGHTS) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_suffix(".part")
     save_file(state, scratch)
-    os.replace(scratch, path)
+    scratch.replace(path)
 
 
 def load(path: Path = WEIGHTS) -> nn.Module:
