@@ -70,8 +70,8 @@ class Engine(ABC):
             images: (B, 3, height, width) float on the engine's device, normalised; B from 1 to the batch size.
 
         Returns:
-            (B, 1, height, width) float32 logits. A frame's logits do not depend on its place in the batch: what
-            runs always has the full batch size.
+            (B, 1, height, width) float32 logits. What runs always has the full batch size, so that the same
+            frames at the same places give the same bits; at another place a frame's logits may round otherwise.
 
         Raises:
             EngineError: the engine is not open, or the images do not have its shape.

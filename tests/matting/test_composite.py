@@ -1,0 +1,26 @@
+"""Compositing and bytes."""
+
+from __future__ import annotations
+
+import torch
+
+from birefnet_batch.matting import composite, to_bytes
+
+
+def test_alpha_mixes_foreground_and_background():
+    foreground = torch.full((1, 3, 1, 3), 0.8)
+    alpha = torch.tensor([0.0, 0.25, 1.0]).view(1, 1, 1, 3)
+    mixed = composite(foreground, alpha, torch.tensor([0.0, 0.4, 1.0]))
+    wanted = torch.tensor([[0.0, 0.2, 0.8], [0.4, 0.5, 0.8], [1.0, 0.95, 0.8]]).view(1, 3, 1, 3)
+    torch.testing.assert_close(mixed, wanted)
+
+
+def test_a_picture_is_a_background_too():
+    background = torch.rand(2, 3, 4, 5)
+    assert torch.equal(composite(torch.rand(2, 3, 4, 5), torch.zeros(2, 1, 4, 5), background), background)
+
+
+def test_bytes_are_rounded_and_bounded():
+    planes = torch.tensor([0.0, 0.4 / 255, 0.6 / 255, 1.0, 1.2, -0.1]).view(1, 1, 1, 6)
+    assert to_bytes(planes).flatten().tolist() == [0, 0, 1, 255, 255, 0]
+    assert to_bytes(torch.rand(2, 3, 4, 5)).shape == (2, 4, 5, 3)

@@ -1,0 +1,78 @@
+"""Foreground estimation: equal to the official one, cheap at any radius, right at edges."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from reference import REFERENCE
+
+from birefnet_batch.matting import estimate_foreground
+from birefnet_batch.matting.foreground import box_mean
+
+
+def test_colours_are_those_of_the_official_implementation_away_from_borders():
+    golden = np.load(REFERENCE / "foreground_240x320.npz")
+    image = torch.from_numpy(golden["image"]).permute(2, 0, 1)[None]
+    alpha = torch.from_numpy(golden["alpha"])[None, None]
+    found = estimate_foreground(image, alpha)[0].permute(1, 2, 0).numpy()
+    # The official box continues the picture past its borders; ours has nothing there.
+    margin = 96
+    inner = (slice(margin, -margin), slice(margin, -margin))
+    assert np.abs(found[inner] - golden["foreground_cpu"][inner]).max() <= 2e-3
+    assert found.min() >= 0
+    assert found.max() <= 1
+
+
+def test_the_backgrounds_share_leaves_soft_edges():
+    red, green = torch.tensor([0.9, 0.1, 0.1]), torch.tensor([0.1, 0.8, 0.1])
+    alpha = ((torch.arange(160) - 80) / 8 + 0.5).clamp(0, 1).expand(1, 1, 120, 160)
+    image = red.view(1, 3, 1, 1) * alpha + green.view(1, 3, 1, 1) * (1 - alpha)
+
+    def visible_error(foreground: torch.Tensor) -> float:
+        return (alpha * (foreground - red.view(1, 3, 1, 1)).abs()).max().item()
+
+    assert visible_error(image) > 0.19
+    assert visible_error(estimate_foreground(image, alpha)) < 0.02
+
+
+def test_where_the_matte_is_full_the_picture_stays():
+    image = torch.rand(1, 3, 64, 80, generator=torch.Generator().manual_seed(0))
+    found = estimate_foreground(image, torch.ones(1, 1, 64, 80))
+    torch.testing.assert_close(found, image, atol=1e-4, rtol=0)
+
+
+def test_an_empty_matte_gives_numbers():
+    found = estimate_foreground(torch.rand(1, 3, 32, 32), torch.zeros(1, 1, 32, 32))
+    assert torch.isfinite(found).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 5, 7), (2, 3, 100, 3), (1, 3, 1, 1)])
+def test_frames_smaller_than_the_box_work(shape):
+    image = torch.rand(shape)
+    found = estimate_foreground(image, torch.rand(shape[0], 1, *shape[2:]))
+    assert found.shape == image.shape
+    assert torch.isfinite(found).all()
+
+
+@pytest.mark.parametrize("side", [1, 2, 6, 7, 90])
+def test_the_box_mean_is_the_mean_of_the_box(side):
+    planes = torch.rand(2, 3, 120, 100, dtype=torch.float64)
+    before, after = side // 2, side - 1 - side // 2
+    padded = F.pad(planes, (before, after, before, after))
+    counts = F.pad(torch.ones_like(planes), (before, after, before, after))
+    wanted = F.avg_pool2d(padded, side, stride=1) / F.avg_pool2d(counts, side, stride=1)
+    torch.testing.assert_close(box_mean(planes, side), wanted)
+
+
+def test_a_frame_gets_the_same_colours_in_any_batch():
+    image, alpha = torch.rand(3, 3, 40, 50), torch.rand(3, 1, 40, 50)
+    together = estimate_foreground(image, alpha)
+    for index in range(3):
+        assert torch.equal(together[index], estimate_foreground(image[index : index + 1], alpha[index : index + 1])[0])
+
+
+def test_shapes_that_do_not_fit_are_named():
+    with pytest.raises(ValueError, match=r"image of shape \(1, 3, 8, 8\) and an alpha of shape \(1, 1, 8, 9\)"):
+        estimate_foreground(torch.rand(1, 3, 8, 8), torch.rand(1, 1, 8, 9))
