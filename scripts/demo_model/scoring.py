@@ -66,12 +66,10 @@ def matte(network: nn.Module, picture: np.ndarray, device: str = "cpu") -> np.nd
     return torch.sigmoid(network(normalised(image)).float())[0, 0].cpu().numpy()
 
 
-def evaluate(network: nn.Module, frames: list[tuple[np.ndarray, np.ndarray]], device: str = "cpu") -> Scores:
-    """Score a network on frames from `test_frames`."""
-    network.eval()
+def summary(masks: list[np.ndarray], alphas: list[np.ndarray]) -> Scores:
+    """Score mattes against the true ones, each (H, W) in [0, 1]."""
     overlaps, errors, empties = [], [], []
-    for picture, alpha in frames:
-        mask = matte(network, picture, device)
+    for mask, alpha in zip(masks, alphas, strict=True):
         if alpha.any():
             overlaps.append(iou(mask, alpha))
             errors.append(np.abs(mask - alpha).mean())
@@ -80,3 +78,10 @@ def evaluate(network: nn.Module, frames: list[tuple[np.ndarray, np.ndarray]], de
     return Scores(
         len(overlaps), float(np.mean(overlaps)), float(np.mean(errors)), len(empties), float(np.mean(empties))
     )
+
+
+def evaluate(network: nn.Module, frames: list[tuple[np.ndarray, np.ndarray]], device: str = "cpu") -> Scores:
+    """Score a network on frames from `test_frames`."""
+    network.eval()
+    masks = [matte(network, picture, device) for picture, _ in frames]
+    return summary(masks, [alpha for _, alpha in frames])

@@ -15,16 +15,6 @@ from demo_model.textures import texture
 
 SIDE = 256
 OBJECT_VIEWS = 3
-MODELS = (
-    "duck_vhacd.urdf",
-    "soccerball.urdf",
-    "teddy_vhacd.urdf",
-    "r2d2.urdf",
-    "racecar/racecar.urdf",
-    "husky/husky.urdf",
-    "a1/a1.urdf",
-    "domino/domino.urdf",
-)
 
 
 def _emoji() -> list[tuple[str, np.ndarray]]:
@@ -81,16 +71,15 @@ def _objects(scratch: Path) -> list[tuple[str, np.ndarray]]:
         Image.fromarray(texture(rng, 256, 256)).save(path)
         textures.append(pybullet.loadTexture(str(path)))
     root = SOURCES / "pybullet" / "pybullet_data"
+    # Only the generated shapes: where the package's models of known things come from, it doesn't say.
     names = [f"random_urdfs/{index:03d}/{index:03d}.urdf" for index in range(0, 1000, 2)]
     subjects = []
-    for name in [*names, *MODELS]:
+    for name in names:
         body = pybullet.loadURDF(str(root / name))
-        views = OBJECT_VIEWS if name in names else 12
-        for _ in range(views):
-            if name in names:
-                tint = [*rng.uniform(0.3, 1, 3).tolist(), 1]
-                surface = int(rng.choice(textures)) if rng.random() < 0.7 else -1
-                pybullet.changeVisualShape(body, -1, textureUniqueId=surface, rgbaColor=tint)
+        for _ in range(OBJECT_VIEWS):
+            tint = [*rng.uniform(0.3, 1, 3).tolist(), 1]
+            surface = int(rng.choice(textures)) if rng.random() < 0.7 else -1
+            pybullet.changeVisualShape(body, -1, textureUniqueId=surface, rgbaColor=tint)
             pose = rng.normal(size=4)
             pybullet.resetBasePositionAndOrientation(body, [0, 0, 0], (pose / np.linalg.norm(pose)).tolist())
             picture = _render(body, rng)

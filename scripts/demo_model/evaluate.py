@@ -1,0 +1,78 @@
+"""Scores the shipped weights on held-out composites and draws what the model card shows."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+
+from demo_model.paths import PICTURES, SOURCES, WEIGHTS
+from demo_model.scoring import SIDE, iou, matte, summary, test_frames
+from demo_model.weights import load
+
+SEED = 2024
+TILE = 192
+# From scikit-image: NASA's are in the public domain, the others CC0. The model was trained on no photo of a subject.
+PHOTOGRAPHS = {"astronaut": "astronaut.png", "cat": "chelsea.png", "coffee": "coffee.png", "rocket": "rocket.jpg"}
+
+
+def row(picture: np.ndarray, mask: np.ndarray, alpha: np.ndarray | None, said: str) -> Image.Image:
+    """Return input, true matte where there is one, matte and cut-out beside each other."""
+    y, x = np.mgrid[: picture.shape[0], : picture.shape[1]] // (picture.shape[0] // 16)
+    board = np.where((x + y) % 2, 200, 140)[..., None].astype(np.float32)
+    cut = picture * mask[..., None] + board * (1 - mask[..., None])
+    parts = [picture, *([] if alpha is None else [alpha * 255]), mask * 255, cut]
+    strip = Image.new("RGB", (TILE * 4, TILE + 16), "white")
+    for place, part in enumerate(parts):
+        tile = Image.fromarray(part.clip(0, 255).astype(np.uint8)).convert("RGB").resize((TILE, TILE))
+        strip.paste(tile, (TILE * (place if alpha is not None or place == 0 else place + 1), 16))
+    ImageDraw.Draw(strip).text((4, 2), said, fill="black")
+    return strip
+
+
+def sheet(rows: list[Image.Image], path: Path) -> None:
+    """Write rows in two columns."""
+    height = (len(rows) + 1) // 2
+    page = Image.new("RGB", (rows[0].width * 2 + 16, rows[0].height * height), "white")
+    for index, strip in enumerate(rows):
+        page.paste(strip, (index // height * (strip.width + 16), index % height * strip.height))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    page.save(path, quality=85)
+    print(path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--frames", type=int, default=400, help="held-out composites with a subject")
+    parser.add_argument("--weights", type=Path, default=WEIGHTS)
+    options = parser.parse_args()
+    network = load(options.weights)
+    frames = test_frames(options.frames, SEED)
+    masks = [matte(network, picture) for picture, _ in frames]
+    alphas = [alpha for _, alpha in frames]
+    print(f"weights {options.weights}, {options.weights.stat().st_size / 1e6:.2f} MB")
+    print(f"{SIDE}x{SIDE}, {summary(masks, alphas)}")
+    overlaps = [iou(mask, alpha) for mask, alpha in zip(masks, alphas, strict=True)]
+    quartiles = {share: round(float(np.quantile(overlaps[: options.frames], share)), 3) for share in (0.1, 0.25, 0.5)}
+    print(f"IoU quantiles {json.dumps(quartiles)}")
+
+    order = np.argsort(overlaps[: options.frames])
+    step = len(order) // 8
+    shown = [*order[-1 : -4 * step : -step][:4], *order[: 4 * max(1, step // 4) : max(1, step // 4)][:4]]
+    rows = [row(frames[i][0], masks[i], alphas[i], f"held out, IoU {overlaps[i]:.2f}") for i in shown]
+    sheet(rows, PICTURES / "demo_model_held_out.jpg")
+    rows = []
+    for name, file in PHOTOGRAPHS.items():
+        photo = Image.open(SOURCES / "skimage" / "skimage" / "data" / file).convert("RGB").resize((SIDE, SIDE))
+        picture = np.asarray(photo)
+        rows.append(row(picture, matte(network, picture), None, f"photograph: {name}"))
+    sheet(rows, PICTURES / "demo_model_photographs.jpg")
+
+
+if __name__ == "__main__":
+    torch.manual_seed(0)
+    main()
