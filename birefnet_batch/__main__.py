@@ -21,6 +21,9 @@ def main() -> None:
         except PackageNotFoundError:
             print("birefnet-batch, from a checkout that is not installed")
         return
+    from birefnet_batch.process_tuning import keep_freed_memory
+
+    keep_freed_memory()
     from birefnet_batch.app import main as run_app
 
     sys.exit(run_app())

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from birefnet_batch.overlap import Cancelled, Channel, Clock, Stages
+from birefnet_batch.process_tuning import compute_alone
 from birefnet_batch.segments import Segment
 from birefnet_batch.video.encode import EncodeSpec, PartWriter, open_part
 from birefnet_batch.video.info import VideoInfo
@@ -117,11 +118,13 @@ def process_segment(
         finished: dict[Kind, Channel[_Finished]] = {kind: stages.channel(_WAITING) for kind in task.kinds}
 
         def decode() -> None:
+            compute_alone()
             for batch in _batches(clock.timed("decode", iter(reader)), engine.spec.batch_size):
                 decoded.put(batch)
             decoded.close()
 
         def finish() -> None:
+            compute_alone()
             for batch in matted:
                 started = time.perf_counter()
                 images = _finish(batch, task)

@@ -1,0 +1,45 @@
+"""What makes torch fast on a CPU beside other threads; both were measured (docs/performance.md)."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+import threading
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_KEPT_BYTES = (1 << 31) - 1
+_choosing = threading.Lock()
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep freed blocks of up to 2 GiB for the next request, for the whole process.
+
+    Otherwise every large activation is mapped anew, and cleared page by page by the kernel. For programs of our
+    own: a library does not decide this for its host. Does nothing where the C library is another one.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return
+    mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
+    mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+
+
+def compute_alone() -> None:
+    """Let torch's operations in the calling thread use this thread only.
+
+    Each thread that calls torch gets an OpenMP team of its own. As soon as all teams together have more threads than
+    there are processors, libgomp's threads go to sleep at every barrier instead of spinning, and a network of many
+    short operations runs at half its speed. Only the thread of the network shall have a team.
+    """
+    import torch
+
+    with _choosing:
+        everywhere = torch.get_num_threads()
+        torch.set_num_threads(1)
+        # The call above also sets what threads that are yet to come start with; a thread that ends gives it back.
+        restore = threading.Thread(target=torch.set_num_threads, args=(everywhere,))
+        restore.start()
+        restore.join()

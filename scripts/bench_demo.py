@@ -1,0 +1,74 @@
+"""Frames a second of one demo clip through the whole pipeline, with and without what makes torch fast beside it.
+
+    .venv/bin/python scripts/bench_demo.py [--rounds 2]
+
+The variants take turns, each in a process of its own, so that drift of the machine cancels. The time is the job's
+own total: decoding, matting, foreground, encoding of video and mask, joining; not the start of Python.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+
+from birefnet_batch.conf_folder import demo_clips
+
+VARIANTS = {
+    "as shipped": "",
+    "memory given back": "birefnet_batch.process_tuning.keep_freed_memory = lambda: None",
+    "a team per stage": "birefnet_batch.pipeline.compute_alone = lambda: None",
+    "neither": "birefnet_batch.process_tuning.keep_freed_memory = lambda: None\n"
+    "birefnet_batch.pipeline.compute_alone = lambda: None",
+}
+PROGRAM = """
+import resource, sys
+import birefnet_batch.pipeline, birefnet_batch.process_tuning
+{change}
+from birefnet_batch.__main__ import main
+try:
+    main()
+finally:
+    print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+def measure(change: str, clip: Path) -> tuple[float, int]:
+    """Frames a second, and the peak memory of the main process in MiB."""
+    with tempfile.TemporaryDirectory() as output:
+        done = subprocess.run(
+            [
+                *(sys.executable, "-c", PROGRAM.format(change=change)),
+                *(f"request.video_url={clip}", "request.model=demo", "request.output_mask=true", f"output={output}"),
+            ],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        (record,) = Path(output).glob("jobs/*/job.json")
+        job = json.loads(record.read_text("utf-8"))
+    return job["source"]["frames"] / job["timings"]["total"], int(done.stdout.split("peak")[1])
+
+
+def main() -> None:
+    """Print a line per variant."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=2)
+    rounds = parser.parse_args().rounds
+    clip = demo_clips() / "motorcycle.mp4"
+    found: dict[str, list[tuple[float, int]]] = {name: [] for name in VARIANTS}
+    for _ in range(rounds):
+        for name, change in VARIANTS.items():
+            found[name].append(measure(change, clip))
+    base = median(rate for rate, _ in found["neither"])
+    for name, values in found.items():
+        rate, peak = median(rate for rate, _ in values), median(peak for _, peak in values)
+        print(f"{name:20} {rate:5.2f} frames/s ({rate / base:.2f} of neither), peak {peak:.0f} MiB")
+
+
+if __name__ == "__main__":
+    main()
