@@ -9,6 +9,7 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from PIL import Image, ImageDraw
 
 from birefnet_batch.errors import BirefnetBatchError, ConfigError
 from birefnet_batch.results import JobRecord
-from birefnet_batch.settings import parse_colour
+from birefnet_batch.settings import Alpha, parse_colour
 from birefnet_batch.uris import is_local, local_path
 from birefnet_batch.video.reader import FrameReader
 
@@ -70,9 +71,8 @@ def _sheet(record: JobRecord, output: Path, columns: int, tile_width: int) -> Im
     source = _pick(local_path(record.source.uri), wanted)
     mask = _pick(output / record.outputs["mask_video"], wanted)
     video = _pick(output / record.outputs["video"], wanted)
-    background = parse_colour(str(record.media["background"]))
     drawn = [
-        _Column(index, (image, alpha, _on_checkerboard(cut_out, alpha, background)))
+        _Column(index, (image, alpha, _on_checkerboard(cut_out, alpha, record.media)))
         for index, image, alpha, cut_out in zip(wanted, source, mask, video, strict=True)
     ]
     height, width = drawn[0].tiles[0].shape[:2]
@@ -110,14 +110,18 @@ def _pick(path: Path, wanted: list[int]) -> list[Pixels]:
     return [found.get(index, last) for index in wanted]
 
 
-def _on_checkerboard(cut_out: Pixels, mask: Pixels, background: tuple[int, int, int]) -> Pixels:
-    """Exchange the background that the video was composited over: out + (1 - alpha) * (checker - background)."""
+def _on_checkerboard(cut_out: Pixels, mask: Pixels, media: dict[str, Any]) -> Pixels:
+    """Lay the subject over a checkerboard: out + (1 - alpha) * (checker - background), whatever was behind it."""
     height, width = cut_out.shape[:2]
     square = max(8, width // 32)
     rows, cols = np.ogrid[:height, :width]
     checker = np.where((rows // square + cols // square) % 2, 200, 245)[..., None]
-    transparent = 1 - mask[..., :1].astype(np.float32) / 255
-    shown = cut_out + transparent * (checker - np.array(background, np.float32))
+    alpha = mask[..., :1].astype(np.float32) / 255
+    if media["background"] == "none":
+        background = np.zeros(3, np.float32) if media["alpha"] == Alpha.premultiplied.name else cut_out
+    else:
+        background = np.array(parse_colour(str(media["background"])), np.float32)
+    shown = cut_out + (1 - alpha) * (checker - background)
     pixels: Pixels = np.clip(np.rint(shown), 0, 255).astype(np.uint8)
     return pixels
 

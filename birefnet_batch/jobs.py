@@ -72,6 +72,7 @@ def job_key(job: Job, fingerprint: str, weights_sha256: str, precision: str, med
             "weights": weights_sha256,
             "precision": precision,
             "background": media.background,
+            "alpha": media.alpha.name,
             "audio": media.audio,
             "encoder_threads": media.encoder_threads,
             "segment_frames": media.segment_frames,

@@ -42,8 +42,10 @@ class SegmentTask:
     size: tuple[int, int]
     """Operating resolution, (width, height)."""
     refine_foreground: bool
-    background: tuple[int, int, int]
-    """RGB, 0 to 255."""
+    background: tuple[int, int, int] | None
+    """RGB, 0 to 255; None: the video has an alpha channel."""
+    premultiplied: bool
+    """Whether colours are multiplied by that alpha channel."""
     encode: EncodeSpec
     folder: Path
     """Where the parts go."""
@@ -79,7 +81,7 @@ class _Batch:
 
 @dataclass
 class _Finished:
-    """Images for one encoder, uint8 (B, H, W, 3) or (B, H, W) in host memory, with (pts, duration) of each."""
+    """Images for one encoder, uint8 (B, H, W, 3 or 4) or (B, H, W) in host memory, with (pts, duration) of each."""
 
     images: torch.Tensor
     times: list[tuple[int, int]]
@@ -235,7 +237,7 @@ def _matte(batch: _Batch, engine: Engine, size: tuple[int, int]) -> torch.Tensor
 def _finish(batch: _Batch, task: SegmentTask) -> dict[Kind, torch.Tensor]:
     import torch
 
-    from birefnet_batch.matting import composite, estimate_foreground, to_bytes
+    from birefnet_batch.matting import composite, cut_out, estimate_foreground, to_bytes
 
     assert batch.mattes is not None
     with torch.inference_mode():
@@ -244,8 +246,12 @@ def _finish(batch: _Batch, task: SegmentTask) -> dict[Kind, torch.Tensor]:
             frames = batch.frames.permute(0, 3, 1, 2).float().div_(255)
             if task.refine_foreground:
                 frames = estimate_foreground(frames, batch.mattes)
-            background = torch.tensor(task.background, dtype=torch.float32, device=frames.device) / 255
-            images["video"] = to_bytes(composite(frames, batch.mattes, background)).cpu()
+            if task.background is None:
+                made = cut_out(frames, batch.mattes, premultiplied=task.premultiplied)
+            else:
+                background = torch.tensor(task.background, dtype=torch.float32, device=frames.device) / 255
+                made = composite(frames, batch.mattes, background)
+            images["video"] = to_bytes(made).cpu()
         if "mask" in task.kinds:
             images["mask"] = to_bytes(batch.mattes)[..., 0].cpu()
         return images

@@ -17,7 +17,8 @@ from birefnet_batch.pipeline import Kind
 from birefnet_batch.request import Result, VideoFile
 from birefnet_batch.results import JobRecord, markers, pretty_json
 from birefnet_batch.storage import Output
-from birefnet_batch.video.encode import EncodeSpec, media_type
+from birefnet_batch.video.encode import EncodeSpec
+from birefnet_batch.video.formats import format_of
 from birefnet_batch.video.join import JoinedFacts
 
 _FIELDS: dict[Kind, str] = {"video": "video", "mask": "mask_video"}
@@ -36,9 +37,9 @@ class Media:
     @classmethod
     def from_join(cls, kind: Kind, job: Job, spec: EncodeSpec, staged: Path, facts: JoinedFacts) -> Media:
         """Name the file that `join` wrote."""
-        content_type, suffix = media_type(spec.output_type)
-        name = f"{job.stem}{'' if kind == 'video' else '_mask'}{suffix}"
-        return cls(kind, staged, name, content_type, facts)
+        form = format_of(spec.output_type)
+        name = f"{job.stem}{'' if kind == 'video' else '_mask'}{form.suffix}"
+        return cls(kind, staged, name, form.content_type, facts)
 
     def to_video_file(self, url: str) -> VideoFile:
         """The API's description of the file."""

@@ -56,6 +56,14 @@ class Precision(Enum):
     bf16 = "bf16"
 
 
+class Alpha(Enum):
+    """How colours and an alpha channel go together."""
+
+    auto = "auto"
+    straight = "straight"
+    premultiplied = "premultiplied"
+
+
 class ExecutorName(Enum):
     """Who runs the segments."""
 
@@ -87,9 +95,7 @@ class RequestSettings:
     output_mask: bool = setting(False, "also write the mask video")
     refine_foreground: bool = setting(True, "estimate the foreground's own colours with the mask")
     sync_mode: bool = setting(False, "return media as data URIs in result.json and keep no media files")
-    video_output_type: str = setting(
-        "X264 (.mp4)", "x264 (vp9, prores4444 and gif are accepted requests, not yet written)"
-    )
+    video_output_type: str = setting("X264 (.mp4)", "x264 | vp9 | prores4444 | gif")
     video_quality: str = setting("high", "low | medium | high | maximum")
     video_write_mode: str = setting("balanced", "fast | balanced | small")
 
@@ -126,7 +132,12 @@ class StorageSettings:
 class MediaSettings:
     """What the written media look like."""
 
-    background: str = setting("black", "colour behind the subject: a name, '#rrggbb' or 'r,g,b'")
+    background: str = setting(
+        "auto", "behind the subject: auto (none, black for x264) | none | a colour's name, '#rrggbb' or 'r,g,b'"
+    )
+    alpha: Alpha = setting(
+        Alpha.auto, "colours beside alpha: auto (what the type's players expect) | straight | premultiplied"
+    )
     audio: bool = setting(True, "carry the source's audio over")
     encoder_threads: int = setting(4, "threads of the video encoder; part of what decides the bytes")
     segment_frames: int | None = setting(None, "frames a segment; null is one segment a video")
@@ -178,7 +189,7 @@ class Settings:
         """
         problems = [*_range_problems(self), *_weights_problems(self)]
         try:
-            parse_colour(self.media.background)
+            parse_background(self.media.background)
         except ConfigError as error:
             problems.append(str(error))
         if problems:
@@ -231,6 +242,16 @@ def _weights_problems(settings: Settings) -> list[str]:
     ]
 
 
+def parse_background(text: str) -> tuple[int, int, int] | str:
+    """Read `media.background`: `auto`, `none` or a colour.
+
+    Raises:
+        ConfigError: it is none of these.
+    """
+    word = text.strip().lower()
+    return word if word in ("auto", "none") else parse_colour(text)
+
+
 def parse_colour(text: str) -> tuple[int, int, int]:
     """Read a colour: an HTML name, `#rgb`, `#rrggbb` or `r,g,b` with 0 to 255 each.
 
@@ -250,7 +271,8 @@ def parse_colour(text: str) -> tuple[int, int, int]:
             if len(rgb) == 3:
                 return rgb
     raise ConfigError(
-        f"media.background is {text!r}; give a colour name (black, white, green), '#rrggbb' or 'r,g,b' up to 255"
+        f"media.background is {text!r}; give auto, none, a colour name (black, white, green), '#rrggbb' or 'r,g,b' "
+        "up to 255"
     )
 
 

@@ -251,10 +251,27 @@ def test_a_video_behind_a_url_is_fetched_and_named_without_its_secrets(clip: Pat
     assert not (output / ".scratch").exists()
 
 
-def test_output_types_of_later_versions_give_a_clear_error(clip: Path, output: Path) -> None:
-    summary, _ = run_all(output, request(clip, video_output_type="vp9"))
+@pytest.mark.parametrize(
+    ("output_type", "content_type", "suffix"),
+    [("vp9", "video/webm", ".webm"), ("prores4444", "video/quicktime", ".mov"), ("gif", "image/gif", ".gif")],
+)
+def test_every_output_type_gives_a_video_and_a_mask_of_that_type(
+    clip: Path, output: Path, output_type: str, content_type: str, suffix: str
+) -> None:
+    result = process_video(request(clip, video_output_type=output_type, output_mask=True), output=output)
+    assert result.mask_video is not None
+    for media in (result.video, result.mask_video):
+        assert (media.content_type, Path(media.file_name).suffix) == (content_type, suffix)
+        assert media.num_frames == 7
+        assert media.duration == pytest.approx(7 / 25)
+    record = json.loads((job_folder(output) / "job.json").read_text())
+    assert (record["media"]["background"], record["media"]["alpha"]) == ("none", "straight")
+
+
+def test_no_background_needs_a_type_with_alpha(clip: Path, output: Path) -> None:
+    summary, _ = run_all(output, request(clip), media=MediaSettings(background="none"))
+    assert "media.background=none needs an output type with an alpha channel" in summary.failures[0][1]
     assert "VP9 (.webm)" in summary.failures[0][1]
-    assert "X264 (.mp4)" in summary.failures[0][1]
 
 
 def test_sync_mode_returns_the_media_and_keeps_none(clip: Path, output: Path) -> None:

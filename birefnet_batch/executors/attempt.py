@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,12 @@ from birefnet_batch.pipeline import Kind, SegmentTask, join, process_segment
 from birefnet_batch.publish import Media, publish
 from birefnet_batch.results import JobRecord, ModelRecord, SourceRecord, markers, utc_now
 from birefnet_batch.segments import plan_segments
-from birefnet_batch.settings import Resume, parse_colour
+from birefnet_batch.settings import Resume
 from birefnet_batch.storage import LocalSource, open_source, source_facts
-from birefnet_batch.video.encode import EncodeSpec, check_output_type
+from birefnet_batch.video.encode import EncodeSpec
+from birefnet_batch.video.formats import format_of
 from birefnet_batch.video.info import VideoInfo
+from birefnet_batch.video.look import look_of
 from birefnet_batch.video.probe import probe
 
 
@@ -48,7 +50,7 @@ class Attempt:
             request={**job.request.to_dict(), "video_url": job.display_uri},
             source=SourceRecord(uri=job.display_uri),
             attempts=number,
-            media=asdict(context.settings.media),
+            media=context.settings.to_dict()["media"],
             started=utc_now(),
             run_id=context.run_id,
             versions=context.versions,
@@ -61,7 +63,8 @@ class Attempt:
             BirefnetBatchError: why it cannot be done.
         """
         job, settings = self._job, self._settings
-        check_output_type(job.request.video_output_type)
+        self._look = look_of(format_of(job.request.video_output_type), settings.media)
+        self.record = replace(self.record, media={**self.record.media, **self._look.to_dict()})
         facts = source_facts(job.uri, settings.storage)
         self._found(size=facts.size, fingerprint=facts.fingerprint)
         spec = find_model(job.request.model)
@@ -99,6 +102,7 @@ class Attempt:
 
     def _tasks(self, source: LocalSource, info: VideoInfo, folder: Path) -> list[SegmentTask]:
         request, media = self._job.request, self._settings.media
+        form = format_of(request.video_output_type)
         encode = EncodeSpec(
             output_type=request.video_output_type,
             quality=request.video_quality,
@@ -109,6 +113,7 @@ class Attempt:
             average_rate=info.average_rate,
             sample_aspect_ratio=info.sample_aspect_ratio,
             threads=media.encoder_threads,
+            alpha=self._look.background is None,
         )
         kinds: tuple[Kind, ...] = ("video", "mask") if request.output_mask else ("video",)
         return [
@@ -118,13 +123,14 @@ class Attempt:
                 segment=segment,
                 size=request.size,
                 refine_foreground=request.refine_foreground,
-                background=parse_colour(media.background),
+                background=self._look.background,
+                premultiplied=self._look.premultiplied,
                 encode=encode,
                 folder=folder,
                 kinds=kinds,
                 decode_timeout_s=media.decode_timeout_s,
             )
-            for segment in plan_segments(info.frames, media.segment_frames)
+            for segment in plan_segments(info.frames, media.segment_frames if form.joinable else None)
         ]
 
     def _make(self, source: LocalSource, info: VideoInfo, folder: Path) -> list[Media]:
@@ -134,6 +140,8 @@ class Attempt:
         self.record = replace(self.record, engine=engine.describe(), segments=len(tasks))
         seconds: dict[str, float] = {}
         notes: list[str] = []
+        if media_settings.segment_frames and not format_of(tasks[0].encode.output_type).joinable:
+            notes.append(f"{tasks[0].encode.output_type} cannot be joined of segments: the video was kept whole")
         frames = end = 0
         for task in tasks:
             segment = process_segment(task, engine, self._observer.frames)

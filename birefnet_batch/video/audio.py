@@ -1,4 +1,4 @@
-"""A source's audio on its way into the joined file: copied where MP4 takes the codec, else encoded as AAC."""
+"""A source's audio on its way into the joined file: copied where the container takes the codec, else encoded."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 
 from birefnet_batch.errors import InputError
-from birefnet_batch.video.aac import AacTrack
 from birefnet_batch.video.container import open_input, reason_of
 from birefnet_batch.video.decoding import open_video
+from birefnet_batch.video.encoded_audio import EncodedTrack
 from birefnet_batch.video.timed import Timed
 
-COPIED = frozenset(("aac", "mp3", "ac3", "eac3", "opus", "alac", "flac"))
 # What libav and our own checks raise for a file that is not as it should be.
 BROKEN = (av.error.FFmpegError, OSError, ValueError, LookupError, ArithmeticError)
 
@@ -29,12 +28,14 @@ class AudioTracks:
 
     Args:
         path: the source; None has no tracks.
-        copy: carry packets over where MP4 takes the codec; otherwise encode every track.
+        copied: codecs whose packets are carried over; other tracks are encoded.
+        encoder: what they are encoded with; None: the file is silent.
     """
 
-    def __init__(self, path: bytes | None, *, copy: bool = True) -> None:
-        self._path = path
-        self._copy = copy
+    def __init__(self, path: bytes | None, copied: frozenset[str], encoder: str | None) -> None:
+        self._path = path if encoder else None
+        self._copied = copied
+        self._encoder = encoder or ""
         self._context = ExitStack()
         self._tracks: list[_Track] = []
         self.notes: list[str] = []
@@ -52,7 +53,7 @@ class AudioTracks:
         for number, index in enumerate(indexes, 1):
             try:
                 container = self._context.enter_context(open_input(self._path))
-                self._tracks.append(_Track(number, container, index, origin, copy=self._copy))
+                self._tracks.append(_Track(number, container, index, origin, self._copied, self._encoder))
             except (InputError, *BROKEN) as error:
                 self._leave_out(number, error)
         return self
@@ -100,7 +101,15 @@ class AudioTracks:
 
 
 class _Track:
-    def __init__(self, number: int, container: InputContainer, index: int, origin: Fraction, *, copy: bool) -> None:
+    def __init__(
+        self,
+        number: int,
+        container: InputContainer,
+        index: int,
+        origin: Fraction,
+        copied: frozenset[str],
+        encoder: str,
+    ) -> None:
         stream = container.streams[index]
         if not isinstance(stream, AudioStream) or stream.codec_context is None:
             raise ValueError("its codec is not supported")
@@ -118,24 +127,24 @@ class _Track:
         if first is None:
             raise ValueError("it is empty")
         self._first = first
-        self._aac = None
-        if not (copy and stream.codec_context.codec.canonical_name in COPIED):
-            self._aac = AacTrack(stream, origin)
+        self._encoded = None
+        if stream.codec_context.codec.canonical_name not in copied:
+            self._encoded = EncodedTrack(stream, origin, encoder)
         self._out: AudioStream | None = None
 
     def add_stream(self, output: OutputContainer) -> None:
         """Declare the track."""
-        self._out = self._aac.add_stream(output) if self._aac else output.add_stream_from_template(self._source)
+        self._out = self._encoded.add_stream(output) if self._encoded else output.add_stream_from_template(self._source)
         if self._source.language:
             self._out.metadata["language"] = self._source.language
 
     def packets(self) -> Iterator[Timed]:
         """The track's packets; to be called once."""
-        if self._aac is None:
+        if self._encoded is None:
             yield from self._copy()
             return
-        yield from self._aac.packets(self._all())
-        self.dropped = self._aac.dropped
+        yield from self._encoded.packets(self._all())
+        self.dropped = self._encoded.dropped
 
     def _read(self, container: InputContainer) -> Iterator[av.Packet[AudioStream]]:
         for packet in container.demux(self._source):

@@ -13,11 +13,9 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from birefnet_batch.errors import ConfigError
+from birefnet_batch.video.formats import GIF, PRORES, VP9, X264, format_of
 
 Kind = Literal["video", "mask"]
-X264 = "X264 (.mp4)"
-_MEDIA_TYPES = {X264: ("video/mp4", ".mp4")}
 
 
 @dataclass(frozen=True)
@@ -40,28 +38,8 @@ class EncodeSpec:
     sample_aspect_ratio: Fraction | None
     threads: int
     """Encoder threads: fixed by the settings, because libx264's bytes depend on them."""
-
-
-def check_output_type(output_type: str) -> None:
-    """Refuse an output type that is not written yet.
-
-    Raises:
-        ConfigError: naming those that are.
-    """
-    if output_type not in _MEDIA_TYPES:
-        raise ConfigError(
-            f"video_output_type {output_type} is not written by this version; give {' or '.join(_MEDIA_TYPES)}"
-        )
-
-
-def media_type(output_type: str) -> tuple[str, str]:
-    """The (MIME type, file suffix) of an output type.
-
-    Raises:
-        ConfigError: it is not written by this version.
-    """
-    check_output_type(output_type)
-    return _MEDIA_TYPES[output_type]
+    alpha: bool = False
+    """Whether the video's frames have an alpha channel."""
 
 
 class PartWriter(ABC):
@@ -95,7 +73,7 @@ class PartWriter(ABC):
         """Encode one frame.
 
         Args:
-            image: (H, W, 3) RGB for a video, (H, W) for a mask, contiguous.
+            image: (H, W, 3) RGB for a video, (H, W, 4) RGBA for one with alpha, (H, W) for a mask, contiguous.
             pts: presentation time in ticks of the spec's time base, larger than the one before.
             duration: ticks until the next frame.
 
@@ -123,8 +101,16 @@ def open_part(path: Path, spec: EncodeSpec, kind: Kind) -> PartWriter:
         ConfigError: the output type is not written by this version.
         OutputError: the file cannot be opened.
     """
-    check_output_type(spec.output_type)
+    form = format_of(spec.output_type)
+    from birefnet_batch.video.gif import GifWriter
+    from birefnet_batch.video.prores import ProresWriter
+    from birefnet_batch.video.vp9 import Vp9Writer
     from birefnet_batch.video.x264 import X264Writer
 
-    writers: dict[str, Callable[[Path, EncodeSpec, Kind], PartWriter]] = {X264: X264Writer}
-    return writers[spec.output_type](path, spec, kind)
+    writers: dict[str, Callable[[Path, EncodeSpec, Kind], PartWriter]] = {
+        X264.output_type: X264Writer,
+        VP9.output_type: Vp9Writer,
+        PRORES.output_type: ProresWriter,
+        GIF.output_type: GifWriter,
+    }
+    return writers[form.output_type](path, spec, kind)

@@ -7,6 +7,7 @@ import heapq
 import math
 import time
 from collections.abc import Iterator
+from fractions import Fraction
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -16,10 +17,11 @@ from av.container import OutputContainer
 from birefnet_batch.errors import OutputError
 from birefnet_batch.video.audio import AudioTracks
 from birefnet_batch.video.child import Alive, serve
+from birefnet_batch.video.formats import format_of
 from birefnet_batch.video.join import JoinedFacts, JoinTask
-from birefnet_batch.video.parts import Parts
+from birefnet_batch.video.libav_writer import container_options, output_errors
+from birefnet_batch.video.parts import Parts, WholePart
 from birefnet_batch.video.timed import Timed
-from birefnet_batch.video.x264 import container_options, even, output_errors
 
 _ALIVE_EVERY_S = 1.0
 _MOST_TICKS = (1 << 31) - 1
@@ -28,55 +30,69 @@ _REFUSED = (errno.EINVAL, av.error.InvalidDataError.errno if hasattr(av.error.In
 
 
 class _AudioRefusedError(Exception):
-    """MP4 does not take the audio in this form."""
+    """The container does not take the audio in this form."""
 
 
 def work(connection: Connection[Any, Any], memory: int, task: JoinTask) -> None:
     """Send `Alive` now and then, and `JoinedFacts` at the end."""
-    parts = Parts(task)
+    form = format_of(task.spec.output_type)
+    parts = Parts(task) if form.joinable else WholePart(task)
     if not parts.order:
         raise OutputError(f"{task.destination} would be empty: no frame was encoded")
     try:
-        connection.send(_join_somehow(connection, task, parts))
+        if isinstance(parts, WholePart):
+            parts.move()
+            connection.send(_facts(task, parts.order, parts.start, AudioTracks(None, frozenset(), None)))
+        else:
+            connection.send(_join_somehow(connection, task, parts))
     except BaseException:
         task.destination.unlink(missing_ok=True)
         raise
 
 
 def _join_somehow(connection: Connection[Any, Any], task: JoinTask, parts: Parts) -> JoinedFacts:
-    """With the audio as it is; where MP4 refuses that, encoded anew; where that fails, without."""
+    """With the audio as it is; where the container refuses that, encoded anew; where that fails, without."""
     refused = ""
-    for source, copy in ((task.audio_from, True), (task.audio_from, False)):
-        with AudioTracks(source, copy=copy) as audio:
+    form = format_of(task.spec.output_type)
+    for source, copied in ((task.audio_from, form.copied_audio), (task.audio_from, frozenset())):
+        with AudioTracks(source, copied, form.encoded_audio) as audio:
             try:
                 return _join(connection, task, parts, audio)
             except _AudioRefusedError as error:
                 refused = str(error)
-    with AudioTracks(None) as audio:
+    with AudioTracks(None, frozenset(), None) as audio:
         audio.notes.append(f"the audio was left out: {refused}")
         return _join(connection, task, parts, audio)
 
 
 def _join(connection: Connection[Any, Any], task: JoinTask, parts: Parts, audio: AudioTracks) -> JoinedFacts:
     spec = task.spec
+    form = format_of(spec.output_type)
     with output_errors(task.destination):
-        options = {
-            **container_options(spec),
-            "movie_timescale": str(_movie_ticks(spec.time_base.denominator, audio.rates)),
-            "movflags": "+faststart",
-        }
-        with av.open(str(task.destination.absolute()), "w", format="mp4", options=options) as output:
+        options = container_options(spec)
+        if form.tick is None:
+            options |= {
+                "movie_timescale": str(_movie_ticks(spec.time_base.denominator, audio.rates)),
+                "movflags": "+faststart",
+            }
+        with av.open(str(task.destination.absolute()), "w", format=form.muxer, options=options) as output:
             video = parts.packets(output)
             audio.add_streams(output)
             _start(output, audio)
             _mux(connection, output, heapq.merge(video, *audio.packets()))
-    seconds = (task.end - parts.order[0]) * spec.time_base
+    return _facts(task, parts.order, parts.start, audio)
+
+
+def _facts(task: JoinTask, order: list[int], start: Fraction, audio: AudioTracks) -> JoinedFacts:
+    spec = task.spec
+    coded = format_of(spec.output_type).coded
+    seconds = (task.end - start) * spec.time_base
     return JoinedFacts(
-        frames=len(parts.order),
+        frames=len(order),
         duration_s=float(seconds),
-        fps=float(len(parts.order) / seconds) if seconds else 0.0,
-        width=even(spec.width),
-        height=even(spec.height),
+        fps=float(len(order) / seconds) if seconds else 0.0,
+        width=coded(spec.width),
+        height=coded(spec.height),
         size=task.destination.stat().st_size,
         audio_tracks=audio.count,
         notes=(*_padding_note(task), *audio.notes),
@@ -114,9 +130,10 @@ def _movie_ticks(video: int, rates: list[int]) -> int:
 
 def _padding_note(task: JoinTask) -> Iterator[str]:
     spec = task.spec
-    if even(spec.width) != spec.width or even(spec.height) != spec.height:
+    coded = format_of(spec.output_type).coded
+    if (coded(spec.width), coded(spec.height)) != (spec.width, spec.height):
         yield (
-            f"padded from {spec.width}x{spec.height} to {even(spec.width)}x{even(spec.height)}: "
+            f"padded from {spec.width}x{spec.height} to {coded(spec.width)}x{coded(spec.height)}: "
             "H.264 yuv420p has no odd sides"
         )
 

@@ -12,6 +12,7 @@ from av.container import InputContainer, OutputContainer
 from av.video.stream import VideoStream
 
 from birefnet_batch.errors import OutputError
+from birefnet_batch.video.formats import format_of
 from birefnet_batch.video.join import JoinTask
 from birefnet_batch.video.timed import Timed
 
@@ -29,26 +30,35 @@ class Parts:
 
     def __init__(self, task: JoinTask) -> None:
         self._task = task
-        decoded = [pts for part in task.parts for pts in _times(part, task.spec.time_base)]
+        self._base = format_of(task.spec.output_type).time_base(task.spec.time_base)
+        self._end = round(task.end * task.spec.time_base / self._base)
+        decoded = [pts for part in task.parts for pts in _times(part, self._base)]
         self.order = sorted(decoded)
-        """Presentation times of all frames, in ticks of the spec's time base."""
+        """Presentation times of all frames, in ticks of the container's clock."""
         self._places = {pts: place for place, pts in enumerate(self.order)}
         if len(self._places) < len(decoded):
             raise OutputError(f"{task.destination} cannot be joined: two of its parts have frames of the same time")
         self._delay = max((at - self._places[pts] for at, pts in enumerate(decoded)), default=0)
         self._step = min((after - before for before, after in pairwise(self.order)), default=1)
 
+    @property
+    def start(self) -> Fraction:
+        """When the first frame is shown, in ticks of the source's clock."""
+        return self.order[0] * self._base / self._task.spec.time_base
+
     def packets(self, output: OutputContainer) -> Iterator[Timed]:
         """Declare the stream in the joined file; then, its packets, ready to mux."""
         with av.open(str(self._task.parts[0].absolute())) as container:
             template = container.streams.video[0]
             headers = template.codec_context.extradata
+            tags = {name: value for name, value in template.metadata.items() if name.lower() == "alpha_mode"}
             stream = output.add_stream_from_template(template)
-        stream.time_base = self._task.spec.time_base
+        stream.time_base = self._base
+        stream.metadata.update(tags)
         return self._all(stream, headers)
 
     def _all(self, stream: VideoStream, headers: bytes | None) -> Iterator[Timed]:
-        base = self._task.spec.time_base
+        base = self._base
         at = 0
         for part in self._task.parts:
             with av.open(str(part.absolute())) as container:
@@ -66,11 +76,33 @@ class Parts:
 
     def _end_of(self, pts: int) -> int:
         place = self._places[pts] + 1
-        return self.order[place] if place < len(self.order) else self._task.end
+        return self.order[place] if place < len(self.order) else self._end
 
     def _decode_time(self, at: int) -> int:
         place = at - self._delay
         return self.order[place] if place >= 0 else self.order[0] + place * self._step
+
+
+class WholePart:
+    """The single part of a type that cannot be joined: the part is the file.
+
+    Args:
+        task: one part, and when its last frame ends.
+    """
+
+    def __init__(self, task: JoinTask) -> None:
+        if len(task.parts) != 1:
+            raise OutputError(f"{task.destination} cannot be joined of {len(task.parts)} parts; keep the video whole")
+        self._task = task
+        base = format_of(task.spec.output_type).time_base(task.spec.time_base)
+        self.order = list(_times(task.parts[0], base))
+        """Presentation times of all frames, in ticks of the container's clock."""
+        self.start = Fraction(0)
+        """When the first frame is shown, in ticks of the source's clock."""
+
+    def move(self) -> None:
+        """Give the part its new name."""
+        self._task.parts[0].replace(self._task.destination)
 
 
 def _times(part: Path, base: Fraction) -> Iterator[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from birefnet_batch.matting import composite, to_bytes
+from birefnet_batch.matting import composite, cut_out, to_bytes
 
 
 def test_alpha_mixes_foreground_and_background():
@@ -24,3 +24,18 @@ def test_bytes_are_rounded_and_bounded():
     planes = torch.tensor([0.0, 0.4 / 255, 0.6 / 255, 1.0, 1.2, -0.1]).view(1, 1, 1, 6)
     assert to_bytes(planes).flatten().tolist() == [0, 0, 1, 255, 255, 0]
     assert to_bytes(torch.rand(2, 3, 4, 5)).shape == (2, 4, 5, 3)
+
+
+def test_straight_colours_reach_a_little_beyond_the_subject_and_no_further():
+    alpha = torch.zeros(1, 1, 1, 100)
+    alpha[..., :20] = 1
+    made = cut_out(torch.full((1, 3, 1, 100), 0.8), alpha, premultiplied=False)
+    assert torch.equal(made[:, 3:], alpha)
+    assert (made[:, :3, :, :36] == made[:, :3, :, :1]).all()
+    assert (made[:, :3, :, 36:] == 0).all()
+
+
+def test_premultiplied_colours_are_multiplied():
+    alpha = torch.tensor([0.0, 0.25, 1.0]).view(1, 1, 1, 3)
+    made = cut_out(torch.full((1, 3, 1, 3), 0.8), alpha, premultiplied=True)
+    torch.testing.assert_close(made[0, 0, 0], torch.tensor([0.0, 0.2, 0.8]))

@@ -15,8 +15,8 @@ import pytest
 from numpy.typing import NDArray
 from video_clips import Clip, Sound, convert, look, make, read
 
-from birefnet_batch.errors import ConfigError, OutputError
-from birefnet_batch.video.encode import EncodeSpec, Kind, check_output_type, media_type, open_part
+from birefnet_batch.errors import OutputError
+from birefnet_batch.video.encode import EncodeSpec, Kind, open_part
 from birefnet_batch.video.join import JoinedFacts, join_parts
 from birefnet_batch.video.reader import FrameReader
 
@@ -206,14 +206,6 @@ def test_segments_of_one_frame_each(tmp_path: Path) -> None:
     convert(source, tmp_path / "out.mp4", cuts=(1, 2, 3, 4, 5))
     assert look(tmp_path / "out.mp4").numbers == list(range(6))
     assert read(tmp_path / "out.mp4").numbers == list(range(6))
-
-
-def test_other_output_types_are_refused_by_name() -> None:
-    assert media_type("X264 (.mp4)") == ("video/mp4", ".mp4")
-    for name in ("VP9 (.webm)", "PRORES4444 (.mov)", "GIF (.gif)"):
-        with pytest.raises(ConfigError, match=re.escape(name)) as caught:
-            check_output_type(name)
-        assert "X264 (.mp4)" in str(caught.value)
 
 
 def test_an_error_deletes_the_part(tmp_path: Path) -> None:

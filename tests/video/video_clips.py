@@ -200,6 +200,7 @@ def convert(
     write_mode: str = "fast",
     audio: bool = True,
     threads: int = 2,
+    output_type: str = "X264 (.mp4)",
 ) -> JoinedFacts:
     """Read, encode and join a video as the pipeline does, in segments that begin at 0 and at each cut."""
     starts = [0, *cuts]
@@ -211,7 +212,7 @@ def convert(
         with FrameReader(source, start_frame=start, stop_frame=stop) as reader:
             info = reader.info
             spec = EncodeSpec(
-                output_type="X264 (.mp4)",
+                output_type=output_type,
                 quality=quality,
                 write_mode=write_mode,
                 width=info.width,

@@ -1,9 +1,10 @@
-"""Sound that MP4 does not take, as AAC; in step with the source's clock, gaps and all."""
+"""Sound that a container does not take as it is, encoded; in step with the source's clock, gaps and all."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from typing import cast
 
 import av
 import numpy as np
@@ -13,8 +14,16 @@ from av.container import OutputContainer
 
 from birefnet_batch.video.timed import Timed
 
-_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350)
-_LAYOUTS = frozenset(("mono", "stereo", "3.0", "4.0", "5.0", "5.1", "7.1"))
+_RATES = {
+    "aac": (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350),
+    "libopus": (48000,),  # whatever it is told, Opus runs at this rate inside
+}
+# By the number of channels: what a layout without names is taken for, and what is encoded.
+_USUAL = {1: "mono", 2: "stereo", 3: "3.0", 4: "quad", 5: "5.0", 6: "5.1", 8: "7.1"}
+_ENCODED = {
+    "aac": {1: "mono", 2: "stereo", 3: "3.0", 4: "4.0", 5: "5.0", 6: "5.1", 8: "7.1"},
+    "libopus": {1: "mono", 2: "stereo", 3: "3.0", 4: "quad", 5: "5.0", 6: "5.1", 8: "7.1"},
+}
 _BITS_A_CHANNEL = 96_000
 _FRAME = 1024
 # Clocks of containers are coarse (a millisecond in Matroska); a longer gap is silence, not rounding.
@@ -23,24 +32,25 @@ _GAP_S = Fraction(1, 20)
 _LONGEST_GAP_S = 3600
 
 
-class AacTrack:
+class EncodedTrack:
     """Encodes one track.
 
     Args:
         source: the stream that the packets are of.
         origin: the source's time that becomes 0, in seconds.
+        encoder: `aac` or `libopus`.
     """
 
-    def __init__(self, source: AudioStream, origin: Fraction) -> None:
+    def __init__(self, source: AudioStream, origin: Fraction, encoder: str) -> None:
         context = source.codec_context
         if context.sample_rate <= 0 or not context.layout.nb_channels:
             raise ValueError("its sample rate or its channels are not known")
         self._source = source
         self._origin = origin
-        self._rate = next((known for known in _RATES if known <= context.sample_rate), _RATES[-1])
-        self._layout = context.layout.name
-        if self._layout not in _LAYOUTS:
-            self._layout = "mono" if context.layout.nb_channels == 1 else "stereo"
+        self._encoder = encoder
+        rates = _RATES[encoder]
+        self._rate = next((known for known in rates if known <= context.sample_rate), rates[-1])
+        self._layout = _ENCODED[encoder].get(context.layout.nb_channels, "stereo")
         self._channels = av.AudioLayout(self._layout).nb_channels
         self._resampler = self._new_resampler()
         self._shape: tuple[str, str, int] | None = None
@@ -52,7 +62,7 @@ class AacTrack:
 
     def add_stream(self, output: OutputContainer) -> AudioStream:
         """Declare the track in the file to write."""
-        stream = output.add_stream("aac", rate=self._rate, layout=self._layout)
+        stream = cast(AudioStream, output.add_stream(self._encoder, rate=self._rate, layout=self._layout))
         stream.codec_context.bit_rate = _BITS_A_CHANNEL * self._channels
         stream.codec_context.flags |= av.codec.context.Flags.bitexact
         self._out = stream
@@ -69,6 +79,7 @@ class AacTrack:
             for frame in frames:
                 yield from self._keep_in_step(frame)
                 self._heard += Fraction(frame.samples * self._rate, frame.sample_rate)
+                frame = _named(frame)
                 # Samples are counted instead: a container's rounded times would tear the sound.
                 frame.pts = None
                 yield from self._encoded(self._resampler.resample(frame))
@@ -117,3 +128,13 @@ class AacTrack:
             for packet in self._out.encode(frame):
                 assert packet.dts is not None
                 yield Timed(packet.dts * Fraction(packet.time_base), packet)
+
+
+def _named(frame: av.AudioFrame) -> av.AudioFrame:
+    """The frame with names for its channels: a resampler mixes none that have no place."""
+    channels = frame.layout.nb_channels
+    if frame.layout.name != f"{channels} channels" or channels not in _USUAL:
+        return frame
+    named = av.AudioFrame.from_ndarray(frame.to_ndarray(), format=frame.format.name, layout=_USUAL[channels])
+    named.sample_rate = frame.sample_rate
+    return named

@@ -1,0 +1,64 @@
+"""What each output type is made of: container, suffix, ticks, what it carries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from birefnet_batch.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Format:
+    """One output type, in the API's spelling."""
+
+    output_type: str
+    content_type: str
+    suffix: str
+    muxer: str
+    """libav's name of the container."""
+    alpha: bool
+    """Whether its pictures carry an alpha channel."""
+    even: bool
+    """Whether its pictures have even sides only."""
+    tick: Fraction | None
+    """Seconds a tick of the container's clock; None: the source's own."""
+    copied_audio: frozenset[str]
+    """Codecs of sound that are carried over as they are."""
+    encoded_audio: str | None
+    """The encoder of other sound; None: the type is silent."""
+    joinable: bool = True
+    """Whether segments that were encoded apart can be one file."""
+
+    def time_base(self, source: Fraction) -> Fraction:
+        """Seconds a tick in the file, for a source's."""
+        return self.tick or source
+
+    def coded(self, side: int) -> int:
+        """The side that is coded for a side of a frame, in pixels."""
+        return side + side % 2 if self.even else side
+
+
+_MP4_AUDIO = frozenset(("aac", "mp3", "ac3", "eac3", "opus", "alac", "flac"))
+_MOV_AUDIO = frozenset(("aac", "mp3", "ac3", "eac3", "alac", "pcm_s16le", "pcm_s24le", "pcm_s16be", "pcm_s24be"))
+_WEBM_AUDIO = frozenset(("opus", "vorbis"))
+_MILLISECOND, _HUNDREDTH = Fraction(1, 1000), Fraction(1, 100)
+
+X264 = Format("X264 (.mp4)", "video/mp4", ".mp4", "mp4", False, True, None, _MP4_AUDIO, "aac")
+VP9 = Format("VP9 (.webm)", "video/webm", ".webm", "webm", True, False, _MILLISECOND, _WEBM_AUDIO, "libopus")
+PRORES = Format("PRORES4444 (.mov)", "video/quicktime", ".mov", "mov", True, False, None, _MOV_AUDIO, "aac")
+GIF = Format("GIF (.gif)", "image/gif", ".gif", "gif", True, False, _HUNDREDTH, frozenset(), None, joinable=False)
+FORMATS = {item.output_type: item for item in (X264, VP9, PRORES, GIF)}
+
+
+def format_of(output_type: str) -> Format:
+    """The format behind an output type.
+
+    Raises:
+        ConfigError: it is not written by this version; the message names those that are.
+    """
+    if output_type not in FORMATS:
+        raise ConfigError(
+            f"video_output_type {output_type} is not written by this version; give {' or '.join(FORMATS)}"
+        )
+    return FORMATS[output_type]

@@ -1,0 +1,168 @@
+"""GIF: one palette for the whole video, made in a first pass; transparency is on or off.
+
+    quality   colours: low 32, medium 64, high 128, maximum 256
+    mode      fast and small without dithering (it costs time and bytes), balanced with error diffusion
+
+The palette needs every frame before the first one can be written: frames wait losslessly compressed (FFV1) in a
+scratch file beside the part. A pixel is transparent where the matte is below one half. Delays are hundredths of a
+second; each frame is at the nearest one, so that errors do not add up.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.filter import Graph
+from numpy.typing import NDArray
+
+from birefnet_batch.errors import OutputError
+from birefnet_batch.video.encode import EncodeSpec, Kind, PartWriter
+from birefnet_batch.video.formats import GIF
+from birefnet_batch.video.libav_writer import output_errors
+
+COLOURS = {"low": 32, "medium": 64, "high": 128, "maximum": 256}
+DITHER = {"fast": "none", "balanced": "sierra2_4a", "small": "none"}
+MOST_SCRATCH_BYTES = 32 * 1024**3
+_OPAQUE_FROM = 128
+_FORMAT = av.VideoFormat("bgra")
+assert GIF.tick is not None
+_TICK = GIF.tick
+
+
+class GifWriter(PartWriter):
+    """Collects frames in `write`, writes the file in `finish`; see the module."""
+
+    def __init__(self, path: Path, spec: EncodeSpec, kind: Kind) -> None:
+        super().__init__(path, spec)
+        self._times: list[int] = []
+        self._end = 0
+        self._scratch = path.with_name(f"{path.name}.frames")
+        transparent = spec.alpha and kind == "video"
+        self._palette = _palette_graph(spec, transparent)
+        with output_errors(self._scratch):
+            self._container = av.open(str(self._scratch), "w", format="nut")
+            self._stream = self._container.add_stream("ffv1", rate=25, options={"level": "3"})
+            self._stream.width, self._stream.height = spec.width, spec.height
+            self._stream.pix_fmt = "bgra"
+            self._stream.codec_context.thread_count = spec.threads
+
+    def write(self, image: NDArray[np.uint8], pts: int, duration: int) -> None:
+        """See `PartWriter.write`."""
+        frame = av.VideoFrame.from_ndarray(_bgra(image), format="bgra")
+        frame.pts, frame.time_base = len(self._times), Fraction(1, 25)
+        at = self._tick(pts)
+        # Above 100 frames a second there are more frames than hundredths.
+        self._times.append(max(at, self._times[-1] + 1) if self._times else at)
+        self._end = max(self._tick(pts + duration), self._times[-1] + 1)
+        self._palette.vpush(frame)
+        with output_errors(self._scratch):
+            self._container.mux(self._stream.encode(frame))
+        if self._scratch.stat().st_size > MOST_SCRATCH_BYTES:
+            raise OutputError(
+                f"{self._scratch} has grown to {MOST_SCRATCH_BYTES / 1e9:.0f} GB of waiting frames; "
+                "a GIF of this size is of no use: give another video_output_type, or a shorter video"
+            )
+
+    def finish(self) -> None:
+        """See `PartWriter.finish`."""
+        try:
+            with output_errors(self.path):
+                self._container.mux(self._stream.encode(None))
+                self._container.close()
+                if self._times:
+                    self._write_file()
+        finally:
+            self._scratch.unlink(missing_ok=True)
+
+    def abort(self) -> None:
+        """See `PartWriter.abort`."""
+        try:
+            self._container.close()
+        except (av.error.FFmpegError, OSError):
+            # The error that led here is the one to report.
+            pass
+        finally:
+            self._scratch.unlink(missing_ok=True)
+
+    def _tick(self, pts: int) -> int:
+        return math.floor(pts * self.spec.time_base / _TICK + Fraction(1, 2))
+
+    def _write_file(self) -> None:
+        options = {"loop": "0", "final_delay": str(self._end - self._times[-1]), "fflags": "+bitexact"}
+        with (
+            av.open(str(self._scratch)) as waiting,
+            av.open(str(self.path), "w", format="gif", options=options) as output,
+        ):
+            stream = output.add_stream("gif", rate=100)
+            stream.width, stream.height, stream.pix_fmt = self.spec.width, self.spec.height, "pal8"
+            stream.codec_context.time_base = _TICK
+            frames = waiting.decode(video=0)
+            for at, frame in zip(self._times, self._paletted(frames), strict=True):
+                frame.pts, frame.time_base = at, _TICK
+                output.mux(stream.encode(frame))
+            output.mux(stream.encode(None))
+
+    def _paletted(self, frames: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
+        spec = self.spec
+        self._palette.vpush(None)
+        palette = self._palette.vpull()
+        graph = Graph()
+        source = graph.add_buffer(width=spec.width, height=spec.height, format=_FORMAT, time_base=Fraction(1, 25))
+        colours = graph.add_buffer(
+            width=palette.width, height=palette.height, format=palette.format, time_base=Fraction(1, 25)
+        )
+        use = graph.add(
+            "paletteuse", f"dither={DITHER[spec.write_mode]}:alpha_threshold={_OPAQUE_FROM}:diff_mode=rectangle"
+        )
+        sink = graph.add("buffersink")
+        source.link_to(use, 0, 0)
+        colours.link_to(use, 0, 1)
+        use.link_to(sink)
+        graph.configure()
+        palette.pts, palette.time_base = 0, Fraction(1, 25)
+        colours.push(palette)
+        colours.push(None)
+        for index, frame in enumerate(frames):
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            source.push(frame)
+            yield from _pulled(graph)
+        source.push(None)
+        yield from _pulled(graph)
+
+
+def _pulled(graph: Graph) -> Iterator[av.VideoFrame]:
+    while True:
+        try:
+            yield graph.vpull()
+        except (av.error.BlockingIOError, av.error.EOFError):
+            return
+
+
+def _palette_graph(spec: EncodeSpec, transparent: bool) -> Graph:
+    graph = Graph()
+    source = graph.add_buffer(width=spec.width, height=spec.height, format=_FORMAT, time_base=Fraction(1, 25))
+    generate = graph.add("palettegen", f"max_colors={COLOURS[spec.quality]}:reserve_transparent={int(transparent)}")
+    sink = graph.add("buffersink")
+    source.link_to(generate)
+    generate.link_to(sink)
+    graph.configure()
+    return graph
+
+
+def _bgra(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A frame (H, W), (H, W, 3) or (H, W, 4) as (H, W, 4) whose alpha is 0 or 255, black where it is 0."""
+    height, width = image.shape[:2]
+    pixels = np.empty((height, width, 4), np.uint8)
+    if image.ndim == 2:
+        pixels[..., :3], pixels[..., 3] = image[..., None], 255
+        return pixels
+    pixels[..., :3] = image[..., 2::-1]
+    pixels[..., 3] = 255
+    if image.shape[2] == 4:
+        pixels[image[..., 3] < _OPAQUE_FROM] = 0
+    return pixels

@@ -1,0 +1,167 @@
+"""A part written by one of libav's encoders; what differs between codecs is in the subclasses."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import ClassVar, cast
+
+import av
+import numpy as np
+from av.video.codeccontext import VideoCodecContext
+from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from birefnet_batch.errors import OutputError
+from birefnet_batch.video.encode import EncodeSpec, Kind, PartWriter
+from birefnet_batch.video.formats import format_of
+
+BT709 = 1
+_KEYFRAME_SECONDS = 2
+_MOST_BETWEEN_KEYFRAMES = 250
+_ACCURATE = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+
+
+def container_options(spec: EncodeSpec) -> dict[str, str]:
+    """Options of the muxer that keep times exact and bytes repeatable."""
+    options = {"fflags": "+bitexact"}
+    if format_of(spec.output_type).tick is None:
+        ticks = str(spec.time_base.denominator)
+        options |= {"video_track_timescale": ticks, "movie_timescale": ticks}
+    return options
+
+
+@contextmanager
+def output_errors(path: Path) -> Iterator[None]:
+    """Turn what libav says about a file that cannot be written into an OutputError."""
+    try:
+        yield
+    except (av.error.FFmpegError, OSError) as error:
+        reason = (getattr(error, "strerror", None) or str(error)).lower()
+        raise OutputError(f"{path} cannot be written: {reason}") from None
+
+
+def keyframe_interval(spec: EncodeSpec) -> int:
+    """Frames from one keyframe to the next."""
+    rate = spec.average_rate or 25
+    return max(1, min(_MOST_BETWEEN_KEYFRAMES, round(_KEYFRAME_SECONDS * rate)))
+
+
+def padded(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """The image (H, W, ...) with its edge repeated on the right and below up to `size` (width, height)."""
+    right, below = size[0] - image.shape[1], size[1] - image.shape[0]
+    if not (right or below):
+        return image
+    return np.pad(image, ((0, below), (0, right), *([(0, 0)] * (image.ndim - 2))), mode="edge")
+
+
+class LibavWriter(PartWriter):
+    """Frames to one of libav's encoders, BT.709 in limited range."""
+
+    codec: ClassVar[str]
+
+    def __init__(self, path: Path, spec: EncodeSpec, kind: Kind) -> None:
+        super().__init__(path, spec)
+        form = format_of(spec.output_type)
+        self.kind = kind
+        self.size = (form.coded(spec.width), form.coded(spec.height))
+        self._reformatter = VideoReformatter()
+        with output_errors(path):
+            self._container = av.open(str(path), "w", format=form.muxer, options=container_options(spec))
+            self._stream = cast(VideoStream, self._container.add_stream(self.codec, rate=spec.average_rate or 25))
+            context = self._stream.codec_context
+            context.width, context.height = self.size
+            context.pix_fmt = self.pixel_format
+            context.time_base = spec.time_base
+            context.thread_count = spec.threads
+            context.colorspace = context.color_primaries = context.color_trc = BT709
+            context.color_range = ColorRange.MPEG.value
+            if spec.sample_aspect_ratio is not None:
+                context.sample_aspect_ratio = spec.sample_aspect_ratio
+            self.set_up(context)
+            self._stream.time_base = spec.time_base
+            if spec.alpha and kind == "video":
+                self.mark_alpha()
+
+    @property
+    @abstractmethod
+    def pixel_format(self) -> str:
+        """What the encoder is given."""
+
+    @abstractmethod
+    def set_up(self, context: VideoCodecContext) -> None:
+        """Set the encoder's quality and speed."""
+
+    def mark_alpha(self) -> None:
+        """Tell players that there is an alpha channel, where the pixel format does not."""
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """The track's tags."""
+        return self._stream.metadata
+
+    def write(self, image: NDArray[np.uint8], pts: int, duration: int) -> None:
+        """See `PartWriter.write`."""
+        frame = self._grey(image) if self.kind == "mask" else self._colour(image)
+        frame.pts = pts
+        frame.time_base = self.spec.time_base
+        with output_errors(self.path):
+            self._container.mux(self._stream.encode(frame))
+
+    def finish(self) -> None:
+        """See `PartWriter.finish`."""
+        with output_errors(self.path):
+            self._container.mux(self._stream.encode(None))
+            self._container.close()
+
+    def abort(self) -> None:
+        """See `PartWriter.abort`."""
+        try:
+            self._container.close()
+        except (av.error.FFmpegError, OSError):
+            # The error that led here is the one to report.
+            return
+
+    def _colour(self, image: NDArray[np.uint8]) -> av.VideoFrame:
+        frame = av.VideoFrame.from_ndarray(padded(image, self.size), format="rgba" if self.spec.alpha else "rgb24")
+        return self._reformatter.reformat(
+            frame,
+            format=self.pixel_format,
+            dst_colorspace=Colorspace.ITU709,
+            src_color_range=ColorRange.JPEG,
+            dst_color_range=ColorRange.MPEG,
+            interpolation=self.interpolation,
+        )
+
+    @property
+    def interpolation(self) -> Interpolation:
+        """How RGB becomes YUV."""
+        return _ACCURATE
+
+    @abstractmethod
+    def _grey(self, mask: NDArray[np.uint8]) -> av.VideoFrame:
+        """A mask (H, W) as a frame of the encoder's format, alpha 0 -> black and 255 -> white."""
+
+
+def grey_420(mask: NDArray[np.uint8], size: tuple[int, int]) -> av.VideoFrame:
+    """A mask as yuv420p in limited range with neutral chroma, which every player shows as grey."""
+    width, height = size
+    chroma = ((height + 1) // 2, (width + 1) // 2)
+    frame = av.VideoFrame(width, height, "yuv420p")
+    for plane, values in zip(
+        frame.planes,
+        (LUMA[padded(mask, size)], np.full(chroma, 128, np.uint8), np.full(chroma, 128, np.uint8)),
+        strict=True,
+    ):
+        target = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
+        target[: values.shape[0], : values.shape[1]] = values
+    frame.colorspace = Colorspace.ITU709
+    frame.color_range = ColorRange.MPEG
+    return frame
+
+
+LUMA = np.rint(16 + np.arange(256) * (219 / 255)).astype(np.uint8)
+"""Full-range grey to 8-bit limited-range luma."""
