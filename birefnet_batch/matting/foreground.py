@@ -25,7 +25,8 @@ def estimate_foreground(image: Tensor, alpha: Tensor) -> Tensor:
         alpha: (B, 1, H, W) float in [0, 1], of the same size, dtype and device.
 
     Returns:
-        (B, 3, H, W) in [0, 1]; where alpha is 0 its colours are those of the nearest subject.
+        (B, 3, H, W) in [0, 1]; where alpha is 0 its colours are those of the nearest subject. On a CPU float32 is
+        compiled code (some seconds at its first use on a machine), which uses as many threads as torch would.
 
     Raises:
         ValueError: the shapes do not fit.
@@ -35,10 +36,31 @@ def estimate_foreground(image: Tensor, alpha: Tensor) -> Tensor:
             f"estimate_foreground was given an image of shape {tuple(image.shape)} and an alpha of shape "
             f"{tuple(alpha.shape)}; it takes (B, 3, H, W) and (B, 1, H, W)"
         )
+    if image.device.type == "cpu" and image.dtype == alpha.dtype == torch.float32:
+        return _on_cpu(image, alpha)
+    return estimate_by_arrays(image, alpha)
+
+
+def estimate_by_arrays(image: Tensor, alpha: Tensor) -> Tensor:
+    """Do what `estimate_foreground` does, in torch operations on any device."""
     foreground, background = image, image
     for side in SIDES:
         foreground, background = _pass(image, foreground, background, alpha, side)
     return foreground
+
+
+def _on_cpu(image: Tensor, alpha: Tensor) -> Tensor:
+    from birefnet_batch.matting.foreground_cpu import fuse
+
+    made = torch.empty(image.shape, dtype=torch.float32)
+    for picture, matte, result in zip(
+        image.contiguous().detach().numpy(), alpha.contiguous().detach().numpy(), made.numpy(), strict=True
+    ):
+        foreground = background = picture
+        for side in SIDES:
+            foreground, background = fuse(picture, foreground, background, matte[0], side, torch.get_num_threads())
+        result[...] = foreground
+    return made
 
 
 def _pass(image: Tensor, foreground: Tensor, background: Tensor, alpha: Tensor, side: int) -> tuple[Tensor, Tensor]:

@@ -76,3 +76,32 @@ def test_a_frame_gets_the_same_colours_in_any_batch():
 def test_shapes_that_do_not_fit_are_named():
     with pytest.raises(ValueError, match=r"image of shape \(1, 3, 8, 8\) and an alpha of shape \(1, 1, 8, 9\)"):
         estimate_foreground(torch.rand(1, 3, 8, 8), torch.rand(1, 1, 8, 9))
+
+
+@pytest.mark.parametrize("shape", [(240, 320), (37, 51), (200, 7), (5, 300)])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_compiled_form_is_the_formula(shape, threads):
+    draw = torch.Generator().manual_seed(1)
+    image = torch.rand(2, 3, *shape, generator=draw)
+    alpha = (torch.rand(2, 1, *shape, generator=draw) * 3 - 1).clamp(0, 1)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        found = estimate_foreground(image, alpha)
+    finally:
+        torch.set_num_threads(before)
+    wanted = estimate_foreground(image.double(), alpha.double())
+    torch.testing.assert_close(found.double(), wanted, atol=1e-5, rtol=0)
+
+
+def test_strips_and_whole_are_the_same():
+    image, alpha = torch.rand(1, 3, 500, 40), torch.rand(1, 1, 500, 40)
+    before = torch.get_num_threads()
+    found = []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            found.append(estimate_foreground(image, alpha))
+    finally:
+        torch.set_num_threads(before)
+    torch.testing.assert_close(found[0], found[1], atol=1e-6, rtol=0)

@@ -1,0 +1,185 @@
+"""Blur fusion on a CPU, compiled: one sweep over the rows per pass, with running sums, and nothing kept but rows.
+
+The same formula as in `foreground`, whose torch form moves every intermediate picture through memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar, cast
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+Planes = NDArray[np.float32]
+Sums = NDArray[np.float64]
+_EPSILON = np.float32(1e-5)
+_SUMS = 7  # foreground times alpha, background times its rest, alpha
+
+
+def _compiled(function: Function) -> Function:
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+    try:
+        return cast(Function, numba.njit(cache=True, **options)(function))
+    except RuntimeError:
+        # No folder that a cache could be written to: then each process compiles for some seconds.
+        return cast(Function, numba.njit(**options)(function))
+
+
+def fuse(image: Planes, foreground: Planes, background: Planes, alpha: Planes, side: int, threads: int) -> list[Planes]:
+    """Do one pass for one picture.
+
+    Args:
+        image: (3, H, W) in [0, 1], contiguous, like all others.
+        foreground: (3, H, W), what is known of it.
+        background: (3, H, W), what is known of it.
+        alpha: (H, W) in [0, 1].
+        side: of the box, pixels.
+        threads: strips of rows that are worked on at once.
+
+    Returns:
+        The new foreground and the blurred background, each (3, H, W).
+    """
+    height = alpha.shape[0]
+    made = [np.empty_like(image), np.empty_like(image)]
+    strips = max(1, min(threads, height // (2 * side) + 1))
+    edges = [height * number // strips for number in range(strips + 1)]
+
+    def work(number: int) -> None:
+        _sweep(image, foreground, background, alpha, side, edges[number], edges[number + 1], *made)
+
+    if strips == 1:
+        work(0)
+    else:
+        with ThreadPoolExecutor(strips) as pool:
+            list(pool.map(work, range(strips)))
+    return made
+
+
+@_compiled
+def _sweep(
+    image: Planes,
+    foreground: Planes,
+    background: Planes,
+    alpha: Planes,
+    side: int,
+    first: int,
+    last: int,
+    new_foreground: Planes,
+    new_background: Planes,
+) -> None:
+    height, width = alpha.shape
+    before, after = side // 2, side - 1 - side // 2
+    # In double precision, or what rounding leaves of a sum that should be nothing would become a colour.
+    columns = np.zeros((_SUMS, width), np.float64)
+    boxes = np.empty((_SUMS, width), np.float32)
+    counts = np.empty(width, np.float32)
+    for x in range(width):
+        counts[x] = min(x + after, width - 1) - max(x - before, 0) + 1
+    for y in range(max(0, first - before), min(height, first + after)):
+        _add_row(columns, foreground, background, alpha, y, np.float32(1))
+    for y in range(first, last):
+        if y + after < height:
+            _add_row(columns, foreground, background, alpha, y + after, np.float32(1))
+        if y - before - 1 >= max(0, first - before):
+            _add_row(columns, foreground, background, alpha, y - before - 1, np.float32(-1))
+        _sum_boxes(columns, boxes, before, after)
+        rows = min(y + after, height - 1) - max(y - before, 0) + 1
+        for x in range(width):
+            boxes[6, x] = boxes[6, x] / (counts[x] * np.float32(rows))
+        for channel in range(3):
+            _finish_row(
+                image[channel, y],
+                alpha[y],
+                boxes[channel],
+                boxes[3 + channel],
+                boxes[6],
+                counts,
+                np.float32(rows),
+                new_foreground[channel, y],
+                new_background[channel, y],
+            )
+
+
+@_compiled
+def _add_row(columns: Sums, foreground: Planes, background: Planes, alpha: Planes, y: int, sign: np.float32) -> None:
+    covered = alpha[y]
+    for channel in range(3):
+        _add_product(columns[channel], foreground[channel, y], covered, sign, np.float32(0))
+        _add_product(columns[3 + channel], background[channel, y], covered, -sign, sign)
+    sums = columns[6]
+    for x in range(len(covered)):
+        sums[x] += sign * covered[x]
+
+
+@_compiled
+def _add_product(sums: Sums, values: Planes, alpha: Planes, factor: np.float32, offset: np.float32) -> None:
+    """Add values * (offset + factor * alpha): a row times alpha, or times what is left of it, added or taken off."""
+    for x in range(len(sums)):
+        sums[x] += values[x] * (offset + factor * alpha[x])
+
+
+@_compiled
+def _sum_boxes(columns: Sums, boxes: Planes, before: int, after: int) -> None:
+    width = columns.shape[1]
+    # Seven sums side by side: each alone would wait for its own last addition at every pixel.
+    a = b = c = d = e = f = g = 0.0
+    for x in range(min(after, width)):
+        a += columns[0, x]
+        b += columns[1, x]
+        c += columns[2, x]
+        d += columns[3, x]
+        e += columns[4, x]
+        f += columns[5, x]
+        g += columns[6, x]
+    for x in range(width):
+        enters, leaves = x + after, x - before - 1
+        if enters < width:
+            a += columns[0, enters]
+            b += columns[1, enters]
+            c += columns[2, enters]
+            d += columns[3, enters]
+            e += columns[4, enters]
+            f += columns[5, enters]
+            g += columns[6, enters]
+        if leaves >= 0:
+            a -= columns[0, leaves]
+            b -= columns[1, leaves]
+            c -= columns[2, leaves]
+            d -= columns[3, leaves]
+            e -= columns[4, leaves]
+            f -= columns[5, leaves]
+            g -= columns[6, leaves]
+        boxes[0, x] = a
+        boxes[1, x] = b
+        boxes[2, x] = c
+        boxes[3, x] = d
+        boxes[4, x] = e
+        boxes[5, x] = f
+        boxes[6, x] = g
+
+
+@_compiled
+def _finish_row(
+    image: Planes,
+    alpha: Planes,
+    foreground_sum: Planes,
+    background_sum: Planes,
+    mean_alpha: Planes,
+    counts: Planes,
+    rows: np.float32,
+    foreground: Planes,
+    background: Planes,
+) -> None:
+    one = np.float32(1)
+    for x in range(len(alpha)):
+        count = counts[x] * rows
+        covered = alpha[x]
+        fore = foreground_sum[x] / (count * (mean_alpha[x] + _EPSILON))
+        back = background_sum[x] / (count * (one + _EPSILON - mean_alpha[x]))
+        value = fore + covered * (image[x] - covered * fore - (one - covered) * back)
+        foreground[x] = min(max(value, np.float32(0)), one)
+        background[x] = back
