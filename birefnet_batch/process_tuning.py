@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 import threading
 
@@ -43,3 +44,10 @@ def compute_alone() -> None:
         restore = threading.Thread(target=torch.set_num_threads, args=(everywhere,))
         restore.start()
         restore.join()
+
+
+def usable_processors() -> int:
+    """How many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -13,6 +13,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from birefnet_batch.process_tuning import usable_processors
+
 SIDES = (90, 6)
 _EPSILON = 1e-5
 
@@ -26,7 +28,7 @@ def estimate_foreground(image: Tensor, alpha: Tensor) -> Tensor:
 
     Returns:
         (B, 3, H, W) in [0, 1]; where alpha is 0 its colours are those of the nearest subject. On a CPU float32 is
-        compiled code (some seconds at its first use on a machine), which uses as many threads as torch would.
+        compiled code (some seconds at its first use on a machine) that uses every processor.
 
     Raises:
         ValueError: the shapes do not fit.
@@ -52,13 +54,14 @@ def estimate_by_arrays(image: Tensor, alpha: Tensor) -> Tensor:
 def _on_cpu(image: Tensor, alpha: Tensor) -> Tensor:
     from birefnet_batch.matting.foreground_cpu import fuse
 
+    threads = usable_processors()
     made = torch.empty(image.shape, dtype=torch.float32)
     for picture, matte, result in zip(
         image.contiguous().detach().numpy(), alpha.contiguous().detach().numpy(), made.numpy(), strict=True
     ):
         foreground = background = picture
         for side in SIDES:
-            foreground, background = fuse(picture, foreground, background, matte[0], side, torch.get_num_threads())
+            foreground, background = fuse(picture, foreground, background, matte[0], side, threads)
         result[...] = foreground
     return made
 

@@ -17,6 +17,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 Planes = NDArray[np.float32]
 Sums = NDArray[np.float64]
 _EPSILON = np.float32(1e-5)
+_STRIP_ROWS = 360
 _SUMS = 7  # foreground times alpha, background times its rest, alpha
 
 
@@ -38,23 +39,25 @@ def fuse(image: Planes, foreground: Planes, background: Planes, alpha: Planes, s
         background: (3, H, W), what is known of it.
         alpha: (H, W) in [0, 1].
         side: of the box, pixels.
-        threads: strips of rows that are worked on at once.
+        threads: how many strips of rows are worked on at once; the result does not depend on it.
 
     Returns:
         The new foreground and the blurred background, each (3, H, W).
     """
     height = alpha.shape[0]
     made = [np.empty_like(image), np.empty_like(image)]
-    strips = max(1, min(threads, height // (2 * side) + 1))
+    # The same strips whoever works on them: sums that begin elsewhere round otherwise.
+    strips = max(1, round(height / _STRIP_ROWS))
     edges = [height * number // strips for number in range(strips + 1)]
 
     def work(number: int) -> None:
         _sweep(image, foreground, background, alpha, side, edges[number], edges[number + 1], *made)
 
-    if strips == 1:
-        work(0)
+    if min(threads, strips) == 1:
+        for number in range(strips):
+            work(number)
     else:
-        with ThreadPoolExecutor(strips) as pool:
+        with ThreadPoolExecutor(min(threads, strips)) as pool:
             list(pool.map(work, range(strips)))
     return made
 
