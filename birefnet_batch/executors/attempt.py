@@ -114,6 +114,7 @@ class Attempt:
             sample_aspect_ratio=info.sample_aspect_ratio,
             threads=media.encoder_threads,
             alpha=self._look.background is None,
+            tags=info.tags,
         )
         kinds: tuple[Kind, ...] = ("video", "mask") if request.output_mask else ("video",)
         return [

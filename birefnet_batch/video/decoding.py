@@ -25,6 +25,7 @@ _MOST_PIXELS = 8192 * 8192
 # Streams without an end of their own: broadcasts are cut anywhere, and the last packet is seldom whole.
 _CUT_ANYWHERE = frozenset(("mpegts", "mpeg", "mpegvideo", "h264", "hevc", "av1", "m4v"))
 _INCOMPLETE = "it was not copied or downloaded completely"
+_KEPT_TAGS = ("title", "creation_time")
 
 
 class Decoder:
@@ -168,6 +169,7 @@ def info_of(container: InputContainer, stream: VideoStream, decoder: Decoder, pi
         codec=stream.codec_context.codec.canonical_name,
         audio_tracks=len(container.streams.audio),
         origin=decoder.origin,
+        tags=tuple((name, container.metadata[name]) for name in _KEPT_TAGS if container.metadata.get(name)),
     )
 
 

@@ -40,6 +40,8 @@ class EncodeSpec:
     """Encoder threads: fixed by the settings, because libx264's bytes depend on them."""
     alpha: bool = False
     """Whether the video's frames have an alpha channel."""
+    tags: tuple[tuple[str, str], ...] = ()
+    """The joined file's tags, names and values."""
 
 
 class PartWriter(ABC):

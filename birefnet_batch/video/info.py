@@ -29,3 +29,5 @@ class VideoInfo:
     audio_tracks: int
     origin: Fraction
     """The container's time, in seconds, that is time 0 of `Frame.pts`; audio is shifted by it too."""
+    tags: tuple[tuple[str, str], ...] = ()
+    """What is kept of the container's tags, names and values: the title and when it was made, never where."""

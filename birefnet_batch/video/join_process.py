@@ -76,6 +76,7 @@ def _join(connection: Connection[Any, Any], task: JoinTask, parts: Parts, audio:
                 "movflags": "+faststart",
             }
         with av.open(str(task.destination.absolute()), "w", format=form.muxer, options=options) as output:
+            output.metadata.update(dict(spec.tags))
             video = parts.packets(output)
             audio.add_streams(output)
             _start(output, audio)

@@ -275,6 +275,20 @@ def test_sound_is_copied_or_encoded_as_the_container_wants_it_and_in_step(
     assert beep_start(path) == pytest.approx(beep_start(source), abs=0.004)
 
 
+@pytest.mark.parametrize("output_type", ["X264 (.mp4)", VP9, PRORES])
+def test_title_and_time_stay_and_the_place_does_not(output_type: str, tmp_path: Path) -> None:
+    made = "2026-01-02T03:04:05.000000Z"
+    tags = {"title": "A walk", "creation_time": made, "location": "+48.2082+016.3738/", "comment": "private"}
+    source = make(tmp_path / "clip.mov", Clip(format="mov", tags=tags, muxer={"movflags": "use_metadata_tags"}))
+    path = tmp_path / f"out{format_of(output_type).suffix}"
+    convert(source, path, output_type=output_type)
+    with av.open(str(path)) as container:
+        found = {name.lower(): value for name, value in container.metadata.items()}
+    assert (found["title"], found["creation_time"]) == ("A walk", made)
+    assert b"48.2082" not in path.read_bytes()
+    assert b"private" not in path.read_bytes()
+
+
 def test_a_gif_is_silent(tmp_path: Path) -> None:
     source = make(tmp_path / "clip.mp4", Clip(sounds=(Sound(),)))
     facts = convert(source, tmp_path / "out.gif", output_type=GIF)

@@ -53,6 +53,7 @@ class Clip:
     hflip: bool = False
     aspect: Fraction | None = None
     sounds: tuple[Sound, ...] = ()
+    tags: dict[str, str] = field(default_factory=dict)
 
 
 def numbered(number: int, size: tuple[int, int]) -> Image:
@@ -77,6 +78,7 @@ def make(path: Path, clip: Clip) -> Path:
     """Write a clip."""
     base = clip.time_base or 1 / clip.rate
     with av.open(str(path), "w", format=clip.format, options=clip.muxer) as container:
+        container.metadata.update(clip.tags)
         video: Any = None
         if clip.frames:
             video = container.add_stream(clip.codec, rate=clip.rate, options=clip.options)
@@ -221,6 +223,7 @@ def convert(
                 average_rate=info.average_rate,
                 sample_aspect_ratio=info.sample_aspect_ratio,
                 threads=threads,
+                tags=info.tags,
             )
             with open_part(part, spec, kind) as writer:
                 for frame in reader:
