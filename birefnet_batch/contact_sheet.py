@@ -111,7 +111,7 @@ def _pick(path: Path, wanted: list[int]) -> list[Pixels]:
 
 
 def _on_checkerboard(cut_out: Pixels, mask: Pixels, media: dict[str, Any]) -> Pixels:
-    """Lay the subject over a checkerboard: out + (1 - alpha) * (checker - background), whatever was behind it."""
+    """Lay the subject over a checkerboard: out + (1 - alpha) * (checker - background), where that is a colour."""
     height, width = cut_out.shape[:2]
     square = max(8, width // 32)
     rows, cols = np.ogrid[:height, :width]
@@ -120,7 +120,11 @@ def _on_checkerboard(cut_out: Pixels, mask: Pixels, media: dict[str, Any]) -> Pi
     if media["background"] == "none":
         background = np.zeros(3, np.float32) if media["alpha"] == Alpha.premultiplied.name else cut_out
     else:
-        background = np.array(parse_colour(str(media["background"])), np.float32)
+        try:
+            background = np.array(parse_colour(str(media["background"])), np.float32)
+        except ConfigError:
+            # Over a picture, a video or a blur the result is shown as it is.
+            return cut_out
     shown = cut_out + (1 - alpha) * (checker - background)
     pixels: Pixels = np.clip(np.rint(shown), 0, 255).astype(np.uint8)
     return pixels

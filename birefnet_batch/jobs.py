@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from birefnet_batch.request import Request
-from birefnet_batch.settings import MediaSettings
+from birefnet_batch.settings import MediaSettings, parse_background
 from birefnet_batch.uris import canonical_uri, redact, stem_of
 
 # Raise it when the same request and settings give other media than before: the network's or codecs' use changed.
@@ -71,13 +72,28 @@ def job_key(job: Job, fingerprint: str, weights_sha256: str, precision: str, med
             "fingerprint": fingerprint,
             "weights": weights_sha256,
             "precision": precision,
-            "background": media.background,
+            "background": _background(media),
             "alpha": media.alpha.name,
             "audio": media.audio,
             "encoder_threads": media.encoder_threads,
             "segment_frames": media.segment_frames,
         }
     )[:24]
+
+
+def _background(media: MediaSettings) -> str:
+    """What is behind the subject: of a file its content, wherever it is."""
+    backdrop = parse_background(media.background)
+    if backdrop is None or backdrop.path is None:
+        return media.background
+    stat = backdrop.path.stat()
+    return _sha256(backdrop.path, stat.st_size, stat.st_mtime_ns)
+
+
+@cache
+def _sha256(path: Path, size: int, mtime_ns: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def marker(key: str) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from birefnet_batch.backdrop import Backdrop, Painter
 from birefnet_batch.overlap import Cancelled, Channel, Clock, Stages
 from birefnet_batch.process_tuning import compute_alone
 from birefnet_batch.segments import Segment
@@ -42,8 +43,8 @@ class SegmentTask:
     size: tuple[int, int]
     """Operating resolution, (width, height)."""
     refine_foreground: bool
-    background: tuple[int, int, int] | None
-    """RGB, 0 to 255; None: the video has an alpha channel."""
+    backdrop: Backdrop
+    """What is behind the subject; of kind none the video has an alpha channel."""
     premultiplied: bool
     """Whether colours are multiplied by that alpha channel."""
     encode: EncodeSpec
@@ -127,12 +128,13 @@ def process_segment(
 
         def finish() -> None:
             compute_alone()
-            for batch in matted:
-                started = time.perf_counter()
-                images = _finish(batch, task)
-                clock.add("foreground", time.perf_counter() - started)
-                for kind, channel in finished.items():
-                    channel.put(_Finished(images[kind], batch.times))
+            with Painter(task.backdrop, task.info.time_base, task.decode_timeout_s) as painter:
+                for batch in matted:
+                    started = time.perf_counter()
+                    images = _finish(batch, task, painter)
+                    clock.add("foreground", time.perf_counter() - started)
+                    for kind, channel in finished.items():
+                        channel.put(_Finished(images[kind], batch.times))
             for channel in finished.values():
                 channel.close()
 
@@ -234,7 +236,7 @@ def _matte(batch: _Batch, engine: Engine, size: tuple[int, int]) -> torch.Tensor
     return logits_to_matte(logits, width, height)
 
 
-def _finish(batch: _Batch, task: SegmentTask) -> dict[Kind, torch.Tensor]:
+def _finish(batch: _Batch, task: SegmentTask, painter: Painter) -> dict[Kind, torch.Tensor]:
     import torch
 
     from birefnet_batch.matting import composite, cut_out, estimate_foreground, to_bytes
@@ -244,13 +246,11 @@ def _finish(batch: _Batch, task: SegmentTask) -> dict[Kind, torch.Tensor]:
         images: dict[Kind, torch.Tensor] = {}
         if "video" in task.kinds:
             frames = batch.frames.permute(0, 3, 1, 2).float().div_(255)
-            if task.refine_foreground:
-                frames = estimate_foreground(frames, batch.mattes)
-            if task.background is None:
-                made = cut_out(frames, batch.mattes, premultiplied=task.premultiplied)
+            subject = estimate_foreground(frames, batch.mattes) if task.refine_foreground else frames
+            if task.backdrop.kind == "none":
+                made = cut_out(subject, batch.mattes, premultiplied=task.premultiplied)
             else:
-                background = torch.tensor(task.background, dtype=torch.float32, device=frames.device) / 255
-                made = composite(frames, batch.mattes, background)
+                made = composite(subject, batch.mattes, painter.paint(frames, [pts for pts, _ in batch.times]))
             images["video"] = to_bytes(made).cpu()
         if "mask" in task.kinds:
             images["mask"] = to_bytes(batch.mattes)[..., 0].cpu()

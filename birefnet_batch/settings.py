@@ -10,8 +10,10 @@ import re
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from enum import Enum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from birefnet_batch.backdrop import PICTURE_SUFFIXES, Backdrop, Kind
 from birefnet_batch.errors import ConfigError, ProblemsError
 
 if TYPE_CHECKING:
@@ -133,7 +135,9 @@ class MediaSettings:
     """What the written media look like."""
 
     background: str = setting(
-        "auto", "behind the subject: auto (none, black for x264) | none | a colour's name, '#rrggbb' or 'r,g,b'"
+        "auto",
+        "behind the subject: auto (none, black for x264) | none | blur (of the source) | a colour's name, '#rrggbb' "
+        "or 'r,g,b' | a picture or video file",
     )
     alpha: Alpha = setting(
         Alpha.auto, "colours beside alpha: auto (what the type's players expect) | straight | premultiplied"
@@ -242,14 +246,32 @@ def _weights_problems(settings: Settings) -> list[str]:
     ]
 
 
-def parse_background(text: str) -> tuple[int, int, int] | str:
-    """Read `media.background`: `auto`, `none` or a colour.
+def parse_background(text: str) -> Backdrop | None:
+    """Read `media.background`.
+
+    Returns:
+        None for `auto`.
 
     Raises:
-        ConfigError: it is none of these.
+        ConfigError: it is no colour, no file and none of the words.
     """
+    from birefnet_batch.manifest import VIDEO_SUFFIXES
+
     word = text.strip().lower()
-    return word if word in ("auto", "none") else parse_colour(text)
+    if word == "auto":
+        return None
+    if word == "none":
+        return Backdrop("none")
+    if word == "blur":
+        return Backdrop("blur")
+    path = Path(text.strip()).expanduser()
+    kinds: dict[Kind, frozenset[str]] = {"picture": PICTURE_SUFFIXES, "video": VIDEO_SUFFIXES}
+    for kind, suffixes in kinds.items():
+        if path.suffix.lower() in suffixes:
+            if not path.is_file():
+                raise ConfigError(f"media.background is {text!r}, and there is no such file")
+            return Backdrop(kind, path=path)
+    return Backdrop("colour", parse_colour(text))
 
 
 def parse_colour(text: str) -> tuple[int, int, int]:
@@ -271,8 +293,8 @@ def parse_colour(text: str) -> tuple[int, int, int]:
             if len(rgb) == 3:
                 return rgb
     raise ConfigError(
-        f"media.background is {text!r}; give auto, none, a colour name (black, white, green), '#rrggbb' or 'r,g,b' "
-        "up to 255"
+        f"media.background is {text!r}; give auto, none, blur, a colour name (black, white, green), '#rrggbb', "
+        "'r,g,b' up to 255, or a picture or video file"
     )
 
 

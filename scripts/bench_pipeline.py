@@ -24,6 +24,7 @@ import av
 import numpy as np
 import torch
 
+from birefnet_batch.backdrop import Painter
 from birefnet_batch.engines.base import Engine, EngineSpec
 from birefnet_batch.pipeline import SegmentTask, _Batch, _finish, _matte, process_segment
 from birefnet_batch.process_tuning import compute_alone, keep_freed_memory
@@ -93,7 +94,7 @@ def task_of(source: Path, info: VideoInfo, output_type: str, folder: Path) -> Se
         info.average_rate,
         None,
         MediaSettings().encoder_threads,
-        alpha=look.background is None,
+        alpha=look.alpha,
     )
     return SegmentTask(
         source=source,
@@ -101,7 +102,7 @@ def task_of(source: Path, info: VideoInfo, output_type: str, folder: Path) -> Se
         segment=Segment(0, 0, None),
         size=(256, 256),
         refine_foreground=True,
-        background=look.background,
+        backdrop=look.backdrop,
         premultiplied=look.premultiplied,
         encode=spec,
         folder=folder,
@@ -133,7 +134,11 @@ def alone(task: SegmentTask, engine: Engine) -> dict[str, float]:
             count += 1
             frame.release()
     # Frames go through the later stages in small groups: a whole clip of pictures does not fit into memory.
-    with FrameReader(task.source) as reader, open_part(task.part("video"), task.encode, "video") as writer:
+    with (
+        FrameReader(task.source) as reader,
+        open_part(task.part("video"), task.encode, "video") as writer,
+        Painter(task.backdrop, task.info.time_base, 60) as painter,
+    ):
         group: list[tuple[_Batch, int, int]] = []
 
         def through() -> None:
@@ -141,7 +146,7 @@ def alone(task: SegmentTask, engine: Engine) -> dict[str, float]:
                 for batch, _, _ in group:
                     batch.mattes = _matte(batch, engine, task.size)
             with timed(seconds, "foreground"):
-                images = [_finish(batch, task)["video"].numpy()[0] for batch, _, _ in group]
+                images = [_finish(batch, task, painter)["video"].numpy()[0] for batch, _, _ in group]
             with timed(seconds, "encode"):
                 for image, (_, pts, duration) in zip(images, group, strict=True):
                     writer.write(image, pts, duration)

@@ -56,7 +56,7 @@ def test_help_names_every_group_and_key_in_under_a_second(tmp_path: Path) -> Non
         done = run_apart("--help", folder=tmp_path)
         best = min(best, time.perf_counter() - started)
     assert done.returncode == 0
-    for expected in ("experiment=", "demo | ", "media.background=black", "request.model=", "weights.MODEL="):
+    for expected in ("experiment=", "demo | ", "media.background=auto", "request.model=", "weights.MODEL="):
         assert expected in done.stdout
     assert best < 1.0
     assert not list(tmp_path.iterdir())

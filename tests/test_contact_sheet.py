@@ -38,11 +38,22 @@ def test_a_sheet_shows_input_matte_and_cut_out_of_each_finished_video(tmp_path: 
 def test_the_cut_out_stands_on_the_checkerboard_whatever_the_background_was() -> None:
     mask = np.zeros((32, 32, 1), np.uint8)
     mask[8:24, 8:24] = 255
-    for background in ((0, 0, 0), (10, 200, 30)):
-        cut_out = np.where(mask > 0, np.uint8(77), np.array(background, np.uint8))
-        shown = _on_checkerboard(cut_out, mask, background)
+    straight = np.full((32, 32, 3), 77, np.uint8)
+    cases = [
+        (np.where(mask > 0, np.uint8(77), np.array((0, 0, 0), np.uint8)), {"background": "0,0,0"}),
+        (np.where(mask > 0, np.uint8(77), np.array((10, 200, 30), np.uint8)), {"background": "10,200,30"}),
+        (straight, {"background": "none", "alpha": "straight"}),
+        (np.where(mask > 0, straight, 0), {"background": "none", "alpha": "premultiplied"}),
+    ]
+    for cut_out, media in cases:
+        shown = _on_checkerboard(cut_out, mask, media)
         assert (shown[8:24, 8:24] == 77).all()
         assert set(np.unique(shown[:8])) == {200, 245}
+
+
+def test_over_a_picture_the_result_is_shown_as_it_is() -> None:
+    cut_out = np.full((32, 32, 3), 50, np.uint8)
+    assert np.array_equal(_on_checkerboard(cut_out, np.zeros((32, 32, 1), np.uint8), {"background": "blur"}), cut_out)
 
 
 def test_a_folder_that_is_no_output_is_refused(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from birefnet_batch.jobs import Job, is_marker, job_key, marker
 from birefnet_batch.request import Request
-from birefnet_batch.settings import MediaSettings
+from birefnet_batch.settings import Alpha, MediaSettings
 
 
 def job(url: str = "clips/My Clip.mp4", **fields: Any) -> Job:
@@ -58,13 +58,22 @@ def test_whatever_decides_the_result_changes_the_key() -> None:
             key(media=replace(MediaSettings(), **change))
             for change in (
                 {"background": "white"},
+                {"background": "blur"},
+                {"alpha": Alpha.premultiplied},
                 {"audio": False},
                 {"encoder_threads": 8},
                 {"segment_frames": 100},
             )
         ),
     }
-    assert len(keys) == 9
+    assert len(keys) == 11
+
+
+def test_a_picture_behind_the_subject_counts_by_its_content(tmp_path: Path) -> None:
+    for name, content in (("a.png", b"one"), ("b.png", b"one"), ("c.png", b"two")):
+        (tmp_path / name).write_bytes(content)
+    one, copy, other = (key(media=MediaSettings(background=str(tmp_path / f"{name}.png"))) for name in "abc")
+    assert one == copy != other
 
 
 def test_what_decides_nothing_leaves_the_key() -> None:

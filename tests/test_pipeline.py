@@ -12,6 +12,7 @@ import pytest
 from clips import make_clip, read_frames
 from trivial import TrivialEngine
 
+from birefnet_batch.backdrop import Backdrop
 from birefnet_batch.errors import BirefnetBatchError, DecoderCrashError, OutputError
 from birefnet_batch.pipeline import SegmentTask, join, process_segment
 from birefnet_batch.segments import Segment
@@ -38,7 +39,8 @@ def task_for(clip: Path, folder: Path, segment: Segment = Segment(0, 0, None)) -
         segment=segment,
         size=(64, 64),
         refine_foreground=True,
-        background=(0, 0, 0),
+        backdrop=Backdrop("colour"),
+        premultiplied=False,
         encode=encode,
         folder=folder,
         kinds=("video", "mask"),

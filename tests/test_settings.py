@@ -42,7 +42,7 @@ def test_colours_by_name_hex_and_numbers(text: str, colour: tuple[int, int, int]
 
 @pytest.mark.parametrize("text", ["256,0,0", "1,2", "#12", "", "#11223344"])
 def test_other_colours_are_refused_with_what_is_allowed(text: str) -> None:
-    with pytest.raises(ConfigError, match="give a colour name"):
+    with pytest.raises(ConfigError, match="a colour name"):
         parse_colour(text)
 
 

@@ -113,7 +113,7 @@ class Attempt:
             average_rate=info.average_rate,
             sample_aspect_ratio=info.sample_aspect_ratio,
             threads=media.encoder_threads,
-            alpha=self._look.background is None,
+            alpha=self._look.alpha,
             tags=info.tags,
         )
         kinds: tuple[Kind, ...] = ("video", "mask") if request.output_mask else ("video",)
@@ -124,7 +124,7 @@ class Attempt:
                 segment=segment,
                 size=request.size,
                 refine_foreground=request.refine_foreground,
-                background=self._look.background,
+                backdrop=self._look.backdrop,
                 premultiplied=self._look.premultiplied,
                 encode=encode,
                 folder=folder,

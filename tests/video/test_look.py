@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from birefnet_batch.backdrop import Backdrop
 from birefnet_batch.errors import ConfigError
 from birefnet_batch.settings import Alpha, MediaSettings
 from birefnet_batch.video.formats import GIF, PRORES, VP9, X264
@@ -13,15 +14,15 @@ CARRYING = [VP9, PRORES, GIF]
 
 
 def test_by_default_there_is_alpha_where_the_type_carries_it_else_black() -> None:
-    assert look_of(X264, MediaSettings()) == Look((0, 0, 0), premultiplied=False)
+    assert look_of(X264, MediaSettings()) == Look(Backdrop("colour", (0, 0, 0)), premultiplied=False)
     for form in CARRYING:
-        assert look_of(form, MediaSettings()) == Look(None, premultiplied=False)
+        assert look_of(form, MediaSettings()) == Look(Backdrop("none"), premultiplied=False)
 
 
 @pytest.mark.parametrize("form", [X264, *CARRYING], ids=lambda form: form.suffix)
 def test_a_colour_is_laid_under_every_type(form) -> None:
     look = look_of(form, MediaSettings(background="#00b140"))
-    assert look == Look((0, 177, 64), premultiplied=False)
+    assert look == Look(Backdrop("colour", (0, 177, 64)), premultiplied=False)
     assert look.to_dict() == {"background": "0,177,64", "alpha": None}
 
 
