@@ -124,12 +124,13 @@ def _restyled(subject: Image.Image, library: Library, rng: Generator) -> Image.I
     return Image.fromarray(np.concatenate((colour.clip(0, 255), alpha), axis=-1).astype(np.uint8))
 
 
-def _layer(library: Library, rng: Generator, size: int, squeeze: float, largest: float) -> np.ndarray:
+def _layer(library: Library, rng: Generator, size: int, squeeze: float, largest: float, restyle: bool) -> np.ndarray:
     """Return a placed subject, (size, size, 4) float32, colour premultiplied by alpha; alpha in [0, 1]."""
     subject = library.subject(rng)
     if size < subject.width:
         subject = subject.resize((size, size), Image.Resampling.BILINEAR)
-    subject = _restyled(subject, library, rng)
+    if restyle:
+        subject = _restyled(subject, library, rng)
     extent = subject.getchannel("A").point(lambda value: 255 * (value > 20)).getbbox()
     if extent is not None:
         subject = subject.crop(extent)
@@ -199,11 +200,14 @@ def _filmed(picture: np.ndarray, rng: Generator) -> np.ndarray:
     return np.asarray(shown)
 
 
-def composite(library: Library, rng: Generator, size: int, count: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+def composite(
+    library: Library, rng: Generator, size: int, count: int | None = None, restyle: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
     """Return a composite (size, size, 3) uint8 and its alpha (size, size) float32.
 
     Args:
         count: how many subjects; drawn at random, sometimes none, if not given.
+        restyle: give subjects other colours and surfaces than their own, as training does.
     """
     squeeze = float(np.exp(rng.uniform(np.log(0.5), np.log(1.1))))
     picture = _mixed_background(library, rng, size, squeeze)
@@ -211,7 +215,7 @@ def composite(library: Library, rng: Generator, size: int, count: int | None = N
     if count is None:
         count = int(rng.choice(4, p=COUNTS))
     for _ in range(count):
-        layer = _layer(library, rng, size, squeeze, 0.98 if count == 1 else 0.7)
+        layer = _layer(library, rng, size, squeeze, 0.98 if count == 1 else 0.7, restyle)
         alpha = layer[..., 3]
         if rng.random() < 0.35:
             shade = _shifted(alpha, *(rng.uniform(-0.06, 0.1, 2) * size).astype(int).tolist())

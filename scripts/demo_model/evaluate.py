@@ -11,7 +11,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from demo_model.paths import PICTURES, SOURCES, WEIGHTS
-from demo_model.scoring import SIDE, iou, matte, summary, test_frames
+from demo_model.scoring import SIDE, held_out_frames, iou, matte, summary
 from demo_model.weights import load
 
 SEED = 2024
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, default=WEIGHTS)
     options = parser.parse_args()
     network = load(options.weights)
-    frames = test_frames(options.frames, SEED)
+    frames = held_out_frames(options.frames, SEED)
     masks = [matte(network, picture) for picture, _ in frames]
     alphas = [alpha for _, alpha in frames]
     print(f"weights {options.weights}, {options.weights.stat().st_size / 1e6:.2f} MB")

@@ -38,12 +38,15 @@ class Scores:
         )
 
 
-def test_frames(count: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return `count` held-out composites with subjects and a quarter as many without, at 512x512."""
+def held_out_frames(count: int, seed: int, restyle: bool = False) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return `count` held-out composites with subjects and a quarter as many without, at 512x512.
+
+    Subjects look as they are; with `restyle` as in training, where many have foreign colours and surfaces.
+    """
     library, rng = Library("test"), np.random.default_rng(seed)
     frames = []
     while len(frames) < count:
-        picture, alpha = composite(library, rng, SIDE, 1 + int(rng.random() < 0.4))
+        picture, alpha = composite(library, rng, SIDE, 1 + int(rng.random() < 0.4), restyle)
         # A subject that lies outside the frame, all but a trace of it, is no test of a matte.
         if (alpha > 0.5).mean() > 0.005:
             frames.append((picture, alpha))
@@ -62,7 +65,7 @@ def matte(network: nn.Module, picture: np.ndarray, device: str = "cpu") -> np.nd
     """Return the matte (H, W) of a picture (H, W, 3) uint8 whose sides are multiples of 32."""
     from demo_model.weights import normalised
 
-    image = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None].float().to(device) / 255
+    image = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float().to(device) / 255
     return torch.sigmoid(network(normalised(image)).float())[0, 0].cpu().numpy()
 
 
@@ -81,7 +84,7 @@ def summary(masks: list[np.ndarray], alphas: list[np.ndarray]) -> Scores:
 
 
 def evaluate(network: nn.Module, frames: list[tuple[np.ndarray, np.ndarray]], device: str = "cpu") -> Scores:
-    """Score a network on frames from `test_frames`."""
+    """Score a network on frames from `held_out_frames`."""
     network.eval()
     masks = [matte(network, picture, device) for picture, _ in frames]
     return summary(masks, [alpha for _, alpha in frames])

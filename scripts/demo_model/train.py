@@ -25,7 +25,7 @@ from birefnet_batch.models import build_network
 from demo_model.composites import Library, composite
 from demo_model.losses import total_loss
 from demo_model.paths import CHECKPOINT
-from demo_model.scoring import evaluate, test_frames
+from demo_model.scoring import evaluate, held_out_frames
 from demo_model.weights import export, normalised, recalibrate
 
 PEAK_RATE = 1.5e-3
@@ -50,17 +50,25 @@ def side_at(done: float, draw: float) -> int:
     return shares[-1][0]
 
 
+def restyled_at(done: float) -> float:
+    """Return the share of composites whose subjects get other colours and surfaces than their own.
+
+    Many at first, so that shapes are not known by their palette; few later, when the real thing counts.
+    """
+    return 1.0 if done < 0.5 else 0.35
+
+
 def rate_at(done: float, step: int) -> float:
     """Return the learning rate: warm-up by steps, then a cosine over the time budget."""
     return PEAK_RATE * min(1.0, (step + 1) / WARM_UP) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(done, 1.0))))
 
 
 def batch(
-    library: Library, rng: np.random.Generator, side: int, scale: int, smallest: int, device: str
+    library: Library, rng: np.random.Generator, side: int, scale: int, smallest: int, restyled: float, device: str
 ) -> tuple[Tensor, Tensor]:
     """Return images (B, 3, side, side) in [0, 1] and alphas (B, 1, side, side), B at least `smallest`."""
     count = max(smallest, round(PIXELS * scale / side**2))
-    pairs = [composite(library, rng, side) for _ in range(count)]
+    pairs = [composite(library, rng, side, restyle=rng.random() < restyled) for _ in range(count)]
     images = torch.from_numpy(np.stack([picture for picture, _ in pairs])).permute(0, 3, 1, 2).float() / 255
     alphas = torch.from_numpy(np.stack([alpha for _, alpha in pairs]))[:, None]
     return images.to(device), alphas.to(device)
@@ -114,7 +122,7 @@ def work(rank: int, world: int, options: argparse.Namespace) -> None:
     library = Library("train")
     rng = np.random.default_rng([9, rank, step])
     draws = np.random.default_rng([5, step])
-    validation = test_frames(24, seed=77) if rank == 0 else []
+    validation = held_out_frames(24, seed=77) if rank == 0 else []
     started, budget = time.monotonic() - spent, options.minutes * 60
     reported, saved, validated, frozen, losses = step, started + spent, started + spent, False, []
     scale = 16 if device == "cuda" else 1
@@ -143,7 +151,8 @@ def work(rank: int, world: int, options: argparse.Namespace) -> None:
                 norm.eval()
         for group in optimiser.param_groups:
             group["lr"] = rate_at(done, step)
-        images, alphas = batch(library, rng, side, scale, 1 if frozen else 2, device)  # a norm of one is none
+        smallest = 1 if frozen else 2  # a norm of one is none
+        images, alphas = batch(library, rng, side, scale, smallest, restyled_at(done), device)
         with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
             logits, auxiliary = network.forward_with_auxiliary(normalised(images))
         loss = total_loss(logits.float(), auxiliary, alphas, images)
