@@ -115,6 +115,7 @@ class Attempt:
             threads=media.encoder_threads,
             alpha=self._look.alpha,
             tags=info.tags,
+            chapters=info.chapters,
         )
         kinds: tuple[Kind, ...] = ("video", "mask") if request.output_mask else ("video",)
         return [

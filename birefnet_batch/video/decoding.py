@@ -13,7 +13,7 @@ from av.video.stream import VideoStream
 
 from birefnet_batch.errors import InputError
 from birefnet_batch.video.container import open_input, origin_of, pick_video, reason_of, time_base_of
-from birefnet_batch.video.info import VideoInfo
+from birefnet_batch.video.info import Chapter, VideoInfo
 from birefnet_batch.video.picture import Picture
 from birefnet_batch.video.truncation import missing_bytes
 
@@ -170,7 +170,18 @@ def info_of(container: InputContainer, stream: VideoStream, decoder: Decoder, pi
         audio_tracks=len(container.streams.audio),
         origin=decoder.origin,
         tags=tuple((name, container.metadata[name]) for name in _KEPT_TAGS if container.metadata.get(name)),
+        chapters=tuple(_chapters(container, decoder.origin)),
     )
+
+
+def _chapters(container: InputContainer, origin: Fraction) -> Iterator[Chapter]:
+    for chapter in container.chapters():
+        base = chapter["time_base"]
+        if base is None:
+            continue
+        start, end = (max(Fraction(0), chapter[edge] * Fraction(base) - origin) for edge in ("start", "end"))
+        if start < end:
+            yield Chapter(start, end, chapter["metadata"].get("title", ""))
 
 
 def _check_whole(path: bytes, container: InputContainer, stream: VideoStream) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birefnet_batch.video.formats import GIF, PRORES, VP9, X264, format_of
+from birefnet_batch.video.info import Chapter
 
 Kind = Literal["video", "mask"]
 
@@ -42,6 +43,8 @@ class EncodeSpec:
     """Whether the video's frames have an alpha channel."""
     tags: tuple[tuple[str, str], ...] = ()
     """The joined file's tags, names and values."""
+    chapters: tuple[Chapter, ...] = ()
+    """The joined file's chapters."""
 
 
 class PartWriter(ABC):

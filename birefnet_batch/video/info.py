@@ -7,6 +7,15 @@ from fractions import Fraction
 
 
 @dataclass(frozen=True)
+class Chapter:
+    """A named part of a video; times in seconds on the clock of `Frame.pts`."""
+
+    start: Fraction
+    end: Fraction
+    title: str
+
+
+@dataclass(frozen=True)
 class VideoInfo:
     """Facts from the container and the first decoded frame; small and picklable."""
 
@@ -31,3 +40,4 @@ class VideoInfo:
     """The container's time, in seconds, that is time 0 of `Frame.pts`; audio is shifted by it too."""
     tags: tuple[tuple[str, str], ...] = ()
     """What is kept of the container's tags, names and values: the title and when it was made, never where."""
+    chapters: tuple[Chapter, ...] = ()

@@ -17,6 +17,7 @@ from av.container import OutputContainer
 from birefnet_batch.errors import OutputError
 from birefnet_batch.video.audio import AudioTracks
 from birefnet_batch.video.child import Alive, serve
+from birefnet_batch.video.encode import EncodeSpec
 from birefnet_batch.video.formats import format_of
 from birefnet_batch.video.join import JoinedFacts, JoinTask
 from birefnet_batch.video.libav_writer import container_options, output_errors
@@ -24,6 +25,7 @@ from birefnet_batch.video.parts import Parts, WholePart
 from birefnet_batch.video.timed import Timed
 
 _ALIVE_EVERY_S = 1.0
+_CHAPTER_TICK = Fraction(1, 1000)
 _MOST_TICKS = (1 << 31) - 1
 # What the muxer says of a packet that it does not take; everything else (no space left) is the file's own trouble.
 _REFUSED = (errno.EINVAL, av.error.InvalidDataError.errno if hasattr(av.error.InvalidDataError, "errno") else 0)
@@ -77,6 +79,7 @@ def _join(connection: Connection[Any, Any], task: JoinTask, parts: Parts, audio:
             }
         with av.open(str(task.destination.absolute()), "w", format=form.muxer, options=options) as output:
             output.metadata.update(dict(spec.tags))
+            output.set_chapters(_chapters(spec))
             video = parts.packets(output)
             audio.add_streams(output)
             _start(output, audio)
@@ -98,6 +101,19 @@ def _facts(task: JoinTask, order: list[int], start: Fraction, audio: AudioTracks
         audio_tracks=audio.count,
         notes=(*_padding_note(task), *audio.notes),
     )
+
+
+def _chapters(spec: EncodeSpec) -> list[av.container.Chapter]:
+    return [
+        {
+            "id": number,
+            "start": round(chapter.start / _CHAPTER_TICK),
+            "end": round(chapter.end / _CHAPTER_TICK),
+            "time_base": _CHAPTER_TICK,
+            "metadata": {"title": chapter.title} if chapter.title else {},
+        }
+        for number, chapter in enumerate(spec.chapters, 1)
+    ]
 
 
 def _start(output: OutputContainer, audio: AudioTracks) -> None:

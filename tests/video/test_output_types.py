@@ -289,6 +289,21 @@ def test_title_and_time_stay_and_the_place_does_not(output_type: str, tmp_path: 
     assert b"private" not in path.read_bytes()
 
 
+@pytest.mark.parametrize("output_type", ["X264 (.mp4)", VP9, PRORES])
+def test_chapters_stay(output_type: str, tmp_path: Path) -> None:
+    chapters = ((0, 320, "Morning"), (320, 800, "Evening"))
+    source = make(tmp_path / "clip.mkv", Clip(format="matroska", chapters=chapters))
+    path = tmp_path / f"out{format_of(output_type).suffix}"
+    convert(source, path, cuts=(9,), output_type=output_type)
+    with av.open(str(path)) as container:
+        found = [
+            (float(c["start"] * c["time_base"]), float(c["end"] * c["time_base"]), c["metadata"]["title"])
+            for c in container.chapters()
+        ]
+    assert found == [(start / 1000, end / 1000, title) for start, end, title in chapters]
+    assert look(path).numbers == list(range(20))
+
+
 def test_a_gif_is_silent(tmp_path: Path) -> None:
     source = make(tmp_path / "clip.mp4", Clip(sounds=(Sound(),)))
     facts = convert(source, tmp_path / "out.gif", output_type=GIF)

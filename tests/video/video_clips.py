@@ -54,6 +54,8 @@ class Clip:
     aspect: Fraction | None = None
     sounds: tuple[Sound, ...] = ()
     tags: dict[str, str] = field(default_factory=dict)
+    chapters: tuple[tuple[int, int, str], ...] = ()
+    """Start and end in milliseconds, and title."""
 
 
 def numbered(number: int, size: tuple[int, int]) -> Image:
@@ -79,6 +81,12 @@ def make(path: Path, clip: Clip) -> Path:
     base = clip.time_base or 1 / clip.rate
     with av.open(str(path), "w", format=clip.format, options=clip.muxer) as container:
         container.metadata.update(clip.tags)
+        container.set_chapters(
+            [
+                {"id": number, "start": start, "end": end, "time_base": Fraction(1, 1000), "metadata": {"title": title}}
+                for number, (start, end, title) in enumerate(clip.chapters, 1)
+            ]
+        )
         video: Any = None
         if clip.frames:
             video = container.add_stream(clip.codec, rate=clip.rate, options=clip.options)
@@ -224,6 +232,7 @@ def convert(
                 sample_aspect_ratio=info.sample_aspect_ratio,
                 threads=threads,
                 tags=info.tags,
+                chapters=info.chapters,
             )
             with open_part(part, spec, kind) as writer:
                 for frame in reader:
