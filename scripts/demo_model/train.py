@@ -19,12 +19,13 @@ import numpy as np
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as multiprocessing
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from birefnet_batch.models import build_network
 from demo_model.composites import Library, composite
 from demo_model.losses import total_loss
-from demo_model.paths import CHECKPOINT
+from demo_model.paths import CHECKPOINT, WEIGHTS
 from demo_model.scoring import evaluate, held_out_frames
 from demo_model.weights import export, normalised, recalibrate
 
@@ -108,6 +109,8 @@ def work(rank: int, world: int, options: argparse.Namespace) -> None:
     dist.init_process_group("gloo", init_method=f"file://{options.rendezvous}", rank=rank, world_size=world)
     torch.manual_seed(7)
     network = build_network("demo").to(device).train()
+    if options.from_shipped:
+        network.load_state_dict(load_file(WEIGHTS))
     averaged = copy.deepcopy(network).requires_grad_(False)
     optimiser = torch.optim.AdamW(network.parameters(), lr=PEAK_RATE, weight_decay=0.01)
     step, spent, seen = 0, 0.0, 0
@@ -216,6 +219,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=112, help="the wall-clock budget of the whole training")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--validate-every", type=float, default=10, help="minutes")
+    parser.add_argument("--from-shipped", action="store_true", help="begin with the shipped weights, not random ones")
     parser.add_argument("--fresh", action="store_true", help="forget the checkpoint")
     options = parser.parse_args()
     CHECKPOINT.parent.mkdir(parents=True, exist_ok=True)

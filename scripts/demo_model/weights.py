@@ -52,6 +52,7 @@ def export(network: nn.Module, path: Path = WEIGHTS) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_suffix(".part")
     save_file(state, scratch)
+    scratch.chmod(0o644)
     scratch.replace(path)
 
 
