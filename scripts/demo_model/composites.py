@@ -28,9 +28,10 @@ class Library:
 
     Args:
         side: `train` or `test`.
+        procedural: have procedural pictures among the backgrounds, not photographs alone.
     """
 
-    def __init__(self, side: str) -> None:
+    def __init__(self, side: str, procedural: bool = True) -> None:
         wanted = side == "test"
         names = json.loads((CACHE / "subjects.json").read_text())
         self.pictures = np.load(CACHE / "subjects.npy", mmap_mode="r")
@@ -51,7 +52,7 @@ class Library:
         self.photos = [loaded[name] for name in chosen if "procedural" not in name]
         # Small composites are cut from small photos: reading 1600 pixels for 128 costs more than the training.
         self.small = [photo if photo.shape[1] <= 640 else _reduced(photo) for photo in self.photos]
-        self.procedural = [loaded[name] for name in chosen if "procedural" in name]
+        self.procedural = [loaded[name] for name in chosen if "procedural" in name and procedural]
 
     def subject(self, rng: Generator) -> Image.Image:
         family = self.members[rng.choice(len(self.members), p=self.weights)]

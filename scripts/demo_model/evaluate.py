@@ -11,7 +11,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from demo_model.paths import PICTURES, SOURCES, WEIGHTS
-from demo_model.scoring import SIDE, held_out_frames, iou, matte, summary
+from demo_model.scoring import SIDE, evaluate, held_out_frames, iou, matte, summary
 from demo_model.weights import load
 
 SEED = 2024
@@ -26,10 +26,10 @@ def row(picture: np.ndarray, mask: np.ndarray, alpha: np.ndarray | None, said: s
     board = np.where((x + y) % 2, 200, 140)[..., None].astype(np.float32)
     cut = picture * mask[..., None] + board * (1 - mask[..., None])
     parts = [picture, *([] if alpha is None else [alpha * 255]), mask * 255, cut]
-    strip = Image.new("RGB", (TILE * 4, TILE + 16), "white")
+    strip = Image.new("RGB", (TILE * len(parts), TILE + 16), "white")
     for place, part in enumerate(parts):
         tile = Image.fromarray(part.clip(0, 255).astype(np.uint8)).convert("RGB").resize((TILE, TILE))
-        strip.paste(tile, (TILE * (place if alpha is not None or place == 0 else place + 1), 16))
+        strip.paste(tile, (TILE * place, 16))
     ImageDraw.Draw(strip).text((4, 2), said, fill="black")
     return strip
 
@@ -51,11 +51,13 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, default=WEIGHTS)
     options = parser.parse_args()
     network = load(options.weights)
+    print(f"weights {options.weights.name}, {options.weights.stat().st_size / 1e6:.2f} MB, at {SIDE}x{SIDE}")
+    photographs = held_out_frames(options.frames, SEED, procedural=False)
+    print(f"photographs behind: {evaluate(network, photographs)}", flush=True)
     frames = held_out_frames(options.frames, SEED)
     masks = [matte(network, picture) for picture, _ in frames]
     alphas = [alpha for _, alpha in frames]
-    print(f"weights {options.weights}, {options.weights.stat().st_size / 1e6:.2f} MB")
-    print(f"{SIDE}x{SIDE}, {summary(masks, alphas)}")
+    print(f"photographs and patterns behind: {summary(masks, alphas)}")
     overlaps = [iou(mask, alpha) for mask, alpha in zip(masks, alphas, strict=True)]
     quartiles = {share: round(float(np.quantile(overlaps[: options.frames], share)), 3) for share in (0.1, 0.25, 0.5)}
     print(f"IoU quantiles {json.dumps(quartiles)}")

@@ -38,12 +38,15 @@ class Scores:
         )
 
 
-def held_out_frames(count: int, seed: int, restyle: bool = False) -> list[tuple[np.ndarray, np.ndarray]]:
+def held_out_frames(
+    count: int, seed: int, restyle: bool = False, procedural: bool = True
+) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return `count` held-out composites with subjects and a quarter as many without, at 512x512.
 
     Subjects look as they are; with `restyle` as in training, where many have foreign colours and surfaces.
+    Without `procedural` all backgrounds are photographs; with it a quarter are computed patterns, as in training.
     """
-    library, rng = Library("test"), np.random.default_rng(seed)
+    library, rng = Library("test", procedural), np.random.default_rng(seed)
     frames = []
     while len(frames) < count:
         picture, alpha = composite(library, rng, SIDE, 1 + int(rng.random() < 0.4), restyle)
