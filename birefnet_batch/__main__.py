@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import os
 import sys
+
+_INTERRUPTED = 130
 
 
 def main() -> None:
     """Run the program; `--help` and `--version` answer without loading it."""
-    words = sys.argv[1:]
+    try:
+        status = _main(sys.argv[1:])
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        status = _INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; what is still buffered goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 1
+    sys.exit(status)
+
+
+def _main(words: list[str]) -> int:
     if any(word in ("-h", "--help") for word in words):
         from birefnet_batch.command_help import help_text
 
         print(help_text())
-        return
+        return 0
     if "--version" in words:
         from importlib.metadata import PackageNotFoundError, version
 
@@ -20,13 +35,13 @@ def main() -> None:
             print(version("birefnet-batch"))
         except PackageNotFoundError:
             print("birefnet-batch, from a checkout that is not installed")
-        return
+        return 0
     from birefnet_batch.process_tuning import keep_freed_memory
 
     keep_freed_memory()
     from birefnet_batch.app import main as run_app
 
-    sys.exit(run_app())
+    return run_app()
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 from dataclasses import asdict
@@ -15,14 +16,17 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from birefnet_batch.command_line import quoted, sweep_jobs
 from birefnet_batch.conf_folder import conf_folder, demo_clips
 from birefnet_batch.errors import BirefnetBatchError, ConfigError
 from birefnet_batch.manifest import invalid_entries, load_manifest
 from birefnet_batch.request import Request
 from birefnet_batch.request_file import load_request_file
 from birefnet_batch.settings import OnInvalid, Settings, schema_node
+from birefnet_batch.uris import redact_text
 
 _log = logging.getLogger(__name__)
+_interrupts: list[int] = []
 
 OK, SOME_FAILED, WRONG_CONFIGURATION, INTERRUPTED = 0, 1, 2, 130
 
@@ -35,14 +39,41 @@ def main() -> int:
     """
     register()
     _set_up_logging()
-    signal.signal(signal.SIGTERM, _interrupt)
+    _interrupts.clear()
+    for stop in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(stop, _interrupt)
+    words = sys.argv[1:]
+    sweep = any(word in ("-m", "--multirun") for word in words)
+    words = quoted([word for word in words if word not in ("-m", "--multirun")], sweep)
+    try:
+        jobs = sweep_jobs(words) if sweep else [words]
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return WRONG_CONFIGURATION
+    worst = OK
+    for number, job in enumerate(jobs, 1):
+        if sweep:
+            print(f"job {number} of {len(jobs)}: {redact_text(' '.join(job))}", flush=True)
+        status = _run_words(job)
+        if status == INTERRUPTED:
+            return status
+        worst = max(worst, status)
+    return worst
+
+
+def _run_words(words: list[str]) -> int:
+    """Compose one configuration and run it.
+
+    Returns:
+        The exit status.
+    """
+    sys.argv = [sys.argv[0], *words]
     statuses: list[int] = []
 
     def task(config: DictConfig) -> None:
         try:
             statuses.append(run_config(config))
         except Exception:
-            # In a sweep the jobs that follow still run.
             _log.exception("the run failed unexpectedly; please report it")
             statuses.append(SOME_FAILED)
 
@@ -62,7 +93,6 @@ def register() -> None:
     """Make the schema and the resolvers known to Hydra; harmless when done twice."""
     ConfigStore.instance().store(name="settings_schema", node=schema_node())
     OmegaConf.register_new_resolver("birefnet_demo_clips", lambda: str(demo_clips()), replace=True)
-    OmegaConf.register_new_resolver("birefnet_sweep_folder", _sweep_folder, replace=True)
 
 
 def run_config(config: DictConfig) -> int:
@@ -122,13 +152,22 @@ def requests_of(settings: Settings) -> tuple[tuple[Request, ...], tuple[str, ...
     if settings.output is None:
         raise ConfigError("output is missing; give output=FOLDER for the results")
     if settings.request_file is not None:
-        return (load_request_file(settings.request_file, fields),), ()
+        return (load_request_file(settings.request_file, fields, _given(fields)),), ()
     if settings.manifest is None:
         return (Request.from_dict(fields),), ()
     manifest = load_manifest(settings.manifest, fields, exclude=Path(settings.output))
     if manifest.problems and (settings.on_invalid is OnInvalid.fail or not manifest.requests):
         raise invalid_entries(settings.manifest, manifest.problems)
     return manifest.requests, manifest.problems
+
+
+def _given(fields: dict[str, Any]) -> dict[str, Any]:
+    """The request fields that the command line itself names: those win over a file's."""
+    if not HydraConfig.initialized():
+        return {}
+    words = HydraConfig.get().overrides.task
+    names = {str(word).partition("=")[0].lstrip("+").removeprefix("request.") for word in words}
+    return {name: value for name, value in fields.items() if name in names}
 
 
 def _documents(config: DictConfig) -> dict[str, str]:
@@ -142,13 +181,6 @@ def _documents(config: DictConfig) -> dict[str, str]:
     return documents
 
 
-def _sweep_folder(output: str | None) -> str:
-    from birefnet_batch.uris import scheme_of
-
-    local = output is not None and not scheme_of(output)
-    return str(Path(output or ".").expanduser() / "runs") if local else "."
-
-
 def _set_up_logging() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
@@ -157,4 +189,9 @@ def _set_up_logging() -> None:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+    """Stop once; who insists while that goes on waits for it, and the third time ends the program at once."""
+    _interrupts.append(number)
+    if len(_interrupts) == 1:
+        raise KeyboardInterrupt
+    if len(_interrupts) > 2:
+        os._exit(INTERRUPTED)

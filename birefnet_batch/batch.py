@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -22,6 +23,8 @@ from birefnet_batch.run_record import RunRecorder
 from birefnet_batch.settings import Settings
 from birefnet_batch.storage import Output
 from birefnet_batch.versions import library_versions
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,11 @@ def run(
     settings.validate()
     if settings.output is None:
         raise ConfigError("output is missing; give output=FOLDER for the results")
-    jobs = list({job.job_id: job for job in map(Job.from_request, requests)}.values())
+    by_id: dict[str, Job] = {}
+    for job in map(Job.from_request, requests):
+        if by_id.setdefault(job.job_id, job).uri != job.uri:
+            _log.warning("%s is named twice with different credentials; the first ones are used", job.display_uri)
+    jobs = list(by_id.values())
     if not jobs:
         raise ConfigError("There is nothing to do; give request.video_url=..., request_file=... or manifest=...")
     run_id = new_run_id()

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from birefnet_batch.request import Request
-from birefnet_batch.settings import MediaSettings, parse_background
+from birefnet_batch.settings import MediaSettings
 from birefnet_batch.uris import canonical_uri, redact, stem_of
+from birefnet_batch.video.formats import format_of
+from birefnet_batch.video.look import look_of
 
 # Raise it when the same request and settings give other media than before: the network's or codecs' use changed.
 PIPELINE_VERSION = 1
@@ -72,8 +74,7 @@ def job_key(job: Job, fingerprint: str, weights_sha256: str, precision: str, med
             "fingerprint": fingerprint,
             "weights": weights_sha256,
             "precision": precision,
-            "background": _background(media),
-            "alpha": media.alpha.name,
+            **_look(job, media),
             "audio": media.audio,
             "encoder_threads": media.encoder_threads,
             "segment_frames": media.segment_frames,
@@ -81,13 +82,14 @@ def job_key(job: Job, fingerprint: str, weights_sha256: str, precision: str, med
     )[:24]
 
 
-def _background(media: MediaSettings) -> str:
-    """What is behind the subject: of a file its content, wherever it is."""
-    backdrop = parse_background(media.background)
-    if backdrop is None or backdrop.path is None:
-        return media.background
-    stat = backdrop.path.stat()
-    return _sha256(backdrop.path, stat.st_size, stat.st_mtime_ns)
+def _look(job: Job, media: MediaSettings) -> dict[str, Any]:
+    """What is around the subject: of a file its content, wherever it is."""
+    look = look_of(format_of(job.request.video_output_type), media)
+    path = look.backdrop.path
+    if path is None:
+        return look.to_dict()
+    stat = path.stat()
+    return {**look.to_dict(), "background": _sha256(path, stat.st_size, stat.st_mtime_ns)}
 
 
 @cache

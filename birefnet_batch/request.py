@@ -94,6 +94,11 @@ class Request:
         Raises:
             RequestError: every problem at once: unknown fields, wrong values, what does not go together.
         """
+        if not isinstance(arguments, Mapping):
+            raise RequestError(
+                "The request has problems",
+                [f"{_show(arguments)} is no mapping of fields; the fields are {', '.join(_PARSERS)}"],
+            )
         request = cls.__new__(cls)
         # __init__ would validate a second time, which counts over a manifest of 100,000 entries.
         request.__dict__.update(_canonical(arguments))
@@ -175,6 +180,8 @@ def _canonical(arguments: Mapping[str, Any]) -> dict[str, Any]:
             canonical["operating_resolution"] = _resolution_for(canonical["model"], canonical["operating_resolution"])
         except _Refused as refused:
             problems.append(f"operating_resolution: {refused}")
+    elif canonical.get("operating_resolution"):
+        problems += _never_allowed(canonical["operating_resolution"])
     if problems:
         raise RequestError(f"The request{_named(arguments)} has problems", problems)
     return canonical
@@ -261,6 +268,17 @@ def _resolution_for(model: str, resolution: str) -> str:
         return resolution
     hint = f"; {resolution} goes with General Use (Dynamic) only" if resolution == DYNAMIC_ONLY_RESOLUTION else ""
     raise _Refused(f"{resolution!r} is not allowed with {model}; give {' or '.join(allowed)}{hint}")
+
+
+def _never_allowed(resolution: str) -> list[str]:
+    """What is wrong with a resolution whatever the model, which is not known."""
+    for model in get_args(ModelName):
+        try:
+            _resolution_for(model, resolution)
+        except _Refused:
+            continue
+        return []
+    return [f"operating_resolution: {resolution!r} is allowed with no model; give {' or '.join(API_RESOLUTIONS)}"]
 
 
 _PARSERS: dict[str, Callable[[Any], Any]] = {

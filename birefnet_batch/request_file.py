@@ -14,12 +14,13 @@ from birefnet_batch.request import Request
 from birefnet_batch.uris import canonical_uri
 
 
-def load_request_file(location: str, defaults: Mapping[str, Any]) -> Request:
+def load_request_file(location: str, defaults: Mapping[str, Any], overrides: Mapping[str, Any]) -> Request:
     """Read a JSON or YAML file with the arguments of one API call.
 
     Args:
         location: the file. A relative video_url in it is relative to its folder.
         defaults: request fields that the file may leave out.
+        overrides: request fields that win over the file's.
 
     Raises:
         ConfigError: it cannot be read.
@@ -39,7 +40,7 @@ def load_request_file(location: str, defaults: Mapping[str, Any]) -> Request:
             f"The request file {location} has problems",
             [f"it holds a {type(data).__name__}; it must map request fields to values"],
         )
-    fields = {**defaults, **{name: value for name, value in data.items() if value is not None}}
+    fields = {**defaults, **{name: value for name, value in data.items() if value is not None}, **overrides}
     url = fields.get("video_url")
     if isinstance(url, str) and url.strip():
         fields["video_url"] = canonical_uri(url.strip(), path.parent.absolute())

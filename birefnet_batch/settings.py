@@ -7,6 +7,7 @@ Nothing below the application sees a DictConfig. The `help` of each field is its
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from enum import Enum
@@ -94,9 +95,10 @@ class RequestSettings:
     operating_resolution: str | None = setting(
         None, "1024x1024 | 2048x2048 | ...; null is the model's default (Demo 512x512, others 1024x1024)"
     )
-    output_mask: bool = setting(False, "also write the mask video")
-    refine_foreground: bool = setting(True, "estimate the foreground's own colours with the mask")
-    sync_mode: bool = setting(False, "return media as data URIs in result.json and keep no media files")
+    # Of any type here: a request's values are judged in one place, Request.from_dict.
+    output_mask: Any = setting(False, "also write the mask video")
+    refine_foreground: Any = setting(True, "estimate the foreground's own colours with the mask")
+    sync_mode: Any = setting(False, "return media as data URIs in result.json and keep no media files")
     video_output_type: str = setting("X264 (.mp4)", "x264 | vp9 | prores4444 | gif")
     video_quality: str = setting("high", "low | medium | high | maximum")
     video_write_mode: str = setting("balanced", "fast | balanced | small")
@@ -177,6 +179,9 @@ class Settings:
         from omegaconf import OmegaConf
         from omegaconf.errors import OmegaConfBaseException
 
+        unknown = list(_unknown_keys(config))
+        if unknown:
+            raise ProblemsError("The settings have problems", unknown)
         try:
             settings = OmegaConf.to_object(config)
         except OmegaConfBaseException as error:
@@ -211,6 +216,21 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     return value
+
+
+def _unknown_keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
+    """Keys that were appended (`+key=...`) to settings that do not have them."""
+    from omegaconf import DictConfig, OmegaConf
+
+    kind = OmegaConf.get_type(config)
+    known = [item.name for item in fields(kind)] if is_dataclass(kind) else None
+    for key in map(str, config):
+        if known is not None and key not in known:
+            yield f"{prefix}{key} is no setting; {prefix[:-1] or 'at the top level'} has {', '.join(known)}"
+            continue
+        child = config._get_node(key)
+        if isinstance(child, DictConfig) and not child._is_none() and not child._is_interpolation():
+            yield from _unknown_keys(child, f"{prefix}{key}.")
 
 
 def _range_problems(settings: Settings) -> list[str]:

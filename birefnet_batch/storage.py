@@ -122,7 +122,7 @@ def _local_facts(path: Path) -> SourceFacts:
     try:
         stat = path.stat()
     except FileNotFoundError:
-        raise InputError(f"{path} does not exist; check the path (relative ones: see the manifest's folder)") from None
+        raise InputError(f"{path} does not exist; check the path") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read: {_reason(error)}") from None
     if path.is_dir():
@@ -183,9 +183,11 @@ def _http_errors(uri: str) -> Iterator[None]:
         # fsspec reports whatever went wrong as FileNotFoundError and keeps the reason as its cause.
         cause = error.__cause__ or error
         status = getattr(cause, "status", None)
-        if status is not None:
+        if status is not None and getattr(cause, "request_info", None) is not None:
             message = getattr(cause, "message", "")
             reason = f"the server answered {status} {message}".strip()
+        elif type(cause).__name__ in ("ClientPayloadError", "ServerDisconnectedError"):
+            reason = "the connection ended before the whole file had come"
         elif isinstance(cause, FileNotFoundError):
             reason = "the server answered 404 Not Found"
         elif isinstance(cause, TimeoutError):
@@ -222,7 +224,8 @@ class Output:
                 f"output is {redact(location)!r}; this version writes to folders: give a path or a file:// URI"
             )
         path = local_path(location) if scheme else Path(location).expanduser()
-        self.root = path.absolute()
+        # Without `..`, whatever the working folder: the results' URLs are made of it.
+        self.root = Path(os.path.normpath(path.absolute()))
         self._staging = self.root / ".scratch" / run_id
         self.scratch = Path(scratch).expanduser().absolute() / run_id if scratch else self._staging
         self._folders = list(dict.fromkeys((self._staging, self.scratch)))

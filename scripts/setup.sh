@@ -25,7 +25,7 @@ set_up() {
     fi
     if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
         echo "installing birefnet-batch${extras:+ with $extras} into .venv (some minutes the first time)" >&2
-        .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".${extras:+[$extras]}"
+        .venv/bin/python -m pip install -qq --disable-pip-version-check --editable ".${extras:+[$extras]}"
         echo "$wanted" >"$stamp"
     fi
 }

@@ -73,6 +73,14 @@ def test_with_nothing_to_do_it_says_what_to_try(program: Program, capsys: pytest
     [
         (("request.model=cat", "request.video_url=a.mp4", "output=o"), "'cat' is not allowed; give one of"),
         (("request.modell=light",), "modell"),
+        (("+request.modle=light", "request.video_url=a.mp4", "output=o"), "request.modle is no setting; request has"),
+        (("+foo=1", "request.video_url=a.mp4", "output=o"), "foo is no setting"),
+        (
+            ("request.output_mask=2", "request.model=cat", "request.video_url=a.mp4", "output=o"),
+            "output_mask: 2 is not",
+        ),
+        (("request.output_mask=2", "request.model=cat", "request.video_url=a.mp4", "output=o"), "model: 'cat' is not"),
+        (("request.output_mask=yes", "request.video_url=a.mp4", "output=o"), "output_mask: 'yes' is not allowed"),
         (("engine.device=tpu", "request.video_url=a.mp4", "output=o"), "cuda"),
         (("engine=none",), "none"),
         (("media.encoder_threads=0", "request.video_url=a.mp4", "output=o"), "at least 1"),
@@ -166,6 +174,41 @@ def test_in_a_sweep_every_job_runs_and_the_worst_status_counts(
     assert program("-m", "request.model=cat,demo", "request.video_url=a.mp4", "output=out2", *DEMO[1:]) == 2
     assert len(list(Path("out2/jobs").glob("a-*/complete-*"))) == 1
     assert sorted(path.name for path in Path().iterdir()) == ["a.mp4", "out", "out2"]
+
+
+def test_in_a_sweep_a_job_that_hydra_refuses_costs_no_other(
+    program: Program, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_clip(Path("a.mp4"), frames=3)
+    words = ("-m", "engine.device=tpu,cpu", "request.video_url=a.mp4", "output=out", *DEMO)
+    assert program(*words) == app.WRONG_CONFIGURATION
+    assert "1 succeeded" in capsys.readouterr().out
+    assert len(list(Path("out/jobs").glob("a-*/complete-*"))) == 1
+
+
+def test_a_sweep_writes_no_secret(program: Program, capsys: pytest.CaptureFixture[str]) -> None:
+    url = "http://127.0.0.1:9/a.mp4?token=topsecret"
+    assert program("-m", f"request.video_url={url}", "request.model=demo,light", "output=out") == app.SOME_FAILED
+    shown = capsys.readouterr()
+    texts = [shown.out, shown.err, *(path.read_text() for path in Path("out").rglob("*") if path.is_file())]
+    assert not [text for text in texts if "topsecret" in text]
+
+
+def test_the_command_line_wins_over_a_request_file(program: Program) -> None:
+    make_clip(Path("clip.mp4"), frames=3)
+    Path("call.json").write_text(json.dumps({"video_url": "clip.mp4", "model": "Portrait", "video_quality": "low"}))
+    assert program("request_file=call.json", "output=out", *DEMO) == app.OK
+    (record,) = Path("out/jobs").glob("clip-*/job.json")
+    asked = json.loads(record.read_text())["request"]
+    assert (asked["model"], asked["video_quality"]) == ("Demo", "low")
+
+
+def test_a_reader_that_has_seen_enough_of_the_help_gets_no_trace() -> None:
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m birefnet_batch --help | head -1"], capture_output=True, text=True
+    )
+    assert done.stdout
+    assert done.stderr == ""
 
 
 def test_a_sweep_may_write_each_job_to_an_output_of_its_own(program: Program) -> None:

@@ -384,3 +384,37 @@ def test_a_full_disk_is_one_clear_error_and_leaves_no_partial_file(
     assert not list(output.glob("jobs/*/*.mp4"))
     shutil.rmtree(output)
     assert process_video(request(clip), output=output).video.num_frames == 7
+
+
+def test_a_job_folder_that_cannot_be_used_is_one_clear_error(clip: Path, output: Path) -> None:
+    run_all(output, request(clip))
+    folder = job_folder(output)
+    shutil.rmtree(folder)
+    folder.write_text("in the way")
+    summary, _ = run_all(output, request(clip))
+    assert "cannot be" in summary.failures[0][1]
+    assert "not a directory" in summary.failures[0][1]
+    assert "report it" not in summary.failures[0][1]
+
+
+def test_bad_content_behind_a_url_is_named_by_the_url(tmp_path: Path, output: Path) -> None:
+    (tmp_path / "page.mp4").write_text("<html>no video</html>")
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}/page.mp4"
+    summary, _ = run_all(output, replace(request(Path("x")), video_url=f"{url}?token=topsecret"))
+    server.shutdown()
+    server.server_close()
+    assert url in summary.failures[0][1]
+    assert ".scratch" not in summary.failures[0][1]
+    assert "topsecret" not in summary.failures[0][1]
+
+
+def test_of_a_video_named_twice_the_first_credentials_are_used(output: Path, caplog: pytest.LogCaptureFixture) -> None:
+    requests = [replace(request(Path("x")), video_url=f"http://{who}127.0.0.1:9/a.mp4") for who in ("me:pass@", "")]
+    summary, outcomes = run_all(output, *requests)
+    assert summary.failed == 1
+    assert outcomes[0].job.uri.startswith("http://me:pass@")
+    assert "is named twice with different credentials; the first ones are used" in caplog.text
+    assert "pass" not in caplog.text

@@ -59,14 +59,13 @@ def test_whatever_decides_the_result_changes_the_key() -> None:
             for change in (
                 {"background": "white"},
                 {"background": "blur"},
-                {"alpha": Alpha.premultiplied},
                 {"audio": False},
                 {"encoder_threads": 8},
                 {"segment_frames": 100},
             )
         ),
     }
-    assert len(keys) == 11
+    assert len(keys) == 10
 
 
 def test_a_picture_behind_the_subject_counts_by_its_content(tmp_path: Path) -> None:
@@ -76,8 +75,16 @@ def test_a_picture_behind_the_subject_counts_by_its_content(tmp_path: Path) -> N
     assert one == copy != other
 
 
+def test_alpha_counts_where_there_is_some() -> None:
+    premultiplied = MediaSettings(alpha=Alpha.premultiplied)
+    transparent = job(video_output_type="vp9")
+    assert key(job=transparent, media=premultiplied) != key(job=transparent)
+
+
 def test_what_decides_nothing_leaves_the_key() -> None:
     assert key(media=MediaSettings(decode_timeout_s=5)) == key()
+    assert key(media=MediaSettings(alpha=Alpha.premultiplied)) == key()
+    assert key(media=MediaSettings(background="black")) == key(media=MediaSettings(background="#000")) == key()
 
 
 @pytest.mark.parametrize("name", ["job.json", "result.json", "clip.mp4", "incomplete-1"])

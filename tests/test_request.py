@@ -153,3 +153,15 @@ def test_schemas_in_the_docs_are_those_of_the_code(tmp_path: Path) -> None:
         assert json.loads(made.read_text()) == json.loads((kept / made.name).read_text()), (
             f"docs/schemas/{made.name} is stale: python -m birefnet_batch.schemas docs/schemas"
         )
+
+
+def test_what_is_no_mapping_is_refused_with_the_fields() -> None:
+    with pytest.raises(RequestError, match=r"\[1\] is no mapping of fields; the fields are video_url, model"):
+        Request.from_dict([1])  # type: ignore[arg-type]
+
+
+def test_a_resolution_of_no_model_is_reported_beside_a_wrong_model() -> None:
+    with pytest.raises(RequestError) as error:
+        Request.from_dict({"video_url": "a", "model": "z", "operating_resolution": "300x300"})
+    assert len(error.value.problems) == 2
+    assert "'300x300' is allowed with no model" in str(error.value)

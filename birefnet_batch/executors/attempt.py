@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shutil
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from birefnet_batch.engines import resolve_precision
+from birefnet_batch.errors import InputError
 from birefnet_batch.executors.base import JobOutcome, Observer, RunContext
 from birefnet_batch.executors.engine_cache import EngineCache
 from birefnet_batch.jobs import Job, job_key, marker
@@ -20,11 +22,22 @@ from birefnet_batch.results import JobRecord, ModelRecord, SourceRecord, markers
 from birefnet_batch.segments import plan_segments
 from birefnet_batch.settings import Resume
 from birefnet_batch.storage import LocalSource, open_source, source_facts
+from birefnet_batch.uris import is_local
 from birefnet_batch.video.encode import EncodeSpec
 from birefnet_batch.video.formats import format_of
 from birefnet_batch.video.info import VideoInfo
 from birefnet_batch.video.look import look_of
 from birefnet_batch.video.probe import probe
+
+
+@contextmanager
+def _named(path: Path, uri: str) -> Iterator[None]:
+    """In errors name the source and not the fetched copy, which is gone when they are read."""
+    try:
+        yield
+    except InputError as error:
+        error.args = (str(error).replace(str(path), uri),)
+        raise
 
 
 class Attempt:
@@ -77,12 +90,15 @@ class Attempt:
             self.record,
             key=key,
             model=ModelRecord(spec.name, spec.network, weights.source, weights.sha256),
+            engine=self._engines.asked(precision),
         )
         with ExitStack() as context:
             folder = self._context.output.scratch / job.job_id
             folder.mkdir(parents=True, exist_ok=True)
             context.callback(shutil.rmtree, folder, ignore_errors=True)
             source = context.enter_context(open_source(job.uri, facts, folder, settings.storage))
+            if not is_local(job.uri):
+                context.enter_context(_named(source.path, job.display_uri))
             info = probe(source.path, timeout_s=settings.media.decode_timeout_s)
             self._observer.length(info.frames)
             self._found(

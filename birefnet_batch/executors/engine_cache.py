@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from birefnet_batch.errors import BirefnetBatchError
 from birefnet_batch.models.registry import ModelSpec
@@ -37,6 +37,17 @@ class EngineCache:
     ) -> None:
         while self._engines:
             self._engines.popitem()[1].__exit__(None, None, None)
+
+    def asked(self, precision: str) -> dict[str, Any]:
+        """What is known of an engine before it is open, for the record of a job that fails earlier."""
+        asked = self._settings.engine
+        return {
+            "family": asked.name.value,
+            "device": asked.device.value,
+            "precision": precision,
+            "batch_size": asked.batch_size,
+            "threads": asked.threads,
+        }
 
     def weights(self, spec: ModelSpec) -> WeightsFile:
         """The model's checkpoint on this machine.

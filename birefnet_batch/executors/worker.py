@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 from types import TracebackType
 
-from birefnet_batch.errors import BirefnetBatchError
+from birefnet_batch.errors import BirefnetBatchError, OutputError
 from birefnet_batch.executors.attempt import Attempt
 from birefnet_batch.executors.base import JobOutcome, Observer, RunContext
 from birefnet_batch.executors.engine_cache import EngineCache
@@ -47,6 +47,11 @@ class Worker:
                     _log.warning("%s; trying again", redact_text(str(error)))
                     continue
                 return self._failed(job, attempt.record, error, started)
+            except OSError as error:
+                named = f"{error.filename} cannot be used" if error.filename else "the system refused"
+                reason = (error.strerror or str(error)).lower()
+                problem = OutputError(f"{named}: {reason}; mend its rights, or choose another output folder")
+                return self._failed(job, attempt.record, problem, started)
             except Exception as error:
                 # A defect of ours or of a library costs this video, with its trace in the log, and no other.
                 _log.exception("%s failed unexpectedly", job.display_uri)

@@ -1,0 +1,77 @@
+"""The words of a command line: which need quotes that Hydra wants, and which jobs a sweep consists of."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Sequence
+
+from birefnet_batch.errors import ConfigError
+from birefnet_batch.uris import redact_text
+
+_TEXT_KEYS = frozenset(
+    (
+        *("request.video_url", "request.model", "request.video_output_type"),
+        *("request_file", "manifest", "output", "media.background", "storage.scratch"),
+    )
+)
+_OVERRIDE = re.compile(r"[+~]{0,2}[\w.@:/-]+=.*|~[\w.@:/-]+", re.DOTALL)
+# What Hydra's grammar takes in a value without quotes.
+_PLAIN = re.compile(r"[\w\s/:%+.@?|\\*$-]*")
+
+
+def quoted(words: Sequence[str], sweep: bool) -> list[str]:
+    """Put the quotes of Hydra's grammar around texts that need them.
+
+    A shell has taken the user's own quotes away, and paths and signed URLs are full of parentheses and equals signs.
+
+    Args:
+        words: the arguments.
+        sweep: whether commas separate the values of a sweep.
+    """
+    return [_quoted(word, sweep) for word in words]
+
+
+def _quoted(word: str, sweep: bool) -> str:
+    key, equals, value = word.partition("=")
+    if not equals or (key not in _TEXT_KEYS and not key.startswith("weights.")):
+        return word
+    if value[:1] in ("'", '"') or "${" in value or (sweep and "," in value) or _PLAIN.fullmatch(value):
+        return word
+    # Backslashes mean themselves, except before a quote and before the closing one.
+    escaped = re.sub(r'(\\*)"', r'\1\1\\"', value)
+    escaped = re.sub(r"(\\+)$", r"\1\1", escaped)
+    return f'{key}="{escaped}"'
+
+
+def sweep_jobs(words: Sequence[str]) -> list[list[str]]:
+    """The arguments of each job of a sweep, in the order in which Hydra's own sweeper has them.
+
+    Hydra composes every job before it runs the first, so that one wrong value costs them all, and keeps the
+    command line in a file, whatever secrets it holds.
+
+    Args:
+        words: the arguments without `-m`.
+
+    Raises:
+        ConfigError: they cannot be read, or ask for a sweep without an end.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    overrides = [word for word in words if _OVERRIDE.fullmatch(word) and not word.startswith("-")]
+    flags = [word for word in words if word not in overrides]
+    choices: list[list[str]] = []
+    try:
+        for override in OverridesParser.create().parse_overrides(overrides):
+            if not override.is_sweep_override():
+                assert override.input_line is not None
+                choices.append([override.input_line])
+            elif override.is_discrete_sweep():
+                key = override.get_key_element()
+                choices.append([f"{key}={value}" for value in override.sweep_string_iterator()])
+            else:
+                raise ConfigError(f"{override.input_line} is no list of values; give some, separated by commas")
+    except HydraException as error:
+        raise ConfigError(redact_text(str(error))) from None
+    return [[*flags, *job] for job in itertools.product(*choices)]

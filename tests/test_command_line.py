@@ -1,0 +1,67 @@
+"""Quotes that Hydra wants and shells took away; sweeps as lists of jobs."""
+
+from __future__ import annotations
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from birefnet_batch.command_line import quoted, sweep_jobs
+from birefnet_batch.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "https://h/a.mp4?X-Amz-Signature=ab=&b=c%20d",
+        "clips/cut (1).mp4",
+        "~/a.mp4",
+        "a, b and c.mp4",
+        "General Use (Light 2K)",
+        "#00b140",
+        'he said "hi".mp4',
+        'back\\"slash.mp4',
+        "ends (with) one\\",
+        "plain.mp4",
+    ],
+)
+def test_a_text_reaches_hydra_as_it_was_typed(value: str) -> None:
+    (word,) = quoted([f"request.video_url={value}"], sweep=False)
+    (override,) = OverridesParser.create().parse_overrides([word])
+    found = override.value()
+    assert (found if isinstance(found, str) else found.text) == value
+
+
+@pytest.mark.parametrize(
+    ("word", "sweep"),
+    [
+        ('request.model="General Use (Light)"', False),
+        ("request.video_url='a=b.mp4'", False),
+        ("output=out/${request.model}", False),
+        ("request.model=light,portrait", True),
+        ("engine.threads=2", False),
+        ("~weights.light", False),
+        ("--config-dir", False),
+    ],
+)
+def test_what_needs_no_quotes_gets_none(word: str, sweep: bool) -> None:
+    assert quoted([word], sweep) == [word]
+
+
+def test_a_sweep_is_every_combination_the_last_choice_first() -> None:
+    words = ["--config-dir", "mine", "request.model=light,demo", "output=o", "engine.threads=1,2"]
+    assert sweep_jobs(words) == [
+        ["--config-dir", "mine", f"request.model={model}", "output=o", f"engine.threads={threads}"]
+        for model in ("light", "demo")
+        for threads in (1, 2)
+    ]
+
+
+def test_a_sweep_that_cannot_be_read_is_named_without_its_secrets() -> None:
+    with pytest.raises(ConfigError) as error:
+        sweep_jobs(["request.video_url='http://h/a.mp4?token=topsecret"])
+    assert "topsecret" not in str(error.value)
+
+
+def test_a_sweep_without_an_end_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"is no list of values; give some, separated by commas"):
+        sweep_jobs(["engine.threads=interval(1,4)"])
