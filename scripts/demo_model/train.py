@@ -33,6 +33,7 @@ PEAK_RATE = 1.5e-3
 WARM_UP = 100
 CLIP = 5.0
 EMA = 0.998
+FROZEN_FROM = 0.8  # of the time: from here on batch normalisations keep their statistics
 PIXELS = 8 * 128 * 128  # one process' batch: 8 at 128, 2 at 256, 1 at 512
 
 
@@ -96,12 +97,6 @@ def _save(path: Path, state: dict[str, object]) -> None:
     scratch.replace(path)
 
 
-def _validate(network: nn.Module, library: Library, device: str, validation: list[tuple[np.ndarray, np.ndarray]]):
-    judged = copy.deepcopy(network)
-    recalibrate(judged, library, device)
-    return judged, evaluate(judged, validation, device)
-
-
 def work(rank: int, world: int, options: argparse.Namespace) -> None:
     """Train in one process of `world`."""
     torch.set_num_threads(1)
@@ -138,7 +133,7 @@ def work(rank: int, world: int, options: argparse.Namespace) -> None:
         if done >= 1:
             break
         side = side_at(done, draws.random())
-        if done >= 0.8 and not frozen:
+        if done >= FROZEN_FROM and not frozen:
             # Statistics of one or two large pictures are noise: from here on they stand still.
             recalibrate(network, library, device)
             averaged.load_state_dict(
@@ -186,10 +181,10 @@ def work(rank: int, world: int, options: argparse.Namespace) -> None:
             saved = now
             _save(CHECKPOINT, _state(network, averaged, optimiser, step, elapsed, seen))
         if now - validated > options.validate_every * 60:
-            _judge(averaged, library, device, validation)
+            _judge(averaged, library, device, validation, frozen)
             validated = time.monotonic()
     if rank == 0:
-        _judge(averaged, library, device, validation)
+        _judge(averaged, library, device, validation, frozen or done >= FROZEN_FROM)
         _save(CHECKPOINT, _state(network, averaged, optimiser, step, budget, seen))
         print(f"done: {step} steps, {seen} samples", flush=True)
     dist.barrier()
@@ -207,8 +202,12 @@ def _state(network, averaged, optimiser, step, spent, seen) -> dict[str, object]
     }
 
 
-def _judge(averaged: nn.Module, library: Library, device: str, validation: list) -> None:
-    judged, scores = _validate(averaged, library, device, validation)
+def _judge(averaged: nn.Module, library: Library, device: str, validation: list, frozen: bool) -> None:
+    judged = copy.deepcopy(averaged)
+    if not frozen:
+        # Statistics that stood still are those that the weights were trained with.
+        recalibrate(judged, library, device)
+    scores = evaluate(judged, validation, device)
     print(f"validation {scores}", flush=True)
     # The newest, never the best on these frames: they are held out, and choosing by them would be training on them.
     export(judged)
