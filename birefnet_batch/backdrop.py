@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -40,6 +41,58 @@ class Backdrop:
         if self.kind == "colour":
             return ",".join(map(str, self.colour))
         return self.kind if self.path is None else str(self.path)
+
+
+def parse_background(text: str) -> Backdrop | None:
+    """Read `media.background`.
+
+    Returns:
+        None for `auto`.
+
+    Raises:
+        ConfigError: it is no colour, no file and none of the words.
+    """
+    from birefnet_batch.manifest import VIDEO_SUFFIXES
+
+    word = text.strip().lower()
+    if word == "auto":
+        return None
+    if word == "none":
+        return Backdrop("none")
+    if word == "blur":
+        return Backdrop("blur")
+    path = Path(text.strip()).expanduser()
+    kinds: dict[Kind, frozenset[str]] = {"picture": PICTURE_SUFFIXES, "video": VIDEO_SUFFIXES}
+    for kind, suffixes in kinds.items():
+        if path.suffix.lower() in suffixes:
+            if not path.is_file():
+                raise ConfigError(f"media.background is {text!r}, and there is no such file")
+            return Backdrop(kind, path=path)
+    return Backdrop("colour", parse_colour(text))
+
+
+def parse_colour(text: str) -> tuple[int, int, int]:
+    """Read a colour: an HTML name, `#rgb`, `#rrggbb` or `r,g,b` with 0 to 255 each.
+
+    Raises:
+        ConfigError: it is none of these.
+    """
+    numbers = re.fullmatch(r"\s*(\d{1,3})\s*,\s*(\d{1,3})\s*,\s*(\d{1,3})\s*", text)
+    if numbers:
+        red, green, blue = (int(number) for number in numbers.groups())
+        if max(red, green, blue) <= 255:
+            return red, green, blue
+    else:
+        from PIL import ImageColor
+
+        with suppress(ValueError):
+            rgb = ImageColor.getrgb(text.strip())
+            if len(rgb) == 3:
+                return rgb
+    raise ConfigError(
+        f"media.background is {text!r}; give auto, none, blur, a colour name (black, white, green), '#rrggbb', "
+        "'r,g,b' up to 255, or a picture or video file"
+    )
 
 
 class Painter:

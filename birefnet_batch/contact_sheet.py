@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from birefnet_batch.backdrop import parse_colour
 from birefnet_batch.errors import BirefnetBatchError, ConfigError
 from birefnet_batch.results import JobRecord
-from birefnet_batch.settings import Alpha, parse_colour
+from birefnet_batch.settings import Alpha
 from birefnet_batch.uris import is_local, local_path
 from birefnet_batch.video.reader import FrameReader
 

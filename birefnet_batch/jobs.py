@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
+from birefnet_batch.digests import known_sha256
 from birefnet_batch.request import Request
 from birefnet_batch.settings import MediaSettings
 from birefnet_batch.uris import canonical_uri, redact, stem_of
@@ -88,14 +88,7 @@ def _look(job: Job, media: MediaSettings) -> dict[str, Any]:
     path = look.backdrop.path
     if path is None:
         return look.to_dict()
-    stat = path.stat()
-    return {**look.to_dict(), "background": _sha256(path, stat.st_size, stat.st_mtime_ns)}
-
-
-@cache
-def _sha256(path: Path, size: int, mtime_ns: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return {**look.to_dict(), "background": known_sha256(path)}
 
 
 def marker(key: str) -> str:

@@ -6,11 +6,11 @@ Markers of other keys go first; then media, result.json, job.json and, last, the
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from birefnet_batch.digests import file_sha256
 from birefnet_batch.errors import OutputError
 from birefnet_batch.jobs import Job, marker
 from birefnet_batch.pipeline import Kind
@@ -81,7 +81,7 @@ def publish(output: Output, job: Job, record: JobRecord, media: list[Media]) -> 
     digests: dict[str, str] = {}
     for item in media:
         name = _FIELDS[item.kind]
-        digests[name] = _sha256(item.staged)
+        digests[name] = file_sha256(item.staged)
         if job.request.sync_mode:
             files[name] = item.to_video_file(_data_uri(item))
             item.staged.unlink()
@@ -130,11 +130,6 @@ def read_result(output: Output, job: Job) -> Result:
             f"{output.path(relative)} cannot be read although its job is marked complete; "
             "run it again with resume=force"
         ) from None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _data_uri(item: Media) -> str:

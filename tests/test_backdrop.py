@@ -11,9 +11,8 @@ import torch
 from clips import make_clip, read_frames
 from PIL import Image
 
-from birefnet_batch.backdrop import Backdrop, Painter, blurred, covering
+from birefnet_batch.backdrop import Backdrop, Painter, blurred, covering, parse_background, parse_colour
 from birefnet_batch.errors import ConfigError
-from birefnet_batch.settings import parse_background
 
 FRAMES = torch.rand(1, 3, 48, 64, generator=torch.Generator().manual_seed(0))
 
@@ -106,3 +105,17 @@ def test_a_file_that_is_not_there_and_one_that_is_no_picture_are_named(tmp_path:
     (tmp_path / "text.png").write_text("no picture")
     with pytest.raises(ConfigError, match=r"text.png cannot be read as a picture"):
         painted(Backdrop("picture", path=tmp_path / "text.png"), [0])
+
+
+@pytest.mark.parametrize(
+    ("text", "colour"),
+    [("black", (0, 0, 0)), ("#0f0", (0, 255, 0)), ("#102030", (16, 32, 48)), ("1, 2,255", (1, 2, 255))],
+)
+def test_colours_by_name_hex_and_numbers(text: str, colour: tuple[int, int, int]) -> None:
+    assert parse_colour(text) == colour
+
+
+@pytest.mark.parametrize("text", ["256,0,0", "1,2", "#12", "", "#11223344"])
+def test_other_colours_are_refused_with_what_is_allowed(text: str) -> None:
+    with pytest.raises(ConfigError, match="a colour name"):
+        parse_colour(text)

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from omegaconf import OmegaConf
 
-from birefnet_batch.errors import ConfigError, ProblemsError
-from birefnet_batch.settings import MediaSettings, Settings, describe, parse_colour, schema_node
+from birefnet_batch.errors import ProblemsError
+from birefnet_batch.settings import MediaSettings, Settings, describe, schema_node
 
 
 def test_a_composed_configuration_becomes_frozen_dataclasses() -> None:
@@ -30,20 +30,6 @@ def test_every_problem_of_the_settings_is_reported_at_once() -> None:
         settings.validate()
     assert len(caught.value.problems) == 4
     assert "weights.portait names no model; the models are light, light_2k" in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("text", "colour"),
-    [("black", (0, 0, 0)), ("#0f0", (0, 255, 0)), ("#102030", (16, 32, 48)), ("1, 2,255", (1, 2, 255))],
-)
-def test_colours_by_name_hex_and_numbers(text: str, colour: tuple[int, int, int]) -> None:
-    assert parse_colour(text) == colour
-
-
-@pytest.mark.parametrize("text", ["256,0,0", "1,2", "#12", "", "#11223344"])
-def test_other_colours_are_refused_with_what_is_allowed(text: str) -> None:
-    with pytest.raises(ConfigError, match="a colour name"):
-        parse_colour(text)
 
 
 def test_help_describes_every_key_of_the_schema() -> None:

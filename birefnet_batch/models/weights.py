@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from birefnet_batch.digests import known_sha256
 from birefnet_batch.errors import WeightsError
 from birefnet_batch.models.registry import ModelSpec
 
@@ -110,16 +109,9 @@ def _in_folder(folder: Path) -> Path:
 
 def _local(path: Path, source: str) -> WeightsFile:
     try:
-        stat = path.stat()
-        return WeightsFile(path, _sha256(path, stat.st_size, stat.st_mtime_ns), source)
+        return WeightsFile(path, known_sha256(path), source)
     except OSError as error:
         raise WeightsError(f"The weights {path} cannot be read: {(error.strerror or str(error)).lower()}") from None
-
-
-@cache
-def _sha256(path: Path, size: int, mtime_ns: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _from_hub(spec: ModelSpec, repository: str, revision: str | None) -> WeightsFile:

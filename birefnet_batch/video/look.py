@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from birefnet_batch.backdrop import Backdrop
+from birefnet_batch.backdrop import Backdrop, parse_background
 from birefnet_batch.errors import ConfigError
-from birefnet_batch.settings import Alpha, MediaSettings, parse_background
+from birefnet_batch.settings import Alpha, MediaSettings
 from birefnet_batch.video.formats import FORMATS, Format
 
 
