@@ -1,21 +1,19 @@
-"""Inputs from disk and HTTP, outputs whole or not at all."""
+"""Inputs from disk and HTTP."""
 
 from __future__ import annotations
 
 import hashlib
 import http.server
-import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 
-from birefnet_batch.errors import ConfigError, InputError, OutputError
+from birefnet_batch.errors import InputError
 from birefnet_batch.settings import StorageSettings
-from birefnet_batch.storage import Output, open_source, source_facts
+from birefnet_batch.storage import open_source, source_facts
 
 SETTINGS = StorageSettings(timeout_s=3)
 CONTENT = bytes(range(256)) * 8192
@@ -159,51 +157,3 @@ def test_an_input_over_the_limit_is_not_fetched(site: Site, tmp_path: Path) -> N
     facts = source_facts(site.url, small)
     with pytest.raises(InputError, match="storage.max_input_bytes=1000"), open_source(site.url, facts, tmp_path, small):
         pass
-
-
-def test_published_files_are_whole_and_nothing_else_stays(tmp_path: Path) -> None:
-    with Output(str(tmp_path / "out"), "run") as output:
-        staged = output.staged("x")
-        staged.write_bytes(b"media")
-        assert not output.list("jobs/a")
-        output.publish(staged, "jobs/a/video.mp4")
-        output.write("jobs/a/job.json", b"{}")
-        assert output.list("jobs/a") == ["job.json", "video.mp4"]
-        assert output.read("jobs/a/video.mp4") == b"media"
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["jobs"]
-
-
-def test_scratch_of_a_dead_run_is_removed_and_that_of_a_living_one_kept(tmp_path: Path) -> None:
-    for name in ("dead", "living"):
-        folder = tmp_path / ".scratch" / name
-        folder.mkdir(parents=True)
-        (folder / "run.lock").touch()
-        (folder / "part").write_bytes(b"x")
-    with FileLock(tmp_path / ".scratch" / "living" / "run.lock"), Output(str(tmp_path), "new"):
-        assert not (tmp_path / ".scratch" / "dead").exists()
-        assert (tmp_path / ".scratch" / "living" / "part").exists()
-
-
-def test_a_scratch_folder_of_the_users_own_is_used_and_left(tmp_path: Path) -> None:
-    scratch = tmp_path / "fast-disk"
-    scratch.mkdir()
-    (scratch / "mine.txt").touch()
-    with Output(str(tmp_path / "out"), "run", str(scratch)) as output:
-        assert output.scratch.parent == scratch
-        assert output.scratch.is_dir()
-    assert [path.name for path in scratch.iterdir()] == ["mine.txt"]
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_an_output_without_rights_is_one_clear_error(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    with pytest.raises(OutputError, match="cannot be written: permission denied"), Output(str(tmp_path / "out"), "run"):
-        pass
-
-
-def test_an_output_that_cannot_be_a_folder_is_one_clear_error(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="choose another folder"), Output(str(tmp_path / "file"), "run"):
-        pass
-    with pytest.raises(ConfigError, match="this version writes to folders"):
-        Output("s3://bucket/x", "run")

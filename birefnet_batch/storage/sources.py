@@ -1,29 +1,26 @@
-"""Where inputs come from and where results go: disk and HTTP in, disk out.
+"""Where inputs come from.
 
 A remote input is fetched to scratch space and hashed on the way; a local one is read in place and hashed beside
-the work. A result appears under its final name only when it is whole: temporary name, fsync, rename.
+the work.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-from birefnet_batch.errors import BirefnetBatchError, ConfigError, InputError, OutputError
+from birefnet_batch.errors import BirefnetBatchError, InputError, OutputError
 from birefnet_batch.settings import StorageSettings
-from birefnet_batch.uris import is_local, local_path, redact, redact_text, scheme_of
+from birefnet_batch.storage.reasons import reason_of
+from birefnet_batch.uris import is_local, local_path, redact, redact_text
 
 _CHUNK = 1 << 20
-_LOCK = "run.lock"
 
 
 @dataclass(frozen=True)
@@ -59,7 +56,7 @@ class LocalSource:
         if self._thread is not None:
             self._thread.join()
         if self._sha256 is None:
-            raise InputError(f"{self.path} cannot be read: {_reason(self._error)}")
+            raise InputError(f"{self.path} cannot be read: {reason_of(self._error)}")
         return self._sha256
 
     def close(self) -> None:
@@ -124,7 +121,7 @@ def _local_facts(path: Path) -> SourceFacts:
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; check the path") from None
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read: {_reason(error)}") from None
+        raise InputError(f"{path} cannot be read: {reason_of(error)}") from None
     if path.is_dir():
         raise InputError(f"{path} is a folder; give manifest={path} to run every video in it")
     if not os.access(path, os.R_OK):
@@ -193,140 +190,7 @@ def _http_errors(uri: str) -> Iterator[None]:
         elif isinstance(cause, TimeoutError):
             reason = "the server did not answer in time (storage.timeout_s)"
         elif isinstance(cause, OSError) and not isinstance(cause, ConnectionError) and cause.filename:
-            raise OutputError(f"Scratch space cannot be written: {_reason(cause)}") from None
+            raise OutputError(f"Scratch space cannot be written: {reason_of(cause)}") from None
         else:
             reason = redact_text(" ".join(str(cause).split())) or type(cause).__name__
         raise InputError(f"{redact(uri)} cannot be fetched: {reason}; check the URL and try again") from None
-
-
-def _reason(error: Exception | None) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror.lower()}{f' ({error.filename})' if error.filename else ''}"
-    return str(error)
-
-
-class Output:
-    """A folder of results. Files appear in it whole or not at all.
-
-    Args:
-        location: a path or a file:// URI.
-        run_id: names this run's own scratch folder below it.
-        scratch: a folder for fetched inputs and parts; by default below the output.
-
-    Raises:
-        ConfigError: the location is not on this machine's disk.
-    """
-
-    def __init__(self, location: str, run_id: str, scratch: str | None = None) -> None:
-        scheme = scheme_of(location)
-        if scheme not in ("", "file"):
-            raise ConfigError(
-                f"output is {redact(location)!r}; this version writes to folders: give a path or a file:// URI"
-            )
-        path = local_path(location) if scheme else Path(location).expanduser()
-        # Without `..`, whatever the working folder: the results' URLs are made of it.
-        self.root = Path(os.path.normpath(path.absolute()))
-        self._staging = self.root / ".scratch" / run_id
-        self.scratch = Path(scratch).expanduser().absolute() / run_id if scratch else self._staging
-        self._folders = list(dict.fromkeys((self._staging, self.scratch)))
-        self._locks = [FileLock(folder / _LOCK, timeout=0) for folder in self._folders]
-
-    def __enter__(self) -> Output:
-        """Make the folders, prove that they can be written, and remove what dead runs left.
-
-        Raises:
-            OutputError: they cannot be written.
-        """
-        try:
-            for folder, lock in zip(self._folders, self._locks, strict=True):
-                folder.mkdir(parents=True, exist_ok=True)
-                lock.acquire()
-                _remove_abandoned(folder)
-        except OSError as error:
-            raise OutputError(
-                f"output={self.root} cannot be written: {_reason(error)}; choose another folder or mend its rights"
-            ) from None
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for folder, lock in zip(self._folders, self._locks, strict=True):
-            shutil.rmtree(folder, ignore_errors=True)
-            lock.release()
-            # It stays while another run works there, or when it is a folder of the user's own that has more in it.
-            with suppress(OSError):
-                folder.parent.rmdir()
-
-    def staged(self, name: str) -> Path:
-        """A temporary path on the output's file system, for a file that `publish` renames."""
-        return self._staging / name
-
-    def path(self, relative: str) -> Path:
-        """Where a file with this name below the output is or will be."""
-        return self.root / relative
-
-    def publish(self, staged: Path, relative: str) -> None:
-        """Give a finished file its final name, durably.
-
-        Raises:
-            OutputError: the disk is full or the folder cannot be written.
-        """
-        target = self.path(relative)
-        try:
-            with staged.open("rb") as file:
-                os.fsync(file.fileno())
-            target.parent.mkdir(parents=True, exist_ok=True)
-            staged.replace(target)
-            _sync_folder(target.parent)
-        except OSError as error:
-            raise OutputError(f"{target} cannot be written: {_reason(error)}") from None
-
-    def write(self, relative: str, content: bytes) -> None:
-        """Write a small file whole, replacing the one that is there.
-
-        Raises:
-            OutputError: the disk is full or the folder cannot be written.
-        """
-        staged = self.staged(f"{threading.get_ident():x}.tmp")
-        try:
-            staged.write_bytes(content)
-        except OSError as error:
-            raise OutputError(f"{self.path(relative)} cannot be written: {_reason(error)}") from None
-        self.publish(staged, relative)
-
-    def remove(self, relative: str) -> None:
-        """Remove a file if it is there."""
-        self.path(relative).unlink(missing_ok=True)
-
-    def read(self, relative: str) -> bytes | None:
-        """A file's content, or None where there is none."""
-        try:
-            return self.path(relative).read_bytes()
-        except FileNotFoundError:
-            return None
-
-    def list(self, folder: str) -> list[str]:
-        """The names in a folder; none where it does not exist."""
-        try:
-            return sorted(entry.name for entry in os.scandir(self.path(folder)))
-        except FileNotFoundError:
-            return []
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _remove_abandoned(own: Path) -> None:
-    """Remove the scratch folders of runs whose lock nobody holds: the system frees a dead process's locks."""
-    for entry in own.parent.iterdir():
-        if entry == own or not (entry / _LOCK).exists():
-            continue
-        try:
-            with FileLock(entry / _LOCK, timeout=0):
-                shutil.rmtree(entry, ignore_errors=True)
-        except Timeout:
-            continue

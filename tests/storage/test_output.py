@@ -1,0 +1,115 @@
+"""Results whole or not at all, scratch folders, and the workers of a run."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from birefnet_batch.errors import ConfigError, OutputError
+from birefnet_batch.storage import Output
+
+
+def test_published_files_are_whole_and_nothing_else_stays(tmp_path: Path) -> None:
+    with Output(str(tmp_path / "out"), "run") as output:
+        staged = output.staged("x")
+        staged.write_bytes(b"media")
+        assert not output.list("jobs/a")
+        output.publish(staged, "jobs/a/video.mp4")
+        output.write("jobs/a/job.json", b"{}")
+        assert output.list("jobs/a") == ["job.json", "video.mp4"]
+        assert output.read("jobs/a/video.mp4") == b"media"
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["jobs"]
+
+
+def test_scratch_of_a_dead_run_is_removed_and_that_of_a_living_one_kept(tmp_path: Path) -> None:
+    for name in ("dead", "living"):
+        folder = tmp_path / ".scratch" / name
+        folder.mkdir(parents=True)
+        (folder / "run.lock").touch()
+        (folder / "part").write_bytes(b"x")
+    with FileLock(tmp_path / ".scratch" / "living" / "run.lock"), Output(str(tmp_path), "new"):
+        assert not (tmp_path / ".scratch" / "dead").exists()
+        assert (tmp_path / ".scratch" / "living" / "part").exists()
+
+
+def test_a_scratch_folder_of_the_users_own_is_used_and_left(tmp_path: Path) -> None:
+    scratch = tmp_path / "fast-disk"
+    scratch.mkdir()
+    (scratch / "mine.txt").touch()
+    with Output(str(tmp_path / "out"), "run", str(scratch)) as output:
+        assert output.scratch.parent == scratch
+        assert output.scratch.is_dir()
+    assert [path.name for path in scratch.iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_an_output_without_rights_is_one_clear_error(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(OutputError, match="cannot be written: permission denied"), Output(str(tmp_path / "out"), "run"):
+        pass
+
+
+def test_an_output_that_cannot_be_a_folder_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="choose another folder"), Output(str(tmp_path / "file"), "run"):
+        pass
+    with pytest.raises(ConfigError, match="this version writes to folders"):
+        Output("s3://bucket/x", "run")
+
+
+_WORKER = """
+import pickle, sys
+output = pickle.loads(bytes.fromhex(sys.argv[1]))
+with output.attach():
+    (output.scratch / "part").write_bytes(b"a part")
+    output.write("jobs/a/job.json", b"{}")
+    staged = output.staged("media")
+    staged.write_bytes(b"media")
+    if sys.argv[2] == "die":
+        import os
+        os._exit(1)
+    output.publish(staged, "jobs/a/clip.mp4")
+"""
+
+
+def work_elsewhere(output: Output, how: str = "well") -> int:
+    words = [sys.executable, "-c", _WORKER, pickle.dumps(output).hex(), how]
+    return subprocess.run(words, check=False).returncode
+
+
+@pytest.mark.parametrize("own_scratch", [False, True])
+def test_a_worker_in_another_process_publishes_and_leaves_the_runs_scratch_alone(
+    tmp_path: Path, own_scratch: bool
+) -> None:
+    scratch = str(tmp_path / "scratch") if own_scratch else None
+    with Output(str(tmp_path / "out"), "run", scratch) as output:
+        (output.scratch / "of-the-driver").touch()
+        assert work_elsewhere(output) == 0
+        assert output.read("jobs/a/clip.mp4") == b"media"
+        assert (output.scratch / "part").read_bytes() == b"a part"
+        assert (output.scratch / "of-the-driver").exists()
+        assert work_elsewhere(output, "die") == 1
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["clip.mp4", "job.json"]
+
+
+def test_a_workers_scratch_on_a_machine_without_the_driver_goes_with_the_last_worker(tmp_path: Path) -> None:
+    output = Output(str(tmp_path / "out"), "run", str(tmp_path / "scratch"))
+    with pickle.loads(pickle.dumps(output)).attach():
+        assert work_elsewhere(output) == 0
+        assert (output.scratch / "part").exists()
+    assert not (tmp_path / "scratch").exists()
+
+
+def test_what_dead_workers_of_a_dead_run_left_is_removed_by_the_next_run(tmp_path: Path) -> None:
+    scratch = tmp_path / "scratch"
+    assert work_elsewhere(Output(str(tmp_path / "out"), "dead", str(scratch)), "die") == 1
+    assert (scratch / "dead" / "part").exists()
+    with Output(str(tmp_path / "out"), "next", str(scratch)):
+        assert not (scratch / "dead").exists()
+        assert not (tmp_path / "out" / ".scratch" / "dead").exists()
