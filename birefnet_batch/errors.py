@@ -55,6 +55,12 @@ class DecoderCrashError(InputError):
     retryable = True
 
 
+class WorkerLostError(BirefnetBatchError):
+    """A worker died, was killed or ran out of memory while it worked on a video."""
+
+    retryable = True
+
+
 class OutputError(BirefnetBatchError):
     """A result cannot be written where it was asked for."""
 

@@ -72,6 +72,21 @@ class ErrorRecord:
 
 
 @dataclass(frozen=True)
+class AttemptRecord:
+    """An attempt that was lost."""
+
+    __pydantic_config__ = _DOCUMENTED
+
+    worker: str
+    """Who made it: `local`, or a worker of a cluster and its node."""
+    type: str
+    """The error's class."""
+    message: str
+    ended: str
+    """UTC, ISO 8601."""
+
+
+@dataclass(frozen=True)
 class JobRecord:
     """job.json: all that was asked for, used and done for one video, written for failures too."""
 
@@ -101,6 +116,8 @@ class JobRecord:
     notes: list[str] = field(default_factory=list)
     """What was done otherwise than asked: an audio track left out, a side padded."""
     error: ErrorRecord | None = None
+    history: list[AttemptRecord] = field(default_factory=list)
+    """Attempts that were lost before the one that this record is of."""
     started: str = ""
     """UTC, ISO 8601."""
     finished: str = ""

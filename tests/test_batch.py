@@ -304,9 +304,9 @@ def test_a_decoder_that_dies_is_replaced_and_the_video_tried_again(
     clip: Path, output: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from birefnet_batch.errors import DecoderCrashError
-    from birefnet_batch.executors import attempt
+    from birefnet_batch.executors import prepare
 
-    probe, calls = attempt.probe, []
+    probe, calls = prepare.probe, []
 
     def crashing(path: Path, timeout_s: float) -> Any:
         calls.append(path)
@@ -314,7 +314,7 @@ def test_a_decoder_that_dies_is_replaced_and_the_video_tried_again(
             raise DecoderCrashError("the decoder died")
         return probe(path, timeout_s=timeout_s)
 
-    monkeypatch.setattr(attempt, "probe", crashing)
+    monkeypatch.setattr(prepare, "probe", crashing)
     summary, _ = run_all(output, request(clip))
     assert summary.ok
     assert json.loads((job_folder(output) / "job.json").read_text())["attempts"] == 2
@@ -348,10 +348,10 @@ def test_an_interrupt_leaves_finished_videos_whole_and_no_partial_file(
 def test_a_defect_costs_its_video_only_and_says_that_it_is_one(
     clip: Path, output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from birefnet_batch.executors import attempt
+    from birefnet_batch.executors import prepare
 
-    plan = attempt.plan_segments
-    monkeypatch.setattr(attempt, "plan_segments", lambda frames, most: plan(frames, most) if frames == 7 else 1 / 0)
+    plan = prepare.plan_segments
+    monkeypatch.setattr(prepare, "plan_segments", lambda frames, most: plan(frames, most) if frames == 7 else 1 / 0)
     other = make_clip(tmp_path / "other.mp4", frames=3)
     summary, outcomes = run_all(output, request(other), request(clip))
     assert [outcome.status for outcome in outcomes] == ["failed", "succeeded"]

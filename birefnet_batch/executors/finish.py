@@ -1,0 +1,72 @@
+"""The last step of a job: the parts of its segments become files with final names."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from birefnet_batch.executors.base import JobOutcome, RunContext
+from birefnet_batch.executors.ledger import Ledger
+from birefnet_batch.executors.prepare import Plan
+from birefnet_batch.executors.segment_step import SegmentDone
+from birefnet_batch.executors.workspace import Workspace
+from birefnet_batch.pipeline import join
+from birefnet_batch.publish import Media, publish
+from birefnet_batch.results import utc_now
+
+
+def finish(context: RunContext, workspace: Workspace, plan: Plan, done: Sequence[SegmentDone]) -> JobOutcome:
+    """Join, publish and remove what is needed no more.
+
+    Args:
+        context: the run.
+        workspace: this worker's files.
+        plan: the job.
+        done: its segments, in order.
+
+    Raises:
+        BirefnetBatchError: the source changed meanwhile, or a file cannot be written.
+    """
+    job, settings = plan.job, context.settings.media
+    ledger = Ledger(plan.record)
+    source, folder = workspace.path(job, plan.facts), workspace.parts(job)
+    tasks = [plan.task(index, source, folder) for index in range(len(plan.segments))]
+    seconds: dict[str, float] = {}
+    notes = [*plan.record.notes, *(note for item in done for note in item.segment.notes)]
+    for item in done:
+        for stage, busy in item.segment.seconds.items():
+            seconds[stage] = seconds.get(stage, 0.0) + busy
+    made: list[Media] = []
+    for kind in plan.whole.kinds:
+        started = time.perf_counter()
+        staged = context.output.staged(f"{job.job_id}.{kind}")
+        with workspace.naming(job):
+            facts = join(
+                tasks,
+                kind,
+                staged,
+                end=done[-1].segment.end,
+                audio=settings.audio,
+                timeout_s=settings.decode_timeout_s,
+            )
+        made.append(Media.from_join(kind, job, plan.whole.encode, staged, facts))
+        notes += facts.notes
+        seconds["join"] = seconds.get("join", 0.0) + time.perf_counter() - started
+    # Only now: what is published was made of one version of the source.
+    workspace.leave(job, plan.facts)
+    ledger.found(frames=sum(item.segment.frames for item in done), sha256=done[0].sha256)
+    ledger.note(
+        status="succeeded",
+        engine=done[0].engine,
+        timings={
+            **{stage: round(busy, 3) for stage, busy in seconds.items()},
+            "total": round(ledger.seconds, 3),
+        },
+        notes=list(dict.fromkeys(notes)),
+        finished=utc_now(),
+    )
+    result = publish(context.output, job, ledger.record, made)
+    workspace.drop(job)
+    return JobOutcome(
+        job, "succeeded", frames=ledger.record.source.frames or 0, seconds=ledger.seconds, result=result.to_dict()
+    )

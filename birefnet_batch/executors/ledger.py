@@ -1,0 +1,87 @@
+"""What is known of a job while it is worked on; it ends as job.json, whether the job succeeds or fails."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from birefnet_batch.errors import BirefnetBatchError, OutputError
+from birefnet_batch.executors.base import JobOutcome, RunContext
+from birefnet_batch.jobs import Job
+from birefnet_batch.publish import publish_failure
+from birefnet_batch.results import AttemptRecord, ErrorRecord, JobRecord, SourceRecord, utc_now
+from birefnet_batch.uris import redact_text
+
+
+class Ledger:
+    """`record` grows as facts become known, so that a failure's record has them too."""
+
+    def __init__(self, record: JobRecord) -> None:
+        self.record = record
+
+    @classmethod
+    def opened(cls, context: RunContext, job: Job, history: tuple[AttemptRecord, ...] = ()) -> Ledger:
+        """The ledger of a job that is begun; `history` has its attempts that failed."""
+        return cls(
+            JobRecord(
+                job_id=job.job_id,
+                status="failed",
+                request={**job.request.to_dict(), "video_url": job.display_uri},
+                source=SourceRecord(uri=job.display_uri),
+                attempts=len(history) + 1,
+                media=context.settings.to_dict()["media"],
+                started=utc_now(),
+                run_id=context.run_id,
+                versions=context.versions,
+                history=list(history),
+            )
+        )
+
+    def note(self, **facts: Any) -> None:
+        """Set fields of the record."""
+        self.record = replace(self.record, **facts)
+
+    def found(self, **facts: Any) -> None:
+        """Set fields of the record's source."""
+        self.note(source=replace(self.record.source, **facts))
+
+    @property
+    def seconds(self) -> float:
+        """Since the job was begun, on whatever machine."""
+        return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(self.record.started)).total_seconds())
+
+
+def described(error: Exception) -> BirefnetBatchError:
+    """The error as one of ours, fit for files and logs: what is unexpected says so."""
+    if isinstance(error, BirefnetBatchError):
+        return error
+    if isinstance(error, OSError):
+        named = f"{error.filename} cannot be used" if error.filename else "the system refused"
+        reason = (error.strerror or str(error)).lower()
+        return OutputError(f"{named}: {reason}; mend its rights, or choose another output folder")
+    message = redact_text(str(error)) or type(error).__name__
+    return BirefnetBatchError(f"unexpected {type(error).__name__}: {message} (the log has the trace; please report it)")
+
+
+def fail(
+    context: RunContext, job: Job, record: JobRecord, error: Exception, history: tuple[AttemptRecord, ...] = ()
+) -> JobOutcome:
+    """Record that a job failed for good, and say so."""
+    known = described(error)
+    message = redact_text(str(known)) or type(error).__name__
+    ledger = Ledger(record)
+    kind = type(error if known is not error and not isinstance(error, OSError) else known).__name__
+    ledger.note(
+        status="failed",
+        error=ErrorRecord(kind, message),
+        attempts=max(record.attempts, len(history)),
+        history=list(history) or record.history,
+        timings={**record.timings, "total": round(ledger.seconds, 3)},
+        finished=utc_now(),
+    )
+    try:
+        publish_failure(context.output, job, ledger.record)
+    except (BirefnetBatchError, OSError) as second:
+        message = f"{message}; and its record cannot be written: {redact_text(str(second))}"
+    return JobOutcome(job, "failed", seconds=ledger.seconds, error=message, exception=known)

@@ -1,0 +1,123 @@
+"""The first step of a job: what its source is, whether anything is left to do, and how it is cut."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from birefnet_batch.engines import resolve_precision
+from birefnet_batch.executors.base import Observer, RunContext
+from birefnet_batch.executors.engine_cache import EngineCache
+from birefnet_batch.executors.ledger import Ledger
+from birefnet_batch.executors.workspace import Workspace
+from birefnet_batch.jobs import Job, job_key, marker
+from birefnet_batch.models.registry import find_model
+from birefnet_batch.pipeline import Kind, SegmentTask
+from birefnet_batch.results import JobRecord, ModelRecord, markers
+from birefnet_batch.segments import Segment, plan_segments
+from birefnet_batch.settings import MediaSettings, Resume
+from birefnet_batch.storage import SourceFacts, source_facts
+from birefnet_batch.video.encode import EncodeSpec
+from birefnet_batch.video.formats import format_of
+from birefnet_batch.video.info import VideoInfo
+from birefnet_batch.video.look import Look, look_of
+from birefnet_batch.video.probe import probe
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A job that is ready to be worked on; small and picklable, for its segments may be done anywhere."""
+
+    job: Job
+    facts: SourceFacts
+    record: JobRecord
+    whole: SegmentTask
+    """A task whose `segment`, `source` and `folder` each worker sets for itself."""
+    segments: tuple[Segment, ...]
+
+    def task(self, index: int, source: Path, folder: Path) -> SegmentTask:
+        """The task of one segment, for a worker that has the source and the parts there."""
+        return replace(self.whole, segment=self.segments[index], source=source, folder=folder)
+
+    def frames(self, index: int) -> int | None:
+        """How many frames a segment has, as far as the container says."""
+        segment = self.segments[index]
+        stop = segment.stop if segment.stop is not None else self.whole.info.frames
+        return None if stop is None else max(0, stop - segment.start)
+
+
+def prepare(
+    context: RunContext, engines: EngineCache, workspace: Workspace, job: Job, ledger: Ledger, observer: Observer
+) -> Plan | None:
+    """Find out what there is to do; None when the job is complete.
+
+    Raises:
+        BirefnetBatchError: why it cannot be done; the ledger has what was found until then.
+    """
+    settings = context.settings
+    look = look_of(format_of(job.request.video_output_type), settings.media)
+    ledger.note(media={**ledger.record.media, **look.to_dict()})
+    facts = source_facts(job.uri, settings.storage)
+    ledger.found(size=facts.size, fingerprint=facts.fingerprint)
+    spec = find_model(job.request.model)
+    weights = engines.weights(spec)
+    precision = resolve_precision(settings.engine.precision.value, settings.engine.device.value)
+    key = job_key(job, facts.fingerprint, weights.sha256, precision, settings.media)
+    if settings.resume is Resume.auto and marker(key) in markers(context.output, job):
+        return None
+    ledger.note(
+        key=key,
+        model=ModelRecord(spec.name, spec.network, weights.source, weights.sha256),
+        engine=engines.asked(precision),
+    )
+    source = workspace.open(job, facts)
+    with workspace.naming(job):
+        info = probe(source.path, timeout_s=settings.media.decode_timeout_s)
+    observer.length(info.frames)
+    ledger.found(
+        width=info.width,
+        height=info.height,
+        duration=None if info.duration is None else float(info.duration),
+        container=info.container,
+        codec=info.codec,
+        audio_tracks=info.audio_tracks,
+    )
+    form = format_of(job.request.video_output_type)
+    notes = []
+    if settings.media.segment_frames and not form.joinable:
+        notes.append(f"{form.output_type} cannot be joined of segments: the video was kept whole")
+    segments = plan_segments(info.frames, settings.media.segment_frames if form.joinable else None)
+    ledger.note(segments=len(segments), notes=notes)
+    whole = _whole(job, source.path, info, look, settings.media)
+    return Plan(job, facts, ledger.record, whole, tuple(segments))
+
+
+def _whole(job: Job, source: Path, info: VideoInfo, look: Look, media: MediaSettings) -> SegmentTask:
+    request = job.request
+    kinds: tuple[Kind, ...] = ("video", "mask") if request.output_mask else ("video",)
+    return SegmentTask(
+        source=source,
+        info=info,
+        segment=Segment(0, 0, None),
+        size=request.size,
+        refine_foreground=request.refine_foreground,
+        backdrop=look.backdrop,
+        premultiplied=look.premultiplied,
+        encode=EncodeSpec(
+            output_type=request.video_output_type,
+            quality=request.video_quality,
+            write_mode=request.video_write_mode,
+            width=info.width,
+            height=info.height,
+            time_base=info.time_base,
+            average_rate=info.average_rate,
+            sample_aspect_ratio=info.sample_aspect_ratio,
+            threads=media.encoder_threads,
+            alpha=look.alpha,
+            tags=info.tags,
+            chapters=info.chapters,
+        ),
+        folder=source.parent,
+        kinds=kinds,
+        decode_timeout_s=media.decode_timeout_s,
+    )

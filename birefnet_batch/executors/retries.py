@@ -1,0 +1,21 @@
+"""Which errors are worth another try, and what is kept of a try that failed."""
+
+from __future__ import annotations
+
+from birefnet_batch.errors import DecoderCrashError, WorkerLostError
+from birefnet_batch.results import AttemptRecord, utc_now
+from birefnet_batch.uris import redact_text
+
+RETRYABLE_ERRORS: tuple[type[Exception], ...] = (DecoderCrashError, WorkerLostError, MemoryError)
+"""What may succeed when it is done again, elsewhere: a process that was lost, memory that ran out. What a user gave
+wrongly, and what a defect broke, would only fail again."""
+
+
+def may_be_tried_again(error: Exception) -> bool:
+    """Whether the same work may succeed elsewhere."""
+    return isinstance(error, RETRYABLE_ERRORS) or bool(getattr(error, "retryable", False))
+
+
+def attempt_record(worker: str, error: Exception) -> AttemptRecord:
+    """What job.json keeps of an attempt that failed."""
+    return AttemptRecord(worker, type(error).__name__, redact_text(str(error)) or type(error).__name__, utc_now())

@@ -1,0 +1,111 @@
+"""Where a worker has the files of the jobs that it works on: their sources, and the parts of their segments."""
+
+from __future__ import annotations
+
+import shutil
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+
+from birefnet_batch.errors import BirefnetBatchError, InputError
+from birefnet_batch.jobs import Job
+from birefnet_batch.settings import StorageSettings
+from birefnet_batch.storage import LocalSource, SourceFacts, open_source, source_facts
+from birefnet_batch.uris import is_local, local_path
+
+# A worker goes to and fro between two videos at most: the one at hand and the one that it was given next.
+_OPEN_SOURCES = 2
+
+
+class Workspace:
+    """Parts in a folder that all workers of the run see, sources in one of this worker's own.
+
+    Args:
+        own: this worker's folder.
+        shared: the folder of parts.
+        settings: how sources are fetched.
+    """
+
+    def __init__(self, own: Path, shared: Path, settings: StorageSettings) -> None:
+        self._own = own
+        self._shared = shared
+        self._settings = settings
+        self._sources: OrderedDict[str, tuple[ExitStack, LocalSource]] = OrderedDict()
+
+    def __enter__(self) -> Workspace:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        while self._sources:
+            self._abandon(next(iter(self._sources)))
+
+    def open(self, job: Job, facts: SourceFacts) -> LocalSource:
+        """The job's source, its content being hashed; it stays open for the steps that follow.
+
+        Raises:
+            InputError: it cannot be had.
+        """
+        if job.job_id in self._sources:
+            self._sources.move_to_end(job.job_id)
+            return self._sources[job.job_id][1]
+        while len(self._sources) >= _OPEN_SOURCES:
+            self._abandon(next(iter(self._sources)))
+        folder = self._own / job.job_id
+        folder.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as stack:
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            source = stack.enter_context(open_source(job.uri, facts, folder, self._settings))
+            self._sources[job.job_id] = (stack.pop_all(), source)
+        return source
+
+    def path(self, job: Job, facts: SourceFacts) -> Path:
+        """The job's source as a file, for a step that needs no digest of it.
+
+        Raises:
+            InputError: it cannot be had.
+        """
+        if is_local(job.uri) and job.job_id not in self._sources:
+            return local_path(job.uri)
+        return self.open(job, facts).path
+
+    def leave(self, job: Job, facts: SourceFacts) -> None:
+        """No step needs the job's source any more.
+
+        Raises:
+            InputError: it changed while it was read.
+        """
+        if job.job_id in self._sources:
+            self._sources.pop(job.job_id)[0].close()
+        elif is_local(job.uri) and source_facts(job.uri, self._settings) != facts:
+            raise InputError(f"{job.display_uri} changed while it was read; run it again when nothing writes to it")
+
+    def parts(self, job: Job) -> Path:
+        """The folder of the job's parts."""
+        folder = self._shared / job.job_id
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def drop(self, job: Job) -> None:
+        """Remove all that the job left here."""
+        if job.job_id in self._sources:
+            self._abandon(job.job_id)
+        shutil.rmtree(self._shared / job.job_id, ignore_errors=True)
+
+    @contextmanager
+    def naming(self, job: Job) -> Iterator[None]:
+        """In errors name the source and not the fetched copy, which is gone when they are read."""
+        try:
+            yield
+        except InputError as error:
+            if not is_local(job.uri) and job.job_id in self._sources:
+                path = self._sources[job.job_id][1].path
+                error.args = (str(error).replace(str(path), job.display_uri),)
+            raise
+
+    def _abandon(self, job_id: str) -> None:
+        with suppress(BirefnetBatchError):
+            self._sources.pop(job_id)[0].close()
