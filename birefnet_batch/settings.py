@@ -37,6 +37,17 @@ class EngineName(Enum):
 
     auto = "auto"
     torch = "torch"
+    onnxruntime = "onnxruntime"
+
+
+class Provider(Enum):
+    """What ONNX Runtime runs on."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+    tensorrt = "tensorrt"
+    openvino = "openvino"
 
 
 class Device(Enum):
@@ -105,11 +116,20 @@ class RequestSettings:
 class EngineSettings:
     """How the network runs."""
 
-    name: EngineName = setting(EngineName.auto, "auto | torch")
+    name: EngineName = setting(EngineName.auto, "auto | torch | onnxruntime")
     device: Device = setting(Device.auto, "auto | cpu | cuda")
     precision: Precision = setting(Precision.auto, "auto (fp32 on a CPU, fp16 on CUDA) | fp32 | fp16 | bf16")
     batch_size: int | None = setting(None, "frames a batch; null is 1 on a CPU, 4 on CUDA")
-    threads: int | None = setting(None, "CPU threads of the network; null is torch's own choice (recorded)")
+    threads: int | None = setting(None, "CPU threads of the network; null is the library's own choice (recorded)")
+    provider: Provider = setting(
+        Provider.auto, "of onnxruntime: auto (cuda on CUDA, cpu else) | cpu | cuda | tensorrt | openvino"
+    )
+    store: str | None = setting(
+        None, "folder of built engines; null is engines/store of a checkout, else the user's cache folder"
+    )
+    shared_store: str | None = setting(
+        None, "folder or bucket URL that machines share: read before an engine is built, filled afterwards"
+    )
 
 
 @dataclass(frozen=True)

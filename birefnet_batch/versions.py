@@ -33,6 +33,14 @@ def library_versions() -> dict[str, str]:
     return dict(_versions())
 
 
+def package_version() -> str:
+    """The version of this package, or that it runs from a checkout that is not installed."""
+    try:
+        return metadata.version("birefnet-batch")
+    except metadata.PackageNotFoundError:
+        return "from a checkout"
+
+
 def machine() -> dict[str, Any]:
     """The machine of the driver: platform, processors, GPUs."""
     import torch

@@ -29,6 +29,16 @@ class EngineSpec:
     threads: int | None = None
     """CPU threads; None leaves torch's own choice."""
 
+    def to_dict(self) -> dict[str, Any]:
+        """What of it is recorded of a job."""
+        return {
+            "device": self.device,
+            "width": self.width,
+            "height": self.height,
+            "precision": self.precision,
+            "batch_size": self.batch_size,
+        }
+
 
 class Engine(ABC):
     """Maps normalised images to logits on one device; a context that opens and closes it.
@@ -70,8 +80,9 @@ class Engine(ABC):
             images: (B, 3, height, width) float on the engine's device, normalised; B from 1 to the batch size.
 
         Returns:
-            (B, 1, height, width) float32 logits. What runs always has the full batch size, so that the same
-            frames at the same places give the same bits; at another place a frame's logits may round otherwise.
+            (B, 1, height, width) float32 logits. Where `pads`, what runs always has the full batch size, so that
+            the same frames at the same places give the same bits; at another place a frame's logits may round
+            otherwise.
 
         Raises:
             EngineError: the engine is not open, or the images do not have its shape.
@@ -86,9 +97,14 @@ class Engine(ABC):
                 f"(1 to {spec.batch_size}, 3, {spec.height}, {spec.width})"
             )
         missing = spec.batch_size - shape[0]
-        if missing:
+        if missing and self.pads:
             images = images[[*range(shape[0]), *([0] * missing)]]
         return self.run(images)[: shape[0]].float()
+
+    @property
+    def pads(self) -> bool:
+        """Whether a partial batch is filled up before it runs."""
+        return True
 
     @property
     @abstractmethod
@@ -105,7 +121,7 @@ class Engine(ABC):
 
     @abstractmethod
     def run(self, images: torch.Tensor) -> torch.Tensor:
-        """Full batches of the right shape -> logits."""
+        """Batches of the right shape, full ones where `pads` -> logits."""
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:

@@ -9,9 +9,10 @@ from birefnet_batch.errors import EngineError
 from birefnet_batch.models.registry import ModelSpec
 
 if TYPE_CHECKING:
+    from birefnet_batch.engines.store import EngineStore
     from birefnet_batch.models.weights import WeightsFile
 
-FAMILIES = ("torch",)
+FAMILIES = ("torch", "onnxruntime")
 PRECISIONS = ("fp32", "fp16", "bf16")
 
 
@@ -61,11 +62,13 @@ def open_engine(
     precision: str = "auto",
     batch_size: int | None = None,
     threads: int | None = None,
+    provider: str = "auto",
+    store: EngineStore | None = None,
 ) -> Engine:
     """An engine for a model at an operating resolution; enter it as a context to use it.
 
     Args:
-        name: auto or torch.
+        name: auto, torch or onnxruntime.
         model: the model.
         weights: its checkpoint.
         width: operating resolution, pixels.
@@ -73,16 +76,16 @@ def open_engine(
         device: auto, cpu or cuda.
         precision: auto, fp32, fp16 or bf16.
         batch_size: frames a batch; None is 1 on a CPU and 4 on CUDA.
-        threads: CPU threads; None is torch's own choice.
+        threads: CPU threads; None is the library's own choice.
+        provider: of onnxruntime: auto, cpu, cuda, tensorrt or openvino.
+        store: where built engines are; None is the default one.
 
     Raises:
         EngineError: this machine does not have what was asked for.
     """
     if name not in ("auto", *FAMILIES):
         raise EngineError(f"engine.name={name} is not known; give auto or {' or '.join(FAMILIES)}")
-    from birefnet_batch.engines.torch_engine import TorchEngine
-
-    resolved = resolve_device(device)
+    resolved = _device_of(provider, device) if name == "onnxruntime" else resolve_device(device)
     spec = EngineSpec(
         model=model.short_name,
         width=width,
@@ -92,4 +95,29 @@ def open_engine(
         device=resolved,
         threads=threads,
     )
+    if name == "onnxruntime":
+        from birefnet_batch.engines.onnxruntime_engine import OnnxRuntimeEngine
+        from birefnet_batch.engines.store import EngineStore
+
+        chosen = resolved if provider == "auto" else provider
+        return OnnxRuntimeEngine(spec, model, weights, store or EngineStore(), chosen)
+    from birefnet_batch.engines.torch_engine import TorchEngine
+
     return TorchEngine(spec, model, weights)
+
+
+def _device_of(provider: str, device: str) -> str:
+    """Where ONNX Runtime takes its images: a provider belongs to one device.
+
+    Raises:
+        EngineError: the provider does not run on the device that was asked for.
+    """
+    if provider == "auto":
+        return resolve_device(device)
+    belongs = {"cpu": "cpu", "openvino": "cpu", "cuda": "cuda", "tensorrt": "cuda"}[provider]
+    if device not in ("auto", belongs):
+        raise EngineError(
+            f"engine.provider={provider} runs on {belongs}, but engine.device={device} was asked for; "
+            f"leave one of them auto"
+        )
+    return resolve_device(belongs)

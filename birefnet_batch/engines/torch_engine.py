@@ -70,12 +70,8 @@ class TorchEngine(Engine):
         return {
             "family": self.family,
             "version": torch.__version__,
-            "device": self.spec.device,
             "device_name": torch.cuda.get_device_name() if on_gpu else _processor(),
-            "width": self.spec.width,
-            "height": self.spec.height,
-            "precision": self.spec.precision,
-            "batch_size": self.spec.batch_size,
+            **self.spec.to_dict(),
             "threads": torch.get_num_threads(),
         }
 

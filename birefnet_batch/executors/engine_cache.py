@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from birefnet_batch.settings import Settings
 
 if TYPE_CHECKING:
     from birefnet_batch.engines.base import Engine
+    from birefnet_batch.engines.store import EngineStore
 
 
 class EngineCache:
@@ -95,6 +97,8 @@ class EngineCache:
                 precision=asked.precision.value,
                 batch_size=asked.batch_size,
                 threads=asked.threads,
+                provider=asked.provider.value,
+                store=self._store(),
             )
             engine.__enter__()
         except BirefnetBatchError as error:
@@ -102,6 +106,16 @@ class EngineCache:
             raise
         self._engines[key] = engine
         return engine
+
+    def _store(self) -> EngineStore:
+        from birefnet_batch.engines.shared_store import SharedStore
+        from birefnet_batch.engines.store import EngineStore
+
+        asked = self._settings.engine
+        return EngineStore(
+            None if asked.store is None else Path(asked.store),
+            None if asked.shared_store is None else SharedStore(asked.shared_store),
+        )
 
 
 def _or_raise(found: WeightsFile | BirefnetBatchError) -> WeightsFile:

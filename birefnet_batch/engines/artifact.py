@@ -1,0 +1,69 @@
+"""What a built engine file is, exactly: everything that decides its bytes or whether it may be used."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+DeformableForm = Literal["native", "gridsample"]
+"""How an ONNX file has its deformable convolutions: as DeformConv, or as GridSample and a convolution."""
+
+_PACKAGE = Path(__file__).parent.parent
+# The code that decides what an ONNX file holds.
+_SOURCES = ("engines/onnx_export/*.py", "models/birefnet.py", "models/decoder.py")
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """The identity of one file in the engine store; `key` is its digest."""
+
+    kind: Literal["onnx", "plan"]
+    """An ONNX model, or a plan compiled for a device."""
+    model: str
+    """The model's short name."""
+    network: str
+    weights_sha256: str
+    width: int
+    height: int
+    precision: str
+    options: Mapping[str, Any]
+    """The exporter's and the builder's choices."""
+    batch: int | None = None
+    """The largest batch of a plan's profile; an ONNX file takes any."""
+    libraries: Mapping[str, str] = field(default_factory=dict)
+    """Of a plan: the library that compiled it, with its version."""
+    device: Mapping[str, str] = field(default_factory=dict)
+    """Of a plan: the GPU's name and compute capability."""
+    code: str = ""
+    """Digest of the exporter's source, `source_digest()`."""
+
+    @property
+    def key(self) -> str:
+        """The digest that names it."""
+        identity = json.dumps(asdict(self), sort_keys=True)
+        return hashlib.sha256(identity.encode()).hexdigest()[:32]
+
+    @property
+    def file_name(self) -> str:
+        """The name of its file."""
+        return f"model.{self.kind}"
+
+    def __str__(self) -> str:
+        form = " ".join(str(value) for value in self.options.values())
+        where = f" for {self.device['name']}" if "name" in self.device else ""
+        return f"{self.kind} of {self.model} at {self.width}x{self.height} in {self.precision} ({form}){where}"
+
+
+@cache
+def source_digest() -> str:
+    """Digest of the source that writes ONNX files: another one never takes a file that this one made."""
+    digest = hashlib.sha256()
+    for pattern in _SOURCES:
+        for path in sorted(_PACKAGE.glob(pattern)):
+            digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()

@@ -1,0 +1,92 @@
+"""`birefnet-batch-engines export`."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from birefnet_batch.engines.artifact import DeformableForm
+from birefnet_batch.errors import ConfigError, OutputError
+from birefnet_batch.models.registry import ModelSpec, find_model
+from birefnet_batch.models.weights import locate_weights
+
+_CHECKED_TOGETHER = 1024 * 1024
+
+
+def parse_model(name: str) -> ModelSpec:
+    """The model with this name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    try:
+        return find_model(name)
+    except KeyError as error:
+        raise ConfigError(str(error.args[0])) from None
+
+
+def parse_resolution(text: str) -> tuple[int, int]:
+    """(width, height) of `WIDTHxHEIGHT`, or of one number for a square.
+
+    Raises:
+        ConfigError: it is no resolution that a network takes.
+    """
+    from birefnet_batch.models.birefnet import SIDE_MULTIPLE
+
+    width, cross, height = text.lower().partition("x")
+    sides = (width, height if cross else width)
+    if not all(side.isdecimal() and int(side) > 0 and int(side) % SIDE_MULTIPLE == 0 for side in sides):
+        raise ConfigError(
+            f"the resolution {text!r} is none: give WIDTHxHEIGHT in multiples of {SIDE_MULTIPLE}, such as 1024x1024"
+        )
+    return int(sides[0]), int(sides[1])
+
+
+def export(
+    *,
+    model: str,
+    resolution: str,
+    precision: str,
+    form: DeformableForm,
+    output: Path | None,
+    weights: str | None,
+    check: bool,
+) -> Path:
+    """Write a model as an ONNX file and say what came of it; the file has its name only after it was checked.
+
+    Raises:
+        ConfigError: the model or the resolution does not exist.
+        EngineError: the file cannot be made, or differs from torch.
+        OutputError: it cannot be written.
+        WeightsError: the checkpoint is missing or does not fit.
+    """
+    spec = parse_model(model)
+    width, height = parse_resolution(resolution)
+    from birefnet_batch.engines.onnx_export.export import require_onnx, write_onnx
+
+    require_onnx()
+    checkpoint = locate_weights(spec, weights)
+    target = output or Path(f"{spec.short_name}-{width}x{height}-{precision}-{form}.onnx")
+    partial = target.with_name(f".{target.name}.{os.getpid()}")
+    started = time.perf_counter()
+    try:
+        facts = write_onnx(partial, spec, checkpoint, width, height, precision, form)
+        seconds = time.perf_counter() - started
+        print(f"{facts['nodes']} nodes, {partial.stat().st_size / 1e6:.1f} MB, written in {seconds:.1f} s")
+        if check:
+            from birefnet_batch.engines.onnx_export.check import checked
+
+            batch = 2 if width * height <= _CHECKED_TOGETHER else 1
+            started = time.perf_counter()
+            found = checked(partial, spec, checkpoint, (width, height), precision, batch)
+            seconds = time.perf_counter() - started
+            print(f"against torch in fp32, batch {batch}: {found} ({seconds:.1f} s)")
+        partial.replace(target)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise OutputError(f"{target} cannot be written: {reason}; choose another --output") from None
+    finally:
+        partial.unlink(missing_ok=True)
+    print(target)
+    return target

@@ -1,0 +1,106 @@
+"""An ONNX file run by ONNX Runtime on the CPU, compared with the network run by torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from birefnet_batch.errors import EngineError
+from birefnet_batch.models.registry import ModelSpec
+from birefnet_batch.models.weights import WeightsFile, load_network
+
+if TYPE_CHECKING:
+    import torch
+
+# Of logits of a few units: rounding in float32; half precision is judged by the matte.
+FP32_LOGITS = 2e-4
+HALF_MATTE = 1 / 255
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far an engine is from float32 torch on one random image."""
+
+    logits_max: float
+    logits_mean: float
+    matte_max: float
+    matte_mean: float
+
+    def acceptable(self, precision: str) -> bool:
+        """Whether it is what the precision promises: 2e-4 of a logit in fp32, 1/255 of a matte's mean else."""
+        return self.logits_max <= FP32_LOGITS if precision == "fp32" else self.matte_mean <= HALF_MATTE
+
+    def __str__(self) -> str:
+        return (
+            f"logits max {self.logits_max:.2e}, mean {self.logits_mean:.2e}; "
+            f"matte max {self.matte_max:.2e}, mean {self.matte_mean:.2e}"
+        )
+
+
+def checked(
+    path: Path, model: ModelSpec, weights: WeightsFile, size: tuple[int, int], precision: str, batch: int
+) -> str:
+    """Do `check_onnx` where it can be done; the differences, or why there are none, as a sentence.
+
+    Raises:
+        EngineError: the file is wrong.
+    """
+    if precision == "bf16":
+        return "not checked: ONNX Runtime's CPU provider has no bf16"
+    if find_spec("onnxruntime") is None:
+        return "not checked: onnxruntime is not installed"
+    return str(check_onnx(path, model, weights, *size, precision, batch))
+
+
+def check_onnx(
+    path: Path,
+    model: ModelSpec,
+    weights: WeightsFile,
+    width: int,
+    height: int,
+    precision: str,
+    batch: int = 2,
+) -> Difference:
+    """Run a file and the network on the same random images.
+
+    Args:
+        path: the ONNX file.
+        model: the model.
+        weights: its checkpoint.
+        width: pixels.
+        height: pixels.
+        precision: of the file.
+        batch: images at once; above one also shows that the batch is free.
+
+    Raises:
+        EngineError: they differ by more than the precision allows, or ONNX Runtime cannot run the file.
+    """
+    import torch
+
+    from birefnet_batch.engines.onnx_session import open_session
+
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(batch, 3, height, width, generator=generator)
+    session = open_session(path, "cpu")
+    (found,) = session.run(["logits"], {"image": images.numpy()})
+    del session
+    network = load_network(model, weights)
+    with torch.inference_mode():
+        # One by one: the memory of one image is enough.
+        wanted = torch.cat([network(image[None]) for image in images])
+    difference = compare(torch.from_numpy(found), wanted)
+    if not difference.acceptable(precision):
+        raise EngineError(
+            f"The ONNX file of {model.name} at {width}x{height} in {precision} differs from torch: {difference}; "
+            "it is not used; please report it"
+        )
+    return difference
+
+
+def compare(found: torch.Tensor, wanted: torch.Tensor) -> Difference:
+    """Differences of logits and of the mattes that they give."""
+    logits = (found.float() - wanted.float()).abs()
+    mattes = (found.float().sigmoid() - wanted.float().sigmoid()).abs()
+    return Difference(float(logits.max()), float(logits.mean()), float(mattes.max()), float(mattes.mean()))

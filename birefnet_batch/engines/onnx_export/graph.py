@@ -1,0 +1,148 @@
+"""An ONNX graph in the making: nodes in order, constants once each, one number format for the whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+Array = NDArray[Any]
+
+# Gelu and GridSample's present form came with 20; convolutions of bfloat16 with 22.
+OPSETS = {"fp32": 20, "fp16": 20, "bf16": 22}
+_IR_VERSION = 10
+_TYPES = {"fp32": TensorProto.FLOAT, "fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
+
+
+class Graph:
+    """Collects nodes and initializers.
+
+    Values are known by their names. Weights are kept in `precision`, and `single` and `working` convert between it
+    and float32 for what has to be float32 in a half model too.
+
+    Args:
+        precision: fp32, fp16 or bf16.
+        weights: the state dict's tensors, float32.
+    """
+
+    def __init__(self, precision: str, weights: dict[str, Array]) -> None:
+        self.precision = precision
+        self.weights = weights
+        self.nodes: list[NodeProto] = []
+        self._constants: dict[str, TensorProto] = {}
+        self._count = 0
+
+    @property
+    def half(self) -> bool:
+        """Whether values are in half precision."""
+        return self.precision != "fp32"
+
+    def add(self, kind: str, *inputs: str, outputs: int = 1, **attributes: Any) -> Any:
+        """Append a node; the name of its output, or the names where `outputs` is above one."""
+        self._count += 1
+        name = f"{kind.lower()}_{self._count}"
+        made = [name] if outputs == 1 else [f"{name}_{index}" for index in range(outputs)]
+        self.nodes.append(helper.make_node(kind, list(inputs), made, name=name, **attributes))
+        return made[0] if outputs == 1 else made
+
+    def constant(self, name: str, value: Array) -> str:
+        """An initializer kept as it is, made once for each name."""
+        if name not in self._constants:
+            self._constants[name] = numpy_helper.from_array(np.asarray(value, order="C"), name)
+        return name
+
+    def weight(self, name: str, value: Array) -> str:
+        """An initializer in the graph's precision, made once for each name."""
+        if name not in self._constants:
+            self._constants[name] = _tensor(name, value, self.precision)
+        return name
+
+    def ints(self, values: Sequence[int]) -> str:
+        """A vector of int64, shared by all who use the same."""
+        return self.constant("ints_" + "_".join(map(str, values)).replace("-", "m"), np.array(values, dtype=np.int64))
+
+    def reshape(self, x: str, *shape: int) -> str:
+        """Reshape; 0 keeps a side and -1 takes what is left."""
+        reshaped: str = self.add("Reshape", x, self.ints(shape))
+        return reshaped
+
+    def linear(self, x: str, name: str, weight: Array, bias: Array | None) -> str:
+        """(..., inputs) -> (..., outputs) by a weight of shape (outputs, inputs)."""
+        product: str = self.add("MatMul", x, self.weight(f"{name}.weight.t", weight.T))
+        if bias is None:
+            return product
+        total: str = self.add("Add", product, self.weight(f"{name}.bias", bias))
+        return total
+
+    def layer_norm(self, x: str, name: str) -> str:
+        """Over the last axis, statistics in float32 whatever the precision (`stash_type`)."""
+        scale = self.weight(f"{name}.weight", self.weights[f"{name}.weight"])
+        bias = self.weight(f"{name}.bias", self.weights[f"{name}.bias"])
+        normalised: str = self.add("LayerNormalization", x, scale, bias, axis=-1, epsilon=1e-5, stash_type=1)
+        return normalised
+
+    def convolve(self, x: str, name: str, weight: Array, bias: Array | None, stride: int = 1) -> str:
+        """A convolution that keeps the map's sides, or one of patches where `stride` is the kernel's side."""
+        kernel = weight.shape[2]
+        inputs = [x, self.weight(f"{name}.weight", weight)]
+        if bias is not None:
+            inputs.append(self.weight(f"{name}.bias", bias))
+        reach = kernel // 2 if stride == 1 else 0
+        convolved: str = self.add(
+            "Conv", *inputs, kernel_shape=[kernel, kernel], strides=[stride, stride], pads=[reach] * 4
+        )
+        return convolved
+
+    def resize(self, x: str, height: int, width: int) -> str:
+        """Bilinear, corners aligned."""
+        resized: str = self.add(
+            "Resize",
+            *(x, "", "", self.ints((height, width))),
+            axes=[2, 3],
+            mode="linear",
+            coordinate_transformation_mode="align_corners",
+        )
+        return resized
+
+    def single(self, x: str) -> str:
+        """The value in float32."""
+        return self._cast(x, TensorProto.FLOAT)
+
+    def working(self, x: str) -> str:
+        """The float32 value in the graph's precision."""
+        return self._cast(x, _TYPES[self.precision])
+
+    def _cast(self, x: str, kind: int) -> str:
+        if not self.half:
+            return x
+        cast: str = self.add("Cast", x, to=kind)
+        return cast
+
+    def finish(self, output: str, width: int, height: int, metadata: dict[str, str]) -> ModelProto:
+        """The model: float32 `image` (batch, 3, height, width) to float32 `logits` (batch, 1, height, width)."""
+        self.nodes.append(helper.make_node("Identity", [output], ["logits"], name="logits"))
+        image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, height, width])
+        logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 1, height, width])
+        graph = helper.make_graph(self.nodes, "birefnet", [image], [logits], list(self._constants.values()))
+        model = helper.make_model(
+            graph,
+            opset_imports=[helper.make_opsetid("", OPSETS[self.precision])],
+            ir_version=_IR_VERSION,
+            producer_name="birefnet_batch",
+        )
+        helper.set_model_props(model, metadata)
+        return model
+
+
+def _tensor(name: str, value: Array, precision: str) -> TensorProto:
+    value = np.asarray(value, order="C")
+    if precision == "fp32":
+        return numpy_helper.from_array(value.astype(np.float32, copy=False), name)
+    if precision == "fp16":
+        return numpy_helper.from_array(value.astype(np.float16), name)
+    import ml_dtypes
+
+    return numpy_helper.from_array(value.astype(ml_dtypes.bfloat16), name)

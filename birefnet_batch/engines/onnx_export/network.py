@@ -1,0 +1,54 @@
+"""The whole network at a fixed size, as an ONNX model."""
+
+from __future__ import annotations
+
+from onnx import ModelProto
+
+from birefnet_batch.engines.artifact import DeformableForm
+from birefnet_batch.engines.onnx_export.decoder import Decoder, Map
+from birefnet_batch.engines.onnx_export.encoder import Encoder
+from birefnet_batch.engines.onnx_export.graph import Array, Graph
+from birefnet_batch.models.birefnet import NETWORKS
+
+
+def network_model(
+    network: str,
+    weights: dict[str, Array],
+    width: int,
+    height: int,
+    precision: str,
+    form: DeformableForm,
+    metadata: dict[str, str],
+) -> ModelProto:
+    """The network with its weights in, at one resolution, for any batch.
+
+    Args:
+        network: its name in `NETWORKS`.
+        weights: the state dict's tensors, float32 (and the integer buffers).
+        width: pixels, a multiple of 32.
+        height: pixels, a multiple of 32.
+        precision: fp32, fp16 or bf16. Input and logits are float32 in each; half models compute softmax, the
+            statistics of normalisation, sampling positions and samples, and the last sum in float32 too.
+        form: how deformable convolutions are written.
+        metadata: written into the model.
+    """
+    config = NETWORKS[network]
+    graph = Graph(precision, weights)
+    encoder = Encoder(graph, config)
+    half = graph.working(graph.resize("image", height // 2, width // 2))
+    image = graph.working("image")
+    fine = encoder.maps(image, height, width)
+    coarse = encoder.maps(half, height // 2, width // 2)
+    sides = [(height >> level, width >> level) for level in (2, 3, 4, 5)]
+    maps: list[Map] = [
+        (graph.add("Concat", large, graph.resize(small, rows, columns), axis=1), rows, columns)
+        for large, small, (rows, columns) in zip(fine, coarse, sides, strict=True)
+    ]
+    decoder = Decoder(graph, image, (height, width), form)
+    deepest, rows, columns = maps[3]
+    context = [graph.resize(finer, rows, columns) for finer, _, _ in maps[:3]]
+    squeeze = "squeeze_module.0"
+    joined = graph.add("Concat", *context, deepest, axis=1)
+    squeezed = decoder.convolve_out(decoder.block(joined, squeeze, rows, columns), squeeze)
+    logits = decoder.logits([*maps[:3], (squeezed, rows, columns)])
+    return graph.finish(logits, width, height, metadata)

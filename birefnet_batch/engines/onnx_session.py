@@ -1,0 +1,123 @@
+"""ONNX Runtime sessions: which provider runs, and that no other does in its place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from birefnet_batch.engines.artifact import DeformableForm
+from birefnet_batch.errors import EngineError
+from birefnet_batch.process_tuning import usable_processors
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+}
+# Which pip package brings a provider; they install the same module, so that only one of them can be there.
+_PACKAGES = {
+    "cpu": "birefnet-batch[onnx]",
+    "cuda": "birefnet-batch[onnx-gpu]",
+    "tensorrt": "birefnet-batch[onnx-gpu]",
+    "openvino": "onnxruntime-openvino",
+}
+# DeformConv came to the CPU and CUDA providers with 1.31; TensorRT and OpenVINO take its decomposed form.
+_FORMS: dict[str, DeformableForm] = {
+    "cpu": "native",
+    "cuda": "native",
+    "tensorrt": "gridsample",
+    "openvino": "gridsample",
+}
+_OLDEST = (1, 31)
+
+
+def form_of(provider: str) -> DeformableForm:
+    """The form of deformable convolution that a provider runs."""
+    return _FORMS[provider]
+
+
+def require_provider(provider: str) -> ModuleType:
+    """The onnxruntime module, with this provider in it.
+
+    Args:
+        provider: cpu, cuda, tensorrt or openvino.
+
+    Raises:
+        EngineError: onnxruntime is missing, too old, or was built without the provider.
+    """
+    install = f"pip install '{_PACKAGES[provider]}'"
+    try:
+        import onnxruntime
+    except ImportError:
+        raise EngineError(
+            f"engine.name=onnxruntime was asked for, but onnxruntime is not installed: {install}"
+        ) from None
+    version = tuple(map(int, onnxruntime.__version__.split(".")[:2]))
+    if version < _OLDEST:
+        raise EngineError(
+            f"onnxruntime {onnxruntime.__version__} is too old: {'.'.join(map(str, _OLDEST))} is the first with "
+            f"DeformConv; {install} --upgrade"
+        )
+    available = onnxruntime.get_available_providers()
+    if PROVIDERS[provider] not in available:
+        raise EngineError(
+            f"engine.provider={provider} was asked for, but onnxruntime {onnxruntime.__version__} here has only "
+            f"{', '.join(available)}; pip uninstall onnxruntime, then {install}"
+        )
+    module: ModuleType = onnxruntime
+    return module
+
+
+def open_session(
+    path: Path, provider: str, threads: int | None = None, options: dict[str, Any] | None = None
+) -> onnxruntime.InferenceSession:
+    """A session that runs on the provider asked for.
+
+    Args:
+        path: the ONNX file.
+        provider: cpu, cuda, tensorrt or openvino.
+        threads: of the CPU; None is one for each processor that this process may use.
+        options: the provider's own.
+
+    Raises:
+        EngineError: the provider cannot be had, did not load, or cannot run the file.
+    """
+    runtime = require_provider(provider)
+    settings = runtime.SessionOptions()
+    settings.intra_op_num_threads = threads or usable_processors()
+    # Nodes follow each other; what onnxruntime has to say at INFO and WARNING is about its own optimiser.
+    settings.execution_mode = runtime.ExecutionMode.ORT_SEQUENTIAL
+    settings.log_severity_level = 3
+    wanted = PROVIDERS[provider]
+    asked: list[Any] = [(wanted, options or {})]
+    if provider != "cpu":
+        asked.append(PROVIDERS["cpu"])
+    try:
+        session: onnxruntime.InferenceSession = runtime.InferenceSession(str(path), settings, providers=asked)
+    except Exception as error:
+        # onnxruntime's exceptions have no common base of their own.
+        raise EngineError(f"onnxruntime cannot open {path} on {wanted}: {_sentence(error)}") from None
+    got = session.get_providers()
+    if got[0] != wanted:
+        raise EngineError(
+            f"onnxruntime was asked for {wanted} and opened {', '.join(got)} instead: the provider's libraries did "
+            f"not load (its driver, CUDA, cuDNN or TensorRT may be missing); mend that, or give another engine.provider"
+        )
+    return session
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of onnxruntime says that memory ran out; it has no class for that."""
+    text = str(error).lower()
+    return any(
+        sign in text for sign in ("failed to allocate memory", "bad_alloc", "out of memory", "available memory of")
+    )
+
+
+def _sentence(error: Exception) -> str:
+    return " ".join(str(error).split())[:400]

@@ -1,0 +1,192 @@
+"""The store of built engines: content-addressed, built once, written whole, checked when read.
+
+    <root>/<key>/model.onnx | model.plan     the engine
+    <root>/<key>/entry.json                  what it is, its digest, how it was made
+    <root>/<key>/used                        its time of change is the last use
+    <root>/.locks, .building                 who builds what now
+
+A plan is code that the GPU's library runs: plans are read from here and from the shared store that the settings
+name, and from nowhere else.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from birefnet_batch.digests import file_sha256
+from birefnet_batch.engines.artifact import Artifact
+from birefnet_batch.engines.build_lock import build_lock, holder
+from birefnet_batch.errors import EngineError
+
+if TYPE_CHECKING:
+    from birefnet_batch.engines.shared_store import SharedStore
+
+_log = logging.getLogger(__name__)
+ENTRY = "entry.json"
+_USED = "used"
+
+Builder = Callable[[Path], dict[str, Any]]
+"""Writes the engine to the path that it is given, and returns facts for entry.json."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One engine in a store."""
+
+    key: str
+    path: Path
+    size: int
+    facts: dict[str, Any]
+    """entry.json."""
+    used: float
+    """Seconds since the epoch."""
+
+    @property
+    def artifact(self) -> dict[str, Any]:
+        """What it is."""
+        found: dict[str, Any] = self.facts["artifact"]
+        return found
+
+    def intact(self) -> bool:
+        """Whether the file is the one that was written."""
+        try:
+            return file_sha256(self.path) == str(self.facts["sha256"])
+        except OSError:
+            return False
+
+
+def default_root() -> Path:
+    """`engines/store` of a checkout, or the user's cache folder for an installed package."""
+    checkout = Path(__file__).resolve().parent.parent.parent
+    if (checkout / "pyproject.toml").is_file():
+        return checkout / "engines" / "store"
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "birefnet_batch" / "engines"
+
+
+class EngineStore:
+    """Engines in a folder of this machine.
+
+    Args:
+        root: the folder; None is `default_root()`.
+        shared: read before anything is built and filled afterwards.
+    """
+
+    def __init__(self, root: Path | None = None, shared: SharedStore | None = None) -> None:
+        self.root = (root or default_root()).expanduser().absolute()
+        self._shared = shared
+
+    def get(self, artifact: Artifact, build: Builder) -> Path:
+        """The engine's file; built by this process, or waited for, where it is not there yet.
+
+        Args:
+            artifact: which one.
+            build: makes it.
+
+        Raises:
+            EngineError: it cannot be built, or the store cannot be written.
+        """
+        found = self._intact(artifact)
+        if found is not None:
+            return found
+        try:
+            with build_lock(self.root / ".locks" / f"{artifact.key}.lock", str(artifact)):
+                return self._intact(artifact) or self._make(artifact, build)
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise EngineError(
+                f"The engine store {self.root} cannot be used: {reason}; mend it, or give engine.store=FOLDER"
+            ) from None
+
+    def entries(self) -> Iterator[Entry]:
+        """What is there, without looking at content; folders that are no entries are left out."""
+        for folder in sorted(self.root.glob("[0-9a-f]*")):
+            with suppress(OSError, ValueError, KeyError, TypeError):
+                facts = json.loads((folder / ENTRY).read_text("utf-8"))
+                path = folder / facts["file"]
+                yield Entry(folder.name, path, path.stat().st_size, facts, (folder / _USED).stat().st_mtime)
+
+    def remove(self, entry: Entry) -> None:
+        """Delete an engine; one that is in use stays on disk until it is closed."""
+        _remove(self.root / entry.key)
+
+    def building(self) -> list[str]:
+        """A line for each engine that is being built now."""
+        locks = sorted((self.root / ".locks").glob("*.lock"))
+        return [f"{lock.stem}: {who}" for lock in locks if (who := holder(lock)) is not None]
+
+    def _intact(self, artifact: Artifact) -> Path | None:
+        folder = self.root / artifact.key
+        entry = next((entry for entry in self.entries() if entry.key == artifact.key), None)
+        if entry is not None and entry.intact():
+            with suppress(OSError):
+                (folder / _USED).touch()
+            return entry.path
+        if folder.exists():
+            _log.warning("the %s in %s is damaged: it is made again", artifact, folder)
+        return None
+
+    def _make(self, artifact: Artifact, build: Builder) -> Path:
+        folder = self.root / artifact.key
+        for left in (self.root / ".building").glob(f"{artifact.key}-*"):
+            # The lock is ours, so that whoever left it is dead.
+            _remove(left)
+        if folder.exists():
+            _remove(folder)
+        work = self.root / ".building" / f"{artifact.key}-{secrets.token_hex(4)}"
+        work.mkdir(parents=True)
+        try:
+            if self._shared is None or not self._shared.fetch(artifact, work):
+                self._build(artifact, build, work)
+                if self._shared is not None:
+                    self._shared.put(artifact, work)
+            (work / _USED).touch()
+            _sync(work)
+            work.rename(folder)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+        return folder / artifact.file_name
+
+    def _build(self, artifact: Artifact, build: Builder, work: Path) -> None:
+        path = work / artifact.file_name
+        _log.info("building the %s", artifact)
+        started = time.perf_counter()
+        facts = build(path)
+        seconds = time.perf_counter() - started
+        _log.info("built the %s in %.1f s", artifact, seconds)
+        entry = {
+            "file": path.name,
+            "sha256": file_sha256(path),
+            "artifact": asdict(artifact),
+            "created": time.time(),
+            "build_seconds": round(seconds, 2),
+            "facts": facts,
+        }
+        (work / ENTRY).write_text(json.dumps(entry, indent=2) + "\n", "utf-8")
+
+
+def _remove(folder: Path) -> None:
+    """Out of sight at once, then gone: nobody sees half an entry."""
+    aside = folder.with_name(f".removed-{folder.name}-{secrets.token_hex(4)}")
+    with suppress(FileNotFoundError):
+        folder.rename(aside)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _sync(folder: Path) -> None:
+    for path in (*folder.iterdir(), folder):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

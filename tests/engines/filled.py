@@ -1,0 +1,20 @@
+"""Networks with the reference's deterministic weights."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+from reference.fill import fill
+
+from birefnet_batch.models import build_network
+
+
+@cache
+def filled_arrays(network: str) -> dict[str, np.ndarray[Any, Any]]:
+    """The state dict as numpy arrays: floats from `fill`, integer buffers as they are."""
+    return {
+        name: fill(name, tuple(value.shape)) if value.is_floating_point() else value.numpy()
+        for name, value in build_network(network).state_dict().items()
+    }

@@ -1,0 +1,138 @@
+"""The ONNX files hold the published network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from filled import filled_arrays
+from reference import REFERENCE
+from reference.fill import golden_input
+
+from birefnet_batch.engines.onnx_export.check import check_onnx, compare
+from birefnet_batch.engines.onnx_export.encoder import WindowPlan, region_masks
+from birefnet_batch.engines.onnx_export.network import network_model
+from birefnet_batch.engines.onnx_session import open_session
+from birefnet_batch.errors import EngineError, WeightsError
+from birefnet_batch.models import build_network
+from birefnet_batch.models.registry import find_model
+from birefnet_batch.models.weights import WeightsFile, locate_weights
+
+onnx = pytest.importorskip("onnx")
+DEMO = find_model("demo")
+
+
+def logits_of(model: Any, images: np.ndarray, folder: Path) -> np.ndarray:
+    path = folder / "model.onnx"
+    path.write_bytes(model.SerializeToString())
+    (logits,) = open_session(path, "cpu", threads=2).run(["logits"], {"image": images})
+    path.unlink()
+    return logits
+
+
+def filled_model(network: str, width: int, height: int, precision: str = "fp32", form: Any = "native") -> Any:
+    return network_model(network, filled_arrays(network), width, height, precision, form, {})
+
+
+@pytest.mark.parametrize(
+    ("network", "shape", "form"),
+    [
+        pytest.param("swin_v1_t", (1, 256, 256), "native", id="light"),
+        pytest.param("swin_v1_t", (2, 320, 448), "native", id="a batch of wide frames"),
+        pytest.param("swin_v1_t", (1, 256, 256), "gridsample", id="light, decomposed"),
+        pytest.param("swin_v1_l", (1, 256, 256), "native", id="large", marks=pytest.mark.slow),
+    ],
+)
+def test_logits_through_onnx_runtime_match_the_official_implementation(network, shape, form, tmp_path):
+    wanted = np.load(REFERENCE / f"{network}_s7_{'x'.join(map(str, shape))}.npy")
+    model = filled_model(network, shape[2], shape[1], form=form)
+    logits = logits_of(model, golden_input(*shape), tmp_path)
+    assert logits.shape == wanted.shape
+    assert np.abs(logits - wanted).max() <= 2e-4
+    assert abs(float(logits.mean()) - float(wanted.mean())) <= 1e-5
+
+
+@pytest.mark.parametrize("form", ["native", "gridsample"])
+@pytest.mark.parametrize(("width", "height"), [(96, 64), (64, 160), (224, 224)])
+def test_both_forms_match_torch_at_sides_that_windows_do_and_do_not_divide(form, width, height, tmp_path):
+    images = golden_input(3, height, width)
+    network = build_network("demo")
+    network.load_state_dict({name: torch.from_numpy(value) for name, value in filled_arrays("demo").items()})
+    with torch.inference_mode():
+        wanted = network.eval()(torch.from_numpy(images))
+    found = logits_of(filled_model("demo", width, height, form=form), images, tmp_path)
+    assert compare(torch.from_numpy(found), wanted).logits_max <= 2e-4
+
+
+@pytest.mark.parametrize("form", ["native", "gridsample"])
+def test_a_half_model_keeps_softmax_positions_samples_and_logits_in_single_precision(form, tmp_path):
+    model = filled_model("demo", 96, 64, "fp16", form)
+    inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True)
+    kinds = {value.name: value.type.tensor_type.elem_type for value in inferred.graph.value_info}
+    single = onnx.TensorProto.FLOAT
+    seen = set()
+    for node in model.graph.node:
+        if node.op_type in ("Softmax", "GridSample"):
+            assert {kinds[name] for name in (*node.input, *node.output)} == {single}
+            seen.add(node.op_type)
+        if node.op_type in ("Conv", "MatMul", "DeformConv"):
+            assert kinds[node.output[0]] == onnx.TensorProto.FLOAT16
+    assert seen == ({"Softmax"} if form == "native" else {"Softmax", "GridSample"})
+    assert model.graph.output[0].type.tensor_type.elem_type == single
+    # ONNX Runtime's CPU has no DeformConv in half precision.
+    if form == "gridsample":
+        images = golden_input(1, 64, 96)
+        single_logits = logits_of(filled_model("demo", 96, 64, "fp32", form), images, tmp_path)
+        half_logits = logits_of(model, images, tmp_path)
+        assert compare(torch.from_numpy(half_logits), torch.from_numpy(single_logits)).matte_mean <= 1 / 255
+
+
+def test_a_bfloat16_model_is_valid():
+    model = filled_model("demo", 96, 64, "bf16", "gridsample")
+    onnx.checker.check_model(model, full_check=True)
+
+
+def test_windows_take_every_token_once_and_give_it_back_to_its_place():
+    plan = WindowPlan.of(10, 13, window=4, shift=2)
+    tokens = np.arange(130)
+    padded = np.append(tokens, -1)[plan.into]
+    assert sorted(padded[padded >= 0]) == list(range(130))
+    assert padded.size == 12 * 16
+    assert np.array_equal(padded[plan.back], tokens)
+    assert plan.kinds.tolist() == [0, 0, 0, 2] * 2 + [1, 1, 1, 3]
+
+
+def test_masks_keep_apart_what_a_shift_brought_together():
+    none, below, right, both = region_masks(window=2, shift=1)[:, 0]
+    assert not none.any()
+    assert np.isneginf(below).tolist() == [[False, False, True, True]] * 2 + [[True, True, False, False]] * 2
+    assert np.isneginf(right).tolist() == [[False, True, False, True], [True, False, True, False]] * 2
+    assert np.isneginf(both).sum() == 12
+
+
+def test_the_rearrangements_of_a_fixed_resolution_are_few_nodes():
+    # Traced node by node, the same network has some 2,200 nodes.
+    assert len(filled_model("demo", 256, 256).graph.node) < 800
+
+
+def test_a_file_that_is_not_the_networks_is_refused(tmp_path):
+    wrong = {**filled_arrays("demo")}
+    name = "decoder.conv_out1.0.bias"
+    wrong[name] = wrong[name] + 0.1
+    path = tmp_path / "model.onnx"
+    path.write_bytes(network_model("demo", wrong, 64, 64, "fp32", "native", {}).SerializeToString())
+    with pytest.raises(EngineError, match=r"Demo at 64x64 in fp32 differs from torch: logits max .*it is not used"):
+        check_onnx(path, DEMO, locate_weights(DEMO), 64, 64, "fp32")
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path):
+    from birefnet_batch.engines.onnx_export.export import write_onnx
+
+    demo = locate_weights(DEMO)
+    heavy = find_model("heavy")
+    with pytest.raises(WeightsError, match="not those of General Use"):
+        write_onnx(tmp_path / "x.onnx", heavy, WeightsFile(demo.path, demo.sha256, ""), 64, 64, "fp32", "native")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,109 @@
+"""ONNX Runtime runs the model it was given on the provider it was asked for, or says why not."""
+
+from __future__ import annotations
+
+import sys
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from birefnet_batch.engines import onnx_session, open_engine
+from birefnet_batch.engines.store import EngineStore
+from birefnet_batch.errors import EngineError
+from birefnet_batch.models.registry import find_model
+from birefnet_batch.models.weights import WeightsFile, load_network, locate_weights
+
+DEMO = find_model("demo")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> EngineStore:
+    return EngineStore(tmp_path_factory.mktemp("store"))
+
+
+def engine_of(store, **changes):
+    settings = {"width": 96, "height": 64, "device": "cpu", "threads": 1, "store": store, **changes}
+    weights = settings.pop("weights", None) or locate_weights(DEMO)
+    return open_engine("onnxruntime", model=DEMO, weights=weights, **settings)
+
+
+def test_logits_are_the_networks(store):
+    images = torch.randn(2, 3, 64, 96)
+    with engine_of(store, batch_size=2) as engine, torch.inference_mode():
+        wanted = load_network(DEMO, locate_weights(DEMO))(images)
+        torch.testing.assert_close(engine.infer(images), wanted, atol=2e-4, rtol=0)
+
+
+def test_a_frame_gets_the_same_bits_wherever_it_is_and_whatever_is_beside_it(store):
+    images = torch.randn(3, 3, 64, 96)
+    with engine_of(store, batch_size=3, threads=2) as engine:
+        together = engine.infer(images)
+        assert torch.equal(engine.infer(images[[2, 0, 1]]), together[[2, 0, 1]])
+        assert torch.equal(engine.infer(images[1:2]), together[1:2])
+
+
+def test_a_warm_engine_reads_no_weights(store):
+    with engine_of(store):
+        pass
+    known = locate_weights(DEMO)
+    gone = WeightsFile(known.path.with_name("gone.safetensors"), known.sha256, known.source)
+    with engine_of(store, weights=gone) as engine:
+        assert engine.infer(torch.zeros(1, 3, 64, 96)).shape == (1, 1, 64, 96)
+
+
+def test_the_record_says_what_ran(store):
+    with engine_of(store, threads=2) as engine:
+        described = engine.describe()
+    assert described["family"] == "onnxruntime"
+    assert described["provider"] == "CPUExecutionProvider"
+    assert described["version"] == pytest.importorskip("onnxruntime").__version__
+    assert (described["width"], described["height"], described["threads"]) == (96, 64, 2)
+
+
+def test_a_missing_package_is_named_with_its_command(store, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(EngineError, match=r"not installed: pip install 'birefnet-batch\[onnx\]'"), engine_of(store):
+        pass
+
+
+def test_a_version_without_deform_conv_is_named(store, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", SimpleNamespace(__version__="1.24.4"))
+    with pytest.raises(EngineError, match=r"onnxruntime 1.24.4 is too old: 1.31 is the first"), engine_of(store):
+        pass
+
+
+def test_a_provider_that_the_package_lacks_is_refused_with_those_there_are(store):
+    with (
+        pytest.raises(EngineError, match=r"engine.provider=openvino was asked for, but .*CPUExecutionProvider"),
+        engine_of(store, provider="openvino"),
+    ):
+        pass
+
+
+def test_a_provider_that_does_not_load_is_not_replaced_in_silence(store, monkeypatch):
+    """What onnxruntime does where a provider's libraries are missing: it opens the session on the CPU."""
+    with engine_of(store):
+        pass
+    runtime = pytest.importorskip("onnxruntime")
+    monkeypatch.setitem(onnx_session.PROVIDERS, "cuda", "CUDAExecutionProvider")
+    monkeypatch.setattr(runtime, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"])
+    session = runtime.InferenceSession
+    monkeypatch.setattr(
+        runtime,
+        "InferenceSession",
+        lambda path, options, providers: session(path, options, providers=["CPUExecutionProvider"]),
+    )
+    (path,) = store.root.glob("*/model.onnx")
+    with pytest.raises(EngineError, match="asked for CUDAExecutionProvider and opened CPUExecutionProvider instead"):
+        onnx_session.open_session(path, "cuda")
+
+
+def test_a_provider_of_another_device_is_refused(store):
+    with pytest.raises(EngineError, match="engine.provider=cuda runs on cuda, but engine.device=cpu"):
+        engine_of(store, provider="cuda")
+
+
+def test_bfloat16_on_the_processor_is_refused(store):
+    with pytest.raises(EngineError, match="no bf16; give engine.precision=fp32"), engine_of(store, precision="bf16"):
+        pass

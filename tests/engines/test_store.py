@@ -1,0 +1,183 @@
+"""The engine store: built once, whole or not there, never the wrong one."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from birefnet_batch.engines.artifact import Artifact
+from birefnet_batch.engines.shared_store import SharedStore
+from birefnet_batch.engines.store import EngineStore
+from birefnet_batch.errors import ConfigError, EngineError
+
+ARTIFACT = Artifact("onnx", "demo", "demo", "0" * 64, 64, 64, "fp32", {"deform_conv": "native"}, code="1")
+
+
+def builder(content: bytes = b"engine", log: list[str] | None = None) -> Callable[[Path], dict[str, Any]]:
+    def build(path: Path) -> dict[str, Any]:
+        if log is not None:
+            log.append(path.name)
+        path.write_bytes(content)
+        return {"nodes": 3}
+
+    return build
+
+
+def unexpected(path: Path) -> dict[str, Any]:
+    raise AssertionError("it is there already")
+
+
+def test_an_engine_is_built_once_and_kept_with_what_it_is(tmp_path):
+    store = EngineStore(tmp_path)
+    path = store.get(ARTIFACT, builder())
+    assert path.read_bytes() == b"engine"
+    assert store.get(ARTIFACT, unexpected) == path
+    (entry,) = store.entries()
+    assert entry.artifact["model"] == "demo"
+    assert entry.facts["facts"] == {"nodes": 3}
+    assert entry.size == 6
+    assert entry.intact()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"weights_sha256": "1" * 64},
+        {"width": 96},
+        {"precision": "fp16"},
+        {"options": {"deform_conv": "gridsample"}},
+        {"code": "2"},
+        {"kind": "plan", "batch": 4},
+        {"libraries": {"tensorrt": "10.1"}},
+        {"device": {"name": "H100"}},
+    ],
+)
+def test_whatever_decides_an_engine_is_in_its_key(tmp_path, change):
+    store = EngineStore(tmp_path)
+    log: list[str] = []
+    store.get(ARTIFACT, builder(log=log))
+    store.get(replace(ARTIFACT, **change), builder(log=log))
+    assert len(log) == 2
+
+
+def test_a_damaged_engine_is_made_again_with_a_warning(tmp_path, caplog):
+    store = EngineStore(tmp_path)
+    path = store.get(ARTIFACT, builder())
+    path.write_bytes(b"engjne")
+    with caplog.at_level(logging.WARNING):
+        assert store.get(ARTIFACT, builder(b"again")).read_bytes() == b"again"
+    assert "damaged: it is made again" in caplog.text
+
+
+def test_an_engine_that_cannot_be_built_leaves_nothing(tmp_path):
+    def fails(path: Path) -> dict[str, Any]:
+        path.write_bytes(b"half")
+        raise EngineError("no")
+
+    store = EngineStore(tmp_path)
+    with pytest.raises(EngineError, match="no"):
+        store.get(ARTIFACT, fails)
+    assert list(store.entries()) == []
+    assert not list(tmp_path.rglob("model.*"))
+    assert store.get(ARTIFACT, builder()).is_file()
+
+
+PROCESS = """
+import logging, os, pathlib, sys, time
+from birefnet_batch.engines.artifact import Artifact
+from birefnet_batch.engines.store import EngineStore
+logging.basicConfig(level=logging.INFO, format="%(message)s")
+root, how = pathlib.Path(sys.argv[1]), sys.argv[2]
+artifact = Artifact("onnx", "demo", "demo", "0" * 64, 64, 64, "fp32", {"deform_conv": "native"}, code="1")
+def build(path):
+    path.write_bytes(b"half")
+    print("building", flush=True)
+    sys.stdin.readline()
+    if how == "dies":
+        os._exit(9)
+    path.write_bytes(b"engine")
+    return {}
+print(EngineStore(root).get(artifact, build).read_bytes().decode(), flush=True)
+"""
+
+
+def start(root: Path, how: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", PROCESS, str(root), how]
+    return subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1
+    )
+
+
+def test_of_two_processes_one_builds_and_the_other_waits_and_sees_who(tmp_path):
+    with start(tmp_path, "builds") as first:
+        assert first.stdout.readline() == "building\n"
+        with start(tmp_path, "builds") as second:
+            waiting = second.stderr.readline()
+            assert f"process {first.pid} on " in waiting
+            assert "has been building it for" in waiting
+            first.stdin.write("go\n")
+            first.stdin.flush()
+            assert second.stdout.read() == "engine\n"
+        assert first.stdout.read() == "engine\n"
+
+
+def test_a_builder_that_dies_holds_nobody_up_and_leaves_nothing(tmp_path):
+    with start(tmp_path, "dies") as first:
+        assert first.stdout.readline() == "building\n"
+        assert EngineStore(tmp_path).building()
+        first.communicate("go\n")
+    assert first.returncode == 9
+    store = EngineStore(tmp_path)
+    assert store.get(ARTIFACT, builder()).read_bytes() == b"engine"
+    assert not list((tmp_path / ".building").iterdir())
+    assert store.building() == []
+
+
+@pytest.mark.parametrize("bucket", [False, True], ids=["folder", "bucket"])
+def test_a_shared_store_is_read_first_and_filled_after(tmp_path, bucket):
+    url = f"memory://engines-{tmp_path.name}" if bucket else str(tmp_path / "shared")
+    one = EngineStore(tmp_path / "one", SharedStore(url))
+    other = EngineStore(tmp_path / "other", SharedStore(url))
+    one.get(ARTIFACT, builder())
+    assert other.get(ARTIFACT, unexpected).read_bytes() == b"engine"
+    (entry,) = other.entries()
+    assert entry.artifact["model"] == "demo"
+
+
+def test_a_damaged_engine_of_a_shared_store_is_not_taken(tmp_path, caplog):
+    shared = tmp_path / "shared"
+    EngineStore(tmp_path / "one", SharedStore(str(shared))).get(ARTIFACT, builder())
+    (shared / ARTIFACT.key / "model.onnx").write_bytes(b"engjne")
+    other = EngineStore(tmp_path / "other", SharedStore(str(shared)))
+    with caplog.at_level(logging.WARNING):
+        assert other.get(ARTIFACT, builder(b"again")).read_bytes() == b"again"
+    assert "damaged" in caplog.text
+    assert json.loads((shared / ARTIFACT.key / "entry.json").read_text())["file"] == "model.onnx"
+    assert (shared / ARTIFACT.key / "model.onnx").read_bytes() == b"again"
+
+
+def test_a_shared_store_that_cannot_be_written_costs_a_warning(tmp_path, caplog):
+    (tmp_path / "file").write_text("")
+    store = EngineStore(tmp_path / "one", SharedStore(str(tmp_path / "file" / "shared")))
+    with caplog.at_level(logging.WARNING):
+        assert store.get(ARTIFACT, builder()).read_bytes() == b"engine"
+    assert "cannot be used" in caplog.text
+
+
+def test_a_shared_store_of_an_unknown_scheme_is_a_wrong_setting():
+    with pytest.raises(ConfigError, match="engine.shared_store=nowhere://x cannot be used"):
+        SharedStore("nowhere://x")
+
+
+def test_a_store_that_cannot_be_written_says_which_setting_to_change(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(EngineError, match="give engine.store=FOLDER"):
+        EngineStore(tmp_path / "file").get(ARTIFACT, builder())
