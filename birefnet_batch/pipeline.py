@@ -109,8 +109,8 @@ def process_segment(
         reader = context.enter_context(
             FrameReader(
                 task.source,
-                start_frame=segment.start,
-                stop_frame=segment.stop,
+                start=segment.start or 0,
+                stop=segment.stop,
                 timeout_s=task.decode_timeout_s,
             )
         )

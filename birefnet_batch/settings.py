@@ -163,7 +163,7 @@ class MediaSettings:
     )
     audio: bool = setting(True, "carry the source's audio over")
     encoder_threads: int = setting(4, "threads of the video encoder; part of what decides the bytes")
-    segment_frames: int | None = setting(None, "frames a segment; null is one segment a video")
+    segment_frames: int | None = setting(None, "frames a segment, up to its next keyframe; null is one segment a video")
     decode_timeout_s: float = setting(60.0, "seconds the decoding process may take for one frame")
 
 

@@ -99,7 +99,7 @@ def task_of(source: Path, info: VideoInfo, output_type: str, folder: Path) -> Se
     return SegmentTask(
         source=source,
         info=info,
-        segment=Segment(0, 0, None),
+        segment=Segment(0),
         size=(256, 256),
         refine_foreground=True,
         backdrop=look.backdrop,

@@ -21,14 +21,23 @@ class Content:
 
 
 def make_clip(
-    path: Path, *, frames: int, size: tuple[int, int] = (128, 96), rate: int = 25, audio: bool = False
+    path: Path,
+    *,
+    frames: int,
+    size: tuple[int, int] = (128, 96),
+    rate: int = 25,
+    audio: bool = False,
+    keyframes: int = 250,
 ) -> Path:
-    """A bright disc that moves over a dark gradient, H.264 in MP4; frames=0 gives sound alone."""
+    """A bright disc that moves over a dark gradient, H.264 in MP4, a keyframe every so many frames.
+
+    frames=0 gives sound alone.
+    """
     width, height = size
     rows, cols = np.mgrid[:height, :width]
     with av.open(str(path), "w", format="mp4") as container:
         if frames:
-            video = container.add_stream("libx264", rate=rate, options={"preset": "ultrafast", "crf": "12"})
+            video = container.add_stream("libx264", rate=rate, options={"preset": "ultrafast", "crf": "12", "g": str(keyframes)})
             video.width, video.height, video.pix_fmt = width, height, "yuv420p"
         if audio:
             sound = container.add_stream("aac", rate=48000, layout="mono")

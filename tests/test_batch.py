@@ -288,7 +288,7 @@ def test_sync_mode_returns_the_media_and_keeps_none(clip: Path, output: Path) ->
 
 
 def test_segments_join_to_the_frames_and_times_of_the_whole(tmp_path: Path, output: Path) -> None:
-    clip = make_clip(tmp_path / "clip.mp4", frames=11, audio=True)
+    clip = make_clip(tmp_path / "clip.mp4", frames=11, audio=True, keyframes=4)
     whole = process_video(request(clip), output=output / "whole")
     parts = process_video(
         request(clip), output=output / "parts", settings=Settings(media=MediaSettings(segment_frames=4))
@@ -351,7 +351,9 @@ def test_a_defect_costs_its_video_only_and_says_that_it_is_one(
     from birefnet_batch.executors import prepare
 
     plan = prepare.plan_segments
-    monkeypatch.setattr(prepare, "plan_segments", lambda frames, most: plan(frames, most) if frames == 7 else 1 / 0)
+    monkeypatch.setattr(
+        prepare, "plan_segments", lambda path, info, *rest: plan(path, info, *rest) if info.frames == 7 else 1 / 0
+    )
     other = make_clip(tmp_path / "other.mp4", frames=3)
     summary, outcomes = run_all(output, request(other), request(clip))
     assert [outcome.status for outcome in outcomes] == ["failed", "succeeded"]

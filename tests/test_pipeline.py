@@ -20,7 +20,7 @@ from birefnet_batch.video.encode import EncodeSpec, PartWriter
 from birefnet_batch.video.probe import probe
 
 
-def task_for(clip: Path, folder: Path, segment: Segment = Segment(0, 0, None)) -> SegmentTask:  # noqa: B008
+def task_for(clip: Path, folder: Path, segment: Segment = Segment(0)) -> SegmentTask:  # noqa: B008
     info = probe(clip)
     encode = EncodeSpec(
         output_type="X264 (.mp4)",

@@ -42,8 +42,8 @@ class Plan:
     def frames(self, index: int) -> int | None:
         """How many frames a segment has, as far as the container says."""
         segment = self.segments[index]
-        stop = segment.stop if segment.stop is not None else self.whole.info.frames
-        return None if stop is None else max(0, stop - segment.start)
+        stop = segment.stop.frame if segment.stop is not None else self.whole.info.frames
+        return None if stop is None else max(0, stop - (segment.start.frame if segment.start is not None else 0))
 
 
 def prepare(
@@ -82,14 +82,12 @@ def prepare(
         codec=info.codec,
         audio_tracks=info.audio_tracks,
     )
-    form = format_of(job.request.video_output_type)
-    notes = []
-    if settings.media.segment_frames and not form.joinable:
-        notes.append(f"{form.output_type} cannot be joined of segments: the video was kept whole")
-    segments = plan_segments(info.frames, settings.media.segment_frames if form.joinable else None)
-    ledger.note(segments=len(segments), notes=notes)
-    whole = _whole(job, source.path, info, look, settings.media)
-    return Plan(job, facts, ledger.record, whole, tuple(segments))
+    form, media = format_of(job.request.video_output_type), settings.media
+    with workspace.naming(job):
+        cut = plan_segments(source.path, info, form, media.segment_frames, media.decode_timeout_s)
+    ledger.note(segments=len(cut.segments), notes=list(cut.notes))
+    whole = _whole(job, source.path, info, look, media)
+    return Plan(job, facts, ledger.record, whole, cut.segments)
 
 
 def _whole(job: Job, source: Path, info: VideoInfo, look: Look, media: MediaSettings) -> SegmentTask:
@@ -98,7 +96,7 @@ def _whole(job: Job, source: Path, info: VideoInfo, look: Look, media: MediaSett
     return SegmentTask(
         source=source,
         info=info,
-        segment=Segment(0, 0, None),
+        segment=Segment(0),
         size=request.size,
         refine_foreground=request.refine_foreground,
         backdrop=look.backdrop,

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from typing import Any
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 
 from birefnet_batch.video.child import Alive, map_memory, serve
 from birefnet_batch.video.decoding import info_of, open_video
+from birefnet_batch.video.frame_range import FrameRange, Place
 from birefnet_batch.video.messages import Decoded, DecodeEnd, DecodeTask, Start
 from birefnet_batch.video.picture import Picture
 from birefnet_batch.video.timestamps import Timeline
@@ -32,32 +32,32 @@ def work(connection: Connection[Any, Any], memory: int, task: DecodeTask) -> Non
         shared = np.frombuffer(map_memory(memory, start.slots * size), np.uint8)
         slots = shared.reshape(start.slots, info.height, info.width, 3)
         timeline = Timeline(round(info.origin / info.time_base), info.time_base, info.average_rate)
-        _send_frames(connection, slots, timeline, decoder.frames(), picture, task)
-        if task.stop_frame is None or decoder.delivered < task.stop_frame:
-            decoder.check_end()
-    connection.send(DecodeEnd(decoder.corrupt, tuple(_notes(decoder.corrupt, picture, timeline))))
+        chosen = FrameRange(task, decoder)
+        _send_frames(connection, slots, timeline, chosen, picture)
+        chosen.check_end()
+    notes = tuple(_notes(chosen.corrupt, picture, timeline))
+    connection.send(DecodeEnd(chosen.corrupt, notes))
 
 
 def _send_frames(
     connection: Connection[Any, Any],
     slots: NDArray[np.uint8],
     timeline: Timeline,
-    frames: Iterator[av.VideoFrame],
+    chosen: FrameRange,
     picture: Picture,
-    task: DecodeTask,
 ) -> None:
     free = list(range(len(slots)))
     # A frame is sent when the next one is known, for then it is known how long it lasts.
     waiting: Decoded | None = None
     told = time.monotonic()
-    for index, frame in enumerate(frames):
+    for place, index, frame in chosen:
         pts = timeline.place(frame)
         if waiting is not None:
             connection.send(waiting.until(pts))
             waiting = None
-        if task.stop_frame is not None and index >= task.stop_frame:
+        if place is Place.after:
             return
-        if index < task.start_frame:
+        if place is Place.before:
             if time.monotonic() - told > _ALIVE_EVERY_S:
                 told = time.monotonic()
                 connection.send(Alive())

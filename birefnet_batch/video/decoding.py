@@ -13,7 +13,7 @@ from av.video.stream import VideoStream
 
 from birefnet_batch.errors import InputError
 from birefnet_batch.video.container import open_input, origin_of, pick_video, reason_of, time_base_of
-from birefnet_batch.video.info import Chapter, VideoInfo
+from birefnet_batch.video.info import Chapter, Keyframe, VideoInfo
 from birefnet_batch.video.picture import Picture
 from birefnet_batch.video.truncation import missing_bytes
 
@@ -28,21 +28,33 @@ _INCOMPLETE = "it was not copied or downloaded completely"
 _KEPT_TAGS = ("title", "creation_time")
 
 
+class LostError(Exception):
+    """A keyframe is not where it was found; decoding must begin at the beginning."""
+
+
 class Decoder:
     """Decodes one video stream once, counting what is wrong with it.
 
     Args:
-        container: the file, at its beginning.
+        container: the file, at its beginning or at or before a keyframe.
         stream: which of its streams.
         shown: the file's name, for messages.
+        first: the keyframe that decoding begins with; None: the first packet there is.
+
+    Raises:
+        InputError: nothing can be decoded.
+        LostError: the keyframe is not there.
     """
 
-    def __init__(self, container: InputContainer, stream: VideoStream, shown: str) -> None:
+    def __init__(
+        self, container: InputContainer, stream: VideoStream, shown: str, first: Keyframe | None = None
+    ) -> None:
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = _THREADS
         self._container = container
         self._stream = stream
         self._shown = shown
+        self._begin = first
         self._ended_by: str | None = None
         self._cut = False
         self._packets = 0
@@ -51,14 +63,17 @@ class Decoder:
         self.corrupt = 0
         """How many frames could not be decoded, or only in part."""
         self._frames = self._decode()
-        first = next(self._frames, None)
-        if first is None:
+        frame = next(self._frames, None)
+        if frame is None:
             because = f": {self._ended_by}" if self._ended_by else ""
             raise InputError(f"{shown} has no frame that can be decoded{because}")
-        self.first = first
+        self.first = frame
         """The first frame, which `frames` delivers again."""
-        self.origin = origin_of(container, stream, first)
-        """The container's time, in seconds, that becomes 0."""
+
+    @property
+    def origin(self) -> Fraction:
+        """The container's time, in seconds, that becomes 0; of a decoder that began at the beginning."""
+        return origin_of(self._container, self._stream, self.first)
 
     def frames(self) -> Iterator[av.VideoFrame]:
         """All frames; to be called once."""
@@ -71,7 +86,7 @@ class Decoder:
         Raises:
             InputError: a result would look finished and would not be.
         """
-        listed = _listed(self._container, self._stream)
+        listed = _listed(self._container, self._stream) if self._begin is None else None
         if listed is not None and self._packets < listed:
             raise InputError(f"{self._shown} ends early: {self._packets} of {listed} frames are there; {_INCOMPLETE}")
         if self._ended_by or self._cut:
@@ -79,6 +94,14 @@ class Decoder:
             raise InputError(
                 f"{self._shown} ends early, after {self.delivered} frames{because}; {_INCOMPLETE}, or is damaged"
             )
+        self.check_damage()
+
+    def check_damage(self) -> None:
+        """Refuse what is too damaged so far.
+
+        Raises:
+            InputError: too many frames cannot be decoded.
+        """
         if self.corrupt > max(_CORRUPT_LEAST, _CORRUPT_SHARE * self._packets):
             raise InputError(
                 f"{self._shown} is damaged: {self.corrupt} of {self._packets} frames cannot be decoded; "
@@ -108,6 +131,7 @@ class Decoder:
         """The stream's packets, and None at the end for what the decoder still holds."""
         lenient = bool(_CUT_ANYWHERE & set(self._container.format.name.split(",")))
         packets = self._container.demux(self._stream)
+        waiting = self._begin is not None
         while True:
             try:
                 packet = next(packets)
@@ -116,11 +140,24 @@ class Decoder:
             except (av.error.FFmpegError, OSError) as error:
                 self._ended_by = reason_of(error)
                 break
-            if packet.size:
-                self._packets += 1
-                self._cut = packet.is_corrupt and not lenient
-                yield packet
+            if not packet.size or (waiting and self._is_before(packet)):
+                continue
+            waiting = False
+            self._packets += 1
+            self._cut = packet.is_corrupt and not lenient
+            yield packet
+        if waiting:
+            raise LostError
         yield None
+
+    def _is_before(self, packet: av.Packet[VideoStream]) -> bool:
+        """Whether the keyframe to begin with is yet to come."""
+        assert self._begin is not None
+        if packet.pts == self._begin.pts and packet.is_keyframe:
+            return False
+        if packet.is_keyframe and packet.pts is not None and packet.pts > self._begin.pts:
+            raise LostError
+        return True
 
 
 @contextmanager
@@ -142,6 +179,26 @@ def open_video(path: bytes) -> Iterator[tuple[InputContainer, VideoStream, Decod
                 "scale it down"
             )
         yield container, stream, decoder
+
+
+@contextmanager
+def open_at(path: bytes, keyframe: Keyframe) -> Iterator[Decoder]:
+    """Open a file and decode from a keyframe on: its frame, and whatever of before it comes out after it.
+
+    Raises:
+        LostError: the keyframe cannot be reached.
+    """
+    assert keyframe.seek is not None
+    with open_input(path) as container:
+        stream = pick_video(container, path)
+        # Matroska's index has the times at which frames are shown, others' those at which they are decoded.
+        at = keyframe.pts if "matroska" in container.format.name else keyframe.seek
+        try:
+            container.seek(at, stream=stream, backward=True)
+            decoder = Decoder(container, stream, os.fsdecode(path), keyframe)
+        except (InputError, av.error.FFmpegError, OSError) as error:
+            raise LostError from error
+        yield decoder
 
 
 def info_of(container: InputContainer, stream: VideoStream, decoder: Decoder, picture: Picture) -> VideoInfo:

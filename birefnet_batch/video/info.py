@@ -16,6 +16,18 @@ class Chapter:
 
 
 @dataclass(frozen=True)
+class Keyframe:
+    """A frame at which a video may be cut."""
+
+    frame: int
+    """How many frames are shown before it."""
+    pts: int
+    """When it is shown, in ticks of `VideoInfo.time_base` on the container's own clock."""
+    seek: int | None
+    """The container's time to look for it at; None: pictures are exact only when decoded from the beginning."""
+
+
+@dataclass(frozen=True)
 class VideoInfo:
     """Facts from the container and the first decoded frame; small and picklable."""
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from birefnet_batch.video.info import Keyframe
+
 
 @dataclass(frozen=True)
 class DecodeTask:
-    """What to decode: the path as bytes, for any name that a file may have."""
+    """What to decode: the path as bytes, for any name that a file may have.
+
+    A place given as a number is counted from the video's first frame, and decoding begins there.
+    """
 
     path: bytes
-    start_frame: int
-    stop_frame: int | None
+    start: Keyframe | int
+    stop: Keyframe | int | None
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birefnet_batch.video.child import Child, map_memory
-from birefnet_batch.video.info import VideoInfo
+from birefnet_batch.video.info import Keyframe, VideoInfo
 from birefnet_batch.video.messages import Decoded, DecodeEnd, DecodeTask, Start
 
 
@@ -40,8 +40,8 @@ class FrameReader:
 
     Args:
         path: the file.
-        start_frame: index of the first frame, in presentation order.
-        stop_frame: index after the last one; None reads to the end.
+        start: the first frame: a keyframe, or how many frames are shown before it.
+        stop: the frame after the last one, likewise; None reads to the end.
         slots: how many frames may be held unreleased, two at least.
         timeout_s: seconds that one frame may take.
     """
@@ -52,12 +52,12 @@ class FrameReader:
         self,
         path: Path,
         *,
-        start_frame: int = 0,
-        stop_frame: int | None = None,
+        start: Keyframe | int = 0,
+        stop: Keyframe | int | None = None,
         slots: int = 4,
         timeout_s: float = 60.0,
     ) -> None:
-        self._task = DecodeTask(os.fsencode(path.absolute()), start_frame, stop_frame)
+        self._task = DecodeTask(os.fsencode(path.absolute()), start, stop)
         self._path = path
         self._slots = max(2, slots)
         self._timeout_s = timeout_s

@@ -27,7 +27,7 @@ KR_KB = {"bt709": (0.2126, 0.0722), "smpte170m": (0.299, 0.114), "bt2020nc": (0.
 
 
 def image_of(path: Path, index: int = 0) -> tuple[NDArray[np.uint8], VideoInfo]:
-    with FrameReader(path, start_frame=index) as reader:
+    with FrameReader(path, start=index) as reader:
         for frame in reader:
             return frame.image.copy(), reader.info
     raise AssertionError("no frame")

@@ -189,7 +189,7 @@ class Read:
 def read(path: Path, start: int = 0, stop: int | None = None) -> Read:
     """Read a file with our own reader."""
     numbers, indexes, pts, durations = [], [], [], []
-    with FrameReader(path, start_frame=start, stop_frame=stop) as reader:
+    with FrameReader(path, start=start, stop=stop) as reader:
         for frame in reader:
             numbers.append(number_of(frame.image))
             indexes.append(frame.index)
@@ -219,7 +219,7 @@ def convert(
     end = 0
     for number, (start, stop) in enumerate(zip(starts, [*starts[1:], None], strict=True)):
         part = destination.with_name(f"{destination.stem}-{number}.part")
-        with FrameReader(source, start_frame=start, stop_frame=stop) as reader:
+        with FrameReader(source, start=start, stop=stop) as reader:
             info = reader.info
             spec = EncodeSpec(
                 output_type=output_type,

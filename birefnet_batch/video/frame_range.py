@@ -1,0 +1,98 @@
+"""The frames of a range: decoded from the keyframe that it begins with, or from the video's beginning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from enum import Enum
+
+import av
+
+from birefnet_batch.video.decoding import Decoder, LostError, open_at
+from birefnet_batch.video.info import Keyframe
+from birefnet_batch.video.messages import DecodeTask
+
+
+class Place(Enum):
+    """Where a frame is, seen from the range."""
+
+    before = "before"
+    within = "within"
+    after = "after"
+
+
+class FrameRange:
+    """Iterates over the frames of a range, the one after it and, where they must be decoded, those before it.
+
+    Args:
+        task: the file and the range.
+        decoder: of the same file, at its beginning.
+    """
+
+    def __init__(self, task: DecodeTask, decoder: Decoder) -> None:
+        self._task = task
+        self._decoder = decoder
+        self._index = task.start.frame if isinstance(task.start, Keyframe) else task.start
+        self._last: int | None = None
+        self._reached_stop = False
+
+    def __iter__(self) -> Iterator[tuple[Place, int, av.VideoFrame]]:
+        """Each frame with its place and its index, counted from the video's first frame."""
+        start = self._task.start
+        if isinstance(start, Keyframe) and start.seek is not None:
+            with suppress(LostError), open_at(self._task.path, start) as sought:
+                yield from self._placed(self._in_order(sought, start))
+                self._decoder = sought
+                return
+        # What came out before the keyframe was lost need not be delivered again.
+        yield from self._placed(frame for frame in self._decoder.frames() if self._is_new(frame))
+
+    @property
+    def corrupt(self) -> int:
+        """How many frames could not be decoded, or only in part."""
+        return self._decoder.corrupt
+
+    def check_end(self) -> None:
+        """Refuse what ended too early or is too damaged; to be called when the frames are at an end.
+
+        Raises:
+            InputError: a result would look finished and would not be.
+        """
+        if self._reached_stop:
+            self._decoder.check_damage()
+        else:
+            self._decoder.check_end()
+
+    def _placed(self, frames: Iterator[av.VideoFrame]) -> Iterator[tuple[Place, int, av.VideoFrame]]:
+        for count, frame in enumerate(frames):
+            if self._last is None and _is_before(frame, count, self._task.start):
+                yield Place.before, count, frame
+            elif self._task.stop is not None and not _is_before(frame, self._index, self._task.stop):
+                self._reached_stop = True
+                yield Place.after, self._index, frame
+                return
+            else:
+                yield Place.within, self._index, frame
+                self._index += 1
+                self._last = frame.pts
+
+    def _in_order(self, decoder: Decoder, start: Keyframe) -> Iterator[av.VideoFrame]:
+        """Frames from the keyframe on; those shown before it lack what they refer to, and are the range before's."""
+        for frame in decoder.frames():
+            if frame.pts is None or (self._last is not None and frame.pts <= self._last):
+                raise LostError
+            if frame.pts < start.pts:
+                decoder.corrupt = 0
+                continue
+            if self._last is None and frame.pts != start.pts:
+                raise LostError
+            yield frame
+
+    def _is_new(self, frame: av.VideoFrame) -> bool:
+        return self._last is None or frame.pts is None or frame.pts > self._last
+
+
+def _is_before(frame: av.VideoFrame, index: int, place: Keyframe | int) -> bool:
+    if isinstance(place, int):
+        return index < place
+    return frame.pts is not None and frame.pts < place.pts

@@ -1,0 +1,91 @@
+"""The process that reads packets: `python -m birefnet_batch.video.keyframe_process`, started by `find_keyframes`."""
+
+from __future__ import annotations
+
+import time
+from array import array
+from multiprocessing.connection import Connection
+from typing import Any
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from birefnet_batch.video.child import Alive, serve
+from birefnet_batch.video.container import open_input, pick_video, reason_of
+from birefnet_batch.video.info import Keyframe
+from birefnet_batch.video.keyframes import FoundKeyframes
+from birefnet_batch.video.random_access import RandomAccess
+from birefnet_batch.video.timestamps import LONGEST_S
+
+_ALIVE_EVERY_S = 1.0
+# No codec shows a frame more than 16 places after it was decoded; what moves farther is a clock that was set.
+_MOST_REORDERED = 64
+
+
+def work(connection: Connection[Any, Any], memory: int, path: bytes) -> None:
+    """Send `Alive` now and then, and `FoundKeyframes` at the end."""
+    with open_input(path) as container:
+        stream = pick_video(container, path)
+        for other in container.streams:
+            if other.index != stream.index:
+                other.discard = av.stream.Discard.all
+        connection.send(_Packets(stream).read(connection, container))
+
+
+class _Packets:
+    def __init__(self, stream: VideoStream) -> None:
+        self._stream = stream
+        self._access = RandomAccess(stream.codec_context)
+        self._times = array("q")
+        self._keys: list[tuple[int, int, bool]] = []
+        self._trouble: str | None = None
+
+    def read(self, connection: Connection[Any, Any], container: InputContainer) -> FoundKeyframes:
+        told = time.monotonic()
+        try:
+            for packet in container.demux(self._stream):
+                if packet.size and not packet.is_discard:
+                    self._add(packet)
+                if time.monotonic() - told > _ALIVE_EVERY_S:
+                    told = time.monotonic()
+                    connection.send(Alive())
+        except (av.error.FFmpegError, OSError) as error:
+            self._trouble = reason_of(error)
+        return self._found()
+
+    def _add(self, packet: av.Packet[VideoStream]) -> None:
+        if packet.pts is None:
+            self._times.append(0)
+            self._trouble = self._trouble or "the source's packets have no times"
+            return
+        self._times.append(packet.pts)
+        if packet.is_keyframe:
+            seek = packet.pts if packet.dts is None else min(packet.pts, packet.dts)
+            self._keys.append((packet.pts, seek, self._access.is_exact(packet)))
+
+    def _found(self) -> FoundKeyframes:
+        decoded = np.frombuffer(self._times, np.int64)
+        count = len(decoded)
+        shown = np.sort(decoded)
+        steps = np.diff(shown)
+        longest = LONGEST_S / (self._stream.time_base or 1)
+        moved = np.abs(np.argsort(np.argsort(decoded, kind="stable"), kind="stable") - np.arange(count))
+        if self._trouble is None and count > 1:
+            if steps.min() < 1:
+                self._trouble = "several frames of the source have the same time"
+            elif steps.max() > longest or moved.max() > _MOST_REORDERED:
+                self._trouble = "the clock of the source jumps"
+        if self._trouble is not None:
+            return FoundKeyframes(count, (), self._trouble)
+        places = np.searchsorted(shown, [pts for pts, _, _ in self._keys])
+        found = [
+            Keyframe(int(place), pts, seek if exact else None)
+            for place, (pts, seek, exact) in zip(places, self._keys, strict=True)
+        ]
+        return FoundKeyframes(count, tuple(sorted(found, key=lambda keyframe: keyframe.frame)))
+
+
+if __name__ == "__main__":
+    serve(work)
