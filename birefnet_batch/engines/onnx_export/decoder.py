@@ -8,13 +8,10 @@ import numpy as np
 
 from birefnet_batch.engines.artifact import DeformableForm
 from birefnet_batch.engines.onnx_export.deformable import deformable
-from birefnet_batch.engines.onnx_export.graph import Array, Graph
+from birefnet_batch.engines.onnx_export.graph import Array, Graph, Map
 from birefnet_batch.models.decoder import ASPP_KERNELS
 
 _EPSILON = 1e-5
-
-Map = tuple[str, int, int]
-"""A value (B, channels, height, width) with its height and width."""
 
 
 class Decoder:
@@ -33,12 +30,12 @@ class Decoder:
         self._size = size
         self._form = form
 
-    def block(self, x: str, name: str, height: int, width: int) -> str:
+    def block(self, x: Map, name: str) -> str:
         """A decoder block up to its last convolution, which `convolve_out` or the head adds."""
         graph = self._graph
         weight, bias = self._folded(f"{name}.conv_in", f"{name}.bn_in")
-        x = graph.add("Relu", graph.convolve(x, f"{name}.conv_in", weight, bias))
-        return self._pyramid(x, f"{name}.dec_att", height, width)
+        inner = graph.add("Relu", graph.convolve(x.value, f"{name}.conv_in", weight, bias))
+        return self._pyramid(Map(inner, x.size), f"{name}.dec_att")
 
     def convolve_out(self, x: str, name: str) -> str:
         """A decoder block's last convolution."""
@@ -48,21 +45,20 @@ class Decoder:
     def logits(self, maps: Sequence[Map]) -> str:
         """From the maps at 1/4, 1/8, 1/16 and 1/32, the last one squeezed, to float32 logits (B, 1, H, W)."""
         graph = self._graph
-        x, height, width = maps[3]
+        x = maps[3]
         for stage in (4, 3, 2):
             name = f"decoder.decoder_block{stage}"
-            features = self.convolve_out(
-                self.block(self._beside_patches(stage, x, height, width), name, height, width), name
-            )
+            features = self.convolve_out(self.block(self._beside_patches(stage, x), name), name)
             weight, bias = self._folded(f"decoder.gdt_convs_{stage}.0", f"decoder.gdt_convs_{stage}.1")
             edges = graph.add("Relu", graph.convolve(features, f"decoder.gdt_convs_{stage}", weight, bias))
             attention = graph.add("Sigmoid", self._plain(edges, f"decoder.gdt_convs_attn_{stage}.0"))
-            lateral, height, width = maps[stage - 2]
-            attended = graph.resize(graph.add("Mul", features, attention), height, width)
-            x = graph.add("Add", attended, self._plain(lateral, f"decoder.lateral_block{stage}.conv"))
-        return self._head(x, height, width)
+            lateral = maps[stage - 2]
+            attended = graph.resize(graph.add("Mul", features, attention), x.size, lateral.size)
+            own = self._plain(lateral.value, f"decoder.lateral_block{stage}.conv")
+            x = Map(graph.add("Add", attended, own), lateral.size)
+        return self._head(x)
 
-    def _head(self, x: str, height: int, width: int) -> str:
+    def _head(self, x: Map) -> str:
         """The last block, the image's own convolutions and the 1x1 convolution over both.
 
         All three are linear from the last activation on, and the upsampling's weights add up to one, so that the
@@ -73,14 +69,13 @@ class Decoder:
         head = weights["decoder.conv_out1.0.weight"][0, :, 0, 0]
         last, last_bias = self._folded(f"{name}.conv_out", f"{name}.bn_out")
         from_map = last.shape[0]
-        x = self.block(self._beside_patches(1, x, height, width), name, height, width)
         coarse = graph.convolve(
-            x,
+            self.block(self._beside_patches(1, x), name),
             f"{name}.head",
             np.einsum("o,oikl->ikl", head[:from_map], last)[None],
             (head[:from_map] @ last_bias)[None],
         )
-        coarse = graph.resize(graph.single(coarse), *self._size)
+        coarse = graph.resize(graph.single(coarse), x.size, self._size)
 
         patches = "decoder.ipt_blk1"
         outer = head[from_map:]
@@ -94,23 +89,23 @@ class Decoder:
         logits: str = graph.add("Add", coarse, graph.single(own))
         return logits
 
-    def _beside_patches(self, stage: int, x: str, height: int, width: int) -> str:
+    def _beside_patches(self, stage: int, x: Map) -> Map:
         """The features and, behind them, the image's tiles through two convolutions."""
         graph = self._graph
+        height, width = x.size
         rows, columns = self._size[0] // height, self._size[1] // width
-        tiles = graph.reshape(self._image, 0, 3, rows, height, columns, width)
+        tiles = graph.reshape(self._image, -1, 3, rows, height, columns, width)
         tiles = graph.add("Transpose", tiles, perm=[0, 1, 2, 4, 3, 5])
-        tiles = graph.reshape(tiles, 0, 3 * rows * columns, height, width)
+        tiles = graph.reshape(tiles, -1, 3 * rows * columns, height, width)
         name = f"decoder.ipt_blk{stage + 1}"
         beside = self._plain(self._plain(tiles, f"{name}.conv1"), f"{name}.conv_out")
-        joined: str = graph.add("Concat", x, beside, axis=1)
-        return joined
+        return Map(graph.add("Concat", x.value, beside, axis=1), x.size)
 
-    def _pyramid(self, x: str, name: str, height: int, width: int) -> str:
+    def _pyramid(self, x: Map, name: str) -> str:
         graph = self._graph
         weight, bias = self._folded(f"{name}.conv1", f"{name}.bn1")
         *own, everywhere = np.split(weight, 2 + len(ASPP_KERNELS), axis=1)
-        average = graph.add("GlobalAveragePool", x)
+        average = graph.add("GlobalAveragePool", x.value)
         pooled, pooled_bias = self._folded(f"{name}.global_avg_pool.1", f"{name}.global_avg_pool.2")
         average = graph.add("Relu", graph.convolve(average, f"{name}.global_avg_pool", pooled, pooled_bias))
         mixed = graph.convolve(average, f"{name}.everywhere", everywhere, bias)
@@ -119,7 +114,7 @@ class Decoder:
             conv = f"{name}.{branch}.atrous_conv"
             folded, folded_bias = self._folded(f"{conv}.regular_conv", f"{name}.{branch}.bn")
             # The factor 2 of the modulation, 2 * sigmoid, is in the weight.
-            sampled = deformable(graph, self._form, x, conv, 2 * folded, folded_bias, height, width)
+            sampled = deformable(graph, self._form, x, conv, 2 * folded, folded_bias)
             share_of = graph.convolve(graph.add("Relu", sampled), f"{name}.{branch}.share", share, None)
             mixed = graph.add("Add", share_of, mixed)
         activated: str = graph.add("Relu", mixed)

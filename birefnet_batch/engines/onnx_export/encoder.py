@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from birefnet_batch.engines.onnx_export.graph import Array, Graph
+from birefnet_batch.engines.onnx_export.graph import Array, Graph, Map
 from birefnet_batch.models.birefnet import NetworkConfig
 
 
@@ -76,7 +76,7 @@ class Encoder:
         self._config = config
         self._made: dict[str, str] = {}
 
-    def maps(self, image: str, height: int, width: int) -> list[str]:
+    def maps(self, image: str, height: int, width: int) -> list[Map]:
         """From an image (B, 3, height, width) to the normalised maps at 1/4, 1/8, 1/16 and 1/32."""
         graph, weights = self._graph, self._graph.weights
         name = "bb.patch_embed"
@@ -84,7 +84,7 @@ class Encoder:
             image, f"{name}.proj", weights[f"{name}.proj.weight"], weights[f"{name}.proj.bias"], stride=4
         )
         height, width, channels = height // 4, width // 4, self._config.embed
-        x = graph.add("Transpose", graph.reshape(x, 0, channels, height * width), perm=[0, 2, 1])
+        x = graph.add("Transpose", graph.reshape(x, -1, channels, height * width), perm=[0, 2, 1])
         x = graph.layer_norm(x, f"{name}.norm")
         maps = []
         for stage, depth in enumerate(self._config.depths):
@@ -93,7 +93,7 @@ class Encoder:
                 x = self._block(x, prefix, height, width, self._config.heads[stage], shifted=block % 2 == 1)
             normalised = graph.layer_norm(x, f"bb.norm{stage}")
             rows = graph.add("Transpose", normalised, perm=[0, 2, 1])
-            maps.append(graph.reshape(rows, 0, channels, height, width))
+            maps.append(Map(graph.reshape(rows, -1, channels, height, width), (height, width)))
             if stage < len(self._config.depths) - 1:
                 x, height, width = self._merge(x, f"bb.layers.{stage}.downsample", height, width, channels)
                 channels *= 2
@@ -135,13 +135,13 @@ class Encoder:
         qkv_bias[:channels] *= (channels // heads) ** -0.5
         qkv = graph.linear(tokens, f"{name}.qkv", qkv_weight, qkv_bias)
         # Without masks windows are further members of the batch; with masks they have an axis of their own.
-        outer = [0, windows] if shift else [-1]
+        outer = [-1, windows] if shift else [-1]
         qkv = graph.reshape(qkv, *outer, count, 3, heads, channels // heads)
         first = len(outer)
         order = [first + 1, *range(first), first + 2, first, first + 3]
         qkv = graph.add("Transpose", qkv, perm=order)
         query, key, value = (
-            graph.add("Gather", qkv, graph.constant(f"part_{part}", np.array(part, dtype=np.int64)), axis=0)
+            graph.add("Gather", qkv, graph.constant(f"part_{part}", np.array(part, dtype=np.int32)), axis=0)
             for part in range(3)
         )
         axes = list(range(first + 3))
@@ -154,7 +154,7 @@ class Encoder:
         mixing = graph.working(graph.add("Softmax", graph.single(scores), axis=-1))
         mixed = graph.add("MatMul", mixing, value)
         mixed = graph.add("Transpose", mixed, perm=[*axes[:-3], axes[-2], axes[-3], axes[-1]])
-        mixed = graph.reshape(mixed, 0 if shift else -1, windows * count, channels)
+        mixed = graph.reshape(mixed, -1, windows * count, channels)
         return graph.linear(mixed, f"{name}.proj", weights[f"{name}.proj.weight"], weights[f"{name}.proj.bias"])
 
     def _masks(self, masks: str, plan: WindowPlan, place: str) -> str:
@@ -183,5 +183,5 @@ class Encoder:
             x = graph.add("Pad", x, graph.ints((0, 0, 0, 0, 1, 0)))
         x = graph.add("Gather", x, graph.constant(f"squares_{height}x{width}", squares), axis=1)
         height, width = rows // 2, columns // 2
-        x = graph.layer_norm(graph.reshape(x, 0, height * width, 4 * channels), f"{name}.norm")
+        x = graph.layer_norm(graph.reshape(x, -1, height * width, 4 * channels), f"{name}.norm")
         return graph.linear(x, f"{name}.reduction", graph.weights[f"{name}.reduction.weight"], None), height, width

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,15 @@ Array = NDArray[Any]
 OPSETS = {"fp32": 20, "fp16": 20, "bf16": 22}
 _IR_VERSION = 10
 _TYPES = {"fp32": TensorProto.FLOAT, "fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
+
+
+@dataclass(frozen=True)
+class Map:
+    """A value (B, channels, height, width)."""
+
+    value: str
+    size: tuple[int, int]
+    """(height, width)."""
 
 
 class Graph:
@@ -65,7 +75,7 @@ class Graph:
         return self.constant("ints_" + "_".join(map(str, values)).replace("-", "m"), np.array(values, dtype=np.int64))
 
     def reshape(self, x: str, *shape: int) -> str:
-        """Reshape; 0 keeps a side and -1 takes what is left."""
+        """Reshape; -1, here always the batch, takes what is left."""
         reshaped: str = self.add("Reshape", x, self.ints(shape))
         return reshaped
 
@@ -96,12 +106,17 @@ class Graph:
         )
         return convolved
 
-    def resize(self, x: str, height: int, width: int) -> str:
-        """Bilinear, corners aligned."""
+    def resize(self, x: str, before: tuple[int, int], after: tuple[int, int]) -> str:
+        """Bilinear, corners aligned, from one (height, width) to another."""
+        if before == after:
+            return x
+        scales = np.array((1, 1, *map(_scale, before, after)), dtype=np.float32)
+        name = "scales_" + "_".join(map(str, (*before, *after)))
+        # By scales, since TensorRT takes no sizes that leave the batch out. Their values give the size alone: with
+        # aligned corners positions follow from the sizes.
         resized: str = self.add(
             "Resize",
-            *(x, "", "", self.ints((height, width))),
-            axes=[2, 3],
+            *(x, "", self.constant(name, scales)),
             mode="linear",
             coordinate_transformation_mode="align_corners",
         )
@@ -135,6 +150,12 @@ class Graph:
         )
         helper.set_model_props(model, metadata)
         return model
+
+
+def _scale(before: int, after: int) -> np.float32:
+    """The smallest float32 whose product with `before`, rounded down, is `after`."""
+    scale = np.float32(after / before)
+    return scale if int(np.float32(before) * scale) >= after else np.nextafter(scale, np.float32(np.inf))
 
 
 def _tensor(name: str, value: Array, precision: str) -> TensorProto:

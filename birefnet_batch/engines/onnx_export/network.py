@@ -5,9 +5,9 @@ from __future__ import annotations
 from onnx import ModelProto
 
 from birefnet_batch.engines.artifact import DeformableForm
-from birefnet_batch.engines.onnx_export.decoder import Decoder, Map
+from birefnet_batch.engines.onnx_export.decoder import Decoder
 from birefnet_batch.engines.onnx_export.encoder import Encoder
-from birefnet_batch.engines.onnx_export.graph import Array, Graph
+from birefnet_batch.engines.onnx_export.graph import Array, Graph, Map
 from birefnet_batch.models.birefnet import NETWORKS
 
 
@@ -35,20 +35,19 @@ def network_model(
     config = NETWORKS[network]
     graph = Graph(precision, weights)
     encoder = Encoder(graph, config)
-    half = graph.working(graph.resize("image", height // 2, width // 2))
+    half = graph.working(graph.resize("image", (height, width), (height // 2, width // 2)))
     image = graph.working("image")
     fine = encoder.maps(image, height, width)
     coarse = encoder.maps(half, height // 2, width // 2)
-    sides = [(height >> level, width >> level) for level in (2, 3, 4, 5)]
     maps: list[Map] = [
-        (graph.add("Concat", large, graph.resize(small, rows, columns), axis=1), rows, columns)
-        for large, small, (rows, columns) in zip(fine, coarse, sides, strict=True)
+        Map(graph.add("Concat", large.value, graph.resize(small.value, small.size, large.size), axis=1), large.size)
+        for large, small in zip(fine, coarse, strict=True)
     ]
     decoder = Decoder(graph, image, (height, width), form)
-    deepest, rows, columns = maps[3]
-    context = [graph.resize(finer, rows, columns) for finer, _, _ in maps[:3]]
+    size = maps[3].size
+    context = [graph.resize(finer.value, finer.size, size) for finer in maps[:3]]
     squeeze = "squeeze_module.0"
-    joined = graph.add("Concat", *context, deepest, axis=1)
-    squeezed = decoder.convolve_out(decoder.block(joined, squeeze, rows, columns), squeeze)
-    logits = decoder.logits([*maps[:3], (squeezed, rows, columns)])
+    joined = graph.add("Concat", *context, maps[3].value, axis=1)
+    squeezed = decoder.convolve_out(decoder.block(Map(joined, size), squeeze), squeeze)
+    logits = decoder.logits([*maps[:3], Map(squeezed, size)])
     return graph.finish(logits, width, height, metadata)
