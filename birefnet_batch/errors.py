@@ -71,3 +71,7 @@ class WeightsError(BirefnetBatchError):
 
 class EngineError(BirefnetBatchError):
     """An engine that was asked for cannot be had on this machine."""
+
+
+class EngineMemoryError(EngineError):
+    """An engine ran out of memory, its own or its device's."""

@@ -113,6 +113,8 @@ class JobRecord:
     """`video`, `mask_video` and `result`: paths relative to the output root. No media with sync_mode."""
     outputs_sha256: dict[str, str] = field(default_factory=dict)
     """Digests of the media files."""
+    reproducible: bool = True
+    """False where something that the settings do not decide had a part: memory ran out and the batch was halved."""
     notes: list[str] = field(default_factory=list)
     """What was done otherwise than asked: an audio track left out, a side padded."""
     error: ErrorRecord | None = None

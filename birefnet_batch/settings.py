@@ -86,6 +86,8 @@ def setting(default: Any, text: str) -> Any:
     metadata = {"help": text}
     if isinstance(default, dict):
         return field(default_factory=lambda: dict(default), metadata=metadata)
+    if isinstance(default, list):
+        return field(default_factory=lambda: list(default), metadata=metadata)
     if is_dataclass(default):
         return field(default_factory=lambda: default, metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -123,6 +125,9 @@ class EngineSettings:
     threads: int | None = setting(None, "CPU threads of the network; null is the library's own choice (recorded)")
     provider: Provider = setting(
         Provider.auto, "of onnxruntime: auto (cuda on CUDA, cpu else) | cpu | cuda | tensorrt | openvino"
+    )
+    fallback: list[EngineName] = setting(
+        [], "engines to take, in order, where the one asked for cannot be had, [onnxruntime, torch]; recorded"
     )
     store: str | None = setting(
         None, "folder of built engines; null is engines/store of a checkout, else the user's cache folder"
@@ -232,6 +237,8 @@ def _plain(value: Any) -> Any:
         return value.name
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
     return value
 
 

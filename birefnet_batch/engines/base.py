@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from birefnet_batch.errors import EngineError
+from birefnet_batch.engines.memory import is_out_of_memory
+from birefnet_batch.errors import EngineError, EngineMemoryError
 
 if TYPE_CHECKING:
     import torch
@@ -58,6 +59,8 @@ class Engine(ABC):
 
     def __init__(self, spec: EngineSpec) -> None:
         self.spec = spec
+        self.chosen: dict[str, Any] = {}
+        """Why it is this engine, where the settings left that open, for the job record."""
         self._opened = False
 
     def __enter__(self) -> Self:
@@ -86,6 +89,7 @@ class Engine(ABC):
 
         Raises:
             EngineError: the engine is not open, or the images do not have its shape.
+            EngineMemoryError: there is not enough memory for the batch.
         """
         spec = self.spec
         if not self._opened:
@@ -99,7 +103,21 @@ class Engine(ABC):
         missing = spec.batch_size - shape[0]
         if missing and self.pads:
             images = images[[*range(shape[0]), *([0] * missing)]]
-        return self.run(images)[: shape[0]].float()
+        try:
+            return self.run(images)[: shape[0]].float()
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            reason = " ".join(str(error).split())[:300]
+        # Out here the failed run's frames, and what they held, are gone.
+        raise EngineMemoryError(
+            f"The engine of {spec.model} at {spec.width}x{spec.height} ran out of memory with batches of "
+            f"{spec.batch_size}: {reason}"
+        )
+
+    def record(self) -> dict[str, Any]:
+        """What the job record says of the engine: what it is, and why it is this one."""
+        return {**self.describe(), **self.chosen}
 
     @property
     def pads(self) -> bool:

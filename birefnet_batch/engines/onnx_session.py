@@ -111,13 +111,5 @@ def open_session(
     return session
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error of onnxruntime says that memory ran out; it has no class for that."""
-    text = str(error).lower()
-    return any(
-        sign in text for sign in ("failed to allocate memory", "bad_alloc", "out of memory", "available memory of")
-    )
-
-
 def _sentence(error: Exception) -> str:
     return " ".join(str(error).split())[:400]

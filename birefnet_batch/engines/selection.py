@@ -51,6 +51,28 @@ def resolve_precision(precision: str, device: str) -> str:
     return precision
 
 
+def choose(name: str, device: str) -> tuple[str, str]:
+    """The family that `auto` means here, and why; another name is itself.
+
+    Args:
+        name: auto or a family.
+        device: auto, cpu or cuda.
+
+    Raises:
+        EngineError: the device cannot be had.
+    """
+    if name != "auto":
+        return name, "asked for"
+    import torch
+
+    if resolve_device(device) == "cuda":
+        return "torch", (
+            f"auto: torch finds {torch.cuda.get_device_name()}; TensorRT is taken only when it is asked for, since it "
+            "has not been measured there (docs/gpu.md)"
+        )
+    return "torch", "auto: no GPU is used, and torch needs nothing built on a CPU"
+
+
 def open_engine(
     name: str,
     *,
@@ -85,6 +107,7 @@ def open_engine(
     """
     if name not in ("auto", *FAMILIES):
         raise EngineError(f"engine.name={name} is not known; give auto or {' or '.join(FAMILIES)}")
+    name, _ = choose(name, device)
     resolved = _device_of(provider, device) if name == "onnxruntime" else resolve_device(device)
     spec = EngineSpec(
         model=model.short_name,

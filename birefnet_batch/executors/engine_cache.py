@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from birefnet_batch.errors import BirefnetBatchError
+from birefnet_batch.errors import BirefnetBatchError, EngineError
 from birefnet_batch.models.registry import ModelSpec
 from birefnet_batch.models.weights import WeightsFile, locate_weights
-from birefnet_batch.settings import Settings
+from birefnet_batch.settings import EngineName, Settings
 
 if TYPE_CHECKING:
     from birefnet_batch.engines.base import Engine
     from birefnet_batch.engines.store import EngineStore
+
+_log = logging.getLogger(__name__)
 
 
 class EngineCache:
@@ -29,6 +32,7 @@ class EngineCache:
         self._limit = limit
         self._weights: dict[str, WeightsFile | BirefnetBatchError] = {}
         self._engines: OrderedDict[tuple[str, int, int], Engine] = OrderedDict()
+        self._batches: dict[tuple[str, int, int], int] = {}
         self._refused: dict[tuple[str, int, int], BirefnetBatchError] = {}
 
     def __enter__(self) -> EngineCache:
@@ -74,8 +78,6 @@ class EngineCache:
             WeightsError: the checkpoint is missing or does not fit the network.
             EngineError: the engine that the settings ask for cannot be had here.
         """
-        from birefnet_batch.engines import open_engine
-
         key = (spec.short_name, *size)
         if key in self._refused:
             raise self._refused[key]
@@ -85,27 +87,72 @@ class EngineCache:
         weights = self.weights(spec)
         while len(self._engines) >= self._limit:
             self._engines.popitem(last=False)[1].__exit__(None, None, None)
-        asked = self._settings.engine
         try:
-            engine = open_engine(
-                asked.name.value,
-                model=spec,
-                weights=weights,
-                width=size[0],
-                height=size[1],
-                device=asked.device.value,
-                precision=asked.precision.value,
-                batch_size=asked.batch_size,
-                threads=asked.threads,
-                provider=asked.provider.value,
-                store=self._store(),
-            )
-            engine.__enter__()
+            engine = self._first(spec, weights, size)
         except BirefnetBatchError as error:
             self._refused[key] = error
             raise
         self._engines[key] = engine
         return engine
+
+    def halve(self, spec: ModelSpec, size: tuple[int, int]) -> Engine | None:
+        """The model's engine with half its batch, from now on; None where the batch is one already.
+
+        Raises:
+            BirefnetBatchError: it cannot be opened again.
+        """
+        key = (spec.short_name, *size)
+        engine = self._engines.pop(key)
+        batch = engine.spec.batch_size
+        engine.__exit__(None, None, None)
+        if batch == 1:
+            return None
+        self._batches[key] = batch // 2
+        return self.engine(spec, size)
+
+    def _first(self, spec: ModelSpec, weights: WeightsFile, size: tuple[int, int]) -> Engine:
+        """The engine that was asked for, or the first of `engine.fallback` that can be had."""
+        from birefnet_batch.engines import choose
+
+        asked = self._settings.engine
+        family, why = choose(asked.name.value, asked.device.value)
+        families = list(dict.fromkeys((family, *(other.value for other in asked.fallback))))
+        refusals: list[str] = []
+        for family in families:
+            try:
+                engine = self._open(family, spec, weights, size)
+            except EngineError as error:
+                if family == families[-1]:
+                    raise
+                _log.warning("%s; engine.fallback goes on with the next", error)
+                refusals.append(f"{family}: {error}")
+                continue
+            if refusals:
+                engine.chosen = {"asked": asked.name.value, "instead_of": refusals}
+            elif asked.name is EngineName.auto:
+                engine.chosen = {"why": why}
+                _log.info("engine of %s: %s (%s)", spec.short_name, family, why)
+            return engine
+        raise AssertionError("the last one is opened or raises")
+
+    def _open(self, family: str, spec: ModelSpec, weights: WeightsFile, size: tuple[int, int]) -> Engine:
+        from birefnet_batch.engines import open_engine
+
+        asked = self._settings.engine
+        engine = open_engine(
+            family,
+            model=spec,
+            weights=weights,
+            width=size[0],
+            height=size[1],
+            device=asked.device.value,
+            precision=asked.precision.value,
+            batch_size=self._batches.get((spec.short_name, *size), asked.batch_size),
+            threads=asked.threads,
+            provider=asked.provider.value,
+            store=self._store(),
+        )
+        return engine.__enter__()
 
     def _store(self) -> EngineStore:
         from birefnet_batch.engines.shared_store import SharedStore

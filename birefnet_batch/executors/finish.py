@@ -57,7 +57,8 @@ def finish(context: RunContext, workspace: Workspace, plan: Plan, done: Sequence
     ledger.found(frames=sum(item.segment.frames for item in done), sha256=done[0].sha256)
     ledger.note(
         status="succeeded",
-        engine=done[0].engine,
+        engine=done[-1].engine,
+        reproducible=all(item.reproducible for item in done),
         timings={
             **{stage: round(busy, 3) for stage, busy in seconds.items()},
             "total": round(ledger.seconds, 3),

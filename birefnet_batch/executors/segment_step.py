@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, replace
 from typing import Any
 
+from birefnet_batch.engines.memory import is_out_of_memory
+from birefnet_batch.errors import EngineMemoryError
 from birefnet_batch.executors.base import Observer
 from birefnet_batch.executors.engine_cache import EngineCache
 from birefnet_batch.executors.prepare import Plan
 from birefnet_batch.executors.workspace import Workspace
 from birefnet_batch.models.registry import find_model
 from birefnet_batch.pipeline import SegmentRecord, process_segment
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,8 @@ class SegmentDone:
     """What made it, for the job's record."""
     sha256: str | None
     """Digest of the source's content, from its first segment."""
+    reproducible: bool = True
+    """False after its batch had to be halved: where memory ran out may differ the next time."""
 
 
 def do_segment(engines: EngineCache, workspace: Workspace, plan: Plan, index: int, observer: Observer) -> SegmentDone:
@@ -34,7 +41,53 @@ def do_segment(engines: EngineCache, workspace: Workspace, plan: Plan, index: in
     # The whole file is hashed once, beside the work on its beginning.
     source = workspace.open(job, plan.facts) if index == 0 else None
     path = source.path if source is not None else workspace.path(job, plan.facts)
-    engine = engines.engine(find_model(job.request.model), job.request.size)
+    spec, size = find_model(job.request.model), job.request.size
+    engine = engines.engine(spec, size)
+    task = plan.task(index, path, workspace.parts(job))
+    notes: list[str] = []
+    shown = _Shown(observer)
     with workspace.naming(job):
-        segment = process_segment(plan.task(index, path, workspace.parts(job)), engine, observer.frames)
-        return SegmentDone(segment, engine.describe(), source.sha256() if source is not None else None)
+        while True:
+            try:
+                segment = process_segment(task, engine, shown.frames)
+                break
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                # The error itself would keep what the segment held from being freed.
+                reason = str(error)
+            batch = engine.spec.batch_size
+            smaller = engines.halve(spec, size)
+            if smaller is None:
+                raise EngineMemoryError(
+                    f"{reason}; one frame is the smallest batch: give a smaller operating_resolution, "
+                    "engine.precision=fp16, or a device with more memory"
+                )
+            engine = smaller
+            shown.again()
+            notes.append(
+                f"out of memory with batches of {batch}: segment {index} was done again with {engine.spec.batch_size}"
+            )
+            _log.warning("%s: %s", job.display_uri, notes[-1])
+        return SegmentDone(
+            replace(segment, notes=(*segment.notes, *notes)),
+            engine.record(),
+            source.sha256() if source is not None else None,
+            reproducible=not notes,
+        )
+
+
+class _Shown:
+    """Takes back what it reported when a segment is done again."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+        self._count = 0
+
+    def frames(self, count: int) -> None:
+        self._count += count
+        self._observer.frames(count)
+
+    def again(self) -> None:
+        self._observer.frames(-self._count)
+        self._count = 0

@@ -12,7 +12,7 @@ from birefnet_batch.errors import EngineError, WeightsError
 from birefnet_batch.executors import engine_cache
 from birefnet_batch.executors.engine_cache import EngineCache
 from birefnet_batch.models.registry import find_model
-from birefnet_batch.settings import Settings
+from birefnet_batch.settings import Device, EngineName, EngineSettings, Settings
 
 DEMO = find_model("demo")
 
@@ -66,3 +66,28 @@ def test_what_cannot_be_had_is_asked_for_once(monkeypatch: pytest.MonkeyPatch, o
             with pytest.raises(WeightsError, match="not here"):
                 cache.engine(find_model("portrait"), (64, 64))
     assert asked == ["portrait"]
+
+
+def asking(**changes: Any) -> Settings:
+    return Settings(engine=EngineSettings(**changes))
+
+
+def test_a_fallback_runs_only_where_it_is_named_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def open_engine(name: str, *, width: int, height: int, **_: Any) -> TrivialEngine:
+        if name == "onnxruntime":
+            raise EngineError("onnxruntime is not installed")
+        return TrivialEngine(width, height)
+
+    monkeypatch.setattr(engines, "open_engine", open_engine)
+    named = asking(name=EngineName.onnxruntime, fallback=[EngineName.torch])
+    with EngineCache(named) as cache:
+        record = cache.engine(DEMO, (64, 64)).record()
+    assert record["asked"] == "onnxruntime"
+    assert record["instead_of"] == ["onnxruntime: onnxruntime is not installed"]
+    with EngineCache(asking(name=EngineName.onnxruntime)) as cache, pytest.raises(EngineError, match="not installed"):
+        cache.engine(DEMO, (64, 64))
+
+
+def test_an_automatic_choice_says_why(opened: list[TrivialEngine]) -> None:
+    with EngineCache(asking(device=Device.cpu)) as cache:
+        assert cache.engine(DEMO, (64, 64)).record()["why"].startswith("auto: ")

@@ -1,0 +1,116 @@
+"""A segment that does not fit in memory is done again with smaller batches, and its record says so."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from clips import make_clip, read_frames
+from trivial import TrivialEngine
+
+from birefnet_batch import Request, Settings, engines, run
+from birefnet_batch.engines.memory import is_out_of_memory
+from birefnet_batch.settings import EngineSettings, MediaSettings
+
+ABSURD = 1 << 46
+
+
+class Hungry(TrivialEngine):
+    """Asks the allocator for more than there is as soon as the batch is above what its memory holds."""
+
+    def __init__(self, holds: int, error: str, **size: int) -> None:
+        super().__init__(**size)
+        self._holds = holds
+        self._error = error
+
+    def run(self, images: torch.Tensor) -> torch.Tensor:
+        """Fails in the third batch, so that parts of the segment are written by then."""
+        if images.shape[0] > self._holds and len(self.batches) == 2:
+            if self._error == "gpu":
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+            torch.empty(ABSURD)
+        return super().run(images)
+
+
+def cut_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, holds: int, error: str = "cpu") -> dict[str, Any]:
+    monkeypatch.setattr(
+        engines,
+        "open_engine",
+        lambda name, *, width, height, batch_size, **_: Hungry(
+            holds, error, width=width, height=height, batch_size=batch_size
+        ),
+    )
+    clip = make_clip(tmp_path / "clip.mp4", frames=17)
+    request = Request.from_dict({"video_url": str(clip), "model": "demo", "operating_resolution": 256})
+    settings = Settings(
+        output=str(tmp_path / "out"), engine=EngineSettings(batch_size=4), media=MediaSettings(segment_frames=50)
+    )
+    run(settings, [request])
+    (record,) = (tmp_path / "out").glob("jobs/*/job.json")
+    found: dict[str, Any] = json.loads(record.read_text())
+    return found
+
+
+@pytest.mark.parametrize("error", ["cpu", "gpu"])
+def test_a_segment_starts_again_at_half_the_batch_and_no_frame_is_lost(tmp_path, monkeypatch, error):
+    record = cut_out(tmp_path, monkeypatch, holds=2, error=error)
+    assert record["status"] == "succeeded"
+    assert record["reproducible"] is False
+    assert record["notes"] == ["out of memory with batches of 4: segment 0 was done again with 2"]
+    (video,) = (tmp_path / "out").glob("jobs/*/clip.mp4")
+    assert len(read_frames(video).times) == 17
+
+
+def test_what_fits_is_reproducible(tmp_path, monkeypatch):
+    record = cut_out(tmp_path, monkeypatch, holds=4)
+    assert record["reproducible"] is True
+    assert record["notes"] == []
+
+
+def test_a_frame_that_does_not_fit_alone_fails_with_what_to_do(tmp_path, monkeypatch):
+    record = cut_out(tmp_path, monkeypatch, holds=0)
+    assert record["status"] == "failed"
+    assert "give a smaller operating_resolution" in record["error"]["message"]
+
+
+def test_each_librarys_words_for_it_are_known():
+    with pytest.raises(RuntimeError) as torch_error:
+        torch.empty(ABSURD)
+    assert is_out_of_memory(torch_error.value)
+    assert is_out_of_memory(MemoryError())
+    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
+    assert not is_out_of_memory(ValueError("out of bounds"))
+
+
+ARENA = """
+import onnx, onnxruntime as ort, numpy as np, sys
+from onnx import helper, TensorProto
+node = helper.make_node("Expand", ["x", "shape"], ["y"])
+graph = helper.make_graph([node], "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1]),
+    helper.make_tensor_value_info("shape", TensorProto.INT64, [1])],
+    [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)])
+model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+memory = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+ort.create_and_register_allocator(memory, ort.OrtArenaCfg({"max_mem": 1 << 20}))
+options = ort.SessionOptions()
+options.add_session_config_entry("session.use_env_allocators", "1")
+session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+from birefnet_batch.engines.memory import is_out_of_memory
+try:
+    session.run(None, {"x": np.zeros(1, np.float32), "shape": np.array([1 << 24])})
+except Exception as error:
+    print(is_out_of_memory(error), error)
+"""
+
+
+def test_onnx_runtimes_words_for_it_are_known():
+    import subprocess
+    import sys
+
+    pytest.importorskip("onnxruntime")
+    # In a process of its own: the small budget is the whole process's.
+    done = subprocess.run([sys.executable, "-c", ARENA], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("True"), done.stdout
