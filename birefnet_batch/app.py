@@ -121,7 +121,7 @@ def run_config(config: DictConfig) -> int:
     print(f"{summary.succeeded} succeeded, {summary.failed} failed, {summary.skipped} complete already")
     for uri, reason in summary.failures:
         print(f"failed: {uri}: {reason}", file=sys.stderr)
-    print(f"results: {summary.output / 'manifest.jsonl'}")
+    print(f"results: {summary.output}/manifest.jsonl")
     return OK if summary.ok else SOME_FAILED
 
 

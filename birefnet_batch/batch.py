@@ -32,7 +32,8 @@ class RunSummary:
     """What became of a run."""
 
     run_id: str
-    output: Path
+    output: str
+    """Where the results are: a path, or a bucket's URL."""
     succeeded: int
     failed: int
     skipped: int
@@ -103,7 +104,7 @@ def run(
         raise ConfigError("There is nothing to do; give request.video_url=..., request_file=... or manifest=...")
     run_id = new_run_id()
     tally = _Tally()
-    with Output(settings.output, run_id, settings.storage.scratch) as output:
+    with Output(settings.output, run_id, settings.storage) as output:
         context = RunContext(run_id, settings, output, library_versions())
         with (
             RunRecorder(context, command or sys.argv, documents or {}, len(jobs), invalid) as recorder,
@@ -122,8 +123,8 @@ def run(
                     )
             finally:
                 merge_manifest(output, tally.lines)
-        root = output.root
-    return RunSummary(run_id=run_id, output=root, failures=tuple(tally.failures), **tally.counts)
+        location = output.shown
+    return RunSummary(run_id=run_id, output=location, failures=tuple(tally.failures), **tally.counts)
 
 
 class _Silent(Progress):
@@ -161,4 +162,4 @@ def process_video(
         raise outcome.exception
     if outcome.result is not None:
         return Result.from_dict(outcome.result)
-    return read_result(Output(str(output), summary.run_id), outcome.job)
+    return read_result(Output(str(output), summary.run_id, settings.storage), outcome.job)

@@ -87,9 +87,9 @@ def publish(output: Output, job: Job, record: JobRecord, media: list[Media]) -> 
             item.staged.unlink()
         else:
             relative = job.file(item.file_name)
-            output.publish(item.staged, relative)
+            output.publish(item.staged, relative, item.content_type)
             outputs[name] = relative
-            files[name] = item.to_video_file(output.path(relative).as_uri())
+            files[name] = item.to_video_file(output.uri(relative))
     result = Result(files["video"], files.get("mask_video"))
     outputs["result"] = job.file("result.json")
     output.write(outputs["result"], pretty_json(result.to_dict()))
@@ -127,8 +127,7 @@ def read_result(output: Output, job: Job) -> Result:
         return Result.from_dict(json.loads(output.read(relative) or b""))
     except (ValueError, KeyError, TypeError):
         raise OutputError(
-            f"{output.path(relative)} cannot be read although its job is marked complete; "
-            "run it again with resume=force"
+            f"{output.uri(relative)} cannot be read although its job is marked complete; run it again with resume=force"
         ) from None
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any
 
 from birefnet_batch.executors.base import RunContext
 from birefnet_batch.results import SCHEMA_VERSION, ManifestLine, pretty_json, utc_now
+from birefnet_batch.storage.live_lines import LiveLines
 from birefnet_batch.uris import redact_text
 from birefnet_batch.versions import git_revision, machine
 
@@ -38,7 +39,7 @@ class RunRecorder:
             "invalid_entries": invalid,
         }
         self._started = time.perf_counter()
-        self._lines: TextIO | None = None
+        self._lines: LiveLines | None = None
         self._record: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,
             "run_id": context.run_id,
@@ -59,14 +60,13 @@ class RunRecorder:
         for name, text in self._documents.items():
             output.write(f"{self._folder}/{name}", redact_text(text).encode())
         self._write()
-        self._lines = output.path(f"{self._folder}/manifest.jsonl").open("a", encoding="utf-8", errors="replace")
+        self._lines = LiveLines(output, f"{self._folder}/manifest.jsonl")
         return self
 
     def ended(self, line: ManifestLine) -> None:
         """A video ended."""
         assert self._lines is not None
-        self._lines.write(line.to_json() + "\n")
-        self._lines.flush()
+        self._lines.append(line.to_json())
         self._counts[line.status] += 1
 
     def __exit__(

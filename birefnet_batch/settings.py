@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from birefnet_batch.backdrop import parse_background
 from birefnet_batch.errors import ConfigError, ProblemsError
+from birefnet_batch.uris import BUCKET_SCHEMES, SCHEMES
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -84,10 +85,8 @@ class ExecutorName(Enum):
 def setting(default: Any, text: str) -> Any:
     """A dataclass field with its default and its line in `--help`."""
     metadata = {"help": text}
-    if isinstance(default, dict):
-        return field(default_factory=lambda: dict(default), metadata=metadata)
-    if isinstance(default, list):
-        return field(default_factory=lambda: list(default), metadata=metadata)
+    if isinstance(default, (dict, list)):
+        return field(default_factory=lambda: type(default)(default), metadata=metadata)
     if is_dataclass(default):
         return field(default_factory=lambda: default, metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -149,9 +148,23 @@ class ExecutorSettings:
 class StorageSettings:
     """Where inputs come from and what they may cost."""
 
-    scratch: str | None = setting(None, "folder for work in progress; null is <output>/.scratch")
+    scratch: str | None = setting(
+        None, "folder for work in progress; null is <output>/.scratch, or the system's temporary folder for buckets"
+    )
     max_input_bytes: int = setting(64 * 1024**3, "largest remote input that is fetched, in bytes")
     timeout_s: float = setting(60.0, "seconds a remote source may stay silent")
+    max_retries: int = setting(5, "tries in a row that may fail (dropped connections, 429, 5xx) before an input does")
+    allow_schemes: list[str] = setting(
+        ["file", "http", "https", "s3", "gs", "az", "data"], "where inputs may come from; leave out file to close disks"
+    )
+    allow_private_hosts: bool = setting(
+        True, "whether http(s) inputs may come from private, loopback and link-local addresses"
+    )
+    options: dict[str, dict[str, Any]] = setting(
+        {},
+        "by scheme (s3 | gs | az): options of s3fs, gcsfs or adlfs, such as storage.options.s3.endpoint_url; "
+        "credentials are better left to the cloud's own conventions",
+    )
 
 
 @dataclass(frozen=True)
@@ -218,7 +231,7 @@ class Settings:
         Raises:
             ConfigError: every problem that was found.
         """
-        problems = [*_range_problems(self), *_weights_problems(self)]
+        problems = [*_range_problems(self), *_weights_problems(self), *_storage_problems(self)]
         try:
             parse_background(self.media.background)
         except ConfigError as error:
@@ -263,6 +276,7 @@ def _range_problems(settings: Settings) -> list[str]:
         "engine.threads": (settings.engine.threads, 1),
         "executor.max_retries": (settings.executor.max_retries, 0),
         "storage.max_input_bytes": (settings.storage.max_input_bytes, 1),
+        "storage.max_retries": (settings.storage.max_retries, 0),
         "media.encoder_threads": (settings.media.encoder_threads, 1),
         "media.segment_frames": (settings.media.segment_frames, 1),
     }
@@ -276,6 +290,21 @@ def _range_problems(settings: Settings) -> list[str]:
         "media.decode_timeout_s": settings.media.decode_timeout_s,
     }
     problems += [f"{name} is {value}; it must be above 0" for name, value in positive.items() if not value > 0]
+    return problems
+
+
+def _storage_problems(settings: Settings) -> list[str]:
+    schemes = ", ".join(SCHEMES)
+    problems = [
+        f"storage.allow_schemes has {scheme!r}; the schemes are {schemes}"
+        for scheme in settings.storage.allow_schemes
+        if scheme not in SCHEMES
+    ]
+    problems += [
+        f"storage.options.{scheme} names no store; the stores are {', '.join(BUCKET_SCHEMES)}"
+        for scheme in settings.storage.options
+        if scheme not in BUCKET_SCHEMES
+    ]
     return problems
 
 
@@ -318,7 +347,10 @@ def describe(cls: type = Settings, prefix: str = "") -> list[tuple[str, str, str
         if is_dataclass(default):
             rows += describe(type(default), f"{prefix}{item.name}.")
         elif isinstance(default, dict):
-            rows.append((f"{prefix}{item.name}.MODEL", "null", item.metadata["help"]))
+            place, shown = ("MODEL", "null") if default else ("SCHEME.OPTION", "none")
+            rows.append((f"{prefix}{item.name}.{place}", shown, item.metadata["help"]))
+        elif isinstance(default, list):
+            rows.append((f"{prefix}{item.name}", f"[{','.join(default)}]", item.metadata["help"]))
         else:
             shown = _plain(default)
             text = "null" if shown is None else str(shown).lower() if isinstance(shown, bool) else str(shown)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from pathlib import Path
@@ -9,7 +10,9 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsp
 
 from birefnet_batch.errors import InputError
 
-REMOTE_SCHEMES = ("http", "https")
+HTTP_SCHEMES = ("http", "https")
+BUCKET_SCHEMES = ("s3", "gs", "az")
+SCHEMES = ("file", *HTTP_SCHEMES, *BUCKET_SCHEMES, "data")
 _SECRET_PARAMETER = re.compile(
     r"sig(nature)?$|token|secret|passw|pwd|credential|auth|api[-_]?key|access[-_]?key|key[-_]?pair|^key$"
     r"|expires?$|policy|hmac|jwt|session|^x-(amz|goog|ms|oss|cos)-|googleaccessid|awsaccesskeyid",
@@ -17,7 +20,10 @@ _SECRET_PARAMETER = re.compile(
 )
 # Parameters of an Azure shared access signature; they mean nothing without its `sig`.
 _AZURE_SAS = frozenset("sv ss srt sp se st spr sr si skoid sktid skt ske sks skv sdd sip".split())
-_URL_IN_TEXT = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://[^\s'\"<>]+")
+_URL_IN_TEXT = re.compile(
+    r"[a-z][a-z0-9+.-]*://[^\s'\"<>]+|\bdata:[\w/+.;=-]*;(?:base64|sha256=\w+),[\w+/=%.-]*", re.IGNORECASE
+)
+_SHOWN_DATA = re.compile(r"data:[\w/+.-]*;sha256=[0-9a-f]{16},\.\.\.")
 
 
 def scheme_of(url: str) -> str:
@@ -32,9 +38,17 @@ def redact(uri: str) -> str:
     """The URI without user names, passwords, signatures, tokens and fragments; fit for files and logs."""
     scheme = scheme_of(uri)
     if scheme == "data":
-        return f"{uri[:40].split(',')[0]},..."
+        if _SHOWN_DATA.fullmatch(uri):
+            return uri
+        # By digest: two inputs must not look alike, and none may be kept.
+        kind = uri.partition(",")[0].partition(";")[0][:80]
+        return f"{kind};sha256={hashlib.sha256(uri.encode('utf-8', 'surrogatepass')).hexdigest()[:16]},..."
     if not scheme or scheme == "file":
         return uri
+    if scheme in BUCKET_SCHEMES:
+        # A key may hold any character, `?` and `#` too; only what stands before the bucket can be secret.
+        bucket, slash, key = uri.partition("://")[2].partition("/")
+        return f"{scheme}://{bucket.rpartition('@')[2]}{slash}{key}"
     try:
         parts = urlsplit(uri)
         host = parts.netloc.rpartition("@")[2]
@@ -62,14 +76,14 @@ def canonical_uri(url: str, base: Path) -> str:
         InputError: the scheme is not one that this version reads.
     """
     scheme = scheme_of(url)
-    if scheme in REMOTE_SCHEMES:
+    if scheme in (*HTTP_SCHEMES, *BUCKET_SCHEMES, "data"):
         return url
     if scheme == "file":
         return _file_uri(local_path(url))
     if scheme:
         raise InputError(
-            f"{redact(url)} has the scheme {scheme!r}; give a path, file://, http:// or https:// "
-            "(download the file first, or mount its bucket)"
+            f"{redact(url)} has the scheme {scheme!r}; give a path, a file://, http://, https://, s3://, gs:// or "
+            "az:// URL, or a data URI"
         )
     return _file_uri(base / Path(url).expanduser())
 
@@ -95,6 +109,9 @@ def _file_uri(path: Path) -> str:
 
 def stem_of(uri: str, limit: int = 48) -> str:
     """A short, safe, lower-case name for the files of a job: letters, digits, dots, dashes, underscores."""
-    path = unquote(urlsplit(uri).path if scheme_of(uri) else uri, errors="replace")
+    scheme = scheme_of(uri)
+    if scheme == "data":
+        return "video"
+    path = unquote(urlsplit(uri).path, errors="replace") if scheme in ("file", *HTTP_SCHEMES) else uri
     name = re.sub(r"[^a-zA-Z0-9._-]+", "-", Path(path).stem).strip("-._").lower()
     return name[:limit].rstrip("-._") or "video"

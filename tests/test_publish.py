@@ -13,6 +13,7 @@ from birefnet_batch.publish import Media, publish, publish_failure, read_result
 from birefnet_batch.request import Request
 from birefnet_batch.results import ErrorRecord, JobRecord, SourceRecord
 from birefnet_batch.storage import Output
+from birefnet_batch.storage.local_store import LocalStore
 from birefnet_batch.video.join import JoinedFacts
 
 FACTS = JoinedFacts(5, 0.2, 25.0, 64, 48, 5, 0, ())
@@ -50,13 +51,13 @@ def test_the_marker_is_written_last_and_media_before_the_records(
     output: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order: list[str] = []
-    real = Output.publish
+    real = LocalStore.put_file
 
-    def watched(self: Output, staged: Path, relative: str) -> None:
+    def watched(self: LocalStore, source: Path, relative: str, content_type: str = "") -> None:
         order.append(relative.rpartition("/")[2])
-        real(self, staged, relative)
+        real(self, source, relative, content_type)
 
-    monkeypatch.setattr(Output, "publish", watched)
+    monkeypatch.setattr(LocalStore, "put_file", watched)
     publish(output, JOB, record(), media(output))
     assert order == ["clip.mp4", "clip_mask.mp4", "result.json", "job.json", marker("abc")]
 
@@ -66,10 +67,10 @@ def test_a_result_that_is_replaced_loses_its_marker_before_its_media(
 ) -> None:
     publish(output, JOB, record("old"), media(output))
 
-    def full(self: Output, staged: Path, relative: str) -> None:
+    def full(self: LocalStore, source: Path, relative: str, content_type: str = "") -> None:
         raise OutputError("the disk is full")
 
-    monkeypatch.setattr(Output, "publish", full)
+    monkeypatch.setattr(LocalStore, "put_file", full)
     with pytest.raises(OutputError):
         publish(output, JOB, record("new"), media(output))
     assert not [name for name in output.list(JOB.folder) if name.startswith("complete-")]
@@ -77,7 +78,7 @@ def test_a_result_that_is_replaced_loses_its_marker_before_its_media(
 
 def test_urls_are_absolute_and_paths_in_the_record_relative(output: Output) -> None:
     result = publish(output, JOB, record(), media(output))
-    assert result.video.url == (output.root / JOB.folder / "clip.mp4").as_uri()
+    assert result.video.url == output.uri(JOB.file("clip.mp4"))
     assert read_result(output, JOB) == result
     written = JobRecord.from_json(output.read(JOB.file("job.json")) or b"")
     assert written.outputs == {

@@ -19,7 +19,9 @@ from birefnet_batch.uris import canonical_uri, local_path, redact, redact_text, 
         ("https://h/a?sv=1", "https://h/a?sv=1"),
         ("https://h/a?access_token=t&API-Key=k&v=2#frag", "https://h/a?v=2"),
         ("https://h/a?Expires=1&Signature=s&Key-Pair-Id=k", "https://h/a"),
-        ("data:video/mp4;base64,AAAA", "data:video/mp4;base64,..."),
+        ("data:video/mp4;base64,AAAA", "data:video/mp4;sha256=054f0d4d0960135a,..."),
+        ("s3://bucket/a?b#c.mp4", "s3://bucket/a?b#c.mp4"),
+        ("az://me:secret@container/a.mp4", "az://container/a.mp4"),
         ("file:///a/b.mp4", "file:///a/b.mp4"),
     ],
 )
@@ -45,7 +47,7 @@ def test_paths_are_absolute_and_without_dots_but_links_keep_their_names(tmp_path
 
 
 def test_unknown_schemes_are_refused_with_what_to_do() -> None:
-    with pytest.raises(InputError, match=r"scheme 'ftp'; give a path, file://, http:// or https://"):
+    with pytest.raises(InputError, match=r"scheme 'ftp'; give a path, a file://, http://, https://, s3://"):
         canonical_uri("ftp://host/a.mp4", Path("/"))
     with pytest.raises(InputError, match="three slashes"):
         canonical_uri("file://videos/a.mp4", Path("/"))

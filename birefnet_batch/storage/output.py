@@ -1,68 +1,84 @@
-"""Where results go. A file appears under its final name only when it is whole: temporary name, fsync, rename."""
+"""Where a run's results go: a store, the lease of it, and scratch space on this machine."""
 
 from __future__ import annotations
 
-import os
-import secrets
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from birefnet_batch.errors import ConfigError, OutputError
+from birefnet_batch.errors import OutputError
+from birefnet_batch.settings import StorageSettings
+from birefnet_batch.storage.lease import Lease
+from birefnet_batch.storage.local_store import LocalStore
 from birefnet_batch.storage.reasons import reason_of
 from birefnet_batch.storage.scratch import Scratch
-from birefnet_batch.uris import local_path, redact, scheme_of
+from birefnet_batch.storage.stores import open_store
 
 
 class Output:
-    """A folder of results. Files appear in it whole or not at all.
+    """A folder or bucket of results. Files appear in it whole or not at all.
 
-    The run's own process enters it as a context; every other process of the run, on whatever machine, gets a pickled
-    copy and works inside `attach()`.
+    The run's own process enters it as a context and then holds the output alone; every other process of the run, on
+    whatever machine, gets a pickled copy and works inside `attach()`.
 
     Args:
-        location: a path or a file:// URI.
-        run_id: names this run's own scratch folder below it.
-        scratch: a folder for fetched inputs and parts; by default below the output.
+        location: a path, a file:// URI, or an s3://, gs:// or az:// location.
+        run_id: names this run's own scratch folder.
+        storage: the settings of storage; `scratch` is a folder for fetched inputs and parts, by default below the
+            output, or in the system's temporary folder where that is a bucket.
 
     Raises:
-        ConfigError: the location is not on this machine's disk.
+        ConfigError: there can be no results at this location.
     """
 
-    def __init__(self, location: str, run_id: str, scratch: str | None = None) -> None:
-        scheme = scheme_of(location)
-        if scheme not in ("", "file"):
-            raise ConfigError(
-                f"output is {redact(location)!r}; this version writes to folders: give a path or a file:// URI"
-            )
-        path = local_path(location) if scheme else Path(location).expanduser()
-        # Without `..`, whatever the working folder: the results' URLs are made of it.
-        self.root = Path(os.path.normpath(path.absolute()))
+    def __init__(self, location: str, run_id: str, storage: StorageSettings | None = None) -> None:
+        self._settings = storage or StorageSettings()
         self._run_id = run_id
-        self._staging = Scratch(self.root / ".scratch", run_id)
-        self._work = Scratch(Path(scratch).expanduser().absolute(), run_id) if scratch else self._staging
+        self.store = open_store(location, self._settings)
+        own = self._settings.scratch
+        if isinstance(self.store, LocalStore):
+            # Absolute: a worker's working folder is another one.
+            location = str(self.store.root)
+            self._staging = Scratch(self.store.root / ".scratch", run_id)
+            self._work = Scratch(Path(own).expanduser().absolute(), run_id) if own else self._staging
+            self.store.staging = self._staging.path
+        else:
+            parent = Path(own).expanduser().absolute() if own else Path(tempfile.gettempdir()) / "birefnet-batch"
+            self._staging = self._work = Scratch(parent, run_id)
+        self._location = location
+        self._lease: Lease | None = None
         self._opened = ExitStack()
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Locks stay with the process that took them.
-        scratch = None if self._work is self._staging else str(self._work.path.parent)
-        return type(self), (str(self.root), self._run_id, scratch)
+        # Locks and the lease stay with the process that took them.
+        return type(self), (self._location, self._run_id, self._settings)
 
     def __enter__(self) -> Output:
-        """Make the folders, prove that they can be written, and remove what dead runs left.
+        """Take the output for this run, make the folders, and remove what dead runs left.
 
         Raises:
-            OutputError: they cannot be written.
+            ConfigError: another run holds it.
+            OutputError: it cannot be written.
         """
         self._open(Scratch.own)
+        try:
+            lease = Lease(self.store, self._run_id)
+            lease.acquire()
+            self._opened.callback(lease.release)
+            self._lease = lease
+            self.store.prepare()
+        except BaseException:
+            self._close()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._opened.close()
+        self._close()
 
     @contextmanager
     def attach(self) -> Iterator[Output]:
-        """The same output in another process of the run: nothing of other runs is removed, and nothing published.
+        """The same output in another process of the run: no lease is taken, and nothing of other runs is removed.
 
         Several processes may be attached at once. What they leave under temporary names is removed with the last of
         them on a machine, or by the run's own process.
@@ -74,7 +90,7 @@ class Output:
         try:
             yield self
         finally:
-            self._opened.close()
+            self._close()
 
     def _open(self, how: Callable[[Scratch], None]) -> None:
         try:
@@ -82,10 +98,19 @@ class Output:
                 self._opened.callback(folder.close)
                 how(folder)
         except OSError as error:
-            self._opened.close()
+            self._close()
             raise OutputError(
-                f"output={self.root} cannot be written: {reason_of(error)}; choose another folder or mend its rights"
+                f"output={self.shown} cannot be written: {reason_of(error)}; choose another folder or mend its rights"
             ) from None
+
+    def _close(self) -> None:
+        self._opened.close()
+        self._lease = None
+
+    @property
+    def shown(self) -> str:
+        """The location, fit for files and logs."""
+        return self.store.shown
 
     @property
     def scratch(self) -> Path:
@@ -93,64 +118,45 @@ class Output:
         return self._work.path
 
     def staged(self, name: str) -> Path:
-        """A temporary path on the output's file system, for a file that `publish` renames."""
+        """A temporary path for a file that `publish` takes: on the output's own file system, if it has one."""
         return self._staging.path / name
 
-    def path(self, relative: str) -> Path:
-        """Where a file with this name below the output is or will be."""
-        return self.root / relative
+    def uri(self, relative: str) -> str:
+        """The absolute URI of a file below the output."""
+        return self.store.uri(relative)
 
-    def publish(self, staged: Path, relative: str) -> None:
-        """Give a finished file its final name, durably.
+    def publish(self, staged: Path, relative: str, content_type: str = "") -> None:
+        """Give a finished file its final name, durably; the staged one is gone afterwards.
 
         Raises:
-            OutputError: the disk is full or the folder cannot be written.
+            OutputError: the place is full or cannot be written, or another run has taken the output over.
         """
-        target = self.path(relative)
-        try:
-            with staged.open("rb") as file:
-                os.fsync(file.fileno())
-            target.parent.mkdir(parents=True, exist_ok=True)
-            staged.replace(target)
-            _sync_folder(target.parent)
-        except OSError as error:
-            raise OutputError(f"{target} cannot be written: {reason_of(error)}") from None
+        self._check()
+        self.store.put_file(staged, relative, content_type)
+        staged.unlink(missing_ok=True)
 
     def write(self, relative: str, content: bytes) -> None:
         """Write a small file whole, replacing the one that is there.
 
         Raises:
-            OutputError: the disk is full or the folder cannot be written.
+            OutputError: the place is full or cannot be written, or another run has taken the output over.
         """
-        staged = self.staged(f"{secrets.token_hex(8)}.tmp")
-        try:
-            staged.write_bytes(content)
-        except OSError as error:
-            raise OutputError(f"{self.path(relative)} cannot be written: {reason_of(error)}") from None
-        self.publish(staged, relative)
+        self._check()
+        self.store.put(relative, content)
 
     def remove(self, relative: str) -> None:
         """Remove a file if it is there."""
-        self.path(relative).unlink(missing_ok=True)
+        self._check()
+        self.store.remove(relative)
 
     def read(self, relative: str) -> bytes | None:
         """A file's content, or None where there is none."""
-        try:
-            return self.path(relative).read_bytes()
-        except FileNotFoundError:
-            return None
+        return self.store.get(relative)
 
     def list(self, folder: str) -> list[str]:
-        """The names in a folder; none where it does not exist."""
-        try:
-            return sorted(entry.name for entry in os.scandir(self.path(folder)))
-        except FileNotFoundError:
-            return []
+        """The names of the files in a folder; none where it does not exist."""
+        return self.store.names(folder)
 
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    def _check(self) -> None:
+        if self._lease is not None:
+            self._lease.check()

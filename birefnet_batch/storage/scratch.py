@@ -73,11 +73,11 @@ class Scratch:
 
 def _remove_abandoned(own: Path) -> None:
     for entry in own.parent.iterdir():
-        if entry != own and is_abandoned(entry):
+        if entry != own and _is_abandoned(entry):
             shutil.rmtree(entry, ignore_errors=True)
 
 
-def is_abandoned(folder: Path) -> bool:
+def _is_abandoned(folder: Path) -> bool:
     """Whether a folder is a run's scratch folder and all processes that worked there are gone."""
     locks = list(folder.glob("*.lock"))
     try:

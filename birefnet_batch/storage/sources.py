@@ -1,69 +1,77 @@
-"""Where inputs come from.
-
-A remote input is fetched to scratch space and hashed on the way; a local one is read in place and hashed beside
-the work.
-"""
+"""Where inputs come from: a local file in place, anything else as a file in scratch space, hashed on the way."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from birefnet_batch.errors import BirefnetBatchError, InputError, OutputError
 from birefnet_batch.settings import StorageSettings
+from birefnet_batch.storage.backoff import retried
+from birefnet_batch.storage.data_source import data_facts, decode_data_uri
+from birefnet_batch.storage.facts import SourceFacts
+from birefnet_batch.storage.fetch import Fetch, Told
+from birefnet_batch.storage.http_guard import check_scheme
 from birefnet_batch.storage.reasons import reason_of
-from birefnet_batch.uris import is_local, local_path, redact, redact_text
+from birefnet_batch.storage.remote import Remote
+from birefnet_batch.uris import BUCKET_SCHEMES, is_local, local_path, redact, scheme_of
 
 _CHUNK = 1 << 20
 
 
-@dataclass(frozen=True)
-class SourceFacts:
-    """What tells one version of an input from another without reading it."""
+class LocalSource(ABC):
+    """An input as a file on this machine, with the digest of its content.
 
-    size: int | None
-    """Bytes; None where a server does not say."""
-    fingerprint: str
-    """Size and mtime, or the ETag."""
+    `path` may still be growing while it is fetched: `growing_file.open_file` reads it, and `complete` waits for all.
+    """
 
-
-class LocalSource:
-    """An input as a file on this machine, with the digest of its content."""
-
-    def __init__(self, path: Path, facts: SourceFacts, sha256: str | None = None) -> None:
+    def __init__(self, path: Path, facts: SourceFacts) -> None:
         self.path = path
         self.facts = facts
-        self._sha256 = sha256
-        self._error: OSError | None = None
-        self._cancelled = threading.Event()
-        self._thread: threading.Thread | None = None
-        if sha256 is None:
-            self._thread = threading.Thread(target=self._hash, name="hash-source", daemon=True)
-            self._thread.start()
 
+    @abstractmethod
     def sha256(self) -> str:
         """The content's digest in hex; waits for it.
 
         Raises:
-            InputError: the file cannot be read.
+            BirefnetBatchError: the content cannot be had.
         """
-        if self._thread is not None:
-            self._thread.join()
+
+    def complete(self) -> None:
+        """Wait until all of it is there, for readers that open `path` in their own way.
+
+        Raises:
+            BirefnetBatchError: it cannot be fetched.
+        """
+        self.sha256()
+
+
+class _FileInPlace(LocalSource):
+    def __init__(self, path: Path, facts: SourceFacts) -> None:
+        super().__init__(path, facts)
+        self._sha256: str | None = None
+        self._error: OSError | None = None
+        self._cancelled = threading.Event()
+        self._thread = threading.Thread(target=self._hash, name="hash-source", daemon=True)
+        self._thread.start()
+
+    def sha256(self) -> str:
+        self._thread.join()
         if self._sha256 is None:
             raise InputError(f"{self.path} cannot be read: {reason_of(self._error)}")
         return self._sha256
 
+    def complete(self) -> None:
+        pass
+
     def close(self) -> None:
-        """Stop hashing."""
         self._cancelled.set()
-        if self._thread is not None:
-            self._thread.join()
+        self._thread.join()
 
     def _hash(self) -> None:
         digest = hashlib.sha256()
@@ -78,41 +86,104 @@ class LocalSource:
             self._error = error
 
 
+class _Fetched(LocalSource):
+    def __init__(self, fetch: Fetch, facts: SourceFacts) -> None:
+        super().__init__(fetch.path, facts)
+        self._fetch = fetch
+
+    def sha256(self) -> str:
+        return self._fetch.sha256()
+
+
+class _Decoded(LocalSource):
+    def __init__(self, path: Path, facts: SourceFacts) -> None:
+        super().__init__(path, facts)
+
+    def sha256(self) -> str:
+        assert self.facts.version is not None
+        return self.facts.version
+
+
 def source_facts(uri: str, settings: StorageSettings) -> SourceFacts:
-    """Size and fingerprint of an input, from its folder entry or its HTTP headers.
+    """Size and fingerprint of an input, without reading it (a data URI is its own content).
 
     Raises:
-        InputError: it is not there, or its server does not answer.
+        InputError: it is not there, does not answer, or may not be read here.
     """
+    check_scheme(uri, settings)
     if is_local(uri):
         return _local_facts(local_path(uri))
-    return _http_facts(uri, settings)
+    if scheme_of(uri) == "data":
+        return data_facts(uri, decode_data_uri(uri, settings))
+    remote = open_remote(uri, settings)
+    try:
+        return retried(remote.facts, redact(uri), settings.max_retries)
+    finally:
+        remote.close()
 
 
 @contextmanager
-def open_source(uri: str, facts: SourceFacts, scratch: Path, settings: StorageSettings) -> Iterator[LocalSource]:
+def open_source(
+    uri: str,
+    facts: SourceFacts,
+    scratch: Path,
+    settings: StorageSettings,
+    told: Told = lambda count, size: None,
+) -> Iterator[LocalSource]:
     """The input as a local file, for the time of the context; a fetched copy is removed at its end.
+
+    Args:
+        uri: the input.
+        facts: what `source_facts` gave.
+        scratch: a folder for a fetched copy.
+        settings: limits and retries.
+        told: called with the fetched bytes and the full length, from another thread.
 
     Raises:
         InputError: it cannot be fetched, is larger than allowed, or changed while it was read.
     """
+    check_scheme(uri, settings)
+    # No name of the URL's: it may be anything, and decoders look at the content.
+    target = scratch / "source"
     if is_local(uri):
         path = local_path(uri)
-        source = LocalSource(path, facts)
+        source = _FileInPlace(path, facts)
         try:
             yield source
             if _local_facts(path) != facts:
                 raise InputError(f"{path} changed while it was read; run it again when nothing writes to it")
         finally:
             source.close()
-        return
-    # No name of the URL's: it may be anything, and decoders look at the content.
-    target = scratch / "source"
-    try:
-        sha256 = _fetch(uri, facts, target, settings)
-        yield LocalSource(target, facts, sha256)
-    finally:
-        target.unlink(missing_ok=True)
+    elif scheme_of(uri) == "data":
+        try:
+            target.write_bytes(decode_data_uri(uri, settings))
+            yield _Decoded(target, facts)
+        except OSError as error:
+            raise OutputError(f"Scratch space cannot be written: {reason_of(error)}") from None
+        finally:
+            target.unlink(missing_ok=True)
+    else:
+        remote = open_remote(uri, settings)
+        with Fetch(uri, remote, facts, target, settings, told) as fetch:
+            try:
+                yield _Fetched(fetch, facts)
+            except BirefnetBatchError:
+                # A reader that did not get its bytes says so; the transfer knows why.
+                if fetch.error is not None:
+                    raise fetch.error from None
+                raise
+            fetch.sha256()
+
+
+def open_remote(uri: str, settings: StorageSettings) -> Remote:
+    """The remote input behind a URL."""
+    if scheme_of(uri) in BUCKET_SCHEMES:
+        from birefnet_batch.storage.bucket_source import BucketSource
+
+        return BucketSource(uri, settings)
+    from birefnet_batch.storage.http_source import HttpSource
+
+    return HttpSource(uri, settings)
 
 
 def _local_facts(path: Path) -> SourceFacts:
@@ -127,70 +198,3 @@ def _local_facts(path: Path) -> SourceFacts:
     if not os.access(path, os.R_OK):
         raise InputError(f"{path} cannot be read: permission denied for this user")
     return SourceFacts(stat.st_size, f"size={stat.st_size};mtime_ns={stat.st_mtime_ns}")
-
-
-def _http(settings: StorageSettings) -> Any:
-    import aiohttp
-    import fsspec
-
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=settings.timeout_s, sock_read=settings.timeout_s)
-    return fsspec.filesystem("http", client_kwargs={"timeout": timeout}, use_listings_cache=False)
-
-
-def _http_facts(uri: str, settings: StorageSettings) -> SourceFacts:
-    with _http_errors(uri):
-        info = _http(settings).info(uri)
-    size = info.get("size")
-    version = next(
-        (f"{name.lower()}={info[name]}" for name in ("ETag", "Last-Modified") if info.get(name)),
-        "unversioned",
-    )
-    return SourceFacts(size, f"size={size};{version}")
-
-
-def _fetch(uri: str, facts: SourceFacts, target: Path, settings: StorageSettings) -> str:
-    limit = settings.max_input_bytes
-    digest, count = hashlib.sha256(), 0
-    too_large = f"{redact(uri)} is larger than storage.max_input_bytes={limit}; raise the setting if that is wanted"
-    if facts.size is not None and facts.size > limit:
-        raise InputError(too_large)
-    with (
-        _http_errors(uri),
-        _http(settings).open(uri, "rb", block_size=0) as remote,
-        target.open("wb") as file,
-    ):
-        while chunk := remote.read(_CHUNK):
-            count += len(chunk)
-            if count > limit:
-                raise InputError(too_large)
-            digest.update(chunk)
-            file.write(chunk)
-    if facts.size is not None and count != facts.size:
-        raise InputError(f"{redact(uri)} ended after {count} of {facts.size} bytes; try again")
-    return digest.hexdigest()
-
-
-@contextmanager
-def _http_errors(uri: str) -> Iterator[None]:
-    try:
-        yield
-    except BirefnetBatchError:
-        raise
-    except Exception as error:
-        # fsspec reports whatever went wrong as FileNotFoundError and keeps the reason as its cause.
-        cause = error.__cause__ or error
-        status = getattr(cause, "status", None)
-        if status is not None and getattr(cause, "request_info", None) is not None:
-            message = getattr(cause, "message", "")
-            reason = f"the server answered {status} {message}".strip()
-        elif type(cause).__name__ in ("ClientPayloadError", "ServerDisconnectedError"):
-            reason = "the connection ended before the whole file had come"
-        elif isinstance(cause, FileNotFoundError):
-            reason = "the server answered 404 Not Found"
-        elif isinstance(cause, TimeoutError):
-            reason = "the server did not answer in time (storage.timeout_s)"
-        elif isinstance(cause, OSError) and not isinstance(cause, ConnectionError) and cause.filename:
-            raise OutputError(f"Scratch space cannot be written: {reason_of(cause)}") from None
-        else:
-            reason = redact_text(" ".join(str(cause).split())) or type(cause).__name__
-        raise InputError(f"{redact(uri)} cannot be fetched: {reason}; check the URL and try again") from None

@@ -23,6 +23,7 @@ from typing import Any
 
 from birefnet_batch import errors
 from birefnet_batch.errors import BirefnetBatchError, DecoderCrashError
+from birefnet_batch.storage.growing_file import while_waiting
 
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
@@ -147,6 +148,8 @@ def serve(work: Callable[[Connection[Any, Any], int, Any], None]) -> None:
             raises is the parent's to raise.
     """
     connection: Connection[Any, Any] = Connection(int(sys.argv[1]))
+    # A source that is still being fetched may keep a reader waiting for long.
+    while_waiting(lambda: connection.send(Alive()))
     threading.Thread(target=_die_with_the_parent, args=(connection.fileno(),), daemon=True).start()
     try:
         try:

@@ -14,6 +14,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from birefnet_batch.errors import InputError
+from birefnet_batch.storage.growing_file import open_file
 
 # Reading ahead in larger steps than libav's own 32 kB: each one is a call into Python.
 _BUFFER = 1 << 18
@@ -36,7 +37,7 @@ def open_input(path: bytes) -> Iterator[InputContainer]:
             raise InputError(f"{shown} is a folder; give a video file")
         if not stat.S_ISREG(mode):
             raise InputError(f"{shown} is no regular file; give a video file on disk")
-        with open(path, "rb") as file:  # noqa: PTH123  the path is bytes
+        with open_file(path) as file:
             if not os.fstat(file.fileno()).st_size:
                 raise InputError(f"{shown} is empty; was it copied or downloaded completely?")
             try:

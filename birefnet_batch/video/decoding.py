@@ -12,6 +12,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from birefnet_batch.errors import InputError
+from birefnet_batch.storage.growing_file import open_file
 from birefnet_batch.video.container import open_input, origin_of, pick_video, reason_of, time_base_of
 from birefnet_batch.video.info import Chapter, Keyframe, VideoInfo
 from birefnet_batch.video.picture import Picture
@@ -242,7 +243,7 @@ def _chapters(container: InputContainer, origin: Fraction) -> Iterator[Chapter]:
 
 
 def _check_whole(path: bytes, container: InputContainer, stream: VideoStream) -> None:
-    with open(path, "rb") as file:  # noqa: PTH123  the path is bytes
+    with open_file(path) as file:
         missing = missing_bytes(file)
         size = os.fstat(file.fileno()).st_size
     if not missing:

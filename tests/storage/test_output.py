@@ -12,6 +12,7 @@ import pytest
 from filelock import FileLock
 
 from birefnet_batch.errors import ConfigError, OutputError
+from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage import Output
 
 
@@ -42,7 +43,7 @@ def test_a_scratch_folder_of_the_users_own_is_used_and_left(tmp_path: Path) -> N
     scratch = tmp_path / "fast-disk"
     scratch.mkdir()
     (scratch / "mine.txt").touch()
-    with Output(str(tmp_path / "out"), "run", str(scratch)) as output:
+    with Output(str(tmp_path / "out"), "run", StorageSettings(scratch=str(scratch))) as output:
         assert output.scratch.parent == scratch
         assert output.scratch.is_dir()
     assert [path.name for path in scratch.iterdir()] == ["mine.txt"]
@@ -59,8 +60,8 @@ def test_an_output_that_cannot_be_a_folder_is_one_clear_error(tmp_path: Path) ->
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="choose another folder"), Output(str(tmp_path / "file"), "run"):
         pass
-    with pytest.raises(ConfigError, match="this version writes to folders"):
-        Output("s3://bucket/x", "run")
+    with pytest.raises(ConfigError, match="give a folder, a file:// URI, or an s3://"):
+        Output("ftp://host/x", "run")
 
 
 _WORKER = """
@@ -87,8 +88,8 @@ def work_elsewhere(output: Output, how: str = "well") -> int:
 def test_a_worker_in_another_process_publishes_and_leaves_the_runs_scratch_alone(
     tmp_path: Path, own_scratch: bool
 ) -> None:
-    scratch = str(tmp_path / "scratch") if own_scratch else None
-    with Output(str(tmp_path / "out"), "run", scratch) as output:
+    storage = StorageSettings(scratch=str(tmp_path / "scratch") if own_scratch else None)
+    with Output(str(tmp_path / "out"), "run", storage) as output:
         (output.scratch / "of-the-driver").touch()
         assert work_elsewhere(output) == 0
         assert output.read("jobs/a/clip.mp4") == b"media"
@@ -99,7 +100,7 @@ def test_a_worker_in_another_process_publishes_and_leaves_the_runs_scratch_alone
 
 
 def test_a_workers_scratch_on_a_machine_without_the_driver_goes_with_the_last_worker(tmp_path: Path) -> None:
-    output = Output(str(tmp_path / "out"), "run", str(tmp_path / "scratch"))
+    output = Output(str(tmp_path / "out"), "run", StorageSettings(scratch=str(tmp_path / "scratch")))
     with pickle.loads(pickle.dumps(output)).attach():
         assert work_elsewhere(output) == 0
         assert (output.scratch / "part").exists()
@@ -108,8 +109,8 @@ def test_a_workers_scratch_on_a_machine_without_the_driver_goes_with_the_last_wo
 
 def test_what_dead_workers_of_a_dead_run_left_is_removed_by_the_next_run(tmp_path: Path) -> None:
     scratch = tmp_path / "scratch"
-    assert work_elsewhere(Output(str(tmp_path / "out"), "dead", str(scratch)), "die") == 1
+    assert work_elsewhere(Output(str(tmp_path / "out"), "dead", StorageSettings(scratch=str(scratch))), "die") == 1
     assert (scratch / "dead" / "part").exists()
-    with Output(str(tmp_path / "out"), "next", str(scratch)):
+    with Output(str(tmp_path / "out"), "next", StorageSettings(scratch=str(scratch))):
         assert not (scratch / "dead").exists()
         assert not (tmp_path / "out" / ".scratch" / "dead").exists()

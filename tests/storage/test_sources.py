@@ -1,85 +1,137 @@
-"""Inputs from disk and HTTP."""
+"""Inputs from disk and HTTP: whole, in time, of one version, and never from where they may not come."""
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import http.server
+import os
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from birefnet_batch.errors import InputError
 from birefnet_batch.settings import StorageSettings
-from birefnet_batch.storage import open_source, source_facts
+from birefnet_batch.storage import backoff, open_source, source_facts
+from birefnet_batch.storage.growing_file import BLOCK, open_file
+from birefnet_batch.storage.http_guard import is_public
 
-SETTINGS = StorageSettings(timeout_s=3)
-CONTENT = bytes(range(256)) * 8192
+SETTINGS = StorageSettings(timeout_s=3, max_retries=3)
+CONTENT = os.urandom(6 * BLOCK + 1234)
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
 @dataclass
 class Site:
     """A local HTTP server and how it behaves."""
 
-    url: str = ""
+    root: str = ""
     etag: str | None = '"one"'
-    behaviour: str = "good"
+    content: bytes = CONTENT
+    behaviours: list[str] = field(default_factory=list)
+    """One for each request to come, the last one for all that follow; facts take the first."""
     asked: list[str] = field(default_factory=list)
+    """The Range header of each request."""
+    stalled: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def url(self) -> str:
+        """A signed URL of the content."""
+        return f"{self.root}/a/clip.mp4?token=secret"
+
+    def behave(self, *behaviours: str) -> None:
+        """Say how the next requests are answered."""
+        self.behaviours[:] = behaviours
+
+    def next(self) -> str:
+        """How this one is."""
+        return self.behaviours.pop(0) if len(self.behaviours) > 1 else self.behaviours[0]
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Answers as the site says."""
+
+    protocol_version = "HTTP/1.1"
+    site: Site
+
+    def do_GET(self) -> None:
+        site = self.site
+        behaviour = site.next()
+        site.asked.append(self.headers.get("Range", ""))
+        if behaviour.startswith("to "):
+            self.send_response(302)
+            self.send_header("Location", behaviour[3:])
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        if behaviour.isdigit():
+            self.send_response(int(behaviour))
+            self.send_header("Content-Length", "0")
+            self.send_header("Retry-After", "0")
+            self.end_headers()
+            return
+        self.close_connection = True
+        start, stop, whole = 0, len(site.content), len(site.content)
+        if site.asked[-1] and behaviour != "no-ranges":
+            first, _, last = site.asked[-1].removeprefix("bytes=").partition("-")
+            start, stop = int(first), min(whole, int(last) + 1 if last else whole)
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes {start + (behaviour == 'elsewhere')}-{stop - 1}/{whole}")
+        else:
+            self.send_response(200)
+        if site.etag:
+            self.send_header("ETag", '"two"' if behaviour == "changed" else site.etag)
+        if behaviour != "no-length":
+            promised = stop - start + (1000 if behaviour == "promises-too-much" else 0)
+            self.send_header("Content-Length", str(promised))
+        self.end_headers()
+        body = site.content[start:stop]
+        try:
+            if behaviour == "cut":
+                self.wfile.write(body[: 2 * BLOCK + 77])
+            elif behaviour == "stall":
+                self.wfile.write(body[:1000])
+                self.wfile.flush()
+                site.stalled.wait(10)
+            else:
+                for at in range(0, len(body), 1 << 16):
+                    self.wfile.write(body[at : at + (1 << 16)])
+        except OSError:
+            # A client that wants no more hangs up.
+            pass
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
 
 
 @pytest.fixture
 def site() -> Iterator[Site]:
-    state = Site()
+    state = Site(behaviours=["good"])
+    handler = type("SiteHandler", (Handler,), {"site": state})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        state.root = f"http://127.0.0.1:{server.server_port}"
+        yield state
+        state.stalled.set()
+        server.shutdown()
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def _head(self) -> None:
-            state.asked.append(self.command)
-            if state.behaviour.isdigit():
-                self.send_error(int(state.behaviour))
-                return
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(CONTENT)))
-            if state.etag:
-                self.send_header("ETag", state.etag)
-            self.end_headers()
 
-        def do_HEAD(self) -> None:
-            if state.behaviour == "no-head":
-                self.send_error(403)
-                return
-            self._head()
+@pytest.fixture(autouse=True)
+def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backoff, "_FIRST_S", 0.01)
 
-        def do_GET(self) -> None:
-            self._head()
-            if state.behaviour.isdigit():
-                return
-            if state.behaviour == "cut":
-                self.wfile.write(CONTENT[:1000])
-                self.close_connection = True
-            elif state.behaviour == "stall":
-                self.wfile.write(CONTENT[:1000])
-                self.wfile.flush()
-                stalled.wait(10)
-            else:
-                try:
-                    self.wfile.write(CONTENT)
-                except OSError:
-                    # A client that only wants the headers hangs up.
-                    self.close_connection = True
 
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    stalled = threading.Event()
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    state.url = f"http://127.0.0.1:{server.server_address[1]}/a/clip.mp4?token=secret"
-    yield state
-    stalled.set()
-    server.shutdown()
-    server.server_close()
+def fetched(site: Site, scratch: Path, *behaviours: str, settings: StorageSettings = SETTINGS) -> bytes:
+    """The content, fetched from a site that answers the request for facts well."""
+    site.behave("good", *(behaviours or ("good",)))
+    facts = source_facts(site.url, settings)
+    with open_source(site.url, facts, scratch, settings) as source:
+        assert source.sha256() == hashlib.sha256(source.path.read_bytes()).hexdigest()
+        return source.path.read_bytes()
 
 
 def test_a_local_input_is_read_in_place_and_hashed(tmp_path: Path) -> None:
@@ -89,7 +141,7 @@ def test_a_local_input_is_read_in_place_and_hashed(tmp_path: Path) -> None:
     facts = source_facts(uri, SETTINGS)
     with open_source(uri, facts, tmp_path, SETTINGS) as source:
         assert source.path == path
-        assert source.sha256() == hashlib.sha256(CONTENT).hexdigest()
+        assert source.sha256() == SHA256
     assert facts.size == len(CONTENT)
 
 
@@ -112,48 +164,174 @@ def test_missing_inputs_and_folders_say_what_to_do(tmp_path: Path) -> None:
         source_facts(tmp_path.as_uri(), SETTINGS)
 
 
-@pytest.mark.parametrize("behaviour", ["good", "no-head"])
-def test_an_http_input_is_fetched_hashed_and_removed(site: Site, tmp_path: Path, behaviour: str) -> None:
-    site.behaviour = behaviour
-    facts = source_facts(site.url, SETTINGS)
-    assert "one" in facts.fingerprint
-    with open_source(site.url, facts, tmp_path, SETTINGS) as source:
-        assert source.path.read_bytes() == CONTENT
-        assert source.sha256() == hashlib.sha256(CONTENT).hexdigest()
+@pytest.mark.parametrize(
+    "behaviours",
+    [
+        ("good",),
+        ("no-ranges",),
+        ("cut", "cut", "cut", "cut", "good"),
+        ("cut", "no-ranges"),
+        ("503", "429", "500", "good"),
+        ("stall", "good"),
+    ],
+    ids=" ".join,
+)
+def test_an_http_input_comes_whole_whatever_happens_on_the_way(
+    site: Site, tmp_path: Path, behaviours: tuple[str, ...]
+) -> None:
+    assert fetched(site, tmp_path, *behaviours, settings=replace(SETTINGS, timeout_s=1)) == CONTENT
     assert not list(tmp_path.iterdir())
 
 
+def test_a_dropped_connection_is_resumed_where_it_ended(site: Site, tmp_path: Path) -> None:
+    fetched(site, tmp_path, "cut", "good")
+    assert site.asked == ["bytes=0-0", "", f"bytes={2 * BLOCK}-"]
+
+
+def test_an_input_of_unknown_length_comes_whole(site: Site, tmp_path: Path) -> None:
+    site.behave("no-length")
+    site.content = CONTENT[: 2 * BLOCK]
+
+    facts = replace(source_facts(site.url, SETTINGS), size=None, ranges=False)
+    with open_source(site.url, facts, tmp_path, SETTINGS) as source:
+        assert source.path.read_bytes() == site.content
+
+
+def test_the_end_of_a_file_can_be_read_while_its_middle_is_on_its_way(site: Site, tmp_path: Path) -> None:
+    facts = source_facts(site.url, SETTINGS)
+    site.behave("cut", "stall")
+    with open_source(site.url, facts, tmp_path, replace(SETTINGS, timeout_s=30)) as source:
+        with open_file(os.fsencode(source.path)) as file:
+            assert file.read(1000) == CONTENT[:1000]
+            file.seek(-500, os.SEEK_END)
+            site.behave("good")
+            assert file.read() == CONTENT[-500:]
+            file.seek(5 * BLOCK - 10)
+            assert file.read(20) == CONTENT[5 * BLOCK - 10 : 5 * BLOCK + 10]
+        assert source.sha256() == SHA256
+
+
 @pytest.mark.parametrize(
-    ("behaviour", "reason"), [("404", "404"), ("403", "403"), ("500", "500"), ("cut", "fetched|ended after")]
+    ("behaviour", "reason"),
+    [
+        ("404", "the server answered 404 Not Found; check the URL"),
+        ("403", "403 Forbidden"),
+        ("500", r"500 Internal Server Error; given up after 4 tries in a row \(storage.max_retries=3\)"),
+        ("changed", "changed while it was read"),
+        ("promises-too-much", "changed while it was read|cannot be fetched"),
+        ("elsewhere", "asked for the bytes from 0 on|asked for the bytes from"),
+    ],
 )
 def test_a_url_that_fails_gives_one_line_without_its_secrets(
     site: Site, tmp_path: Path, behaviour: str, reason: str
 ) -> None:
-    site.behaviour = behaviour
     with pytest.raises(InputError, match=reason) as caught:
-        facts = source_facts(site.url, SETTINGS)
-        with open_source(site.url, facts, tmp_path, SETTINGS):
-            pass
+        fetched(site, tmp_path, "cut", behaviour)
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_silent_server_and_a_closed_port_are_given_up(site: Site, tmp_path: Path) -> None:
-    quick = StorageSettings(timeout_s=0.5)
-    facts = source_facts(site.url, quick)
-    site.behaviour = "stall"
+def test_a_reader_of_a_file_that_fails_ends_and_the_transfer_says_why(site: Site, tmp_path: Path) -> None:
+    facts = source_facts(site.url, SETTINGS)
+    site.behave("cut", "404")
     with (
-        pytest.raises(InputError, match="did not answer in time|cannot be fetched"),
-        open_source(site.url, facts, tmp_path, quick),
+        pytest.raises(InputError, match="404"),
+        open_source(site.url, facts, tmp_path, SETTINGS) as source,
+        open_file(os.fsencode(source.path)) as file,
     ):
-        pass
+        file.seek(5 * BLOCK)
+        try:
+            file.read(1)
+        except OSError as error:
+            raise InputError(f"{source.path} cannot be read: {error}") from None
+
+
+def test_a_silent_server_and_a_closed_port_are_given_up(site: Site, tmp_path: Path) -> None:
+    quick = replace(SETTINGS, timeout_s=0.3, max_retries=1)
+    with pytest.raises(InputError, match="did not answer in time"):
+        fetched(site, tmp_path, "stall", settings=quick)
     with pytest.raises(InputError, match="cannot be fetched"):
         source_facts("http://127.0.0.1:9/a.mp4", quick)
 
 
-def test_an_input_over_the_limit_is_not_fetched(site: Site, tmp_path: Path) -> None:
-    small = StorageSettings(max_input_bytes=1000)
-    facts = source_facts(site.url, small)
-    with pytest.raises(InputError, match="storage.max_input_bytes=1000"), open_source(site.url, facts, tmp_path, small):
-        pass
+def test_an_input_over_the_limit_or_over_the_disk_is_not_fetched(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(InputError, match="storage.max_input_bytes=1000"):
+        fetched(site, tmp_path, settings=replace(SETTINGS, max_input_bytes=1000))
+    assert site.asked == ["bytes=0-0"]
+
+
+def test_progress_is_told_to_the_last_byte(site: Site, tmp_path: Path) -> None:
+    told: list[Any] = []
+    facts = source_facts(site.url, SETTINGS)
+    with open_source(site.url, facts, tmp_path, SETTINGS, lambda count, size: told.append((count, size))) as source:
+        source.complete()
+    assert told[-1] == (len(CONTENT), len(CONTENT))
+    assert [count for count, _ in told] == sorted(count for count, _ in told)
+
+
+def test_schemes_that_an_operator_closed_are_refused_on_redirects_too(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").touch()
+    with pytest.raises(InputError, match=r"file:// is not among storage.allow_schemes \(http\)"):
+        source_facts((tmp_path / "a.mp4").as_uri(), replace(SETTINGS, allow_schemes=["http"]))
+    site.behave(f"to {site.root.replace('http:', 'https:')}/b")
+    with pytest.raises(InputError, match=r"https:// is not among storage.allow_schemes \(http\)"):
+        source_facts(site.url, replace(SETTINGS, allow_schemes=["http"]))
+    site.behave("to file:///etc/passwd")
+    with pytest.raises(InputError, match="cannot be fetched|may not be read"):
+        source_facts(site.url, SETTINGS)
+
+
+def test_private_hosts_are_refused_after_name_resolution_and_on_redirects(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = replace(SETTINGS, allow_private_hosts=False)
+    port = site.root.rpartition(":")[2]
+    for host in ("127.0.0.1", "localhost", "2130706433", "[::1]", "[::ffff:127.0.0.1]", "169.254.169.254", "0.0.0.0"):
+        with pytest.raises(InputError, match=r"private address .* storage.allow_private_hosts=false"):
+            source_facts(f"http://{host}:{port}/a.mp4", closed)
+    assert not site.asked
+
+    from birefnet_batch.storage import http_guard
+
+    real = http_guard.is_public
+    monkeypatch.setattr(http_guard, "is_public", lambda address: address == "127.0.0.1" or real(address))
+    assert source_facts(site.url, closed).size == len(CONTENT)
+    site.behave("to http://127.0.0.2:80/")
+    with pytest.raises(InputError, match=r"private address 127.0.0.2"):
+        source_facts(site.url, closed)
+
+
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        ("8.8.8.8", True),
+        ("2606:4700::1111", True),
+        ("10.1.2.3", False),
+        ("100.64.0.1", False),
+        ("224.0.0.1", False),
+        ("fe80::1", False),
+        ("fd00::1", False),
+        ("64:ff9b::7f00:1", False),
+        ("2002:7f00:1::", False),
+        ("::ffff:10.0.0.1", False),
+    ],
+)
+def test_addresses_of_the_internet_are_told_from_others(address: str, public: bool) -> None:
+    assert is_public(address) is public
+
+
+def test_a_data_uri_is_an_input_that_is_named_by_its_digest(tmp_path: Path) -> None:
+    uri = f"data:video/mp4;base64,{base64.b64encode(CONTENT[:5000]).decode()}"
+    facts = source_facts(uri, SETTINGS)
+    with open_source(uri, facts, tmp_path, SETTINGS) as source:
+        assert source.path.read_bytes() == CONTENT[:5000]
+        assert source.sha256() == hashlib.sha256(CONTENT[:5000]).hexdigest()
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(InputError, match="was it copied completely") as caught:
+        source_facts(uri[:-3], SETTINGS)
+    assert len(str(caught.value)) < 200
+    with pytest.raises(InputError, match="storage.max_input_bytes=10"):
+        source_facts(uri, replace(SETTINGS, max_input_bytes=10))

@@ -1,0 +1,75 @@
+"""Inputs in buckets."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from birefnet_batch.errors import BirefnetBatchError, InputError
+from birefnet_batch.settings import StorageSettings
+from birefnet_batch.storage.facts import SourceFacts
+from birefnet_batch.storage.filesystems import bucket_filesystem, bucket_reason, is_permanent
+from birefnet_batch.storage.remote import PassingError, Remote
+from birefnet_batch.uris import redact, scheme_of
+
+_CHUNK = 4 << 20
+_VERSIONS = ("ETag", "etag", "generation", "md5Hash", "content_md5", "LastModified", "last_modified", "mtime")
+
+
+class BucketSource(Remote):
+    """An object in an S3, Google Cloud Storage or Azure bucket."""
+
+    def __init__(self, uri: str, settings: StorageSettings) -> None:
+        self._uri = uri
+        self._files = bucket_filesystem(scheme_of(uri), settings)
+        self._path = uri.partition("://")[2]
+
+    def facts(self) -> SourceFacts:
+        """See `Remote`."""
+        with _errors(self._uri):
+            return facts_of(self._uri, self._files.info(self._path))
+
+    def read(self, start: int, facts: SourceFacts) -> Generator[bytes]:
+        """See `Remote`. The version is looked at before and after: not every store takes a condition."""
+        self._check(facts)
+        assert facts.size is not None
+        while start < facts.size:
+            stop = min(facts.size, start + _CHUNK)
+            with _errors(self._uri):
+                chunk: bytes = self._files.cat_file(self._path, start=start, end=stop)
+            if len(chunk) != stop - start:
+                self._check(facts)
+                raise PassingError(f"{len(chunk)} of {stop - start} bytes came")
+            start = stop
+            yield chunk
+        self._check(facts)
+
+    def _check(self, facts: SourceFacts) -> None:
+        if self.facts() != facts:
+            raise InputError(f"{redact(self._uri)} changed while it was read; run it again when nothing writes to it")
+
+
+def facts_of(uri: str, info: dict[str, Any]) -> SourceFacts:
+    """The facts in an entry of a listing.
+
+    Raises:
+        InputError: it is no object.
+    """
+    if info.get("type") == "directory" or info.get("size") is None:
+        raise InputError(f"{redact(uri)} is a folder; give manifest={redact(uri)} to run every video in it")
+    version = next((f"{name.lower()}={info[name]}" for name in _VERSIONS if info.get(name)), None)
+    return SourceFacts(info["size"], f"size={info['size']};{version or 'unversioned'}", version)
+
+
+@contextmanager
+def _errors(uri: str) -> Iterator[None]:
+    try:
+        yield
+    except BirefnetBatchError:
+        raise
+    except Exception as error:
+        reason = bucket_reason(uri, error)
+        if is_permanent(error):
+            raise InputError(f"{redact(uri)} cannot be read: {reason}") from None
+        raise PassingError(reason) from None

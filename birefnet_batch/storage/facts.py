@@ -1,0 +1,19 @@
+"""What tells one version of an input from another without reading it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class SourceFacts:
+    """Facts of an input from its folder entry, its HTTP headers or its bucket's listing."""
+
+    size: int | None
+    """Bytes; None where a server does not say."""
+    fingerprint: str
+    """Size and mtime, the ETag, or the digest of a data URI."""
+    version: str | None = None
+    """The ETag or its like, to notice a change while the input is read; None where there is none."""
+    ranges: bool = True
+    """Whether any part of it can be asked for."""

@@ -1,0 +1,156 @@
+"""Buckets through fsspec: which library reads a scheme, its options, and its errors in our words."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
+
+from birefnet_batch.errors import BirefnetBatchError, ConfigError
+from birefnet_batch.settings import StorageSettings
+from birefnet_batch.uris import redact, redact_text, scheme_of
+
+# Module, class, extra. Of gcsfs the plain class: its usual one asks by gRPC, which only Google's servers answer.
+_LIBRARIES = {
+    "s3": ("s3fs.core", "S3FileSystem", "s3"),
+    "gs": ("gcsfs.core", "GCSFileSystem", "gcs"),
+    "az": ("adlfs.spec", "AzureBlobFileSystem", "azure"),
+}
+_CREDENTIALS = {
+    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or the machine's role",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS, `gcloud auth application-default login`, or the machine's account",
+    "az": "AZURE_STORAGE_ACCOUNT_NAME with AZURE_STORAGE_ACCOUNT_KEY, AZURE_STORAGE_CONNECTION_STRING, or `az login`",
+}
+# By name, for the libraries need not be installed: botocore's, google.auth's and azure.core's.
+_NO_CREDENTIALS = frozenset(
+    (
+        *("PermissionError", "NoCredentialsError", "PartialCredentialsError", "TokenRetrievalError"),
+        *("DefaultCredentialsError", "RefreshError", "ClientAuthenticationError", "CredentialUnavailableError"),
+        *("UnauthorizedSSOTokenError", "SSOTokenLoadError", "ProfileNotFound", "Forbidden", "Unauthorized"),
+    )
+)
+_NOT_THERE = frozenset(("FileNotFoundError", "ResourceNotFoundError", "NoSuchBucket"))
+_UNREACHABLE = frozenset(
+    (
+        *("EndpointConnectionError", "ConnectTimeoutError", "ConnectionClosedError", "ServiceRequestError"),
+        *("ClientConnectorError", "ClientConnectorDNSError", "ConnectionRefusedError", "gaierror"),
+    )
+)
+_opening = threading.Lock()
+
+
+def bucket_filesystem(scheme: str, settings: StorageSettings) -> Any:
+    """The fsspec file system of a bucket's scheme, with the options that the settings give.
+
+    Raises:
+        ConfigError: its library is not installed (the message has the command), or refuses the options.
+    """
+    module, name, extra = _LIBRARIES[scheme]
+    try:
+        files = getattr(import_module(module), name)
+    except ImportError as error:
+        raise ConfigError(
+            f"{scheme}:// needs {module.partition('.')[0]}, which cannot be imported ({error}); "
+            f"install it: pip install 'birefnet-batch[{extra}]'"
+        ) from None
+    options = {**_defaults(scheme, settings), **settings.options.get(scheme, {})}
+    try:
+        # Created by one thread at a time: fsspec's cache of instances is shared.
+        with _opening:
+            return files(use_listings_cache=False, **options)
+    except Exception as error:
+        # An option's value may be a secret, so of the library's words only those that hold none are kept.
+        detail = " ".join(redact_text(str(error)).split())
+        for value in _texts(options):
+            detail = detail.replace(value, "...")
+        if _names(error) & _NO_CREDENTIALS:
+            raise ConfigError(f"{scheme}:// cannot be used: {_advice(scheme)}: {detail}") from None
+        raise ConfigError(
+            f"{scheme}:// cannot be used with storage.options.{scheme} ({', '.join(sorted(options)) or 'none'}): "
+            f"{type(error).__name__}: {detail}"
+        ) from None
+
+
+def _defaults(scheme: str, settings: StorageSettings) -> dict[str, Any]:
+    if scheme == "s3":
+        config = {
+            "connect_timeout": settings.timeout_s,
+            "read_timeout": settings.timeout_s,
+            "retries": {"mode": "standard", "max_attempts": settings.max_retries + 1},
+        }
+        return {"config_kwargs": config}
+    return {}
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for item in value.values():
+            yield from _texts(item)
+    elif isinstance(value, str) and len(value) > 3:
+        yield value
+
+
+@contextmanager
+def bucket_errors(uri: str, doing: str, kind: type[BirefnetBatchError]) -> Iterator[None]:
+    """Turn whatever a cloud's library raises into one line.
+
+    Args:
+        uri: what is used.
+        doing: what is done with it, for `... cannot be read`.
+        kind: the error to raise.
+    """
+    try:
+        yield
+    except BirefnetBatchError:
+        raise
+    except Exception as error:
+        raise kind(f"{redact(uri)} cannot be {doing}: {bucket_reason(uri, error)}") from None
+
+
+def is_permanent(error: BaseException) -> bool:
+    """Whether trying again cannot help: nothing is there, or the credentials are wrong."""
+    return bool(_names(error) & (_NO_CREDENTIALS | _NOT_THERE)) or _status(error) in (401, 403, 404)
+
+
+def bucket_reason(uri: str, error: BaseException) -> str:
+    """A cloud library's error in one line that says what to do, without secrets."""
+    scheme, names = scheme_of(uri), _names(error)
+    detail = " ".join(redact_text(str(error)).split())[:300] or type(error).__name__
+    if names & _NO_CREDENTIALS or _status(error) in (401, 403):
+        return f"{_advice(scheme)} (the storage says: {detail})"
+    if names & _NOT_THERE:
+        return "nothing is there; check the bucket's name and the path"
+    if names & _UNREACHABLE:
+        return f"the storage cannot be reached ({detail}); check the network and storage.options.{scheme}"
+    if isinstance(error, TimeoutError):
+        return "the storage did not answer in time (storage.timeout_s)"
+    return f"{type(error).__name__}: {detail}"
+
+
+def _advice(scheme: str) -> str:
+    return (
+        f"the credentials are missing, wrong or may not do this; give {_CREDENTIALS[scheme]}, "
+        f"or storage.options.{scheme}"
+    )
+
+
+def _status(error: BaseException | None) -> int | None:
+    """The HTTP status behind an error, as azure.core and gcsfs keep it."""
+    while error is not None:
+        for name in ("status_code", "code"):
+            value = getattr(error, name, None)
+            if isinstance(value, int | str) and str(value).isdigit():
+                return int(value)
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _names(error: BaseException | None) -> frozenset[str]:
+    """The class names of an error and of what caused it."""
+    names: set[str] = set()
+    while error is not None and len(names) < 50:
+        names.update(cls.__name__ for cls in type(error).__mro__[:-1])
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return frozenset(names - {"Exception", "BaseException", "object"})

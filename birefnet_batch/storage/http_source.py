@@ -1,0 +1,156 @@
+"""Inputs behind http:// and https://."""
+
+from __future__ import annotations
+
+import email.utils
+import re
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import httpx
+
+from birefnet_batch.errors import InputError
+from birefnet_batch.settings import StorageSettings
+from birefnet_batch.storage.facts import SourceFacts
+from birefnet_batch.storage.http_guard import GuardedTransport, check_scheme
+from birefnet_batch.storage.remote import PassingError, Remote
+from birefnet_batch.uris import redact, redact_text
+
+_CHUNK = 1 << 18
+_MAY_PASS = frozenset((408, 425, 429, 500, 502, 503, 504))
+_MOST_REDIRECTS = 10
+
+
+class HttpSource(Remote):
+    """A file behind a URL; a user name and password in it are sent as HTTP authentication."""
+
+    def __init__(self, uri: str, settings: StorageSettings) -> None:
+        self._uri = uri
+        self._shown = redact(uri)
+        timeout = httpx.Timeout(settings.timeout_s)
+        transport = None
+        if not settings.allow_private_hosts:
+            unpooled = httpx.Limits(max_keepalive_connections=0)
+            transport = GuardedTransport(httpx.HTTPTransport(limits=unpooled))
+
+        def check(request: httpx.Request) -> None:
+            check_scheme(str(request.url), settings)
+
+        self._client = httpx.Client(
+            timeout=timeout,
+            transport=transport,
+            follow_redirects=True,
+            max_redirects=_MOST_REDIRECTS,
+            # Called for each redirect too.
+            event_hooks={"request": [check]},
+            # A packed body has another length, and other ranges, than the file.
+            headers={"Accept-Encoding": "identity", "User-Agent": "birefnet-batch"},
+        )
+
+    def facts(self) -> SourceFacts:
+        """See `Remote`. Asked with GET, for signed URLs allow nothing else."""
+        with self._answer(0, 1) as answer:
+            if answer.status_code == 416:
+                return SourceFacts(0, f"size=0;{_named_version(answer)}", _version(answer))
+            ranges = answer.status_code == 206
+            size = _whole_size(answer) if ranges else _declared_length(answer)
+            return SourceFacts(size, f"size={size};{_named_version(answer)}", _version(answer), ranges)
+
+    def read(self, start: int, facts: SourceFacts) -> Generator[bytes]:
+        """See `Remote`."""
+        with self._answer(start if facts.ranges else 0, None) as answer:
+            self._check(answer, start, facts)
+            skip = start if answer.status_code == 200 else 0
+            position = start
+            for chunk in answer.iter_raw(_CHUNK):
+                kept = chunk[skip:] if skip else chunk
+                skip = max(0, skip - len(chunk))
+                position += len(kept)
+                if kept:
+                    yield kept
+            if facts.size is not None and position < facts.size:
+                raise PassingError(f"the connection ended after {position} of {facts.size} bytes")
+
+    def close(self) -> None:
+        """See `Remote`."""
+        self._client.close()
+
+    def _check(self, answer: httpx.Response, start: int, facts: SourceFacts) -> None:
+        """Refuse another version, and an answer that is not what was asked for."""
+        size = _whole_size(answer) if answer.status_code == 206 else _declared_length(answer)
+        if answer.status_code == 416 or _version(answer) != facts.version or (size is not None and size != facts.size):
+            raise InputError(f"{self._shown} changed while it was read; run it again when nothing writes to it")
+        if answer.status_code == 206 and not _content_range(answer).startswith(f"bytes {start}-"):
+            raise InputError(
+                f"{self._shown} cannot be read: asked for the bytes from {start} on, its server gave "
+                f"{_content_range(answer) or 'a part without a place'!r}"
+            )
+
+    @contextmanager
+    def _answer(self, start: int, count: int | None) -> Iterator[httpx.Response]:
+        """Ask for `count` bytes from `start` on, or for all; the body is not read yet."""
+        headers = {}
+        if start or count is not None:
+            headers["Range"] = f"bytes={start}-{'' if count is None else start + count - 1}"
+        with _transfer_errors(self._shown), self._client.stream("GET", self._uri, headers=headers) as answer:
+            status = answer.status_code
+            reason = f"the server answered {status} {answer.reason_phrase}".strip()
+            if status in _MAY_PASS:
+                raise PassingError(reason, _retry_after(answer))
+            if status not in (200, 206, 416):
+                raise InputError(f"{self._shown} cannot be fetched: {reason}; check the URL and try again")
+            yield answer
+
+
+@contextmanager
+def _transfer_errors(shown: str) -> Iterator[None]:
+    try:
+        yield
+    except httpx.TimeoutException:
+        raise PassingError("the server did not answer in time (storage.timeout_s)") from None
+    except httpx.RemoteProtocolError as error:
+        what = "the connection ended before the whole file had come" if "closed" in str(error) else str(error)
+        raise PassingError(what) from None
+    except (httpx.NetworkError, httpx.ProxyError) as error:
+        raise PassingError(redact_text(" ".join(str(error).split())) or type(error).__name__) from None
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        reason = redact_text(" ".join(str(error).split())) or type(error).__name__
+        raise InputError(f"{shown} cannot be fetched: {reason}; check the URL and try again") from None
+
+
+def _version(answer: httpx.Response) -> str | None:
+    version: str | None = answer.headers.get("ETag") or answer.headers.get("Last-Modified")
+    return version
+
+
+def _named_version(answer: httpx.Response) -> str:
+    for name in ("ETag", "Last-Modified"):
+        if answer.headers.get(name):
+            return f"{name.lower()}={answer.headers[name]}"
+    return "unversioned"
+
+
+def _declared_length(answer: httpx.Response) -> int | None:
+    text = answer.headers.get("Content-Length", "")
+    return int(text) if text.isdigit() else None
+
+
+def _content_range(answer: httpx.Response) -> str:
+    return str(answer.headers.get("Content-Range", ""))
+
+
+def _whole_size(answer: httpx.Response) -> int | None:
+    match = re.fullmatch(r"bytes \d+-\d+/(\d+)", _content_range(answer))
+    return int(match.group(1)) if match else None
+
+
+def _retry_after(answer: httpx.Response) -> float | None:
+    text = answer.headers.get("Retry-After", "")
+    if text.isdigit():
+        return float(text)
+    try:
+        wait = (email.utils.parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds()
+    except (TypeError, ValueError):
+        return None
+    return max(0.0, wait)

@@ -1,0 +1,201 @@
+"""One run at a time on one output: a lease that ends with its holder, on disks and in buckets alike.
+
+A lease is a small file `.lease/<number>.json` that is created only where there is none of that name. Its holder
+writes it anew every `RENEW_S` seconds. Who finds a dead holder's creates the next number, which one of several can,
+and removes the old one; who finds a living holder's is told whose it is.
+
+A holder is dead when its lease was not renewed for `EXPIRE_S` seconds, by the clocks of both machines, which must
+agree within that; on the same machine (and in the same container) as soon as its process is gone.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import logging
+import os
+import socket
+import threading
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from birefnet_batch.errors import BirefnetBatchError, ConfigError, OutputError
+from birefnet_batch.storage.stores import Store
+
+FOLDER = ".lease"
+RENEW_S = 20.0
+EXPIRE_S = 120.0
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds an output."""
+
+    run_id: str
+    user: str
+    host: str
+    pid: int
+    world: str
+    """Where the process number means anything: the running kernel and its process namespace; may be empty."""
+    born: str
+    """When the process started, in the kernel's ticks: a later process may have its number."""
+    since: str
+    """UTC, ISO 8601."""
+    renewed: str
+    """UTC, ISO 8601."""
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the holder may still be at work."""
+        age = datetime.now(UTC) - datetime.fromisoformat(self.renewed)
+        if age > timedelta(seconds=EXPIRE_S):
+            return False
+        return not (self.world and self.world == _world()) or _born(self.pid) == self.born
+
+    @property
+    def shown(self) -> str:
+        """Who and since when, for people."""
+        since = datetime.fromisoformat(self.since)
+        return (
+            f"run {self.run_id} of {self.user} on {self.host} (process {self.pid}) "
+            f"since {since.astimezone():%Y-%m-%d %H:%M:%S %Z}"
+        )
+
+
+class Lease:
+    """This process's lease of an output.
+
+    Args:
+        store: the output.
+        run_id: names this run.
+    """
+
+    def __init__(self, store: Store, run_id: str) -> None:
+        now, pid = _now(), os.getpid()
+        self._store = store
+        self._holder = Holder(run_id, _user(), socket.gethostname(), pid, _world(), _born(pid), now, now)
+        self._name: str | None = None
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._lost = False
+
+    def acquire(self) -> None:
+        """Take the lease and keep it.
+
+        Raises:
+            ConfigError: another run holds it.
+            OutputError: the output cannot be read or written.
+        """
+        names = self._store.names(FOLDER)
+        self._refuse_the_living(names)
+        number = max((int(name.partition(".")[0]) for name in names if name[:1].isdigit()), default=0) + 1
+        name = f"{FOLDER}/{number:08d}.json"
+        if not self._store.create(name, self._content()):
+            self._refuse_the_living(self._store.names(FOLDER))
+            raise ConfigError(f"output={self._store.shown} was taken by another run this moment; try again")
+        self._name = name
+        try:
+            # Whoever saw an older state than we did may have taken a number as well.
+            self._refuse_the_living([other for other in self._store.names(FOLDER) if f"{FOLDER}/{other}" != name])
+        except BirefnetBatchError:
+            self.release()
+            raise
+        for old in names:
+            self._store.remove(f"{FOLDER}/{old}")
+        self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
+        self._thread.start()
+
+    def check(self) -> None:
+        """Make sure that the lease is still ours.
+
+        Raises:
+            OutputError: another run has taken it over, because this one was silent for too long.
+        """
+        if self._lost:
+            raise OutputError(
+                f"output={self._store.shown} was taken over by another run, because this one did not renew its lease "
+                f"for {EXPIRE_S:g} s (was the machine asleep?); run it again when the other one has ended"
+            )
+
+    def release(self) -> None:
+        """Give the lease back."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        if self._name is not None and not self._lost:
+            try:
+                self._store.remove(self._name)
+            except (BirefnetBatchError, OSError) as error:
+                _log.warning("the lease of %s stays until it expires: %s", self._store.shown, error)
+        self._name = None
+
+    def _refuse_the_living(self, names: list[str]) -> None:
+        for name in names:
+            holder = _read(self._store, name)
+            if holder is not None and holder.is_alive:
+                raise ConfigError(
+                    f"output={self._store.shown} is in use by {holder.shown}; wait for its end, or give another "
+                    f"output. If it died, its lease ends by itself {EXPIRE_S:g} s after its last sign of life"
+                )
+
+    def _keep(self) -> None:
+        while not self._stop.wait(RENEW_S):
+            assert self._name is not None
+            try:
+                if self._store.get(self._name) is None:
+                    self._lost = True
+                    return
+                self._holder = replace(self._holder, renewed=_now())
+                self._store.put(self._name, self._content())
+            except (BirefnetBatchError, OSError) as error:
+                _log.warning("the lease of %s could not be renewed; trying again: %s", self._store.shown, error)
+
+    def _content(self) -> bytes:
+        return (json.dumps(asdict(self._holder), indent=2) + "\n").encode()
+
+
+def holder_of(store: Store) -> Holder | None:
+    """The living holder of an output; None where nobody works on it."""
+    holders = [_read(store, name) for name in store.names(FOLDER)]
+    return next((holder for holder in holders if holder is not None and holder.is_alive), None)
+
+
+def _read(store: Store, name: str) -> Holder | None:
+    content = store.get(f"{FOLDER}/{name}")
+    try:
+        return None if content is None else Holder(**json.loads(content))
+    except (ValueError, TypeError):
+        # Not ours, or damaged: it keeps nobody out.
+        return None
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
+
+def _world() -> str:
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return ""
+
+
+def _born(pid: int) -> str:
+    """When a process started; empty where there is none of that number, or only what is left of a dead one."""
+    try:
+        # The name, in parentheses, may hold anything.
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if fields[0] in ("Z", "X") else fields[19]

@@ -1,0 +1,55 @@
+"""A text file that grows while a run goes on, to be read at any time: appended to on a disk, rewritten in a bucket."""
+
+from __future__ import annotations
+
+import time
+from typing import TextIO
+
+from birefnet_batch.storage.local_store import LocalStore
+from birefnet_batch.storage.output import Output
+
+_LEAST_INTERVAL_S = 10.0
+# Of the time between two writes to a bucket, the share that the writing may take.
+_SHARE = 0.05
+
+
+class LiveLines:
+    """Lines that others see soon after they were appended, and all of them once it is closed.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+
+    def __init__(self, output: Output, relative: str) -> None:
+        self._output = output
+        self._relative = relative
+        self._file: TextIO | None = None
+        self._lines: list[str] = []
+        self._next = 0.0
+        if isinstance(output.store, LocalStore):
+            path = output.store.root / relative
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("a", encoding="utf-8", errors="replace")
+
+    def append(self, line: str) -> None:
+        """Add one line, without its end."""
+        if self._file is not None:
+            self._file.write(line + "\n")
+            self._file.flush()
+            return
+        self._lines.append(line + "\n")
+        if time.monotonic() >= self._next:
+            self._write()
+
+    def close(self) -> None:
+        """Make everything visible."""
+        if self._file is not None:
+            self._file.close()
+        elif self._lines:
+            self._write()
+
+    def _write(self) -> None:
+        started = time.monotonic()
+        self._output.write(self._relative, "".join(self._lines).encode("utf-8", "replace"))
+        ended = time.monotonic()
+        self._next = ended + max(_LEAST_INTERVAL_S, (ended - started) / _SHARE)

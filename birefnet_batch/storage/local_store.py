@@ -1,0 +1,112 @@
+"""Results on a disk: fsync and rename."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from birefnet_batch.errors import OutputError
+from birefnet_batch.storage.reasons import reason_of
+from birefnet_batch.storage.stores import Store
+
+
+class LocalStore(Store):
+    """A folder; temporary files are made in its `.scratch`, so that a rename gives them their final names."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.shown = str(root)
+        self.staging = root / ".scratch"
+        """Where small files are written first; the output sets it to its run's own folder."""
+
+    def uri(self, relative: str) -> str:
+        """See `Store`."""
+        return (self.root / relative).as_uri()
+
+    def put_file(self, source: Path, relative: str, content_type: str = "") -> None:
+        """See `Store`."""
+        target = self.root / relative
+        try:
+            with source.open("rb") as file:
+                os.fsync(file.fileno())
+            target.parent.mkdir(parents=True, exist_ok=True)
+            source.replace(target)
+            _sync_folder(target.parent)
+        except OSError as error:
+            raise OutputError(f"{target} cannot be written: {reason_of(error)}") from None
+
+    def put(self, relative: str, content: bytes) -> None:
+        """See `Store`."""
+        self.put_file(self._staged(relative, content), relative)
+
+    def create(self, relative: str, content: bytes) -> bool:
+        """See `Store`."""
+        staged, target = self._staged(relative, content), self.root / relative
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            # A link fails where the name is taken, on network disks too, and shows the content at once.
+            target.hardlink_to(staged)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            raise OutputError(f"{target} cannot be written: {reason_of(error)}") from None
+        finally:
+            staged.unlink(missing_ok=True)
+        return True
+
+    def get(self, relative: str) -> bytes | None:
+        """See `Store`."""
+        path = self.root / relative
+        try:
+            return path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise OutputError(f"{path} cannot be read: {reason_of(error)}") from None
+
+    def remove(self, relative: str) -> None:
+        """See `Store`."""
+        path = self.root / relative
+        path.unlink(missing_ok=True)
+        if path.parent != self.root:
+            # As in a bucket: a folder is there as long as it has files.
+            with suppress(OSError):
+                path.parent.rmdir()
+
+    def names(self, folder: str) -> list[str]:
+        """See `Store`."""
+        try:
+            return sorted(entry.name for entry in os.scandir(self.root / folder))
+        except FileNotFoundError:
+            return []
+
+    def walk(self, folder: str) -> Iterator[tuple[str, str]]:
+        """See `Store`."""
+        with suppress(FileNotFoundError):
+            for entry in os.scandir(self.root / folder):
+                with suppress(NotADirectoryError, FileNotFoundError):
+                    for file in os.scandir(entry.path):
+                        yield entry.name, file.name
+
+    def prepare(self) -> None:
+        """See `Store`: temporary files are in scratch folders, which go with their runs."""
+
+    def _staged(self, relative: str, content: bytes) -> Path:
+        staged = self.staging / f"{secrets.token_hex(8)}.tmp"
+        try:
+            staged.parent.mkdir(parents=True, exist_ok=True)
+            staged.write_bytes(content)
+        except OSError as error:
+            raise OutputError(f"{self.root / relative} cannot be written: {reason_of(error)}") from None
+        return staged
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,92 @@
+"""A folder of results on disk or in a bucket, behind one interface; a file appears in it whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+
+from birefnet_batch.settings import StorageSettings
+from birefnet_batch.uris import BUCKET_SCHEMES, local_path, redact, scheme_of
+
+
+class Store(ABC):
+    """Names below it are relative paths with forward slashes."""
+
+    shown: str
+    """The location, fit for files and logs."""
+
+    @abstractmethod
+    def uri(self, relative: str) -> str:
+        """The absolute URI of a file, whether it is there or not."""
+
+    @abstractmethod
+    def put_file(self, source: Path, relative: str, content_type: str) -> None:
+        """Give a finished local file its final name; on a disk the source is gone afterwards.
+
+        Raises:
+            OutputError: it cannot be written; nothing new is visible then.
+        """
+
+    @abstractmethod
+    def put(self, relative: str, content: bytes) -> None:
+        """Write a small file whole, replacing the one that is there.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+
+    @abstractmethod
+    def create(self, relative: str, content: bytes) -> bool:
+        """Write a small file if there is none of that name; False when there is. Of several callers one wins.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+
+    @abstractmethod
+    def get(self, relative: str) -> bytes | None:
+        """A file's content; None where there is none.
+
+        Raises:
+            OutputError: it cannot be read.
+        """
+
+    @abstractmethod
+    def remove(self, relative: str) -> None:
+        """Remove a file if it is there."""
+
+    @abstractmethod
+    def names(self, folder: str) -> list[str]:
+        """The names of the files in a folder, sorted; none where it does not exist."""
+
+    @abstractmethod
+    def walk(self, folder: str) -> Iterator[tuple[str, str]]:
+        """(subfolder, file name) of every file one level below a folder, without opening any."""
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Abort what killed uploads left invisible; to be called by the holder of the lease alone."""
+
+
+def open_store(location: str, settings: StorageSettings) -> Store:
+    """The store at a path, a file:// URI or a bucket's URL.
+
+    Raises:
+        ConfigError: no such place can hold results.
+    """
+    from birefnet_batch.errors import ConfigError
+    from birefnet_batch.storage.bucket_store import BucketStore
+    from birefnet_batch.storage.local_store import LocalStore
+
+    scheme = scheme_of(location)
+    if scheme in BUCKET_SCHEMES:
+        return BucketStore(location, settings)
+    if scheme not in ("", "file"):
+        raise ConfigError(
+            f"output is {redact(location)!r}; give a folder, a file:// URI, or an s3://, gs:// or az:// location"
+        )
+    path = local_path(location) if scheme else Path(location).expanduser()
+    # Without `..`, whatever the working folder: the results' URLs are made of it.
+    return LocalStore(Path(os.path.normpath(path.absolute())))

@@ -1,0 +1,43 @@
+"""The object stores, each started once."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).parent))
+
+from servers import AZURITE, Cloud, azurite, fake_gcs, seaweed
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """SeaweedFS."""
+    with seaweed(tmp_path_factory.mktemp("seaweed")) as cloud:
+        yield cloud
+
+
+@pytest.fixture(scope="session")
+def gcs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """fake-gcs-server."""
+    with fake_gcs(tmp_path_factory.mktemp("gcs")) as cloud:
+        yield cloud
+
+
+@pytest.fixture(scope="session")
+def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """Azurite."""
+    if not AZURITE.exists():
+        pytest.skip(f"Azurite is not at {AZURITE}; .ci/run installs it where npm can")
+    with azurite(tmp_path_factory.mktemp("azurite")) as cloud:
+        yield cloud
+
+
+@pytest.fixture(params=["s3", "gcs", "azure"])
+def cloud(request: pytest.FixtureRequest) -> Cloud:
+    """Each store in turn."""
+    found: Cloud = request.getfixturevalue(request.param)
+    return found

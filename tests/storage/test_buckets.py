@@ -1,0 +1,154 @@
+"""Inputs and results in S3, Google Cloud Storage and Azure, against real servers."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from servers import Cloud
+
+from birefnet_batch.errors import BirefnetBatchError, ConfigError, InputError, OutputError
+from birefnet_batch.settings import StorageSettings
+from birefnet_batch.storage import Output, open_source, source_facts
+from birefnet_batch.storage.bucket_store import BucketStore
+from birefnet_batch.storage.stores import open_store
+
+CONTENT = bytes(range(256)) * 8192
+
+
+def files(cloud: Cloud) -> Any:
+    store = open_store(cloud.root + "/x", cloud.settings())
+    assert isinstance(store, BucketStore)
+    return store._files
+
+
+def test_results_appear_whole_are_listed_and_read_back(cloud: Cloud, tmp_path: Path) -> None:
+    location = f"{cloud.root}/results/of a test"
+    with Output(location, "run", cloud.settings(scratch=str(tmp_path / "scratch"))) as output:
+        staged = output.staged("media")
+        staged.write_bytes(CONTENT)
+        output.publish(staged, "jobs/a/clip.mp4", "video/mp4")
+        output.write("jobs/a/complete-1", b"")
+        output.write("jobs/b/job.json", b"{}")
+        assert not staged.exists()
+        assert output.list("jobs/a") == ["clip.mp4", "complete-1"]
+        assert output.list("jobs/none") == []
+        assert sorted(output.store.walk("jobs")) == [("a", "clip.mp4"), ("a", "complete-1"), ("b", "job.json")]
+        assert output.read("jobs/a/clip.mp4") == CONTENT
+        assert output.read("jobs/a/none") is None
+        output.remove("jobs/a/complete-1")
+        output.remove("jobs/a/complete-1")
+        assert output.list("jobs/a") == ["clip.mp4"]
+        assert output.uri("jobs/a/clip.mp4") == f"{location}/jobs/a/clip.mp4"
+        other = pickle.loads(pickle.dumps(output))
+        with other.attach():
+            assert other.read("jobs/b/job.json") == b"{}"
+    assert output.list(".lease") == []
+    assert not (tmp_path / "scratch").exists()
+
+
+def test_of_two_that_create_a_file_one_wins(cloud: Cloud) -> None:
+    store = open_store(f"{cloud.root}/create", cloud.settings())
+    assert store.create("lease", b"first")
+    assert not store.create("lease", b"second")
+    assert store.get("lease") == b"first"
+
+
+def test_an_input_comes_whole_with_its_digest_and_a_fingerprint(cloud: Cloud, tmp_path: Path) -> None:
+    uri = f"{cloud.root}/in puts/ü clip.mp4"
+    files(cloud).pipe_file(uri.partition("://")[2], CONTENT)
+    settings = cloud.settings()
+    facts = source_facts(uri, settings)
+    assert facts.size == len(CONTENT)
+    assert facts == source_facts(uri, settings)
+    with open_source(uri, facts, tmp_path, settings) as source:
+        assert source.sha256() == hashlib.sha256(CONTENT).hexdigest()
+        assert source.path.read_bytes() == CONTENT
+    assert not list(tmp_path.iterdir())
+    files(cloud).pipe_file(uri.partition("://")[2], CONTENT[::-1])
+    assert source_facts(uri, settings).fingerprint != facts.fingerprint
+    with pytest.raises(InputError, match="changed while it was read"), open_source(uri, facts, tmp_path, settings) as s:
+        s.complete()
+
+
+def test_what_is_not_there_and_folders_say_so(cloud: Cloud) -> None:
+    with pytest.raises(InputError, match="nothing is there"):
+        source_facts(f"{cloud.root}/none.mp4", cloud.settings())
+    files(cloud).pipe_file(f"{cloud.root}/folder/a.mp4".partition("://")[2], b"x")
+    with pytest.raises(InputError, match="is a folder|nothing is there"):
+        source_facts(f"{cloud.root}/folder", cloud.settings())
+
+
+@pytest.mark.parametrize("which", ["s3", "azure"])
+def test_wrong_keys_give_one_clear_message_without_them(request: pytest.FixtureRequest, which: str) -> None:
+    cloud: Cloud = request.getfixturevalue(which)
+    settings = StorageSettings(options={cloud.scheme: cloud.wrong}, max_retries=1, timeout_s=10)
+    for attempt in (
+        lambda: source_facts(f"{cloud.root}/a.mp4", settings),
+        lambda: Output(f"{cloud.root}/out", "run", settings).__enter__(),
+    ):
+        with pytest.raises(BirefnetBatchError, match="the credentials are missing, wrong or may not do this") as caught:
+            attempt()
+        message = str(caught.value)
+        assert f"storage.options.{cloud.scheme}" in message
+        assert len(message.splitlines()) == 1
+        for secret in cloud.wrong.values():
+            assert secret.startswith("http") or secret not in message
+
+
+def test_what_a_killed_upload_left_is_aborted_by_the_next_run_and_nobody_elses(s3: Cloud) -> None:
+    remote = files(s3)
+    for key in ("out/jobs/a/clip.mp4", "outer/jobs/a/clip.mp4"):
+        remote.call_s3("create_multipart_upload", Bucket="bucket", Key=key)
+    with Output(f"{s3.root}/out", "run", s3.settings()) as output:
+        assert output.list("jobs/a") == []
+        assert [upload["Key"] for upload in remote.list_multipart_uploads("bucket")] == ["outer/jobs/a/clip.mp4"]
+
+
+def test_a_large_file_is_sent_in_parts_and_a_failure_leaves_none(
+    s3: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large = tmp_path / "large"
+    large.write_bytes(os.urandom(33 << 20))
+    store = open_store(f"{s3.root}/large", s3.settings())
+    remote = files(s3)
+    before = len(remote.list_multipart_uploads("bucket"))
+    store.put_file(large, "clip.mp4", "video/mp4")
+    assert remote.info("bucket/large/clip.mp4")["ETag"].strip('"').endswith("-3")
+
+    assert isinstance(store, BucketStore)
+    real = type(store._files)._call_s3
+
+    async def breaking(self: Any, method: str, *args: Any, **kwargs: Any) -> Any:
+        if method == "upload_part" and kwargs["PartNumber"] == 3:
+            raise OSError("the network is gone")
+        return await real(self, method, *args, **kwargs)
+
+    monkeypatch.setattr(type(store._files), "_call_s3", breaking)
+    with pytest.raises(OutputError, match="the network is gone"):
+        store.put_file(large, "second.mp4", "video/mp4")
+    monkeypatch.undo()
+    assert store.names("") == ["clip.mp4"]
+    assert len(remote.list_multipart_uploads("bucket")) == before
+
+
+def test_a_missing_library_names_its_pip_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    for scheme, library, extra in (
+        ("s3", "s3fs.core", "s3"),
+        ("gs", "gcsfs.core", "gcs"),
+        ("az", "adlfs.spec", "azure"),
+    ):
+        monkeypatch.setitem(sys.modules, library, None)
+        with pytest.raises(ConfigError, match=rf"pip install 'birefnet-batch\[{extra}\]'"):
+            Output(f"{scheme}://bucket/out", "run")
+
+
+@pytest.mark.parametrize("location", ["s3://", "s3://bucket/a/../b", "s3://bucket//a"])
+def test_a_location_without_a_bucket_or_with_odd_parts_is_refused(location: str) -> None:
+    with pytest.raises(ConfigError, match="s3://BUCKET/PATH"):
+        Output(location, "run")
