@@ -37,7 +37,9 @@ def make_clip(
     rows, cols = np.mgrid[:height, :width]
     with av.open(str(path), "w", format="mp4") as container:
         if frames:
-            video = container.add_stream("libx264", rate=rate, options={"preset": "ultrafast", "crf": "12", "g": str(keyframes)})
+            video = container.add_stream(
+                "libx264", rate=rate, options={"preset": "ultrafast", "crf": "12", "g": str(keyframes)}
+            )
             video.width, video.height, video.pix_fmt = width, height, "yuv420p"
         if audio:
             sound = container.add_stream("aac", rate=48000, layout="mono")

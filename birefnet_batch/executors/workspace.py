@@ -102,10 +102,15 @@ class Workspace:
             yield
         except InputError as error:
             if not is_local(job.uri) and job.job_id in self._sources:
-                path = self._sources[job.job_id][1].path
-                error.args = (str(error).replace(str(path), job.display_uri),)
+                source = self._sources[job.job_id][1]
+                if source.error is not None:
+                    # A reader that did not get its bytes says so; the transfer knows why.
+                    raise source.error from None
+                error.args = (str(error).replace(str(source.path), job.display_uri),)
             raise
 
     def _abandon(self, job_id: str) -> None:
+        stack, source = self._sources.pop(job_id)
+        source.cancel()
         with suppress(BirefnetBatchError):
-            self._sources.pop(job_id)[0].close()
+            stack.close()

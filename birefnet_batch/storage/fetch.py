@@ -87,6 +87,10 @@ class Fetch:
         for path in (self.path, Path(f"{self.path}.blocks")):
             path.unlink(missing_ok=True)
 
+    def cancel(self) -> None:
+        """End the transfer as soon as may be; who waits for it gets an error."""
+        self._stop.set()
+
     def sha256(self) -> str:
         """The content's digest in hex; waits until all of it is there.
 

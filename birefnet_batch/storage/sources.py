@@ -42,6 +42,15 @@ class LocalSource(ABC):
             BirefnetBatchError: the content cannot be had.
         """
 
+    @property
+    def error(self) -> BirefnetBatchError | None:
+        """Why the content could not be fetched, when that is known already."""
+        return None
+
+    def cancel(self) -> None:
+        """Nobody needs the content or its digest any more: leaving the context will not wait for it."""
+        return
+
     def complete(self) -> None:
         """Wait until all of it is there, for readers that open `path` in their own way.
 
@@ -69,8 +78,11 @@ class _FileInPlace(LocalSource):
     def complete(self) -> None:
         pass
 
-    def close(self) -> None:
+    def cancel(self) -> None:
         self._cancelled.set()
+
+    def close(self) -> None:
+        self.cancel()
         self._thread.join()
 
     def _hash(self) -> None:
@@ -93,6 +105,13 @@ class _Fetched(LocalSource):
 
     def sha256(self) -> str:
         return self._fetch.sha256()
+
+    @property
+    def error(self) -> BirefnetBatchError | None:
+        return self._fetch.error
+
+    def cancel(self) -> None:
+        self._fetch.cancel()
 
 
 class _Decoded(LocalSource):
