@@ -336,6 +336,8 @@ def schema_node() -> DictConfig:
                 unfreeze(child)
 
     unfreeze(node)
+    # The libraries' options are theirs: any key may be given, without Hydra's `+`.
+    OmegaConf.set_struct(node.storage.options, False)
     return node
 
 
