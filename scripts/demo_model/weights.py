@@ -44,16 +44,19 @@ def recalibrate(network: nn.Module, library: Library, device: str) -> None:
 
 
 def export(network: nn.Module, path: Path = WEIGHTS) -> None:
-    """Write the network's weights as float16 safetensors, atomically."""
-    state = {
-        name: (value.half() if value.is_floating_point() else value).cpu().contiguous()
-        for name, value in network.state_dict().items()
-    }
+    """Write the network's weights as float16 safetensors, atomically; what float16 cannot hold stays float32."""
+    state = {name: _halved(value).cpu().contiguous() for name, value in network.state_dict().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_suffix(".part")
     save_file(state, scratch)
     scratch.chmod(0o644)
     scratch.replace(path)
+
+
+def _halved(value: Tensor) -> Tensor:
+    half = value.half() if value.is_floating_point() else value
+    # A variance above 65504 would become infinite, which switches its channel off.
+    return half if bool(half.isfinite().all()) else value
 
 
 def load(path: Path = WEIGHTS) -> nn.Module:
