@@ -1,10 +1,20 @@
-"""Digests of files."""
+"""Digests of files, remembered: by this process, and of large files in the user's cache folder too."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import json
+import os
+import secrets
+import time
 from functools import cache
 from pathlib import Path
+
+# A checkpoint takes seconds to hash and is hashed at every start; what is smaller takes less than the look-up saves.
+_REMEMBERED_FROM = 16 * 1024 * 1024
+# A file may change twice within one tick of its file system's clock, so what is younger is not remembered.
+_SETTLED_AFTER_NS = 2_000_000_000
 
 
 def file_sha256(path: Path) -> str:
@@ -29,4 +39,45 @@ def known_sha256(path: Path) -> str:
 
 @cache
 def _known(path: Path, size: int, mtime_ns: int) -> str:
-    return file_sha256(path)
+    if size < _REMEMBERED_FROM:
+        return file_sha256(path)
+    facts = {"path": str(path.absolute()), "size": size, "mtime_ns": mtime_ns}
+    note = _note_of(facts["path"])
+    known = _remembered(note, facts)
+    if known is None:
+        known = file_sha256(path)
+        after = path.stat()
+        unchanged = (after.st_size, after.st_mtime_ns) == (size, mtime_ns)
+        if unchanged and time.time_ns() - mtime_ns > _SETTLED_AFTER_NS:
+            _remember(note, {**facts, "sha256": known})
+    return known
+
+
+def _note_of(path: object) -> Path:
+    from platformdirs import user_cache_path
+
+    name = hashlib.sha256(str(path).encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    return user_cache_path("birefnet-batch") / "digests" / f"{name}.json"
+
+
+def _remembered(note: Path, facts: dict[str, object]) -> str | None:
+    try:
+        data = json.loads(note.read_bytes())
+    except (OSError, ValueError):
+        return None
+    if not isinstance(data, dict) or {name: data.get(name) for name in facts} != facts:
+        return None
+    digest = data.get("sha256")
+    return digest if isinstance(digest, str) and len(digest) == 64 else None
+
+
+def _remember(note: Path, data: dict[str, object]) -> None:
+    """Write a note whole, beside other processes that do; where the cache folder cannot be written, do without."""
+    with contextlib.suppress(OSError):
+        note.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = note.with_name(f"{note.name}.{os.getpid()}.{secrets.token_hex(4)}")
+        try:
+            unfinished.write_text(json.dumps(data), "utf-8")
+            unfinished.replace(note)
+        finally:
+            unfinished.unlink(missing_ok=True)
