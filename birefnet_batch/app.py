@@ -152,10 +152,10 @@ def requests_of(settings: Settings) -> tuple[tuple[Request, ...], tuple[str, ...
     if settings.output is None:
         raise ConfigError("output is missing; give output=FOLDER for the results")
     if settings.request_file is not None:
-        return (load_request_file(settings.request_file, fields, _given(fields)),), ()
+        return (load_request_file(settings.request_file, fields, _given(fields), settings.catalogue),), ()
     if settings.manifest is None:
-        return (Request.from_dict(fields),), ()
-    manifest = load_manifest(settings.manifest, fields, exclude=Path(settings.output))
+        return (Request.from_dict(fields, settings.catalogue),), ()
+    manifest = load_manifest(settings.manifest, fields, exclude=Path(settings.output), models=settings.catalogue)
     if manifest.problems and (settings.on_invalid is OnInvalid.fail or not manifest.requests):
         raise invalid_entries(settings.manifest, manifest.problems)
     return manifest.requests, manifest.problems

@@ -150,11 +150,13 @@ def process_video(
 
     Raises:
         RequestError: the arguments are wrong.
+        ConfigError: the settings are.
         BirefnetBatchError: the video cannot be done; the message says why.
     """
-    if not isinstance(request, Request):
-        request = Request.from_dict(request)
     settings = replace(settings or Settings(), output=str(output))
+    settings.validate()
+    if not isinstance(request, Request):
+        request = Request.from_dict(request, settings.catalogue)
     outcomes: list[JobOutcome] = []
     summary = run(settings, [request], progress=_Silent(1, sys.stderr), on_outcome=outcomes.append)
     outcome = outcomes[0]

@@ -13,8 +13,10 @@ _TEXT_KEYS = frozenset(
     (
         *("request.video_url", "request.model", "request.video_output_type"),
         *("request_file", "manifest", "output", "media.background", "storage.scratch"),
+        "weights_folder",
     )
 )
+_TEXT_IN_GROUP = re.compile(r"\+{0,2}(weights\.\w+|models\.\w+\.(weights|name|licence))")
 _OVERRIDE = re.compile(r"[+~]{0,2}[\w.@:/-]+=.*|~[\w.@:/-]+", re.DOTALL)
 # What Hydra's grammar takes in a value without quotes.
 _PLAIN = re.compile(r"[\w\s/:%+.@?|\\*$-]*")
@@ -34,7 +36,7 @@ def quoted(words: Sequence[str], sweep: bool) -> list[str]:
 
 def _quoted(word: str, sweep: bool) -> str:
     key, equals, value = word.partition("=")
-    if not equals or (key not in _TEXT_KEYS and not key.startswith("weights.")):
+    if not equals or not (key in _TEXT_KEYS or _TEXT_IN_GROUP.fullmatch(key)):
         return word
     if value[:1] in ("'", '"') or "${" in value or (sweep and "," in value) or _PLAIN.fullmatch(value):
         return word

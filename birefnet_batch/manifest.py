@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from birefnet_batch.errors import BirefnetBatchError, ManifestError, ProblemsError, RequestError
+from birefnet_batch.models.registry import SHIPPED, Catalogue
 from birefnet_batch.request import Request
 from birefnet_batch.uris import canonical_uri, redact, scheme_of
 
@@ -42,13 +43,16 @@ class _Entry:
     value: Any
 
 
-def load_manifest(location: str, defaults: Mapping[str, Any], *, exclude: Path | None = None) -> Manifest:
+def load_manifest(
+    location: str, defaults: Mapping[str, Any], *, exclude: Path | None = None, models: Catalogue = SHIPPED
+) -> Manifest:
     """Read a manifest and check every entry.
 
     Args:
         location: a manifest file, a folder of videos (searched in depth) or a glob.
         defaults: request fields that entries start from.
         exclude: a folder whose files are no inputs: the run's own output.
+        models: those that an entry may name.
 
     Raises:
         ManifestError: the manifest as a whole cannot be read, or it names no video at all.
@@ -71,7 +75,7 @@ def load_manifest(location: str, defaults: Mapping[str, Any], *, exclude: Path |
             ["it does not exist; give a YAML, JSON, JSONL or CSV file, a folder or a glob"],
         )
     base = path.parent if path.is_file() else Path()
-    manifest = _check(entries, defaults, base)
+    manifest = _check(entries, defaults, base, models)
     if not manifest.requests and not manifest.problems:
         raise ManifestError(f"The manifest {location} names no videos", [_nothing_found(path)])
     return manifest
@@ -95,14 +99,14 @@ def _nothing_found(path: Path) -> str:
     return "the pattern matches no file; quote it so that the shell leaves it alone"
 
 
-def _check(entries: Iterable[_Entry], defaults: Mapping[str, Any], base: Path) -> Manifest:
+def _check(entries: Iterable[_Entry], defaults: Mapping[str, Any], base: Path, models: Catalogue) -> Manifest:
     base = base.absolute()
     requests: dict[Request, None] = {}
     problems: list[str] = []
     count = 0
     for entry in entries:
         try:
-            request = _request(entry, defaults, base)
+            request = _request(entry, defaults, base, models)
         except ProblemsError as error:
             problems += [f"{entry.place}: {problem}" for problem in error.problems]
         except BirefnetBatchError as error:
@@ -113,7 +117,7 @@ def _check(entries: Iterable[_Entry], defaults: Mapping[str, Any], base: Path) -
     return Manifest(tuple(requests), tuple(problems), count - len(requests))
 
 
-def _request(entry: _Entry, defaults: Mapping[str, Any], base: Path) -> Request:
+def _request(entry: _Entry, defaults: Mapping[str, Any], base: Path, models: Catalogue) -> Request:
     value = entry.value
     if isinstance(value, str):
         value = {"video_url": value}
@@ -127,7 +131,7 @@ def _request(entry: _Entry, defaults: Mapping[str, Any], base: Path) -> Request:
     url = fields.get("video_url")
     if isinstance(url, str) and url.strip():
         fields["video_url"] = canonical_uri(url.strip(), base)
-    return Request.from_dict(fields)
+    return Request.from_dict(fields, models)
 
 
 def _read_file(path: Path) -> tuple[Iterable[_Entry], Mapping[str, Any]]:

@@ -1,7 +1,7 @@
 """What a user asks for and what comes back: the fields, values and defaults of fal's birefnet/v2/video.
 
 Extensions of the API are marked: General Use (Dynamic) takes any WIDTHxHEIGHT, General Use (Light 2K) also its
-native 2560x1440, and `Demo` is the model that this package ships.
+native 2560x1440, `Demo` is the model that this package ships, and the `models` setting adds a user's own.
 """
 
 from __future__ import annotations
@@ -12,40 +12,19 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
 from birefnet_batch.errors import RequestError
+from birefnet_batch.models.registry import SHIPPED, Catalogue
+from birefnet_batch.models.spec import FREE_SIDES, ModelSpec
 
-ModelName = Literal[
-    "General Use (Light)",
-    "General Use (Light 2K)",
-    "General Use (Heavy)",
-    "Matting",
-    "Portrait",
-    "General Use (Dynamic)",
-    "Demo",
-]
 OutputType = Literal["X264 (.mp4)", "VP9 (.webm)", "PRORES4444 (.mov)", "GIF (.gif)"]
 Quality = Literal["low", "medium", "high", "maximum"]
 WriteMode = Literal["fast", "balanced", "small"]
 
-MODEL_SHORT_NAMES: dict[str, ModelName] = {
-    "light": "General Use (Light)",
-    "light_2k": "General Use (Light 2K)",
-    "heavy": "General Use (Heavy)",
-    "matting": "Matting",
-    "portrait": "Portrait",
-    "dynamic": "General Use (Dynamic)",
-    "demo": "Demo",
-}
 OUTPUT_SHORT_NAMES: dict[str, OutputType] = {
     "x264": "X264 (.mp4)",
     "vp9": "VP9 (.webm)",
     "prores4444": "PRORES4444 (.mov)",
     "gif": "GIF (.gif)",
 }
-API_RESOLUTIONS = ("1024x1024", "2048x2048")
-DYNAMIC_ONLY_RESOLUTION = "2304x2304"
-LIGHT_2K_NATIVE = "2560x1440"
-FREE_MODELS = ("General Use (Dynamic)", "Demo")
-FREE_SIDES = range(256, 2304 + 1, 32)
 # A plain dict, so that reading a request does not load pydantic: only the schemas need it.
 _DOCUMENTED = {"use_attribute_docstrings": True}
 
@@ -55,7 +34,8 @@ class Request:
     """One video and what is to be done with it; canonical once constructed.
 
     Every field takes the API's spelling; the short names of a command line are replaced by it. Construction
-    validates, so that a Request that exists is right.
+    validates, so that a Request that exists is right. It knows the shipped models; a request for a model of the
+    `models` setting is made by `from_dict`.
 
     Raises:
         RequestError: every problem of the given values at once.
@@ -65,7 +45,7 @@ class Request:
 
     video_url: str
     """The video: a path, or a file:// or http(s):// URL."""
-    model: ModelName = "General Use (Light)"
+    model: str = "General Use (Light)"
     """The model; `Demo` is an extension of the API."""
     operating_resolution: str = ""
     """WIDTHxHEIGHT that frames are stretched to for the network. Left out: 1024x1024, or 512x512 for Demo."""
@@ -84,12 +64,16 @@ class Request:
 
     def __post_init__(self) -> None:
         given = {item.name: getattr(self, item.name) for item in fields(self)}
-        for name, value in _canonical(given).items():
+        for name, value in _canonical(given, SHIPPED).items():
             object.__setattr__(self, name, value)
 
     @classmethod
-    def from_dict(cls, arguments: Mapping[str, Any]) -> Request:
+    def from_dict(cls, arguments: Mapping[str, Any], models: Catalogue = SHIPPED) -> Request:
         """Validate the arguments of an API call; a field that is absent or null takes its default.
+
+        Args:
+            arguments: the fields.
+            models: those that the request may name; `Settings.catalogue` has a user's own too.
 
         Raises:
             RequestError: every problem at once: unknown fields, wrong values, what does not go together.
@@ -101,7 +85,7 @@ class Request:
             )
         request = cls.__new__(cls)
         # __init__ would validate a second time, which counts over a manifest of 100,000 entries.
-        request.__dict__.update(_canonical(arguments))
+        request.__dict__.update(_canonical(arguments, models))
         return request
 
     def to_dict(self) -> dict[str, Any]:
@@ -161,7 +145,7 @@ class Result:
         return cls(VideoFile(**data["video"]), VideoFile(**mask) if mask else None)
 
 
-def _canonical(arguments: Mapping[str, Any]) -> dict[str, Any]:
+def _canonical(arguments: Mapping[str, Any], models: Catalogue) -> dict[str, Any]:
     problems: list[str] = []
     canonical: dict[str, Any] = {}
     for name in arguments:
@@ -172,16 +156,18 @@ def _canonical(arguments: Mapping[str, Any]) -> dict[str, Any]:
         if value is None and name in _DEFAULTS:
             value = _DEFAULTS[name]
         try:
-            canonical[name] = parse(value)
+            canonical[name] = _one_of(value, models.names, models.short_names) if name == "model" else parse(value)
         except _Refused as refused:
             problems.append(f"{name}: {refused}")
-    if "model" in canonical and "operating_resolution" in canonical:
-        try:
-            canonical["operating_resolution"] = _resolution_for(canonical["model"], canonical["operating_resolution"])
-        except _Refused as refused:
-            problems.append(f"operating_resolution: {refused}")
-    elif canonical.get("operating_resolution"):
-        problems += _never_allowed(canonical["operating_resolution"])
+    resolution = canonical.get("operating_resolution")
+    if resolution is not None and "model" in canonical:
+        spec = models.find(canonical["model"])
+        canonical["operating_resolution"] = resolution = resolution or spec.default_resolution
+        if not spec.allows(resolution):
+            problems.append(f"operating_resolution: {_not_allowed(resolution, spec, models)}")
+    elif resolution and not any(spec.allows(resolution) for spec in models):
+        default = models.models[0]
+        problems.append(f"operating_resolution: {resolution!r} is allowed with no model; give {_allowed(default)}")
     if problems:
         raise RequestError(f"The request{_named(arguments)} has problems", problems)
     return canonical
@@ -205,19 +191,20 @@ def _show(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _choice(allowed: tuple[str, ...], short_names: Mapping[str, str]) -> Callable[[Any], str]:
-    def parse(value: Any) -> str:
-        if isinstance(value, str):
-            if value in allowed:
-                return value
-            found = short_names.get(value.strip().lower())
-            if found is not None:
-                return found
-        given = ", ".join(repr(name) for name in allowed)
-        short = f" (short: {', '.join(short_names)})" if short_names else ""
-        raise _Refused(f"{_show(value)} is not allowed; give one of {given}{short}")
+def _one_of(value: Any, allowed: tuple[str, ...], short_names: Mapping[str, str]) -> str:
+    if isinstance(value, str):
+        if value in allowed:
+            return value
+        found = short_names.get(value.strip().lower())
+        if found is not None:
+            return found
+    given = ", ".join(repr(name) for name in allowed)
+    short = f" (short: {', '.join(short_names)})" if short_names else ""
+    raise _Refused(f"{_show(value)} is not allowed; give one of {given}{short}")
 
-    return parse
+
+def _choice(allowed: tuple[str, ...], short_names: Mapping[str, str]) -> Callable[[Any], str]:
+    return lambda value: _one_of(value, allowed, short_names)
 
 
 def _boolean(value: Any) -> bool:
@@ -250,40 +237,21 @@ def _resolution(value: Any) -> str:
     raise _Refused(f"{_show(value)} is not allowed; give WIDTHxHEIGHT, for example 1024x1024")
 
 
-def _resolution_for(model: str, resolution: str) -> str:
-    if not resolution:
-        return "512x512" if model == "Demo" else API_RESOLUTIONS[0]
-    if resolution in API_RESOLUTIONS:
-        return resolution
-    if model in FREE_MODELS:
-        width, height = (int(side) for side in resolution.split("x"))
-        if width in FREE_SIDES and height in FREE_SIDES:
-            return resolution
-        raise _Refused(
-            f"{resolution!r} is not allowed with {model}; "
-            f"give WIDTHxHEIGHT with sides from {FREE_SIDES.start} to 2304 that are multiples of 32"
-        )
-    allowed = [*API_RESOLUTIONS, *([LIGHT_2K_NATIVE] if model == "General Use (Light 2K)" else [])]
-    if resolution in allowed:
-        return resolution
-    hint = f"; {resolution} goes with General Use (Dynamic) only" if resolution == DYNAMIC_ONLY_RESOLUTION else ""
-    raise _Refused(f"{resolution!r} is not allowed with {model}; give {' or '.join(allowed)}{hint}")
+def _not_allowed(resolution: str, spec: ModelSpec, models: Catalogue) -> str:
+    others = [other.name for other in models if other.weights is not None and other.allows(resolution)]
+    hint = f"; {resolution} goes with {' and '.join(others)} only" if others and spec.resolutions is not None else ""
+    return f"{resolution!r} is not allowed with {spec.name}; give {_allowed(spec)}{hint}"
 
 
-def _never_allowed(resolution: str) -> list[str]:
-    """What is wrong with a resolution whatever the model, which is not known."""
-    for model in get_args(ModelName):
-        try:
-            _resolution_for(model, resolution)
-        except _Refused:
-            continue
-        return []
-    return [f"operating_resolution: {resolution!r} is allowed with no model; give {' or '.join(API_RESOLUTIONS)}"]
+def _allowed(spec: ModelSpec) -> str:
+    if spec.resolutions is None:
+        return f"WIDTHxHEIGHT with sides from {FREE_SIDES.start} to {FREE_SIDES[-1]} that are multiples of 32"
+    return " or ".join(spec.resolutions)
 
 
 _PARSERS: dict[str, Callable[[Any], Any]] = {
     "video_url": _video_url,
-    "model": _choice(get_args(ModelName), MODEL_SHORT_NAMES),
+    "model": str,  # which there are is the catalogue's matter
     "operating_resolution": _resolution,
     "output_mask": _boolean,
     "refine_foreground": _boolean,

@@ -10,17 +10,21 @@ from typing import Any
 import yaml
 
 from birefnet_batch.errors import ConfigError, RequestError
+from birefnet_batch.models.registry import SHIPPED, Catalogue
 from birefnet_batch.request import Request
 from birefnet_batch.uris import canonical_uri
 
 
-def load_request_file(location: str, defaults: Mapping[str, Any], overrides: Mapping[str, Any]) -> Request:
+def load_request_file(
+    location: str, defaults: Mapping[str, Any], overrides: Mapping[str, Any], models: Catalogue = SHIPPED
+) -> Request:
     """Read a JSON or YAML file with the arguments of one API call.
 
     Args:
         location: the file. A relative video_url in it is relative to its folder.
         defaults: request fields that the file may leave out.
         overrides: request fields that win over the file's.
+        models: those that the file may name.
 
     Raises:
         ConfigError: it cannot be read.
@@ -44,4 +48,4 @@ def load_request_file(location: str, defaults: Mapping[str, Any], overrides: Map
     url = fields.get("video_url")
     if isinstance(url, str) and url.strip():
         fields["video_url"] = canonical_uri(url.strip(), path.parent.absolute())
-    return Request.from_dict(fields)
+    return Request.from_dict(fields, models)

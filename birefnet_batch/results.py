@@ -52,12 +52,14 @@ class ModelRecord:
     __pydantic_config__ = _DOCUMENTED
 
     name: str
-    """The API's name of the model."""
+    """What the request calls the model."""
     network: str
     """The configuration of the network."""
     weights: str
     """Where the weights came from: a file, or a hub repository with its revision."""
     weights_sha256: str
+    licence: str | None = None
+    """The licence of the weights, as the registry or the `models` setting says."""
 
 
 @dataclass(frozen=True)

@@ -11,35 +11,35 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from birefnet_batch import request as request_module
+from birefnet_batch.models.registry import SHIPPED, Catalogue
+from birefnet_batch.models.spec import FREE_SIDES
 from birefnet_batch.request import Request, Result
 from birefnet_batch.results import JobRecord, pretty_json
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
-def request_schema() -> dict[str, Any]:
-    """The schema of a request in the API's spelling; the short names of a command line are not in it."""
+def request_schema(models: Catalogue = SHIPPED) -> dict[str, Any]:
+    """The schema of a request in the API's spelling; the short names of a command line are not in it.
+
+    Args:
+        models: those that a request may name; `Settings.catalogue` has a user's own too.
+    """
     schema = _schema(Request, "Request")
     schema["additionalProperties"] = False
     schema["properties"]["video_url"]["minLength"] = 1
-    resolution = schema["properties"]["operating_resolution"]
+    schema["properties"]["model"]["enum"] = list(models.names)
     # Its default depends on the model, so none is stated.
-    del resolution["default"]
-    api = list(request_module.API_RESOLUTIONS)
-    sides = "|".join(str(side) for side in request_module.FREE_SIDES)
-    free = {"pattern": f"^({sides})x({sides})$"}
-    light_2k = {"enum": [*api, request_module.LIGHT_2K_NATIVE]}
+    del schema["properties"]["operating_resolution"]["default"]
+    rules: dict[tuple[str, ...] | None, list[str]] = {}
+    for spec in models:
+        rules.setdefault(spec.resolutions, []).append(spec.name)
+    # A request that names no model means the first one, so that its rule is the one for all that no other is for.
+    usual = models.models[0].resolutions
+    others = {allowed: names for allowed, names in rules.items() if allowed != usual}
     schema["allOf"] = [
-        _when_model(list(request_module.FREE_MODELS), free),
-        _when_model(["General Use (Light 2K)"], light_2k),
-        {
-            "if": {
-                "properties": {"model": {"enum": [*request_module.FREE_MODELS, "General Use (Light 2K)"]}},
-                "required": ["model"],
-            },
-            "else": {"properties": {"operating_resolution": {"enum": api}}},
-        },
+        *({"if": _model_is(names), "then": _resolution_is(allowed)} for allowed, names in others.items()),
+        {"if": _model_is([name for names in others.values() for name in names]), "else": _resolution_is(usual)},
     ]
     return schema
 
@@ -59,11 +59,14 @@ def job_schema() -> dict[str, Any]:
     return _schema(JobRecord, "JobRecord")
 
 
-def _when_model(models: list[str], resolution: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "if": {"properties": {"model": {"enum": models}}, "required": ["model"]},
-        "then": {"properties": {"operating_resolution": resolution}},
-    }
+def _model_is(names: list[str]) -> dict[str, Any]:
+    return {"properties": {"model": {"enum": names}}, "required": ["model"]}
+
+
+def _resolution_is(allowed: tuple[str, ...] | None) -> dict[str, Any]:
+    sides = "|".join(map(str, FREE_SIDES))
+    rule = {"pattern": f"^({sides})x({sides})$"} if allowed is None else {"enum": list(allowed)}
+    return {"properties": {"operating_resolution": rule}}
 
 
 def _schema(cls: type, title: str) -> dict[str, Any]:

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from enum import Enum
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from birefnet_batch.backdrop import parse_background
 from birefnet_batch.errors import ConfigError, ProblemsError
+from birefnet_batch.models.registry import SHIPPED, Catalogue, ModelEntry
 from birefnet_batch.uris import BUCKET_SCHEMES, SCHEMES
 
 if TYPE_CHECKING:
@@ -82,9 +84,9 @@ class ExecutorName(Enum):
     local = "local"
 
 
-def setting(default: Any, text: str) -> Any:
-    """A dataclass field with its default and its line in `--help`."""
-    metadata = {"help": text}
+def setting(default: Any, text: str, entry: type | None = None) -> Any:
+    """A dataclass field with its default and its line in `--help`; `entry` is what a mapping's values are."""
+    metadata = {"help": text, "entry": entry}
     if isinstance(default, (dict, list)):
         return field(default_factory=lambda: type(default)(default), metadata=metadata)
     if is_dataclass(default):
@@ -99,7 +101,7 @@ class RequestSettings:
     video_url: str | None = setting(None, "the video: a path, file:// or http(s):// URL")
     model: str = setting(
         "General Use (Light)",
-        "light | light_2k | heavy | matting | portrait | dynamic | demo, or the API's names",
+        f"{' | '.join(SHIPPED.short_names)}, or the API's names, or one of `models`",
     )
     operating_resolution: str | None = setting(
         None, "1024x1024 | 2048x2048 | ...; null is the model's default (Demo 512x512, others 1024x1024)"
@@ -200,9 +202,23 @@ class Settings:
     storage: StorageSettings = setting(StorageSettings(), "where inputs come from and what they may cost")
     media: MediaSettings = setting(MediaSettings(), "what the written media look like")
     weights: dict[str, str | None] = setting(
-        dict.fromkeys(("light", "light_2k", "heavy", "matting", "portrait", "dynamic", "demo")),
-        "by short name: a safetensors file, a folder or a hub repository; null is the published one",
+        dict.fromkeys(SHIPPED.short_names),
+        "a safetensors or .pth file, a folder or a hub repository (owner/name@revision); null is the published one",
     )
+    weights_folder: str | None = setting(
+        None, "folder that `birefnet-batch-weights fetch` filled; the hub is not asked then"
+    )
+    # Of any type here: entries are judged in one place, the registry.
+    models: dict[str, Any] = setting({}, "models of your own, by short name", entry=ModelEntry)
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """The models that requests may name.
+
+        Raises:
+            ProblemsError: entries of `models` are wrong.
+        """
+        return SHIPPED.with_entries(self.models)
 
     @classmethod
     def from_config(cls, config: DictConfig) -> Settings:
@@ -231,7 +247,7 @@ class Settings:
         Raises:
             ConfigError: every problem that was found.
         """
-        problems = [*_range_problems(self), *_weights_problems(self), *_storage_problems(self)]
+        problems = [*_range_problems(self), *_model_problems(self), *_storage_problems(self)]
         try:
             parse_background(self.media.background)
         except ConfigError as error:
@@ -308,10 +324,11 @@ def _storage_problems(settings: Settings) -> list[str]:
     return problems
 
 
-def _weights_problems(settings: Settings) -> list[str]:
-    from birefnet_batch.models.registry import MODELS
-
-    known = [spec.short_name for spec in MODELS]
+def _model_problems(settings: Settings) -> list[str]:
+    try:
+        known = list(settings.catalogue.short_names)
+    except ProblemsError as error:
+        return list(error.problems)
     return [
         f"weights.{name} names no model; the models are {', '.join(known)}"
         for name in settings.weights
@@ -348,6 +365,8 @@ def describe(cls: type = Settings, prefix: str = "") -> list[tuple[str, str, str
         default = item.default_factory() if callable(item.default_factory) else item.default
         if is_dataclass(default):
             rows += describe(type(default), f"{prefix}{item.name}.")
+        elif item.metadata.get("entry") is not None:
+            rows += describe(item.metadata["entry"], f"{prefix}{item.name}.NAME.")
         elif isinstance(default, dict):
             place, shown = ("MODEL", "null") if default else ("SCHEME.OPTION", "none")
             rows.append((f"{prefix}{item.name}.{place}", shown, item.metadata["help"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -33,13 +34,13 @@ def test_every_problem_of_the_settings_is_reported_at_once() -> None:
 
 
 def test_help_describes_every_key_of_the_schema() -> None:
-    described = {key.removesuffix(".MODEL").removesuffix(".SCHEME.OPTION") for key, _, text in describe() if text}
+    described = {re.sub(r"\.(MODEL|SCHEME\.OPTION|NAME\..*)$", "", key) for key, _, text in describe() if text}
 
     def keys(config: object, prefix: str = "") -> set[str]:
         found: set[str] = set()
         assert isinstance(config, dict)
         for name, value in config.items():
-            nested = isinstance(value, dict) and name not in ("weights", "options")
+            nested = isinstance(value, dict) and name not in ("weights", "options", "models")
             found |= keys(value, f"{prefix}{name}.") if nested else {f"{prefix}{name}"}
         return found
 

@@ -55,6 +55,10 @@ class EngineCache:
             "threads": asked.threads,
         }
 
+    def model(self, name: str) -> ModelSpec:
+        """The model that a validated request names, one of the user's own among them."""
+        return self._settings.catalogue.find(name)
+
     def weights(self, spec: ModelSpec) -> WeightsFile:
         """The model's checkpoint on this machine.
 

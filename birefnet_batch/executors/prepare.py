@@ -11,7 +11,6 @@ from birefnet_batch.executors.engine_cache import EngineCache
 from birefnet_batch.executors.ledger import Ledger
 from birefnet_batch.executors.workspace import Workspace
 from birefnet_batch.jobs import Job, job_key, marker
-from birefnet_batch.models.registry import find_model
 from birefnet_batch.pipeline import Kind, SegmentTask
 from birefnet_batch.results import JobRecord, ModelRecord, markers
 from birefnet_batch.segments import Segment, plan_segments
@@ -59,7 +58,7 @@ def prepare(
     ledger.note(media={**ledger.record.media, **look.to_dict()})
     facts = source_facts(job.uri, settings.storage)
     ledger.found(size=facts.size, fingerprint=facts.fingerprint)
-    spec = find_model(job.request.model)
+    spec = engines.model(job.request.model)
     weights = engines.weights(spec)
     precision = resolve_precision(settings.engine.precision.value, settings.engine.device.value)
     key = job_key(job, facts.fingerprint, weights.sha256, precision, settings.media)
@@ -67,7 +66,7 @@ def prepare(
         return None
     ledger.note(
         key=key,
-        model=ModelRecord(spec.name, spec.network, weights.source, weights.sha256),
+        model=ModelRecord(spec.name, spec.network, weights.source, weights.sha256, spec.licence),
         engine=engines.asked(precision),
     )
     source = workspace.open(job, facts)

@@ -12,7 +12,6 @@ from birefnet_batch.executors.base import Observer
 from birefnet_batch.executors.engine_cache import EngineCache
 from birefnet_batch.executors.prepare import Plan
 from birefnet_batch.executors.workspace import Workspace
-from birefnet_batch.models.registry import find_model
 from birefnet_batch.pipeline import SegmentRecord, process_segment
 
 _log = logging.getLogger(__name__)
@@ -41,7 +40,7 @@ def do_segment(engines: EngineCache, workspace: Workspace, plan: Plan, index: in
     # The whole file is hashed once, beside the work on its beginning.
     source = workspace.open(job, plan.facts) if index == 0 else None
     path = source.path if source is not None else workspace.path(job, plan.facts)
-    spec, size = find_model(job.request.model), job.request.size
+    spec, size = engines.model(job.request.model), job.request.size
     engine = engines.engine(spec, size)
     task = plan.task(index, path, workspace.parts(job))
     notes: list[str] = []

@@ -1,53 +1,107 @@
-"""Which models there are, as data."""
+"""Which models there are: those of models.yaml, and a user's own entries of the `models` setting."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from birefnet_batch.errors import ProblemsError
+from birefnet_batch.models.entries import ModelEntry, entry_of, spec_of
+from birefnet_batch.models.spec import ModelSpec
+
+__all__ = ["MODELS", "SHIPPED", "Catalogue", "ModelEntry", "ModelSpec", "find_model"]
 
 
 @dataclass(frozen=True)
-class ModelSpec:
-    """One model that a request can name."""
+class Catalogue:
+    """The models that a request can name."""
 
-    name: str
-    """The API's spelling."""
-    short_name: str
-    """For a command line and the `weights` settings."""
-    network: str
-    """What `build_network` is asked for."""
-    repository: str | None
-    """Where the published checkpoint is on the Hugging Face hub; None: shipped in this package."""
-    native_width: int
-    native_height: int
-    licence: str
+    models: tuple[ModelSpec, ...]
+
+    def __iter__(self) -> Iterator[ModelSpec]:
+        return iter(self.models)
+
+    def find(self, name: str) -> ModelSpec:
+        """The model with this name, as requests say it or short.
+
+        Raises:
+            KeyError: there is none; a validated request names one.
+        """
+        for spec in self.models:
+            if name in (spec.name, spec.short_name):
+                return spec
+        raise KeyError(f"there is no model {name!r}; the models are {', '.join(self.names)}")
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """What requests call the models, in order."""
+        return tuple(spec.name for spec in self.models)
+
+    @cached_property
+    def short_names(self) -> dict[str, str]:
+        """From the short names to those that requests use."""
+        return {spec.short_name: spec.name for spec in self.models}
+
+    def with_entries(self, entries: Mapping[str, Any]) -> Catalogue:
+        """These models and a user's own.
+
+        Args:
+            entries: by short name a ModelEntry, or a mapping of its fields.
+
+        Raises:
+            ProblemsError: what is wrong with them, everything at once.
+        """
+        made: list[ModelSpec] = []
+        problems: list[str] = []
+        taken = {name.lower() for spec in self.models for name in (spec.name, spec.short_name)}
+        for key, value in entries.items():
+            entry, wrong = entry_of(key, value)
+            problems += wrong
+            if entry is None:
+                continue
+            spec, wrong = spec_of(key, entry)
+            problems += wrong
+            if not entry.weights:
+                problems.append(f"models.{key}.weights is missing; give a file, a folder or owner/name@revision")
+            names = {key.lower(), (entry.name or key).lower()}
+            if names & taken:
+                problems.append(
+                    f"models.{key}: {', '.join(sorted(names & taken))} is the name of another model; choose another, "
+                    "or give weights.MODEL to change a model's checkpoint"
+                )
+            taken |= names
+            if spec is not None:
+                made.append(spec)
+        if problems:
+            raise ProblemsError("The models have problems", problems)
+        return Catalogue((*self.models, *made)) if made else self
 
 
-def _published(
-    name: str, short_name: str, network: str, repository: str, width: int = 1024, height: int = 1024
-) -> ModelSpec:
-    return ModelSpec(name, short_name, network, f"ZhengPeng7/{repository}", width, height, "MIT")
+def _shipped() -> Catalogue:
+    data = yaml.safe_load((Path(__file__).parent / "models.yaml").read_text("utf-8"))
+    specs: list[ModelSpec] = []
+    for key, fields in data.items():
+        spec, problems = spec_of(key, ModelEntry(**fields))
+        if spec is None:
+            raise AssertionError(f"models.yaml: {problems}")
+        specs.append(spec)
+    return Catalogue(tuple(specs))
 
 
-# Light is the large network and Heavy the small one: that is the API's own assignment, and the same call must
-# give the same model here.
-MODELS: tuple[ModelSpec, ...] = (
-    _published("General Use (Light)", "light", "swin_v1_l", "BiRefNet"),
-    _published("General Use (Light 2K)", "light_2k", "swin_v1_t", "BiRefNet_lite-2K", 2560, 1440),
-    _published("General Use (Heavy)", "heavy", "swin_v1_t", "BiRefNet_lite"),
-    _published("Matting", "matting", "swin_v1_l", "BiRefNet-matting"),
-    _published("Portrait", "portrait", "swin_v1_l", "BiRefNet-portrait"),
-    _published("General Use (Dynamic)", "dynamic", "swin_v1_l", "BiRefNet_dynamic"),
-    ModelSpec("Demo", "demo", "demo", None, 512, 512, "MIT"),
-)
+SHIPPED = _shipped()
+"""The six models of the API, and Demo."""
+MODELS = SHIPPED.models
 
 
 def find_model(name: str) -> ModelSpec:
-    """The model with this name, in the API's spelling or short.
+    """The shipped model with this name, in the API's spelling or short.
 
     Raises:
-        KeyError: there is none; a validated request names one.
+        KeyError: there is none.
     """
-    for spec in MODELS:
-        if name in (spec.name, spec.short_name):
-            return spec
-    raise KeyError(f"there is no model {name!r}; the models are {', '.join(spec.name for spec in MODELS)}")
+    return SHIPPED.find(name)
