@@ -68,7 +68,7 @@ class EngineCache:
         if spec.short_name not in self._weights:
             try:
                 found: WeightsFile | BirefnetBatchError = locate_weights(
-                    spec, self._settings.weights.get(spec.short_name)
+                    spec, self._settings.weights.get(spec.short_name), self._settings.weights_folder
                 )
             except BirefnetBatchError as error:
                 found = error

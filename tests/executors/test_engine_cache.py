@@ -53,7 +53,7 @@ def test_the_least_recently_used_engine_is_closed_first(opened: list[TrivialEngi
 def test_what_cannot_be_had_is_asked_for_once(monkeypatch: pytest.MonkeyPatch, opened: list[TrivialEngine]) -> None:
     asked: list[str] = []
 
-    def missing(spec: Any, setting: str | None) -> Any:
+    def missing(spec: Any, setting: str | None, folder: str | None) -> Any:
         asked.append(spec.short_name)
         raise WeightsError("they are not here")
 

@@ -1,0 +1,181 @@
+"""From a checkpoint's file to a network: read as tensors and nothing else, compared by name, shape and type."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from birefnet_batch.errors import WeightsError
+from birefnet_batch.models import build_network
+from birefnet_batch.models.pickled import SUFFIXES, PickledError, read_pickled
+from birefnet_batch.models.safetensors_header import HeaderError, read_header
+from birefnet_batch.models.spec import ModelSpec
+
+# What wrappers of a module put in front of its names: DataParallel, torch.compile.
+_PREFIXES = ("module.", "_orig_mod.")
+# Buffers that follow from the architecture; a checkpoint may leave them out.
+_DERIVED = ("num_batches_tracked", "relative_position_index")
+_FLOATING = ("F64", "F32", "F16", "BF16")
+_SHOWN = 6
+
+
+class _Found(NamedTuple):
+    shape: tuple[int, ...]
+    floating: bool
+    kind: str
+
+
+def network_from(path: Path, spec: ModelSpec) -> nn.Module:
+    """A model's network with a checkpoint, float32, in eval mode, on the CPU.
+
+    A file is judged by its header first: what does not fit costs no memory.
+
+    Raises:
+        WeightsError: the file is damaged, or its tensors are not the network's; the message says which.
+    """
+    network = _unallocated(spec)
+    wanted = network.state_dict()
+    with _refusals(path):
+        tensors = _pickled(path) if _is_pickled(path) else {}
+        _check(path, spec, wanted, _described(path, tensors))
+        tensors = tensors or _safetensors(path)
+    network.to_empty(device="cpu")
+    missing = [name for name in wanted if name not in tensors]
+    derived = {name: value for name, value in build_buffers(spec.network).items() if name in missing} if missing else {}
+    network.load_state_dict(
+        {name: value.to(wanted[name].dtype) for name, value in {**derived, **tensors}.items()}, strict=True
+    )
+    _check_numbers(path, network)
+    return network.eval()
+
+
+def check_file(path: Path, spec: ModelSpec | None) -> None:
+    """Whether a file is a whole checkpoint, and of this model if one is given; the tensors are not read.
+
+    Raises:
+        WeightsError: it is not; the message says what is wrong.
+    """
+    with _refusals(path):
+        found = _described(path, _pickled(path) if _is_pickled(path) else {})
+    if spec is not None:
+        _check(path, spec, _unallocated(spec).state_dict(), found)
+
+
+def build_buffers(network: str) -> dict[str, Tensor]:
+    """The derived buffers of a network, which a checkpoint may leave out."""
+    return {
+        name: value
+        for name, value in build_network(network).state_dict().items()
+        if name.rpartition(".")[2] in _DERIVED
+    }
+
+
+def _unallocated(spec: ModelSpec) -> nn.Module:
+    with torch.device("meta"):
+        return build_network(spec.network)
+
+
+def _is_pickled(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES
+
+
+def _pickled(path: Path) -> dict[str, Tensor]:
+    return _stripped(path, read_pickled(path))
+
+
+def _described(path: Path, pickled: Mapping[str, Tensor]) -> dict[str, _Found]:
+    """What a file says that it holds."""
+    if _is_pickled(path):
+        return {
+            name: _Found(tuple(value.shape), value.is_floating_point(), str(value.dtype).removeprefix("torch."))
+            for name, value in pickled.items()
+        }
+    header = _stripped(path, read_header(path))
+    return {name: _Found(shape, kind in _FLOATING, kind) for name, (kind, shape) in header.items()}
+
+
+def _safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return _stripped(path, load_file(path))
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise HeaderError(" ".join(str(error).split())) from None
+
+
+@contextmanager
+def _refusals(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except HeaderError as error:
+        raise WeightsError(
+            f"The weights {path} are no safetensors file that can be read: {error}; "
+            "fetch it again, or convert the checkpoint"
+        ) from None
+    except PickledError as error:
+        raise WeightsError(
+            f"The weights {path} are no checkpoint that can be loaded: {error}; "
+            "save the network's state_dict() with torch.save or safetensors"
+        ) from None
+    except OSError as error:
+        raise WeightsError(f"The weights {path} cannot be read: {(error.strerror or str(error)).lower()}") from None
+
+
+def _stripped(path: Path, tensors: Mapping[str, Any]) -> dict[str, Any]:
+    stripped: dict[str, Any] = {}
+    for given, value in tensors.items():
+        name = given
+        while name.startswith(_PREFIXES):
+            name = name.partition(".")[2]
+        if name in stripped:
+            raise WeightsError(f"The weights {path} have {name} twice: {given} is one of them")
+        stripped[name] = value
+    return stripped
+
+
+def _check(path: Path, spec: ModelSpec, wanted: Mapping[str, Tensor], found: Mapping[str, _Found]) -> None:
+    both = [name for name in wanted if name in found]
+    differences = {
+        "missing": [name for name in wanted if name not in found and name.rpartition(".")[2] not in _DERIVED],
+        "unknown": [name for name in found if name not in wanted],
+        "of another shape": [
+            f"{name} is {found[name].shape} instead of {tuple(wanted[name].shape)}"
+            for name in both
+            if found[name].shape != tuple(wanted[name].shape)
+        ],
+        "of another type": [
+            f"{name} is {found[name].kind}"
+            for name in both
+            if found[name].floating is not wanted[name].is_floating_point()
+        ],
+    }
+    said = [
+        f"{len(names)} {what}: {', '.join(names[:_SHOWN])}{', ...' if len(names) > _SHOWN else ''}"
+        for what, names in differences.items()
+        if names
+    ]
+    if said:
+        raise WeightsError(
+            f"The weights {path} are not those of {spec.name} (network {spec.network}): {'; '.join(said)}"
+        )
+
+
+def _check_numbers(path: Path, network: nn.Module) -> None:
+    """Refuse NaN, which every matte would be made of. Infinite variances switch channels off, no more."""
+    wrong = [
+        name
+        for name, value in network.state_dict().items()
+        if value.is_floating_point() and math.isnan(value.sum(dtype=torch.float64)) and bool(value.isnan().any())
+    ]
+    if wrong:
+        raise WeightsError(
+            f"The weights {path} hold NaN, in {len(wrong)} tensors: "
+            f"{', '.join(wrong[:_SHOWN])}{', ...' if len(wrong) > _SHOWN else ''}; fetch the file again"
+        )

@@ -1,0 +1,218 @@
+"""Checkpoints on the Hugging Face hub: downloads that resume, are verified, and happen once a machine.
+
+huggingface_hub finds the file, speaks HTTP and owns the cache. What it leaves out is done here: it (1.33) drops what an
+interrupted process had, and it compares sizes, not digests.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from birefnet_batch.digests import file_sha256
+
+FILE_NAME = "model.safetensors"
+_ATTEMPTS = 2
+_log = logging.getLogger(__name__)
+
+
+class HubError(Exception):
+    """Why the hub's file cannot be had; half a sentence."""
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """One version of a repository's checkpoint."""
+
+    repository: str
+    commit: str
+    etag: str
+    """Its name in the hub's cache: the sha256 of a file in large-file storage, else git's sha1 of it."""
+    size: int | None
+    url: str
+
+    def verify(self, path: Path) -> bool:
+        """Whether a file has this version's content, as far as the hub says what that is.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        if self.size is not None and path.stat().st_size != self.size:
+            return False
+        if re.fullmatch(r"[0-9a-f]{64}", self.etag):
+            return file_sha256(path) == self.etag
+        if re.fullmatch(r"[0-9a-f]{40}", self.etag):
+            with path.open("rb") as file:
+                digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size)
+                while block := file.read(1 << 20):
+                    digest.update(block)
+            return digest.hexdigest() == self.etag
+        return True
+
+
+def look_up(repository: str, revision: str | None) -> HubFile:
+    """Ask the hub which file a repository's revision has; None is its main branch.
+
+    Raises:
+        HubError: there is none, or the hub does not answer.
+    """
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+
+    with _refusals(repository, revision):
+        found = get_hf_file_metadata(hf_hub_url(repository, FILE_NAME, revision=revision))
+        if found.commit_hash is None or found.etag is None:
+            raise HubError(f"the answer for {found.location} is not a hub's; check HF_ENDPOINT, firewall and proxy")
+        url = hf_hub_url(repository, FILE_NAME, revision=found.commit_hash)
+        return HubFile(repository, found.commit_hash, found.etag, found.size, url)
+
+
+def cached(repository: str, revision: str | None) -> Path | None:
+    """What the hub's cache holds: a run repeats with the same weights until the user asks for a newer revision."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(repository, FILE_NAME, revision=revision)
+    return Path(found) if isinstance(found, str) else None
+
+
+def is_damaged(path: Path, sha256: str) -> bool:
+    """Whether a file of the hub's cache is not what its name there says."""
+    name = path.resolve().name
+    return re.fullmatch(r"[0-9a-f]{64}", name) is not None and name != sha256
+
+
+def fetch_to_cache(repository: str, revision: str | None) -> Path:
+    """Download a checkpoint into the hub's cache, unless it is there.
+
+    Raises:
+        HubError: it cannot be had.
+    """
+    from huggingface_hub import constants, hf_hub_download
+    from huggingface_hub.file_download import repo_folder_name
+
+    file = look_up(repository, revision)
+    cache, name = Path(constants.HF_HUB_CACHE), repo_folder_name(repo_id=repository, repo_type="model")
+    blob = cache / name / "blobs" / file.etag
+    with _refusals(repository, revision):
+        # The library's own lock, so that its other users wait too.
+        with _alone(cache / ".locks" / name / f"{file.etag}.lock", file):
+            if not blob.exists():
+                _download(file, blob, blob.with_name(f"{file.etag}.birefnet.incomplete"))
+        return Path(hf_hub_download(repository, FILE_NAME, revision=revision))
+
+
+def fetch_to_file(file: HubFile, target: Path) -> bool:
+    """Download a checkpoint to a file of the caller's choice, out of the hub's cache where it is there.
+
+    Returns:
+        Whether the file was new.
+
+    Raises:
+        HubError: it cannot be had.
+    """
+    with _refusals(file.repository, file.commit):
+        with _alone(target.with_name(".lock"), file):
+            if target.exists() and file.verify(target):
+                return False
+            partial = target.with_name(f"{file.etag}.incomplete")
+            known = cached(file.repository, file.commit)
+            if known is not None and file.verify(known):
+                shutil.copyfile(known, partial)
+            _download(file, target, partial)
+        return True
+
+
+def _download(file: HubFile, target: Path, partial: Path) -> None:
+    """Get the rest of a file; `partial` keeps what came until it is whole and right."""
+    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils._headers import build_hf_headers
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for _ in range(_ATTEMPTS):
+        with partial.open("ab") as output:
+            if file.size is None or output.tell() > file.size:
+                output.truncate(0)
+            try:
+                http_get(
+                    file.url,
+                    output,
+                    resume_size=output.tell(),
+                    headers=build_hf_headers(),
+                    expected_size=file.size,
+                    displayed_filename=f"{file.repository}/{FILE_NAME}",
+                )
+            except HfHubHTTPError as error:
+                if error.response.status_code != 416:
+                    raise
+            output.flush()
+            os.fsync(output.fileno())
+        if file.verify(partial):
+            partial.replace(target)
+            return
+        partial.unlink()
+        _log.warning("what came of %s is not what the hub says it is; it is fetched again", file.repository)
+    raise HubError(
+        f"what comes from {file.url} is not what the hub says it is (etag {file.etag}); a proxy may change it"
+    )
+
+
+@contextmanager
+def _alone(lock: Path, file: HubFile) -> Iterator[None]:
+    """Of several processes one goes on and the others wait for it."""
+    from filelock import Timeout
+    from huggingface_hub.utils._fixes import WeakFileLock
+
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with WeakFileLock(lock, timeout=0.1):
+            yield
+        return
+    except Timeout:
+        _log.info("waiting for another process that fetches %s", file.repository)
+    with WeakFileLock(lock):
+        yield
+
+
+@contextmanager
+def _refusals(repository: str, revision: str | None) -> Iterator[None]:
+    """What goes wrong with the hub, as a reason that a user can act on."""
+    import httpx
+    from huggingface_hub import constants, errors
+
+    version = f"{repository}@{revision or 'main'}"
+    try:
+        yield
+    except errors.OfflineModeIsEnabled:
+        raise HubError("they are not in the hub's cache on this machine, and HF_HUB_OFFLINE is set") from None
+    except errors.GatedRepoError:
+        raise HubError(f"{repository} is gated; accept its terms on the hub and set HF_TOKEN") from None
+    except errors.RepositoryNotFoundError as error:
+        status = error.response.status_code
+        raise HubError(
+            f"{constants.ENDPOINT} knows no {repository} ({status}); check the name, and set HF_TOKEN if it is private"
+        ) from None
+    except errors.RevisionNotFoundError:
+        raise HubError(f"{repository} has no revision {revision}") from None
+    except errors.EntryNotFoundError:
+        raise HubError(f"{version} has no {FILE_NAME}; give the path of a file that you have") from None
+    except errors.HfHubHTTPError as error:
+        status = error.response.status_code
+        hint = "; check HF_TOKEN" if status in (401, 403) else ""
+        raise HubError(f"{constants.ENDPOINT} answered {status} for {version}{hint}") from None
+    except httpx.HTTPError as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise HubError(
+            f"they are not in the hub's cache on this machine, and {constants.ENDPOINT} cannot be reached ({reason})"
+        ) from None
+    except OSError as error:
+        named = f"{error.filename}: " if error.filename else ""
+        raise HubError(f"{named}{(error.strerror or str(error)).lower()}") from None
+    except ValueError as error:
+        raise HubError(" ".join(str(error).split())[:200]) from None

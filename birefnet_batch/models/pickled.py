@@ -1,0 +1,89 @@
+"""Checkpoints that torch.save wrote, read without running what they say."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SUFFIXES = (".pth", ".pt")
+# Where training scripts keep the network among other things.
+_WRAPPERS = ("state_dict", "model", "model_state_dict")
+
+
+class PickledError(Exception):
+    """What is wrong with a file; half a sentence."""
+
+
+def read_pickled(path: Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint, mapped from the file: nothing is allocated yet.
+
+    Raises:
+        PickledError: it is none, or it holds more than tensors.
+        OSError: it cannot be read.
+    """
+    import torch
+
+    _check_archive(path)
+    try:
+        data: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except pickle.UnpicklingError as error:
+        raise PickledError(
+            f"it holds more than tensors, and only tensors are loaded, because anything else may run code "
+            f"({_reason(error)})"
+        ) from None
+    except (
+        RuntimeError,
+        EOFError,
+        ValueError,
+        KeyError,
+        IndexError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+    ) as error:
+        raise PickledError(f"torch cannot read it ({_reason(error)})") from None
+    if isinstance(data, Mapping):
+        data = next((data[name] for name in _WRAPPERS if isinstance(data.get(name), Mapping)), data)
+    if not isinstance(data, Mapping):
+        raise PickledError(f"it holds a {type(data).__name__} and not a mapping of tensors by name")
+    others = [str(name) for name, value in data.items() if not (isinstance(name, str) and _plain(value))]
+    if others:
+        raise PickledError(f"not all that it holds are tensors: {', '.join(others[:6])}")
+    return dict(data)
+
+
+def _plain(value: Any) -> bool:
+    import torch
+
+    return isinstance(value, torch.Tensor) and value.layout == torch.strided and value.device.type == "cpu"
+
+
+def _check_archive(path: Path) -> None:
+    """Refuse what is no archive of torch.save, or would be larger unpacked than it is."""
+    size = path.stat().st_size
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        raise PickledError(f"it is no archive as torch.save writes it ({str(error).lower()})") from None
+    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+        raise PickledError("its members are compressed, which torch.save does not do")
+    claimed = sum(member.file_size for member in members)
+    if claimed > size:
+        raise PickledError(f"it claims {claimed:,} bytes of tensors in a file of {size:,}")
+
+
+def _reason(error: Exception) -> str:
+    """What torch says, without its advice to load the file anyway."""
+    text = " ".join(str(error).split())
+    named = re.search(r"GLOBAL (\S+)", text)
+    if named:
+        return f"it asks for {named[1]}"
+    return (text.partition("WeightsUnpickler error: ")[2] or text).partition(". ")[0][:160] or type(error).__name__

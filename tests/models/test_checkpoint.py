@@ -1,0 +1,204 @@
+"""Checkpoints: tensors and nothing else, judged before anything is allocated; what is wrong with one is said."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import struct
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from birefnet_batch.errors import WeightsError
+from birefnet_batch.models import build_network
+from birefnet_batch.models.registry import find_model
+from birefnet_batch.models.weights import load_network, locate_weights
+
+DEMO = find_model("demo")
+LIGHT = find_model("light")
+
+
+@pytest.fixture(scope="module")
+def state() -> dict[str, torch.Tensor]:
+    torch.manual_seed(3)
+    return build_network("demo").state_dict()
+
+
+def written(path: Path, state: dict[str, torch.Tensor]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({name: value.contiguous() for name, value in state.items()}, path)
+    return path
+
+
+def loaded(path: Path) -> dict[str, torch.Tensor]:
+    return load_network(DEMO, locate_weights(DEMO, str(path))).state_dict()
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64], ids=str)
+def test_a_checkpoint_of_another_precision_runs_in_single(tmp_path, state, kind):
+    halved = {name: value.to(kind) if value.is_floating_point() else value for name, value in state.items()}
+    found = loaded(written(tmp_path / "model.safetensors", halved))
+    for name, value in found.items():
+        assert value.dtype == state[name].dtype, name
+        assert torch.equal(value, halved[name].to(value.dtype)), name
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod."])
+def test_names_from_wrapped_modules_are_understood(tmp_path, state, prefix):
+    wrapped = {prefix + name: value for name, value in state.items()}
+    found = loaded(written(tmp_path / "model.safetensors", wrapped))
+    assert all(torch.equal(found[name], value) for name, value in state.items())
+
+
+def test_buffers_that_follow_from_the_network_may_be_left_out(tmp_path, state):
+    derived = ("relative_position_index", "num_batches_tracked")
+    kept = {name: value for name, value in state.items() if not name.endswith(derived)}
+    assert len(kept) < len(state)
+    found = loaded(written(tmp_path / "model.safetensors", kept))
+    assert all(torch.equal(found[name], value) for name, value in state.items())
+
+
+def test_every_kind_of_wrong_tensor_is_said_at_once(tmp_path, state):
+    changed = dict(state)
+    del changed["decoder.conv_out1.0.bias"]
+    changed["decoder.conv_out9.weight"] = torch.zeros(1)
+    changed["bb.patch_embed.norm.bias"] = torch.zeros(7)
+    path = written(tmp_path / "model.safetensors", changed)
+    with pytest.raises(WeightsError) as error:
+        loaded(path)
+    said = str(error.value)
+    assert f"{path} are not those of Demo (network demo)" in said
+    assert "1 missing: decoder.conv_out1.0.bias" in said
+    assert "1 unknown: decoder.conv_out9.weight" in said
+    assert "1 of another shape: bb.patch_embed.norm.bias is (7,) instead of (32,)" in said
+
+
+def test_weights_of_another_model_are_refused(tmp_path, state):
+    path = written(tmp_path / "model.safetensors", state)
+    with pytest.raises(WeightsError, match=r"not those of General Use \(Light\) \(network swin_v1_l\)"):
+        load_network(LIGHT, locate_weights(LIGHT, str(path)))
+
+
+@pytest.mark.parametrize("content", [b"", b"not safetensors at all, really", b"\xff" * 64, b"\x02" + b"\0" * 7 + b"[]"])
+def test_a_damaged_file_is_one_clear_error(tmp_path, content):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match=r"no safetensors file that can be read"):
+        loaded(path)
+
+
+def test_a_truncated_file_is_one_clear_error(tmp_path, state):
+    path = written(tmp_path / "model.safetensors", state)
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(WeightsError, match=r"no safetensors file that can be read: it is truncated: its tensors have"):
+        loaded(path)
+
+
+def headed(path: Path, header: object) -> Path:
+    """A file that is a header and nothing else."""
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text)
+    return path
+
+
+def test_a_header_that_claims_a_hundred_gigabytes_costs_no_memory(tmp_path):
+    shape = [160_000, 160_000]
+    path = headed(
+        tmp_path / "a.safetensors", {"x": {"dtype": "F32", "shape": shape, "data_offsets": [0, 102_400_000_000]}}
+    )
+    with pytest.raises(WeightsError, match="truncated: its tensors have 102,400,000,000 bytes, and 0 are there"):
+        loaded(path)
+    path.write_bytes(struct.pack("<Q", 99_999_999) + b"{}")
+    with pytest.raises(WeightsError, match="do not begin with a header of 99,999,999 bytes, as they claim"):
+        loaded(path)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"dtype": "F32", "shape": [2], "data_offsets": [0, 4]},
+        {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]},
+        {"dtype": "F32", "shape": [1], "data_offsets": [4, 0]},
+        {"dtype": "F5", "shape": [1], "data_offsets": [0, 4]},
+        {"dtype": "F32", "shape": [1]},
+        [],
+    ],
+    ids=json.dumps,
+)
+def test_a_header_that_contradicts_itself_is_one_clear_error(tmp_path, entry):
+    with pytest.raises(WeightsError, match=r"no safetensors file that can be read: .*x"):
+        loaded(headed(tmp_path / "a.safetensors", {"x": entry}))
+
+
+def test_tensors_of_another_kind_of_number_are_refused(tmp_path, state):
+    name = "decoder.conv_out1.0.bias"
+    path = written(tmp_path / "model.safetensors", {**state, name: state[name].long()})
+    with pytest.raises(WeightsError, match=rf"1 of another type: {name} is I64"):
+        loaded(path)
+
+
+def test_nan_is_found(tmp_path, state):
+    name = "decoder.conv_out1.0.bias"
+    path = written(tmp_path / "model.safetensors", {**state, name: torch.full_like(state[name], float("nan"))})
+    with pytest.raises(WeightsError, match=rf"hold NaN, in 1 tensors: {name}"):
+        loaded(path)
+
+
+@pytest.mark.parametrize("wrapper", [None, "state_dict", "model"])
+def test_what_torch_saved_is_loaded(tmp_path, state, wrapper):
+    path = tmp_path / "epoch_200.pth"
+    wrapped = {"module." + name: value for name, value in state.items()}
+    torch.save(wrapped if wrapper is None else {"epoch": 200, wrapper: wrapped}, path)
+    found = loaded(path)
+    assert all(torch.equal(found[name], value) for name, value in state.items())
+
+
+class Malicious:
+    """Runs a command when it is unpickled."""
+
+    def __init__(self, proof: Path) -> None:
+        self.proof = proof
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.system, (f'{sys.executable} -c \'open("{self.proof}", "w")\'',)
+
+
+def test_a_pickle_that_runs_code_is_refused_and_nothing_runs(tmp_path, state):
+    proof = tmp_path / "it ran"
+    path = tmp_path / "evil.pth"
+    torch.save({**state, "extra": Malicious(proof)}, path)
+    with pytest.raises(
+        WeightsError, match=r"it holds more than tensors, and only tensors are loaded.*it asks for posix\.system"
+    ):
+        loaded(path)
+    path.write_bytes(pickle.dumps(Malicious(proof)))
+    with pytest.raises(WeightsError, match="it is no archive as torch.save writes it"):
+        loaded(path)
+    assert not proof.exists()
+
+
+def test_an_archive_that_unpacks_to_more_than_it_is_is_refused(tmp_path):
+    path = tmp_path / "bomb.pth"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data/0", bytes(5_000_000))
+    with pytest.raises(WeightsError, match="its members are compressed"):
+        loaded(path)
+
+
+def test_a_truncated_archive_and_other_things_than_tensors_are_refused(tmp_path, state):
+    path = tmp_path / "model.pth"
+    torch.save(state, path)
+    path.write_bytes(path.read_bytes()[:-2000])
+    with pytest.raises(WeightsError, match="it is no archive as torch.save writes it"):
+        loaded(path)
+    torch.save({**state, "epoch": 3}, path)
+    with pytest.raises(WeightsError, match="not all that it holds are tensors: epoch"):
+        loaded(path)
+    torch.save([1, 2], path)
+    with pytest.raises(WeightsError, match="it holds a list and not a mapping of tensors by name"):
+        loaded(path)

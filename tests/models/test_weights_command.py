@@ -1,0 +1,101 @@
+"""birefnet-batch-weights: fills a folder, shows and verifies it; a machine without a network runs from it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hub_server import COMMIT, Hub, environment, located, serve_hub, start_locating
+from safetensors.torch import save
+
+from birefnet_batch.models.weights_command import run
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    with serve_hub() as running:
+        yield running
+
+
+def command(words: str, env: dict[str, str], cwd: Path) -> subprocess.CompletedProcess[str]:
+    code = "from birefnet_batch.models.weights_command import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, *words.split()], env=env, cwd=cwd, capture_output=True, text=True, timeout=120
+    )
+
+
+def test_the_command_that_an_error_names_makes_the_next_run_work(tmp_path: Path, hub: Hub):
+    hub.large["ZhengPeng7/BiRefNet@main"] = content = os.urandom(50_000)
+    hub.large["some/tuned@v2"] = tuned = os.urandom(1000)
+    online = environment(tmp_path / "online", hub.endpoint)
+    offline = environment(tmp_path / "offline", "http://127.0.0.1:9", HF_HUB_OFFLINE="1")
+    folder = str(tmp_path / "copied")
+    asked = [(None, folder), ("some/tuned@v2", folder)]
+    for said in located(start_locating(asked, offline)):
+        assert f"{folder}/light/model.safetensors does not exist" in said
+        (words,) = re.findall(r"`birefnet-batch-weights ([^`]*)`", said)
+        fetched = command(words, online, tmp_path)
+        assert fetched.returncode == 0, fetched.stderr
+        assert "light: fetched, " in fetched.stdout
+        assert f"use them with weights_folder={folder}" in fetched.stdout
+        if "some/tuned" not in words:
+            (found, other) = located(start_locating(asked, offline))
+            assert found[0] == f"ZhengPeng7/BiRefNet@{COMMIT}"
+            assert Path(found[2]).read_bytes() == content
+            assert "is of ZhengPeng7/BiRefNet@main, and some/tuned@v2 is asked for" in other
+    (other, found) = located(start_locating(asked, offline))
+    assert "is of some/tuned@v2, and ZhengPeng7/BiRefNet is asked for" in other
+    assert Path(found[2]).read_bytes() == tuned
+
+
+def test_what_is_there_is_not_fetched_again_and_what_fails_costs_no_other(tmp_path: Path, hub: Hub):
+    hub.large["ZhengPeng7/BiRefNet-matting@main"] = os.urandom(1000)
+    env = environment(tmp_path / "hf", hub.endpoint)
+    first = command("fetch light matting", env, tmp_path)
+    assert first.returncode == 1
+    assert "error: The weights of light (ZhengPeng7/BiRefNet) cannot be had: " in first.stderr
+    assert "matting: fetched, " in first.stdout
+    again = command("fetch matting", env, tmp_path)
+    assert "matting: there already, " in again.stdout
+    assert len(hub.transfers()) == 1
+    assert sorted(path.name for path in (tmp_path / "weights" / "matting").iterdir() if path.name != ".lock") == [
+        "model.safetensors",
+        "source.json",
+    ]
+
+
+def test_list_and_verify_show_what_is_there_and_what_is_damaged(tmp_path: Path, hub: Hub):
+    import torch
+
+    content = save({"x": torch.zeros(8)})
+    hub.large["some/tuned@main"] = content
+    hub.large["ZhengPeng7/BiRefNet-matting@main"] = content
+    env = environment(tmp_path / "hf", hub.endpoint)
+    assert command("fetch tuned=some/tuned matting", env, tmp_path).returncode == 0
+    listed = command("list", env, tmp_path)
+    assert f"tuned: weights/tuned/model.safetensors, some/tuned@{COMMIT}, {len(content)} bytes" in listed.stdout
+    assert "portrait: not here; `birefnet-batch-weights fetch portrait --folder weights`" in listed.stdout
+    assert "matting: not here" not in listed.stdout
+    verified = command("verify", env, tmp_path)
+    assert f"tuned: right, some/tuned@{COMMIT}" in verified.stdout
+    assert verified.returncode == 1, "the file came whole, but it is no checkpoint of Matting"
+    assert re.search(
+        r"matting: The weights .* are not those of Matting \(network swin_v1_l\): .* 1 unknown: x", verified.stdout
+    )
+    path = tmp_path / "weights" / "tuned" / "model.safetensors"
+    path.write_bytes(content[:-1] + b"\1")
+    damaged = command("verify tuned", env, tmp_path)
+    assert damaged.returncode == 1
+    assert "weights/tuned/model.safetensors is damaged: it has" in damaged.stdout
+
+
+def test_wrong_words_are_refused_before_anything_is_fetched(capsys: pytest.CaptureFixture[str]):
+    assert run(["fetch", "ligth"]) == 2
+    assert "ligth is no published model; give light, light_2k, heavy" in capsys.readouterr().err
+    assert run(["fetch", "mine=nothing"]) == 2
+    assert "mine=nothing is no NAME=OWNER/REPOSITORY[@REVISION]" in capsys.readouterr().err
