@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from plain_birefnet import PlainBiRefNet
 from reference import REFERENCE
 from reference.fill import fill, golden_input
 from torch import nn
@@ -21,14 +22,19 @@ CASES = [
 ]
 
 
-def filled(name: str) -> BiRefNet:
-    network = build_network(name)
+def fill_in(network: nn.Module, seed: int = 7) -> None:
     state = network.state_dict()
     for key, value in state.items():
         if value.is_floating_point():
-            state[key] = torch.from_numpy(fill(key, tuple(value.shape)))
+            state[key] = torch.from_numpy(fill(key, tuple(value.shape), seed))
     network.load_state_dict(state)
-    return network.eval()
+    network.eval()
+
+
+def filled(name: str, seed: int = 7) -> BiRefNet:
+    network = build_network(name)
+    fill_in(network, seed)
+    return network
 
 
 @pytest.mark.parametrize("name", ["swin_v1_t", "swin_v1_l"])
@@ -71,6 +77,32 @@ def test_logits_match_the_official_implementation(name, shape):
     assert logits.shape == wanted.shape
     assert np.abs(logits - wanted).max() <= 2e-4
     assert abs(float(logits.mean()) - float(wanted.mean())) <= 1e-5
+
+
+@pytest.fixture(scope="module")
+def fast_and_plain() -> tuple[BiRefNet, PlainBiRefNet]:
+    plain = PlainBiRefNet("swin_v1_t")
+    fill_in(plain, seed=11)
+    return filled("swin_v1_t", seed=11), plain
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        pytest.param((1, 32, 32), id="the smallest"),
+        pytest.param((1, 96, 160), id="landscape"),
+        pytest.param((2, 224, 96), id="a batch of portraits"),
+        pytest.param((1, 1440, 32), id="the height of 2K, a column wide"),
+    ],
+)
+def test_any_sides_that_are_multiples_of_32_give_what_the_definition_gives(fast_and_plain, shape):
+    fast, plain = fast_and_plain
+    image = torch.from_numpy(golden_input(*shape, seed=3))
+    with torch.inference_mode():
+        found, wanted = fast(image), plain(image)
+    assert found.shape == wanted.shape == (shape[0], 1, *shape[1:])
+    assert (found - wanted).abs().max() <= 2e-4
+    assert abs(found.mean() - wanted.mean()) <= 1e-5
 
 
 def test_folding_the_norms_and_the_head_changes_nothing_but_rounding():

@@ -1,0 +1,195 @@
+"""Seconds a frame, GFLOP/s and peak memory of engines and precisions, for one model at one resolution.
+
+    .venv/bin/python scripts/bench_model.py [--model heavy] [--resolution 1024x1024]
+        [--engines plain,torch:fp32,torch:bf16] [--rounds 5] [--threads 2] [--weights FILE]
+
+`plain` is the network written straight from its definition (plain_birefnet.py) in float32: the baseline. Every other
+entry is an engine.name and an engine.precision. Each runs in a process of its own, and they take turns frame by
+frame, so that drift of the machine cancels; the figures are medians. Without --weights the weights are the
+deterministic ones of tests/reference. CPU seconds are what the process used on all processors: on a machine that
+others use, compare those, with --threads 1 (threads that wait for each other count too).
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+
+
+def size_of(resolution: str) -> tuple[int, int]:
+    """WIDTHxHEIGHT as (width, height)."""
+    width, height = map(int, resolution.split("x"))
+    return width, height
+
+
+def write_weights(network: str, path: Path) -> None:
+    """Save the deterministic weights of the reference data."""
+    import torch
+    from reference.fill import fill
+    from safetensors.torch import save_file
+
+    from birefnet_batch.models import build_network
+
+    state = build_network(network).state_dict()
+    save_file(
+        {
+            name: torch.from_numpy(fill(name, tuple(value.shape))) if value.is_floating_point() else value
+            for name, value in state.items()
+        },
+        path,
+    )
+
+
+def count_gflop(network: str, width: int, height: int) -> float:
+    """What one frame costs by the network's definition, multiplications and additions, whatever an engine saves."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from birefnet_batch.models import build_network
+    from birefnet_batch.models.deformable import grid_sample_convolution, set_operator
+
+    with torch.device("meta"), torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        if network == "demo":
+            module = build_network(network).eval()
+            set_operator(module, grid_sample_convolution)
+        else:
+            from plain_birefnet import PlainBiRefNet
+
+            module = PlainBiRefNet(network).eval()
+        module(torch.empty(1, 3, height, width))
+    return counter.get_total_flops() / 1e9
+
+
+def work(engine: str, model_name: str, resolution: str, weights: str, threads: int, device: str) -> None:
+    """Open one engine, then run a frame for each line on standard input."""
+    import torch
+    from reference.fill import golden_input
+    from safetensors.torch import load_file
+
+    from birefnet_batch.engines import open_engine
+    from birefnet_batch.models.registry import find_model
+    from birefnet_batch.models.weights import WeightsFile
+    from birefnet_batch.process_tuning import keep_freed_memory
+
+    keep_freed_memory()
+    torch.set_num_threads(threads)
+    model, (width, height) = find_model(model_name), size_of(resolution)
+    image = torch.from_numpy(golden_input(1, height, width))
+    if engine == "plain":
+        from plain_birefnet import PlainBiRefNet
+
+        network = PlainBiRefNet(model.network).eval()
+        network.load_state_dict(load_file(weights))
+        serve(lambda: network(image))
+        return
+    name, precision = engine.split(":")
+    opened = open_engine(
+        name,
+        model=model,
+        weights=WeightsFile(Path(weights), "0" * 64, weights),
+        width=width,
+        height=height,
+        device=device,
+        precision=precision,
+        threads=threads,
+    )
+    with opened:
+        image = image.to(opened.device)
+        serve(lambda: opened.infer(image).cpu())
+
+
+def serve(run: Any) -> None:
+    """Answer each line with wall seconds, CPU seconds and the peak memory in MiB so far."""
+    import torch
+
+    with torch.inference_mode():
+        for _ in sys.stdin:
+            started, used = time.perf_counter(), time.process_time()
+            run()
+            taken = time.perf_counter() - started, time.process_time() - used
+            print("took", *taken, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, flush=True)
+
+
+def ask(process: subprocess.Popen[str]) -> tuple[float, ...]:
+    """Let a worker run one frame."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
+    for line in process.stdout:
+        if line.startswith("took "):
+            return tuple(map(float, line.split()[1:]))
+    sys.exit(f"{process.args[4]} failed with status {process.wait()}; what it said is above")  # type: ignore[index]
+
+
+def main() -> None:
+    """Print a line per engine."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="heavy", help="short name of a model")
+    parser.add_argument("--resolution", default="1024x1024", help="WIDTHxHEIGHT")
+    parser.add_argument("--engines", default="plain,torch:fp32,torch:bf16", help="plain, or NAME:PRECISION; commas")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", help="of the engines")
+    parser.add_argument("--weights", help="a safetensors file")
+    options = parser.parse_args()
+
+    import torch
+
+    from birefnet_batch.models.registry import find_model
+
+    network = find_model(options.model).network
+    engines = [engine for engine in options.engines.split(",") if (engine, network) != ("plain", "demo")]
+    gflop = count_gflop(network, *size_of(options.resolution))
+    print(f"{options.model} ({network}) at {options.resolution}: {gflop:.0f} GFLOP a frame; {options.threads} threads")
+    print(f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}, {platform.machine()}")
+    with tempfile.TemporaryDirectory() as folder:
+        weights = Path(options.weights or folder) / ("" if options.weights else "filled.safetensors")
+        if not options.weights:
+            write_weights(network, weights)
+        settings = (options.model, options.resolution, str(weights), str(options.threads), options.device)
+        program = f"import sys; sys.path[:0] = [{str(ROOT / 'scripts')!r}]; import bench_model; "
+        program += "a = sys.argv[1:]; bench_model.work(*a[:4], int(a[4]), a[5])"
+        workers = {
+            engine: subprocess.Popen(
+                [sys.executable, "-u", "-c", program, engine, *settings],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for engine in engines
+        }
+        found: dict[str, list[tuple[float, ...]]] = {engine: [] for engine in engines}
+        try:
+            for turn in range(options.rounds + 1):
+                for engine, process in workers.items():
+                    taken = ask(process)
+                    if turn:
+                        found[engine].append(taken)
+        finally:
+            for process in workers.values():
+                process.kill()
+                process.wait()
+    base = median(values[0] for values in found[engines[0]])
+    base_cpu = median(values[1] for values in found[engines[0]])
+    for engine, rows in found.items():
+        wall, used, peak = (median(column) for column in zip(*rows, strict=True))
+        print(
+            f"{engine:20} {wall:6.2f} s a frame ({wall / base:.2f} of {engines[0]}), {gflop / wall:5.0f} GFLOP/s, "
+            f"{used:6.2f} CPU s ({used / base_cpu:.2f}), peak {peak:.0f} MiB"
+        )
+
+
+if __name__ == "__main__":
+    main()
