@@ -16,7 +16,7 @@ from birefnet_batch.video.formats import format_of
 from birefnet_batch.video.look import look_of
 
 # Raise it when the same request and settings give other media than before: the network's or codecs' use changed.
-PIPELINE_VERSION = 2
+PIPELINE_VERSION = 3
 _MARKER = "complete-"
 
 

@@ -183,7 +183,7 @@ def join(
     audio: bool,
     timeout_s: float,
 ) -> JoinedFacts:
-    """Make one file of a video's parts, without encoding again, and remove the parts.
+    """Make one file of a video's parts, without encoding again, its subtitles with it, and remove the parts.
 
     Args:
         tasks: the video's segments, in order, all processed.
@@ -204,6 +204,8 @@ def join(
         end=end,
         audio_from=tasks[0].source if audio and kind == "video" else None,
         timeout_s=timeout_s,
+        subtitles_from=tasks[0].source if tasks[0].info.subtitle_tracks and kind == "video" else None,
+        origin=tasks[0].info.origin,
     )
     for part in parts:
         part.unlink(missing_ok=True)

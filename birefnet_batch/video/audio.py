@@ -12,13 +12,9 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 
 from birefnet_batch.errors import InputError
-from birefnet_batch.video.container import open_input, reason_of
-from birefnet_batch.video.decoding import open_video
+from birefnet_batch.video.container import BROKEN, open_input, reason_of
 from birefnet_batch.video.encoded_audio import EncodedTrack
 from birefnet_batch.video.timed import Timed
-
-# What libav and our own checks raise for a file that is not as it should be.
-BROKEN = (av.error.FFmpegError, OSError, ValueError, LookupError, ArithmeticError)
 
 
 class AudioTracks:
@@ -30,12 +26,14 @@ class AudioTracks:
         path: the source; None has no tracks.
         copied: codecs whose packets are carried over; other tracks are encoded.
         encoder: what they are encoded with; None: the file is silent.
+        origin: the source's time that becomes 0, in seconds.
     """
 
-    def __init__(self, path: bytes | None, copied: frozenset[str], encoder: str | None) -> None:
+    def __init__(self, path: bytes | None, copied: frozenset[str], encoder: str | None, origin: Fraction) -> None:
         self._path = path if encoder else None
         self._copied = copied
         self._encoder = encoder or ""
+        self._origin = origin
         self._context = ExitStack()
         self._tracks: list[_Track] = []
         self.notes: list[str] = []
@@ -44,8 +42,7 @@ class AudioTracks:
         if self._path is None:
             return self
         try:
-            with open_video(self._path) as (container, _, decoder):
-                origin = decoder.origin
+            with open_input(self._path) as container:
                 indexes = [stream.index for stream in container.streams.audio]
         except (InputError, *BROKEN) as error:
             self.notes.append(f"the audio was left out: {reason_of(error)}")
@@ -53,7 +50,7 @@ class AudioTracks:
         for number, index in enumerate(indexes, 1):
             try:
                 container = self._context.enter_context(open_input(self._path))
-                self._tracks.append(_Track(number, container, index, origin, self._copied, self._encoder))
+                self._tracks.append(_Track(number, container, index, self._origin, self._copied, self._encoder))
             except (InputError, *BROKEN) as error:
                 self._leave_out(number, error)
         return self
@@ -171,4 +168,4 @@ class _Track:
             packet.pts = (packet.pts - shift) if packet.pts is not None else dts
             packet.dts = dts
             packet.stream = self._out
-            yield Timed(dts * base, packet)
+            yield Timed(dts * base, packet, "audio")

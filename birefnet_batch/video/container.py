@@ -16,6 +16,8 @@ from av.video.stream import VideoStream
 from birefnet_batch.errors import InputError
 from birefnet_batch.storage.growing_file import open_file
 
+# What libav and our own checks raise for a file that is not as it should be.
+BROKEN = (av.error.FFmpegError, OSError, ValueError, LookupError, ArithmeticError)
 # Reading ahead in larger steps than libav's own 32 kB: each one is a call into Python.
 _BUFFER = 1 << 18
 

@@ -226,6 +226,7 @@ def info_of(container: InputContainer, stream: VideoStream, decoder: Decoder, pi
         container=container.format.name,
         codec=stream.codec_context.codec.canonical_name,
         audio_tracks=len(container.streams.audio),
+        subtitle_tracks=len(container.streams.subtitles),
         origin=decoder.origin,
         tags=tuple((name, container.metadata[name]) for name in _KEPT_TAGS if container.metadata.get(name)),
         chapters=tuple(_chapters(container, decoder.origin)),

@@ -127,7 +127,7 @@ class EncodedTrack:
                 self._clock += frame.samples
             for packet in self._out.encode(frame):
                 assert packet.dts is not None
-                yield Timed(packet.dts * Fraction(packet.time_base), packet)
+                yield Timed(packet.dts * Fraction(packet.time_base), packet, "audio")
 
 
 def _named(frame: av.AudioFrame) -> av.AudioFrame:

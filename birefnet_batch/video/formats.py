@@ -27,6 +27,8 @@ class Format:
     """Codecs of sound that are carried over as they are."""
     encoded_audio: str | None
     """The encoder of other sound; None: the type is silent."""
+    subtitles: str | None = None
+    """The encoder of subtitles; None: the type has none."""
     joinable: bool = True
     """Whether segments that were encoded apart can be one file."""
 
@@ -44,9 +46,9 @@ _MOV_AUDIO = frozenset(("aac", "mp3", "ac3", "eac3", "alac", "pcm_s16le", "pcm_s
 _WEBM_AUDIO = frozenset(("opus", "vorbis"))
 _MILLISECOND, _HUNDREDTH = Fraction(1, 1000), Fraction(1, 100)
 
-X264 = Format("X264 (.mp4)", "video/mp4", ".mp4", "mp4", False, True, None, _MP4_AUDIO, "aac")
-VP9 = Format("VP9 (.webm)", "video/webm", ".webm", "webm", True, False, _MILLISECOND, _WEBM_AUDIO, "libopus")
-PRORES = Format("PRORES4444 (.mov)", "video/quicktime", ".mov", "mov", True, False, None, _MOV_AUDIO, "aac")
+X264 = Format("X264 (.mp4)", "video/mp4", ".mp4", "mp4", False, True, None, _MP4_AUDIO, "aac", "mov_text")
+VP9 = Format("VP9 (.webm)", "video/webm", ".webm", "webm", True, False, _MILLISECOND, _WEBM_AUDIO, "libopus", "webvtt")
+PRORES = Format("PRORES4444 (.mov)", "video/quicktime", ".mov", "mov", True, False, None, _MOV_AUDIO, "aac", "mov_text")
 GIF = Format("GIF (.gif)", "image/gif", ".gif", "gif", True, False, _HUNDREDTH, frozenset(), None, joinable=False)
 FORMATS = {item.output_type: item for item in (X264, VP9, PRORES, GIF)}
 

@@ -48,6 +48,7 @@ class VideoInfo:
     container: str
     codec: str
     audio_tracks: int
+    subtitle_tracks: int
     origin: Fraction
     """The container's time, in seconds, that is time 0 of `Frame.pts`; audio is shifted by it too."""
     tags: tuple[tuple[str, str], ...] = ()

@@ -7,6 +7,7 @@ import heapq
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from multiprocessing.connection import Connection
 from typing import Any
@@ -17,11 +18,13 @@ from av.container import OutputContainer
 from birefnet_batch.errors import OutputError
 from birefnet_batch.video.audio import AudioTracks
 from birefnet_batch.video.child import Alive, serve
+from birefnet_batch.video.container import reason_of
 from birefnet_batch.video.encode import EncodeSpec
 from birefnet_batch.video.formats import format_of
 from birefnet_batch.video.join import JoinedFacts, JoinTask
 from birefnet_batch.video.libav_writer import container_options, output_errors
 from birefnet_batch.video.parts import Parts, WholePart
+from birefnet_batch.video.subtitles import SubtitleTracks
 from birefnet_batch.video.timed import Timed
 
 _ALIVE_EVERY_S = 1.0
@@ -31,8 +34,12 @@ _MOST_TICKS = (1 << 31) - 1
 _REFUSED = (errno.EINVAL, av.error.InvalidDataError.errno if hasattr(av.error.InvalidDataError, "errno") else 0)
 
 
-class _AudioRefusedError(Exception):
-    """The container does not take the audio in this form."""
+class _RefusedError(Exception):
+    """The container does not take what is carried over in this form."""
+
+    def __init__(self, what: str, error: BaseException) -> None:
+        super().__init__(reason_of(error))
+        self.what = what
 
 
 def work(connection: Connection[Any, Any], memory: int, task: JoinTask) -> None:
@@ -44,7 +51,7 @@ def work(connection: Connection[Any, Any], memory: int, task: JoinTask) -> None:
     try:
         if isinstance(parts, WholePart):
             parts.move()
-            connection.send(_facts(task, parts.order, parts.start, AudioTracks(None, frozenset(), None)))
+            connection.send(_facts(task, parts, 0, []))
         else:
             connection.send(_join_somehow(connection, task, parts))
     except BaseException:
@@ -54,23 +61,32 @@ def work(connection: Connection[Any, Any], memory: int, task: JoinTask) -> None:
 
 def _join_somehow(connection: Connection[Any, Any], task: JoinTask, parts: Parts) -> JoinedFacts:
     """With the audio as it is; where the container refuses that, encoded anew; where that fails, without."""
-    refused = ""
-    form = format_of(task.spec.output_type)
-    for source, copied in ((task.audio_from, form.copied_audio), (task.audio_from, frozenset())):
-        with AudioTracks(source, copied, form.encoded_audio) as audio:
-            try:
-                return _join(connection, task, parts, audio)
-            except _AudioRefusedError as error:
-                refused = str(error)
-    with AudioTracks(None, frozenset(), None) as audio:
-        audio.notes.append(f"the audio was left out: {refused}")
-        return _join(connection, task, parts, audio)
+    copied = format_of(task.spec.output_type).copied_audio
+    notes: list[str] = []
+    while True:
+        try:
+            facts = _join(connection, task, parts, copied)
+        except _RefusedError as error:
+            if error.what == "subtitles":
+                task = replace(task, subtitles_from=None)
+            elif copied:
+                copied = frozenset()
+                continue
+            else:
+                task = replace(task, audio_from=None)
+            notes.append(f"the {error.what} was left out: {error}".replace("subtitles was", "subtitles were"))
+        else:
+            return replace(facts, notes=(*facts.notes, *notes))
 
 
-def _join(connection: Connection[Any, Any], task: JoinTask, parts: Parts, audio: AudioTracks) -> JoinedFacts:
+def _join(connection: Connection[Any, Any], task: JoinTask, parts: Parts, copied: frozenset[str]) -> JoinedFacts:
     spec = task.spec
     form = format_of(spec.output_type)
-    with output_errors(task.destination):
+    with (
+        output_errors(task.destination),
+        AudioTracks(task.audio_from, copied, form.encoded_audio, task.origin) as audio,
+        SubtitleTracks(task.subtitles_from, form.subtitles, task.origin) as subtitles,
+    ):
         options = container_options(spec)
         if form.tick is None:
             options |= {
@@ -82,24 +98,25 @@ def _join(connection: Connection[Any, Any], task: JoinTask, parts: Parts, audio:
             output.set_chapters(_chapters(spec))
             video = parts.packets(output)
             audio.add_streams(output)
-            _start(output, audio)
-            _mux(connection, output, heapq.merge(video, *audio.packets()))
-    return _facts(task, parts.order, parts.start, audio)
+            subtitles.add_streams(output)
+            _start(output, "subtitles" if subtitles.count else "audio" if audio.count else "")
+            _mux(connection, output, heapq.merge(video, *audio.packets(), *subtitles.packets()))
+        return _facts(task, parts, audio.count, [*audio.notes, *subtitles.notes])
 
 
-def _facts(task: JoinTask, order: list[int], start: Fraction, audio: AudioTracks) -> JoinedFacts:
+def _facts(task: JoinTask, parts: Parts | WholePart, audio_tracks: int, notes: list[str]) -> JoinedFacts:
     spec = task.spec
     coded = format_of(spec.output_type).coded
-    seconds = (task.end - start) * spec.time_base
+    seconds = (task.end - parts.start) * spec.time_base
     return JoinedFacts(
-        frames=len(order),
+        frames=len(parts.order),
         duration_s=float(seconds),
-        fps=float(len(order) / seconds) if seconds else 0.0,
+        fps=float(len(parts.order) / seconds) if seconds else 0.0,
         width=coded(spec.width),
         height=coded(spec.height),
         size=task.destination.stat().st_size,
-        audio_tracks=audio.count,
-        notes=(*_padding_note(task), *audio.notes),
+        audio_tracks=audio_tracks,
+        notes=(*_padding_note(task), *notes),
     )
 
 
@@ -116,13 +133,13 @@ def _chapters(spec: EncodeSpec) -> list[av.container.Chapter]:
     ]
 
 
-def _start(output: OutputContainer, audio: AudioTracks) -> None:
+def _start(output: OutputContainer, doubtful: str) -> None:
     try:
         output.start_encoding()
     except (av.error.FFmpegError, OSError, ValueError) as error:
-        if not audio.count or getattr(error, "errno", None) == errno.ENOSPC:
+        if not doubtful or getattr(error, "errno", None) == errno.ENOSPC:
             raise
-        raise _AudioRefusedError(str(error)) from None
+        raise _RefusedError(doubtful, error) from None
 
 
 def _mux(connection: Connection[Any, Any], output: OutputContainer, packets: Iterator[Timed]) -> None:
@@ -131,8 +148,8 @@ def _mux(connection: Connection[Any, Any], output: OutputContainer, packets: Ite
         try:
             output.mux_one(timed.packet)
         except (av.error.FFmpegError, OSError, ValueError) as error:
-            if timed.is_audio and getattr(error, "errno", None) in _REFUSED:
-                raise _AudioRefusedError(str(error)) from None
+            if timed.kind != "video" and getattr(error, "errno", None) in _REFUSED:
+                raise _RefusedError(timed.kind, error) from None
             raise
         if time.monotonic() - told > _ALIVE_EVERY_S:
             told = time.monotonic()

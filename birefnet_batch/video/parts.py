@@ -72,7 +72,7 @@ class Parts:
                     packet.time_base = base
                     packet.stream = stream
                     at += 1
-                    yield Timed(packet.dts * base, packet, is_audio=False)
+                    yield Timed(packet.dts * base, packet, "video")
 
     def _end_of(self, pts: int) -> int:
         place = self._places[pts] + 1

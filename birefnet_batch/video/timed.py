@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
+from typing import Any, Literal
 
 import av
 
@@ -16,4 +16,4 @@ class Timed:
     seconds: Fraction
     """Decode time."""
     packet: av.Packet[Any] = field(compare=False)
-    is_audio: bool = field(default=True, compare=False)
+    kind: Literal["video", "audio", "subtitles"] = field(compare=False)

@@ -150,6 +150,7 @@ def test_what_is_known_of_a_file(tmp_path: Path) -> None:
         container="mov,mp4,m4a,3gp,3g2,mj2",
         codec="h264",
         audio_tracks=0,
+        subtitle_tracks=0,
         origin=Fraction(0),
     )
 

@@ -216,11 +216,13 @@ def convert(
     starts = [0, *cuts]
     parts = []
     spec: EncodeSpec | None = None
+    origin = Fraction(0)
     end = 0
     for number, (start, stop) in enumerate(zip(starts, [*starts[1:], None], strict=True)):
         part = destination.with_name(f"{destination.stem}-{number}.part")
         with FrameReader(source, start=start, stop=stop) as reader:
             info = reader.info
+            origin = info.origin
             spec = EncodeSpec(
                 output_type=output_type,
                 quality=quality,
@@ -242,4 +244,13 @@ def convert(
                     frame.release()
         parts.append(part)
     assert spec is not None
-    return join_parts(parts, destination, spec, end=end, audio_from=source if audio else None, timeout_s=30)
+    return join_parts(
+        parts,
+        destination,
+        spec,
+        end=end,
+        audio_from=source if audio else None,
+        timeout_s=30,
+        subtitles_from=source,
+        origin=origin,
+    )

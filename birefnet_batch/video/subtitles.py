@@ -1,0 +1,186 @@
+"""A source's subtitles on their way into the joined file: text in the container's own form, at the source's times."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from contextlib import ExitStack
+from fractions import Fraction
+from types import TracebackType
+from typing import Any, NamedTuple, cast
+
+import av
+from av.container import InputContainer, OutputContainer
+from av.subtitles.stream import SubtitleStream
+from av.subtitles.subtitle import AssSubtitle, SubtitleSet
+
+from birefnet_batch.errors import InputError
+from birefnet_batch.video.container import BROKEN, open_input, reason_of
+from birefnet_batch.video.timed import Timed
+
+_TICK = Fraction(1, 1000)
+_FIELDS = 8  # before the text
+# Text travels between codecs as Advanced SubStation Alpha, whose header says what plain text looks like; without a
+# style it would be of size 0.
+_PLAIN = b"""[Script Info]
+ScriptType: v4.00+
+PlayResX: 384
+PlayResY: 288
+
+[V4+ Styles]
+Format: Name, Fontname, Fontsize, PrimaryColour, SecondaryColour, OutlineColour, BackColour, Bold, Italic, Underline, \
+StrikeOut, ScaleX, ScaleY, Spacing, Angle, BorderStyle, Outline, Shadow, Alignment, MarginL, MarginR, MarginV, Encoding
+Style: Default,Arial,16,&Hffffff,&Hffffff,&H0,&H0,0,0,0,0,100,100,0,0,1,1,0,2,10,10,10,1
+
+[Events]
+Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
+"""
+
+
+class SubtitleTracks:
+    """Every subtitle track of a source, each read through a container of its own; a context.
+
+    A track that is pictures, or that cannot be read, is left out with a note.
+
+    Args:
+        path: the source; None has no tracks.
+        encoder: what the container takes; None: the type has no subtitles.
+        origin: the source's time that becomes 0, in seconds.
+    """
+
+    def __init__(self, path: bytes | None, encoder: str | None, origin: Fraction) -> None:
+        self._path = path if encoder else None
+        self._encoder = encoder or ""
+        self._origin = origin
+        self._context = ExitStack()
+        self._tracks: list[_Track] = []
+        self.notes: list[str] = []
+
+    def __enter__(self) -> SubtitleTracks:
+        if self._path is None:
+            return self
+        try:
+            with open_input(self._path) as container:
+                indexes = [stream.index for stream in container.streams.subtitles]
+        except (InputError, *BROKEN) as error:
+            self.notes.append(f"the subtitles were left out: {reason_of(error)}")
+            return self
+        for number, index in enumerate(indexes, 1):
+            try:
+                container = self._context.enter_context(open_input(self._path))
+                self._tracks.append(_Track(number, container, index, self._origin))
+            except (InputError, *BROKEN) as error:
+                self._leave_out(number, error)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._context.close()
+
+    @property
+    def count(self) -> int:
+        """How many tracks the file has."""
+        return len(self._tracks)
+
+    def add_streams(self, output: OutputContainer) -> None:
+        """Declare the tracks in the joined file."""
+        for track in self._tracks:
+            track.add_stream(output, self._encoder)
+
+    def packets(self) -> list[Iterator[Timed]]:
+        """For each track its packets, ready to mux."""
+        return [self._guarded(track) for track in self._tracks]
+
+    def _guarded(self, track: _Track) -> Iterator[Timed]:
+        try:
+            yield from track.packets()
+        except BROKEN as error:
+            self.notes.append(f"subtitle track {track.number} ends early: {reason_of(error)}")
+        if track.dropped:
+            self.notes.append(f"subtitle track {track.number}: {track.dropped} damaged subtitles were left out")
+
+    def _leave_out(self, number: int, error: BaseException) -> None:
+        self.notes.append(f"subtitle track {number} was left out: {reason_of(error)}")
+
+
+class _Said(NamedTuple):
+    start: int
+    end: int
+    line: bytes
+    """Comma-separated fields, the text the last of them."""
+
+
+class _Track:
+    def __init__(self, number: int, container: InputContainer, index: int, origin: Fraction) -> None:
+        stream = container.streams[index]
+        if not isinstance(stream, SubtitleStream) or stream.codec_context is None:
+            raise ValueError("its codec is not supported")
+        if not stream.codec_context.codec.text_sub:
+            name = stream.codec_context.codec.canonical_name
+            raise ValueError(f"{name} subtitles are pictures, and only text is carried over")
+        self.number = number
+        self.dropped = 0
+        self._container = container
+        self._source = stream
+        self._origin = origin
+        self._out: SubtitleStream | None = None
+        for other in container.streams:
+            if other.index != index:
+                other.discard = av.stream.Discard.all
+        stream.codec_context.open(strict=False)
+
+    def add_stream(self, output: OutputContainer, encoder: str) -> None:
+        """Declare the track."""
+        out = cast(SubtitleStream, cast(Any, output).add_stream(encoder))
+        header = self._source.codec_context.subtitle_header
+        out.codec_context.subtitle_header = header if header and b"Style:" in header else _PLAIN
+        out.codec_context.time_base = _TICK
+        out.time_base = _TICK
+        out.disposition = self._source.disposition
+        for name in ("language", "title"):
+            if self._source.metadata.get(name):
+                out.metadata[name] = self._source.metadata[name]
+        self._out = out
+
+    def packets(self) -> Iterator[Timed]:
+        """The track's packets; to be called once."""
+        assert self._out is not None
+        earliest = 0
+        # A track of MP4 shows one at a time: those that begin together become one of several lines.
+        for start, together in itertools.groupby(self._said(), key=lambda said: said.start):
+            first, *others = together
+            end = max(said.end for said in (first, *others))
+            at = max(start, earliest)
+            if end <= at:
+                continue
+            text = b"\\N".join([first.line, *(said.line.split(b",", _FIELDS)[-1] for said in others)])
+            try:
+                written = self._out.codec_context.encode_subtitle(SubtitleSet.create(text, 0, end - at))
+            except av.error.FFmpegError:
+                self.dropped += 1
+                continue
+            if not written.size:
+                continue
+            earliest = at + 1
+            written.pts = written.dts = at
+            written.duration = end - at
+            written.time_base = _TICK
+            written.stream = self._out
+            yield Timed(at * _TICK, written, "subtitles")
+
+    def _said(self) -> Iterator[_Said]:
+        for packet in self._container.demux(self._source):
+            if not packet.size or packet.pts is None:
+                continue
+            try:
+                found = self._source.decode2(packet)
+            except av.error.FFmpegError:
+                self.dropped += 1
+                continue
+            start = packet.pts * Fraction(packet.time_base) - self._origin
+            end = start + (packet.duration or 0) * Fraction(packet.time_base)
+            # MP4 says with an empty one that nothing is shown.
+            for rect in found or ():
+                if isinstance(rect, AssSubtitle) and rect.ass:
+                    yield _Said(round(start / _TICK), round(end / _TICK), rect.ass)

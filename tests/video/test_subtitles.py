@@ -1,0 +1,132 @@
+"""Subtitles: text is carried over at its times, in the container's own form; pictures are left out with a note."""
+
+from __future__ import annotations
+
+import subprocess
+from fractions import Fraction
+from pathlib import Path
+from shutil import which
+from typing import Any
+
+import av
+import pytest
+from av.subtitles.subtitle import SubtitleSet
+from video_clips import convert, look, numbered
+
+from birefnet_batch.video.subtitles import _PLAIN
+
+SAID = [(240, 400, "Guten {\\i1}Tag{\\i0}"), (700, 300, "Zwei\\NZeilen")]
+OWN = {"X264 (.mp4)": "mov_text", "VP9 (.webm)": "webvtt", "PRORES4444 (.mov)": "mov_text"}
+SUFFIX = {"X264 (.mp4)": ".mp4", "VP9 (.webm)": ".webm", "PRORES4444 (.mov)": ".mov"}
+
+
+def make_said(
+    path: Path, form: str, codecs: dict[str, str], start: int = 0, said: list[tuple[int, int, str]] = SAID
+) -> Path:
+    """A clip whose subtitle tracks, language -> codec, say what is given; everything `start` milliseconds late."""
+    with av.open(str(path), "w", format=form) as container:
+        video = container.add_stream("libx264", rate=25, options={"bf": "2"})
+        video.width, video.height, video.pix_fmt = 96, 64, "yuv420p"
+        tracks: list[Any] = []
+        for language, codec in codecs.items():
+            track: Any = container.add_stream(codec)  # type: ignore[call-overload]
+            track.codec_context.subtitle_header = _PLAIN
+            track.codec_context.time_base = track.time_base = Fraction(1, 1000)
+            track.metadata["language"] = language
+            tracks.append(track)
+        for index in range(30):
+            frame = av.VideoFrame.from_ndarray(numbered(index, (96, 64)), format="rgb24")
+            frame.pts, frame.time_base = start + 40 * index, Fraction(1, 1000)
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+        for at, duration, text in said:
+            for track in tracks:
+                subtitle = SubtitleSet.create(f"0,0,Default,,0,0,0,,{text}".encode(), 0, duration)
+                packet = track.codec_context.encode_subtitle(subtitle)
+                packet.pts = packet.dts = start + at
+                packet.duration, packet.time_base, packet.stream = duration, Fraction(1, 1000), track
+                container.mux(packet)
+    return path
+
+
+def said_in(path: Path, track: int = 0) -> list[tuple[int, int, str]]:
+    """What a track says: start and duration in milliseconds, and the text."""
+    found = []
+    with av.open(str(path)) as container:
+        for packet in container.demux(container.streams.subtitles[track]):
+            for rect in packet.decode() if packet.size else ():
+                assert packet.pts is not None
+                base = Fraction(packet.time_base) * 1000
+                text = rect.ass.decode().split(",", 8)[-1]
+                found.append((round(packet.pts * base), round((packet.duration or 0) * base), text))
+    return found
+
+
+@pytest.mark.parametrize("output_type", OWN)
+@pytest.mark.parametrize(("form", "codec"), [("matroska", "subrip"), ("matroska", "ass"), ("mp4", "mov_text")])
+def test_text_is_carried_over_at_its_times(form: str, codec: str, output_type: str, tmp_path: Path) -> None:
+    source = make_said(tmp_path / "clip", form, {"ger": codec, "eng": codec})
+    path = tmp_path / f"out{SUFFIX[output_type]}"
+    facts = convert(source, path, cuts=(9,), output_type=output_type)
+    assert facts.notes == ()
+    with av.open(str(path)) as container:
+        tracks = container.streams.subtitles
+        assert [track.codec_context.codec.canonical_name for track in tracks] == [OWN[output_type]] * 2
+        assert [track.language for track in tracks] == ["ger", "eng"]
+    for track in range(2):
+        found = said_in(path, track)
+        assert [(at, duration) for at, duration, _ in found] == [(at, duration) for at, duration, _ in SAID]
+        assert [text.replace("{\\i0}", "") for _, _, text in found] == [
+            text.replace("{\\i0}", "") for _, _, text in SAID
+        ]
+    assert look(path).numbers == list(range(30))
+
+
+def test_subtitles_move_with_the_picture(tmp_path: Path) -> None:
+    source = make_said(tmp_path / "clip.mkv", "matroska", {"ger": "subrip"}, start=5000)
+    convert(source, tmp_path / "out.mp4")
+    assert look(tmp_path / "out.mp4").times[0] == 0
+    assert [at for at, _, _ in said_in(tmp_path / "out.mp4")] == [at for at, _, _ in SAID]
+
+
+def test_those_that_begin_together_are_shown_together(tmp_path: Path) -> None:
+    said = [(200, 300, "one"), (200, 400, "two"), (500, 50, "three")]
+    source = make_said(tmp_path / "clip.mkv", "matroska", {"ger": "subrip"}, said=said)
+    convert(source, tmp_path / "out.mp4")
+    assert [(at, text) for at, _, text in said_in(tmp_path / "out.mp4")] == [(200, "one\\Ntwo"), (500, "three")]
+
+
+def test_pictures_are_left_out_with_a_note(tmp_path: Path) -> None:
+    source = make_said(tmp_path / "clip.mkv", "matroska", {"ger": "subrip"})
+    data = source.read_bytes()
+    assert data.count(b"S_TEXT/UTF8") == 1
+    source.write_bytes(data.replace(b"S_TEXT/UTF8", b"S_HDMV/PGS\0"))
+    facts = convert(source, tmp_path / "out.mp4")
+    assert facts.notes == (
+        "subtitle track 1 was left out: hdmv_pgs_subtitle subtitles are pictures, and only text is carried over",
+    )
+    assert look(tmp_path / "out.mp4").numbers == list(range(30))
+
+
+def test_a_gif_has_none(tmp_path: Path) -> None:
+    source = make_said(tmp_path / "clip.mkv", "matroska", {"ger": "subrip"})
+    facts = convert(source, tmp_path / "out.gif", output_type="GIF (.gif)")
+    assert (facts.frames, facts.notes) == (30, ())
+
+
+@pytest.mark.skipif(which("ffprobe") is None, reason="ffprobe, the second reader, is not installed")
+@pytest.mark.parametrize("output_type", OWN)
+def test_ffprobe_reads_them_without_a_complaint(output_type: str, tmp_path: Path) -> None:
+    source = make_said(tmp_path / "clip.mkv", "matroska", {"ger": "subrip"})
+    path = tmp_path / f"out{SUFFIX[output_type]}"
+    convert(source, path, output_type=output_type)
+    entries = "stream_tags=language:packet=pts_time,duration_time"
+    run = subprocess.run(
+        ["ffprobe", "-v", "warning", "-select_streams", "s", "-show_entries", entries, "-of", "flat", path],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stderr == ""
+    assert 'pts_time="0.240000"' in run.stdout
+    assert 'language="ger"' in run.stdout
