@@ -13,6 +13,7 @@ from birefnet_batch.request import Request
 from birefnet_batch.settings import MediaSettings
 from birefnet_batch.uris import canonical_uri, redact, stem_of
 from birefnet_batch.video.formats import format_of
+from birefnet_batch.video.hardware import encoder_of
 from birefnet_batch.video.look import look_of
 
 # Raise it when the same request and settings give other media than before: the network's or codecs' use changed.
@@ -76,6 +77,7 @@ def job_key(job: Job, fingerprint: str, weights_sha256: str, precision: str, med
             "precision": precision,
             **_look(job, media),
             "audio": media.audio,
+            "encoder": encoder_of(format_of(job.request.video_output_type), media),
             "encoder_threads": media.encoder_threads,
             "segment_frames": media.segment_frames,
         }

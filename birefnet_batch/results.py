@@ -107,7 +107,7 @@ class JobRecord:
     engine: dict[str, Any] | None = None
     """Engine family and version, device, precision, batch and thread counts."""
     media: dict[str, Any] = field(default_factory=dict)
-    """The media settings, the encoder's thread count among them."""
+    """The media settings, the encoder's thread count among them, and `encoder`, libav's name of what was used."""
     segments: int | None = None
     timings: dict[str, float] = field(default_factory=dict)
     """Busy seconds per stage, and `total`, the seconds from start to finish."""

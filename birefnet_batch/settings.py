@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from enum import Enum
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from birefnet_batch.backdrop import parse_background
 from birefnet_batch.errors import ConfigError, ProblemsError
@@ -182,9 +182,26 @@ class MediaSettings:
         Alpha.auto, "colours beside alpha: auto (what the type's players expect) | straight | premultiplied"
     )
     audio: bool = setting(True, "carry the source's audio over")
+    # Of any type here: YAML reads a bare `off` as false.
+    hardware: Any = setting(
+        "off", "hardware encoder (NVENC, for x264): off | auto (where it works; recorded) | require"
+    )
     encoder_threads: int = setting(4, "threads of the video encoder; part of what decides the bytes")
     segment_frames: int | None = setting(None, "frames a segment, up to its next keyframe; null is one segment a video")
     decode_timeout_s: float = setting(60.0, "seconds the decoding process may take for one frame")
+
+    @property
+    def hardware_wish(self) -> Literal["off", "auto", "require"]:
+        """`hardware`, read.
+
+        Raises:
+            ConfigError: it is none of the words.
+        """
+        words: dict[str, Literal["off", "auto", "require"]] = {"off": "off", "auto": "auto", "require": "require"}
+        word = "off" if self.hardware is False else str(self.hardware).strip().lower()
+        if word not in words:
+            raise ConfigError(f"media.hardware is {self.hardware!r}; give off, auto or require")
+        return words[word]
 
 
 @dataclass(frozen=True)
@@ -248,10 +265,11 @@ class Settings:
             ConfigError: every problem that was found.
         """
         problems = [*_range_problems(self), *_model_problems(self), *_storage_problems(self)]
-        try:
-            parse_background(self.media.background)
-        except ConfigError as error:
-            problems.append(str(error))
+        for read in (lambda: parse_background(self.media.background), lambda: self.media.hardware_wish):
+            try:
+                read()
+            except ConfigError as error:
+                problems.append(str(error))
         if problems:
             raise ProblemsError("The settings have problems", problems)
 

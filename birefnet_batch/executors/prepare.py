@@ -18,6 +18,7 @@ from birefnet_batch.settings import MediaSettings, Resume
 from birefnet_batch.storage import SourceFacts, source_facts
 from birefnet_batch.video.encode import EncodeSpec
 from birefnet_batch.video.formats import format_of
+from birefnet_batch.video.hardware import encoder_of, fitting
 from birefnet_batch.video.info import VideoInfo
 from birefnet_batch.video.look import Look, look_of
 from birefnet_batch.video.probe import probe
@@ -53,9 +54,9 @@ def prepare(
     Raises:
         BirefnetBatchError: why it cannot be done; the ledger has what was found until then.
     """
-    settings = context.settings
-    look = look_of(format_of(job.request.video_output_type), settings.media)
-    ledger.note(media={**ledger.record.media, **look.to_dict()})
+    settings, media, form = context.settings, context.settings.media, format_of(job.request.video_output_type)
+    look = look_of(form, media)
+    ledger.note(media={**ledger.record.media, **look.to_dict(), "encoder": encoder_of(form, media)})
     facts = source_facts(job.uri, settings.storage)
     ledger.found(size=facts.size, fingerprint=facts.fingerprint)
     spec = engines.model(job.request.model)
@@ -81,15 +82,17 @@ def prepare(
         codec=info.codec,
         audio_tracks=info.audio_tracks,
     )
-    form, media = format_of(job.request.video_output_type), settings.media
+    encoder, reasons = fitting(form, media, (info.width, info.height))
     with workspace.naming(job):
         cut = plan_segments(source.path, info, form, media.segment_frames, media.decode_timeout_s)
-    ledger.note(segments=len(cut.segments), notes=list(cut.notes))
-    whole = _whole(job, source.path, info, look, media)
+    ledger.note(
+        media={**ledger.record.media, "encoder": encoder}, segments=len(cut.segments), notes=[*reasons, *cut.notes]
+    )
+    whole = _whole(job, source.path, info, look, media, encoder)
     return Plan(job, facts, ledger.record, whole, cut.segments)
 
 
-def _whole(job: Job, source: Path, info: VideoInfo, look: Look, media: MediaSettings) -> SegmentTask:
+def _whole(job: Job, source: Path, info: VideoInfo, look: Look, media: MediaSettings, encoder: str) -> SegmentTask:
     request = job.request
     kinds: tuple[Kind, ...] = ("video", "mask") if request.output_mask else ("video",)
     return SegmentTask(
@@ -110,6 +113,7 @@ def _whole(job: Job, source: Path, info: VideoInfo, look: Look, media: MediaSett
             average_rate=info.average_rate,
             sample_aspect_ratio=info.sample_aspect_ratio,
             threads=media.encoder_threads,
+            encoder=encoder,
             alpha=look.alpha,
             tags=info.tags,
             chapters=info.chapters,

@@ -13,7 +13,7 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from birefnet_batch.video.formats import GIF, PRORES, VP9, X264, format_of
+from birefnet_batch.video.formats import format_of
 from birefnet_batch.video.info import Chapter
 
 Kind = Literal["video", "mask"]
@@ -39,6 +39,8 @@ class EncodeSpec:
     sample_aspect_ratio: Fraction | None
     threads: int
     """Encoder threads: fixed by the settings, because libx264's bytes depend on them."""
+    encoder: str | None = None
+    """libav's name of the encoder; None: the type's own, in software."""
     alpha: bool = False
     """Whether the video's frames have an alpha channel."""
     tags: tuple[tuple[str, str], ...] = ()
@@ -108,14 +110,12 @@ def open_part(path: Path, spec: EncodeSpec, kind: Kind) -> PartWriter:
     """
     form = format_of(spec.output_type)
     from birefnet_batch.video.gif import GifWriter
+    from birefnet_batch.video.nvenc import NvencWriter
     from birefnet_batch.video.prores import ProresWriter
     from birefnet_batch.video.vp9 import Vp9Writer
     from birefnet_batch.video.x264 import X264Writer
 
     writers: dict[str, Callable[[Path, EncodeSpec, Kind], PartWriter]] = {
-        X264.output_type: X264Writer,
-        VP9.output_type: Vp9Writer,
-        PRORES.output_type: ProresWriter,
-        GIF.output_type: GifWriter,
+        writer.codec: writer for writer in (X264Writer, NvencWriter, Vp9Writer, ProresWriter, GifWriter)
     }
-    return writers[form.output_type](path, spec, kind)
+    return writers[spec.encoder or form.encoder](path, spec, kind)

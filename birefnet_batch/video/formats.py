@@ -17,6 +17,8 @@ class Format:
     suffix: str
     muxer: str
     """libav's name of the container."""
+    encoder: str
+    """libav's name of the encoder of its pictures."""
     alpha: bool
     """Whether its pictures carry an alpha channel."""
     even: bool
@@ -29,6 +31,8 @@ class Format:
     """The encoder of other sound; None: the type is silent."""
     subtitles: str | None = None
     """The encoder of subtitles; None: the type has none."""
+    hardware_encoder: str | None = None
+    """libav's name of another encoder of them, in hardware; None: there is none."""
     joinable: bool = True
     """Whether segments that were encoded apart can be one file."""
 
@@ -46,10 +50,28 @@ _MOV_AUDIO = frozenset(("aac", "mp3", "ac3", "eac3", "alac", "pcm_s16le", "pcm_s
 _WEBM_AUDIO = frozenset(("opus", "vorbis"))
 _MILLISECOND, _HUNDREDTH = Fraction(1, 1000), Fraction(1, 100)
 
-X264 = Format("X264 (.mp4)", "video/mp4", ".mp4", "mp4", False, True, None, _MP4_AUDIO, "aac", "mov_text")
-VP9 = Format("VP9 (.webm)", "video/webm", ".webm", "webm", True, False, _MILLISECOND, _WEBM_AUDIO, "libopus", "webvtt")
-PRORES = Format("PRORES4444 (.mov)", "video/quicktime", ".mov", "mov", True, False, None, _MOV_AUDIO, "aac", "mov_text")
-GIF = Format("GIF (.gif)", "image/gif", ".gif", "gif", True, False, _HUNDREDTH, frozenset(), None, joinable=False)
+X264 = Format(
+    "X264 (.mp4)", "video/mp4", ".mp4", "mp4", "libx264", False, True, None, _MP4_AUDIO, "aac", "mov_text", "h264_nvenc"
+)
+VP9 = Format(
+    "VP9 (.webm)",
+    "video/webm",
+    ".webm",
+    "webm",
+    "libvpx-vp9",
+    True,
+    False,
+    _MILLISECOND,
+    _WEBM_AUDIO,
+    "libopus",
+    "webvtt",
+)
+PRORES = Format(
+    "PRORES4444 (.mov)", "video/quicktime", ".mov", "mov", "prores_ks", True, False, None, _MOV_AUDIO, "aac", "mov_text"
+)
+GIF = Format(
+    "GIF (.gif)", "image/gif", ".gif", "gif", "gif", True, False, _HUNDREDTH, frozenset(), None, joinable=False
+)
 FORMATS = {item.output_type: item for item in (X264, VP9, PRORES, GIF)}
 
 

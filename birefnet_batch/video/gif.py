@@ -14,6 +14,7 @@ import math
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import ClassVar
 
 import av
 import numpy as np
@@ -36,6 +37,8 @@ _TICK = GIF.tick
 
 class GifWriter(PartWriter):
     """Collects frames in `write`, writes the file in `finish`; see the module."""
+
+    codec: ClassVar[str] = "gif"
 
     def __init__(self, path: Path, spec: EncodeSpec, kind: Kind) -> None:
         super().__init__(path, spec)

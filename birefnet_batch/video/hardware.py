@@ -1,0 +1,90 @@
+"""Which encoder writes a type: software, or NVIDIA's where it is wished for and works here.
+
+Whether it works is found out by encoding: a library that lists an encoder says nothing of the machine, and cards
+such as A100 and H100 have none.
+"""
+
+from __future__ import annotations
+
+import io
+from functools import cache
+
+import av
+import numpy as np
+
+from birefnet_batch.errors import ConfigError
+from birefnet_batch.settings import MediaSettings
+from birefnet_batch.video.formats import FORMATS, Format
+
+SIDES = {"h264_nvenc": ((146, 4096), (50, 4096))}
+"""The least and the most width and height that an encoder takes, in pixels (NVENC's application note, H.264)."""
+_PROBED = (320, 192, 4)
+
+
+def encoder_of(form: Format, media: MediaSettings) -> str:
+    """The libav encoder that `media.hardware` and this machine give a type; the same in every call.
+
+    Raises:
+        ConfigError: hardware is required, and there is none that writes this type.
+    """
+    wish = media.hardware_wish
+    if wish == "off":
+        return form.encoder
+    if form.hardware_encoder is None:
+        trouble = f"no hardware encoder writes {form.output_type}"
+        others = [other.output_type for other in FORMATS.values() if other.hardware_encoder]
+        remedy = f"give video_output_type {' or '.join(others)}"
+    else:
+        problem = why_not(form.hardware_encoder)
+        if problem is None:
+            return form.hardware_encoder
+        trouble = f"{form.hardware_encoder} was tried for {form.output_type} and does not work here: {problem}"
+        remedy = "run where an NVIDIA card with an encoder and its driver are (A100 and H100 have none)"
+    if wish == "require":
+        raise ConfigError(
+            f"media.hardware is require, and {trouble}; {form.encoder} can be had. "
+            f"Give media.hardware auto or off, or {remedy}"
+        )
+    return form.encoder
+
+
+def fitting(form: Format, media: MediaSettings, size: tuple[int, int]) -> tuple[str, tuple[str, ...]]:
+    """The encoder for frames of a size (width, height), and a note where that keeps the hardware from being used.
+
+    Raises:
+        ConfigError: hardware is required and cannot be used.
+    """
+    encoder = encoder_of(form, media)
+    limits = SIDES.get(encoder)
+    if limits is None or all(least <= side <= most for side, (least, most) in zip(size, limits, strict=True)):
+        return encoder, ()
+    allowed = " and ".join(f"{least} to {most}" for least, most in limits)
+    trouble = f"{encoder} takes widths and heights of {allowed} pixels, and the video has {size[0]}x{size[1]}"
+    if media.hardware_wish == "require":
+        raise ConfigError(f"media.hardware is require, and {trouble}; give media.hardware auto or off")
+    return form.encoder, (f"{form.encoder} was used: {trouble}",)
+
+
+@cache
+def why_not(encoder: str) -> str | None:
+    """Encode some frames into memory: None where that works, else the reason why it does not."""
+    width, height, frames = _PROBED
+    level = av.logging.get_level()
+    av.logging.set_level(av.logging.ERROR)
+    try:
+        with av.logging.Capture() as said:
+            try:
+                with av.open(io.BytesIO(), "w", format="mp4") as container:
+                    stream = container.add_stream(encoder, rate=25)
+                    stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"  # type: ignore[union-attr]
+                    for number in range(frames):
+                        image = np.full((height, width, 3), 40 * number, np.uint8)
+                        frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+                        container.mux(stream.encode(frame))  # type: ignore[union-attr,arg-type]
+                    container.mux(stream.encode(None))  # type: ignore[union-attr]
+            except (av.error.FFmpegError, OSError, ValueError) as error:
+                spoken = [message.strip() for _, name, message in said if message.strip()]
+                return (spoken[0] if spoken else getattr(error, "strerror", None) or str(error)).rstrip(".")
+    finally:
+        av.logging.set_level(level)
+    return None
