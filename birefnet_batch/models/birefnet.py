@@ -79,6 +79,19 @@ class BiRefNet(nn.Module):
         """Return what `forward` does, and the outputs of the heads that only training uses."""
         return self.decoder.forward_with_auxiliary(image, self._encode(image))
 
+    def prepare(self) -> None:
+        """Compute once what inference needs of the weights, in eval mode, on their last device and in their last dtype.
+
+        The network gives the same logits but for rounding, faster on a CPU. It can't be trained, moved or saved any
+        more: some weights are kept in another layout only.
+        """
+        if self.training:
+            raise ValueError("a network is prepared for inference in eval mode; call eval() first")
+        with torch.no_grad():
+            for module in self.modules():
+                if module is not self and callable(prepare := getattr(module, "prepare", None)):
+                    prepare()
+
     def _encode(self, image: Tensor) -> list[Tensor]:
         if image.ndim != 4 or image.shape[1] != 3 or 0 in image.shape:
             raise ValueError(f"the network takes (batch, 3, height, width), not {tuple(image.shape)}")

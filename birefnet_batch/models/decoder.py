@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from birefnet_batch.models.deformable import DeformableConv2d
+from birefnet_batch.models.deformable import DeformableConv2d, deformable_convolution, sample_rows, weight_rows
 from birefnet_batch.models.folding import bias_of, convolve_normalised, folded
+from birefnet_batch.models.linear import Product
 
 GRADIENT_CHANNELS = 16
 ASPP_KERNELS = (1, 3, 7)
@@ -25,15 +26,37 @@ def upsample(x: Tensor, like: Tensor) -> Tensor:
 class DeformableBranch(nn.Module):
     """Deformable convolution, batch normalisation, ReLU."""
 
+    _product: Product | None = None
+
     def __init__(self, in_channels: int, out_channels: int, kernel: int) -> None:
         super().__init__()
         self.atrous_conv = DeformableConv2d(in_channels, out_channels, kernel)
         self.bn = nn.BatchNorm2d(out_channels)
 
+    def prepare(self) -> None:
+        """Lay the weight out once, for inference."""
+        self._product = self._make_product()
+
+    def _make_product(self) -> Product:
+        weight, bias = folded(self.atrous_conv.regular_conv, self.bn)
+        return Product(weight_rows(weight), bias, activation="relu")
+
     def forward(self, x: Tensor) -> Tensor:
         if self.bn.training:
             return F.relu(self.bn(self.atrous_conv(x)))
         return F.relu(self.atrous_conv(x, *folded(self.atrous_conv.regular_conv, self.bn)), inplace=True)
+
+    @property
+    def samples_by_rows(self) -> bool:
+        """Whether `add_projected` computes what `forward` does: nobody has replaced the operator."""
+        return self.atrous_conv.operator is deformable_convolution
+
+    def add_projected(self, total: Tensor, x: Tensor, head: Tensor) -> None:
+        """Add the product by `head` (outputs, out_channels) of what `forward` gives to total (B*H*W, outputs)."""
+        product = self._product or self._make_product()
+        kernel = self.atrous_conv.kernel
+        for pixels, samples in sample_rows(x, *self.atrous_conv.plan(x), kernel):
+            total[pixels].addmm_(product(samples), head.T)
 
 
 class DeformableAspp(nn.Module):
@@ -58,15 +81,21 @@ class DeformableAspp(nn.Module):
         """Map (B, channels, H, W) to the same shape."""
         # The 1x1 convolution is applied branch by branch: the wide concatenation is never stored, and what
         # comes from the average, the same everywhere, is computed for one pixel.
-        if self.bn1.training:
-            weight, bias = self.conv1.weight, None
-        else:
-            weight, bias = folded(self.conv1, self.bn1)
-        *own, everywhere = weight.chunk(2 + len(ASPP_KERNELS), dim=1)
-        mixed = F.conv2d(self.global_avg_pool(x), everywhere, bias)
-        for branch, share in zip((self.aspp1, *self.aspp_deforms), own, strict=True):
-            mixed = mixed + F.conv2d(branch(x), share)
-        return F.relu(self.bn1(mixed) if self.bn1.training else mixed)
+        branches = cast(list[DeformableBranch], [self.aspp1, *self.aspp_deforms])
+        if self.bn1.training or torch.is_grad_enabled() or not all(branch.samples_by_rows for branch in branches):
+            *own, everywhere = self.conv1.weight.chunk(1 + len(branches), dim=1)
+            mixed = F.conv2d(self.global_avg_pool(x), everywhere)
+            for branch, share in zip(branches, own, strict=True):
+                mixed = mixed + F.conv2d(branch(x), share)
+            return F.relu(self.bn1(mixed))
+        weight, bias = folded(self.conv1, self.bn1)
+        *own, everywhere = weight.chunk(1 + len(branches), dim=1)
+        batch, channels, height, width = x.shape
+        mixed = F.conv2d(self.global_avg_pool(x), everywhere, bias).expand(batch, -1, height, width)
+        total = mixed.permute(0, 2, 3, 1).contiguous().view(-1, channels)
+        for branch, share in zip(branches, own, strict=True):
+            branch.add_projected(total, x, share[:, :, 0, 0])
+        return total.relu_().view(batch, height, width, channels).permute(0, 3, 1, 2)
 
 
 class DecoderBlock(nn.Module):
@@ -149,8 +178,9 @@ def image_patches(image: Tensor, like: Tensor) -> Tensor:
     batch, colours, height, width = image.shape
     tile_height, tile_width = like.shape[2:]
     rows, columns = height // tile_height, width // tile_width
-    tiles = image.reshape(batch, colours, rows, tile_height, columns, tile_width).transpose(3, 4)
-    return tiles.reshape(batch, colours * rows * columns, tile_height, tile_width)
+    tiles = image.reshape(batch, colours, rows, tile_height, columns, tile_width).permute(0, 3, 5, 1, 2, 4)
+    # Stored pixel by pixel, as the maps beside which they are laid.
+    return tiles.reshape(batch, tile_height, tile_width, colours * rows * columns).permute(0, 3, 1, 2)
 
 
 @dataclass(frozen=True)

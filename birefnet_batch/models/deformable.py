@@ -6,6 +6,7 @@ running and training, `grid_sample_convolution` is made of operations that ONNX 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol
 
 import torch
@@ -53,14 +54,40 @@ def deformable_convolution(
 def table_convolution(
     x: Tensor, offset: Tensor, modulation: Tensor, weight: Tensor, bias: Tensor | None = None
 ) -> Tensor:
-    """Implement `DeformableOperator` as weighted sums of four rows of a pixel table, then one product.
+    """Implement `DeformableOperator` as rows of samples, some pixels at a time, times a matrix. Without gradients."""
+    batch, _, height, width = x.shape
+    matrix = weight_rows(weight).T
+    output = x.new_empty(batch * height * width, weight.shape[0])
+    for pixels, samples in sample_rows(x, offset, modulation, weight.shape[-1]):
+        if bias is None:
+            torch.mm(samples, matrix, out=output[pixels])
+        else:
+            torch.addmm(bias, samples, matrix, out=output[pixels])
+    return output.view(batch, height, width, -1).permute(0, 3, 1, 2)
 
-    `embedding_bag` reads whole pixels (all channels of one are contiguous) and writes the rows of the matrix
-    product, so that samples are neither transposed nor multiplied again. Positions are float32 whatever the
-    dtype of x. Some rows of the image are taken at a time, which bounds the memory. Without gradients.
+
+def weight_rows(weight: Tensor) -> Tensor:
+    """Return a kernel (O, C, k, k) as the (O, k²*C) that multiplies rows of samples."""
+    return weight.permute(0, 2, 3, 1).flatten(1)
+
+
+def sample_rows(x: Tensor, offset: Tensor, modulation: Tensor, kernel: int) -> Iterator[tuple[slice, Tensor]]:
+    """Yield the modulated samples of some pixels at a time, which bounds the memory.
+
+    Each is a weighted sum of four rows of a pixel table: `embedding_bag` reads whole pixels (all channels of one are
+    contiguous) and writes the rows of the matrix product, so that samples are neither transposed nor multiplied
+    again. Positions are float32 whatever the dtype of x. Without gradients.
+
+    Args:
+        x: (B, C, H, W).
+        offset: (B, 2*k², H, W) in pixels of x, ordered (y, x) per tap.
+        modulation: (B, k², H, W).
+        kernel: k, odd.
+
+    Yields:
+        Which of the B*H*W pixels, and (pixels, k²*C) in the dtype of x.
     """
     batch, channels, height, width = x.shape
-    out_channels, _, kernel, _ = weight.shape
     taps = kernel**2
     device = x.device
     # One zero pixel before and two after: every position, once clamped to [-1, side], has its four
@@ -70,7 +97,6 @@ def table_convolution(
     table = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 2, 1, 2)).reshape(-1, channels)
     offset = offset.permute(0, 2, 3, 1).reshape(batch * height, width, taps, 2)
     modulation = modulation.permute(0, 2, 3, 1).reshape(batch * height, width, taps)
-    matrix = weight.permute(2, 3, 1, 0).reshape(taps * channels, out_channels)
     centre_y, centre_x = _centres(height, width, kernel, device)
     centre_y = centre_y.repeat(batch, 1, 1)
     # The row of the table that holds pixel (0, 0), per row of the images.
@@ -79,7 +105,6 @@ def table_convolution(
 
     budget = CPU_CHUNK_ELEMENTS if device.type == "cpu" else GPU_CHUNK_ELEMENTS
     rows = max(1, budget // (width * taps * channels))
-    output = x.new_empty(batch * height, width * out_channels)
     for first in range(0, batch * height, rows):
         chunk = slice(first, first + rows)
         down = (offset[chunk, ..., 0].float() + centre_y[chunk]).clamp_(-1, height)
@@ -102,13 +127,7 @@ def table_convolution(
         samples = F.embedding_bag(
             index.view(-1, 4), table, mode="sum", per_sample_weights=factors.view(-1, 4).to(x.dtype)
         )
-        samples = samples.view(-1, taps * channels)
-        target = output[chunk].view(-1, out_channels)
-        if bias is None:
-            torch.mm(samples, matrix, out=target)
-        else:
-            torch.addmm(bias, samples, matrix, out=target)
-    return output.view(batch, height, width, out_channels).permute(0, 3, 1, 2)
+        yield slice(first * width, first * width + corner.shape[0] * width), samples.view(-1, taps * channels)
 
 
 def grid_sample_convolution(
@@ -167,7 +186,12 @@ class DeformableConv2d(nn.Module):
 
     def forward(self, x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
         """Map (B, in_channels, H, W) to (B, out_channels, H, W), with a weight in place of its own if given."""
-        # Offsets and modulation come from one convolution: it reads and rearranges the input once.
+        weight = self.regular_conv.weight if weight is None else weight
+        return self.operator(x, *self.plan(x), weight, bias)
+
+    def plan(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the offset and the modulation at each pixel of x."""
+        # They come from one convolution: it reads and rearranges the input once.
         planned = F.conv2d(
             x,
             torch.cat((self.offset_conv.weight, self.modulator_conv.weight)),
@@ -175,9 +199,7 @@ class DeformableConv2d(nn.Module):
             padding=self.kernel // 2,
         )
         coordinates = 2 * self.kernel**2
-        modulation = 2 * torch.sigmoid(planned[:, coordinates:])
-        weight = self.regular_conv.weight if weight is None else weight
-        return self.operator(x, planned[:, :coordinates], modulation, weight, bias)
+        return planned[:, :coordinates], 2 * torch.sigmoid(planned[:, coordinates:])
 
 
 def set_operator(network: nn.Module, operator: DeformableOperator) -> None:

@@ -9,6 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from birefnet_batch.models.linear import Linear
+from birefnet_batch.models.windows import plan_windows
+
+# Bounds the tokens that are worked on at once on a CPU: 4 MiB in float32, and their hidden layer 16.
+CPU_CHUNK_ELEMENTS = 1 << 20
+
 
 def _relative_position_index(window: int) -> Tensor:
     """Return (window², window²) int64: the row of the bias table for each pair of tokens of a window."""
@@ -29,6 +35,7 @@ class WindowAttention(nn.Module):
     """
 
     relative_position_index: Tensor
+    _bias: Tensor | None = None
 
     def __init__(self, channels: int, heads: int, window: int) -> None:
         super().__init__()
@@ -36,24 +43,34 @@ class WindowAttention(nn.Module):
         self.window = window
         self.relative_position_bias_table = nn.Parameter(torch.zeros((2 * window - 1) ** 2, heads))
         self.register_buffer("relative_position_index", _relative_position_index(window))
-        self.qkv = nn.Linear(channels, 3 * channels)
-        self.proj = nn.Linear(channels, channels)
+        self.qkv = Linear(channels, 3 * channels)
+        self.proj = Linear(channels, channels)
         nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
+
+    def prepare(self) -> None:
+        """Compute the bias once, for inference."""
+        with torch.inference_mode():
+            self._bias = self.position_bias()
 
     def position_bias(self) -> Tensor:
         """Return (heads, window², window²): what is added to the scaled scores of every window."""
+        if self._bias is not None:
+            return self._bias
         tokens = self.window**2
         bias = self.relative_position_bias_table[self.relative_position_index.flatten()]
         return bias.view(tokens, tokens, self.heads).permute(2, 0, 1).contiguous()
 
     def forward(self, tokens: Tensor, bias: Tensor) -> Tensor:
-        """Map (windows, window², channels) to the same shape; `bias` is (heads, window², window²)."""
-        windows, count, channels = tokens.shape
-        qkv = self.qkv(tokens).view(windows, count, 3, self.heads, channels // self.heads)
+        """Mix the values of whole windows, (windows * window², channels); `proj` of it is left to the caller.
+
+        `bias` is (heads, window², window²).
+        """
+        count = self.window**2
+        channels = tokens.shape[-1]
+        qkv = self.qkv(tokens).view(-1, count, 3, self.heads, channels // self.heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias.unsqueeze(0))
-        output: Tensor = self.proj(mixed.transpose(1, 2).reshape(windows, count, channels))
-        return output
+        return mixed.transpose(1, 2).reshape(tokens.shape)
 
 
 class Mlp(nn.Module):
@@ -61,11 +78,11 @@ class Mlp(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(channels, 4 * channels)
-        self.fc2 = nn.Linear(4 * channels, channels)
+        self.fc1 = Linear(channels, 4 * channels, activation="gelu")
+        self.fc2 = Linear(4 * channels, channels)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        output: Tensor = self.fc2(F.gelu(self.fc1(tokens)))
+        output: Tensor = self.fc2(self.fc1(tokens))
         return output
 
 
@@ -83,55 +100,42 @@ class SwinBlock(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Map (B, H, W, channels) to the same shape."""
-        tokens = tokens + self._attend(self.norm1(tokens))
-        output: Tensor = tokens + self.mlp(self.norm2(tokens))
-        return output
+        flat = tokens.reshape(-1, tokens.shape[-1])
+        # What is made of some tokens is four times as wide: some at a time, it stays in the processor's caches.
+        limit = max(self.window**2, CPU_CHUNK_ELEMENTS // flat.shape[1]) if tokens.device.type == "cpu" else len(flat)
+        flat = flat + self._attend(flat, tokens.shape[:3], limit)
+        chunks = torch.split(flat, limit)
+        if torch.is_grad_enabled() or len(chunks) == 1:
+            flat = flat + self.mlp(self.norm2(flat))
+        else:
+            for chunk in chunks:
+                chunk += self.mlp(self.norm2(chunk))
+        return flat.view(tokens.shape)
 
-    def _attend(self, tokens: Tensor) -> Tensor:
-        _, height, width, _ = tokens.shape
-        if height % self.window or width % self.window:
-            tokens = F.pad(tokens, (0, 0, 0, -width % self.window, 0, -height % self.window))
+    def _attend(self, flat: Tensor, shape: Sequence[int], limit: int) -> Tensor:
+        plan = plan_windows(*shape, self.window, self.shift, limit // self.window**2, flat.device)
         bias = self.attn.position_bias()
-        if not self.shift:
-            return self._attend_region(tokens, bias)[:, :height, :width]
-
-        # After the roll only the last row and the last column of windows hold tokens that were far apart, so
-        # three windows' worth of masks replace one mask per window.
-        tokens = torch.roll(tokens, (-self.shift, -self.shift), (1, 2))
-        from_top = torch.zeros(self.window, self.window, dtype=torch.bool, device=tokens.device)
-        from_top[-self.shift :] = True
-        below = self._mask(from_top.flatten(), bias)
-        right = self._mask(from_top.T.flatten(), bias)
-        upper, lower = tokens[:, : -self.window], tokens[:, -self.window :]
-        attended = torch.cat(
-            (
-                self._attend_row(upper, bias, bias + right),
-                self._attend_row(lower, bias + below, bias + below + right),
-            ),
-            dim=1,
-        )
-        return torch.roll(attended, (self.shift, self.shift), (1, 2))[:, :height, :width]
+        masked = {(False, False): bias}
+        if self.shift:
+            from_top = torch.zeros(self.window, self.window, dtype=torch.bool, device=flat.device)
+            from_top[-self.shift :] = True
+            below = self._mask(from_top.flatten(), bias)
+            right = self._mask(from_top.T.flatten(), bias)
+            masked |= {(True, False): bias + below, (False, True): bias + right, (True, True): bias + below + right}
+        mixed = []
+        for group in plan.groups:
+            windows = self.norm1(F.embedding(group.source, flat))
+            if group.padding is not None:
+                windows.index_fill_(0, group.padding, 0)
+            mixed.append(self.attn(windows, masked[group.below, group.right]))
+        together = mixed[0] if len(mixed) == 1 else torch.cat(mixed)
+        attended: Tensor = self.attn.proj(F.embedding(plan.back, together))
+        return attended
 
     @staticmethod
     def _mask(wrapped: Tensor, like: Tensor) -> Tensor:
         separate = wrapped[:, None] != wrapped[None, :]
         return torch.zeros_like(like[0]).masked_fill_(separate, float("-inf"))
-
-    def _attend_row(self, tokens: Tensor, bias: Tensor, last_bias: Tensor) -> Tensor:
-        inner = self._attend_region(tokens[:, :, : -self.window], bias)
-        last = self._attend_region(tokens[:, :, -self.window :], last_bias)
-        return torch.cat((inner, last), dim=2)
-
-    def _attend_region(self, tokens: Tensor, bias: Tensor) -> Tensor:
-        batch, height, width, channels = tokens.shape
-        if height == 0 or width == 0:
-            return tokens
-        side = self.window
-        grid = (batch, height // side, width // side)
-        windows = tokens.reshape(batch, grid[1], side, grid[2], side, channels).transpose(2, 3)
-        attended = self.attn(windows.reshape(-1, side * side, channels), bias)
-        output: Tensor = attended.view(*grid, side, side, channels).transpose(2, 3).reshape(tokens.shape)
-        return output
 
 
 class PatchMerging(nn.Module):
@@ -139,7 +143,7 @@ class PatchMerging(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.reduction = nn.Linear(4 * channels, 2 * channels, bias=False)
+        self.reduction = Linear(4 * channels, 2 * channels, bias=False)
         self.norm = nn.LayerNorm(4 * channels)
 
     def forward(self, tokens: Tensor) -> Tensor:

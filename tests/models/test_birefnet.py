@@ -83,7 +83,9 @@ def test_logits_match_the_official_implementation(name, shape):
 def fast_and_plain() -> tuple[BiRefNet, PlainBiRefNet]:
     plain = PlainBiRefNet("swin_v1_t")
     fill_in(plain, seed=11)
-    return filled("swin_v1_t", seed=11), plain
+    fast = filled("swin_v1_t", seed=11)
+    fast.prepare()
+    return fast, plain
 
 
 @pytest.mark.parametrize(
@@ -99,10 +101,27 @@ def test_any_sides_that_are_multiples_of_32_give_what_the_definition_gives(fast_
     fast, plain = fast_and_plain
     image = torch.from_numpy(golden_input(*shape, seed=3))
     with torch.inference_mode():
-        found, wanted = fast(image), plain(image)
+        found, wanted = fast(image), plain(image)  # fast is prepared, as engines do it
     assert found.shape == wanted.shape == (shape[0], 1, *shape[1:])
     assert (found - wanted).abs().max() <= 2e-4
     assert abs(found.mean() - wanted.mean()) <= 1e-5
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_preparing_changes_nothing_but_rounding(dtype):
+    network = filled("demo").to(dtype)
+    image = torch.from_numpy(golden_input(2, 96, 160)).to(dtype)
+    with torch.inference_mode():
+        wanted = network(image)
+        network.prepare()
+        found = network(image)
+    tolerance = 20 * torch.finfo(dtype).eps
+    torch.testing.assert_close(found.sigmoid(), wanted.sigmoid(), atol=tolerance, rtol=tolerance)
+
+
+def test_a_network_in_training_cannot_be_prepared():
+    with pytest.raises(ValueError, match="eval mode; call eval\\(\\) first"):
+        build_network("demo").prepare()
 
 
 def test_folding_the_norms_and_the_head_changes_nothing_but_rounding():
