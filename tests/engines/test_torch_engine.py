@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from birefnet_batch.engines import open_engine, resolve_precision
+from birefnet_batch.engines import Engine, open_engine, resolve_precision
 from birefnet_batch.errors import EngineError
+from birefnet_batch.matting import frames_to_input, logits_to_matte
 from birefnet_batch.models.registry import find_model
 from birefnet_batch.models.weights import load_network, locate_weights
 
@@ -26,23 +27,29 @@ def test_logits_are_the_networks():
         )
 
 
-def test_logits_repeat_bit_for_bit_and_a_partial_batch_runs_as_a_full_one():
+def test_logits_repeat_bit_for_bit_in_another_engine_too():
     images = torch.randn(3, 3, 64, 96)
     with engine_of(batch_size=3) as engine:
         together = engine.infer(images)
         again = engine.infer(images)
-        partial = engine.infer(images[:2])
     with engine_of(batch_size=3) as another:
         assert torch.equal(another.infer(images), together)
     assert torch.equal(again, together)
-    torch.testing.assert_close(partial, together[:2], atol=1e-4, rtol=1e-4)
 
 
-def test_a_frame_gets_the_same_logits_but_for_rounding_wherever_it_is_in_the_batch():
-    images = torch.randn(3, 3, 64, 96)
-    with engine_of(batch_size=3) as engine:
-        together = engine.infer(images)
-        torch.testing.assert_close(engine.infer(images[[2, 0, 1]]), together[[2, 0, 1]], atol=1e-4, rtol=1e-4)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_frame_gets_the_same_matte_bit_for_bit_wherever_it_is_in_the_batch(precision, threads):
+    frames = torch.randint(0, 256, (3, 45, 71, 3), dtype=torch.uint8)
+
+    def mattes(engine: Engine, frames: torch.Tensor) -> torch.Tensor:
+        return logits_to_matte(engine.infer(frames_to_input(frames, 96, 64)), 71, 45)
+
+    with engine_of(batch_size=3, precision=precision, threads=threads) as engine:
+        together = mattes(engine, frames)
+        assert torch.equal(mattes(engine, frames[[2, 0, 1]]), together[[2, 0, 1]])
+        for index in range(3):
+            assert torch.equal(mattes(engine, frames[index : index + 1]), together[index : index + 1])
 
 
 def test_half_precision_stays_near_single():
