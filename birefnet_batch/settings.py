@@ -41,6 +41,7 @@ class EngineName(Enum):
     auto = "auto"
     torch = "torch"
     onnxruntime = "onnxruntime"
+    tensorrt = "tensorrt"
 
 
 class Provider(Enum):
@@ -119,13 +120,16 @@ class RequestSettings:
 class EngineSettings:
     """How the network runs."""
 
-    name: EngineName = setting(EngineName.auto, "auto | torch | onnxruntime")
+    name: EngineName = setting(EngineName.auto, "auto | torch | onnxruntime | tensorrt")
     device: Device = setting(Device.auto, "auto | cpu | cuda")
     precision: Precision = setting(Precision.auto, "auto (fp32 on a CPU, fp16 on CUDA) | fp32 | fp16 | bf16")
     batch_size: int | None = setting(None, "frames a batch; null is 1 on a CPU, 4 on CUDA")
     threads: int | None = setting(None, "CPU threads of the network; null is the library's own choice (recorded)")
     provider: Provider = setting(
         Provider.auto, "of onnxruntime: auto (cuda on CUDA, cpu else) | cpu | cuda | tensorrt | openvino"
+    )
+    workspace_gib: float | None = setting(
+        None, "of tensorrt: GiB that a layer may use while it runs; null is the library's own limit"
     )
     fallback: list[EngineName] = setting(
         [], "engines to take, in order, where the one asked for cannot be had, [onnxruntime, torch]; recorded"
@@ -320,6 +324,7 @@ def _range_problems(settings: Settings) -> list[str]:
         if value is not None and value < least
     ]
     positive = {
+        "engine.workspace_gib": 1 if settings.engine.workspace_gib is None else settings.engine.workspace_gib,
         "storage.timeout_s": settings.storage.timeout_s,
         "media.decode_timeout_s": settings.media.decode_timeout_s,
     }

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from birefnet_batch.engines.store import EngineStore
     from birefnet_batch.models.weights import WeightsFile
 
-FAMILIES = ("torch", "onnxruntime")
+FAMILIES = ("torch", "onnxruntime", "tensorrt")
 PRECISIONS = ("fp32", "fp16", "bf16")
 
 
@@ -86,11 +86,12 @@ def open_engine(
     threads: int | None = None,
     provider: str = "auto",
     store: EngineStore | None = None,
+    workspace_gib: float | None = None,
 ) -> Engine:
     """An engine for a model at an operating resolution; enter it as a context to use it.
 
     Args:
-        name: auto, torch or onnxruntime.
+        name: auto, torch, onnxruntime or tensorrt.
         model: the model.
         weights: its checkpoint.
         width: operating resolution, pixels.
@@ -101,6 +102,7 @@ def open_engine(
         threads: CPU threads; None is the library's own choice.
         provider: of onnxruntime: auto, cpu, cuda, tensorrt or openvino.
         store: where built engines are; None is the default one.
+        workspace_gib: of tensorrt: memory that a layer may use; None is the library's own limit.
 
     Raises:
         EngineError: this machine does not have what was asked for.
@@ -108,7 +110,11 @@ def open_engine(
     if name not in ("auto", *FAMILIES):
         raise EngineError(f"engine.name={name} is not known; give auto or {' or '.join(FAMILIES)}")
     name, _ = choose(name, device)
-    resolved = _device_of(provider, device) if name == "onnxruntime" else resolve_device(device)
+    if name == "tensorrt":
+        from birefnet_batch.engines.tensorrt_module import load_tensorrt
+
+        load_tensorrt()
+    resolved = _device_of(name, provider, device)
     spec = EngineSpec(
         model=model.short_name,
         width=width,
@@ -124,23 +130,31 @@ def open_engine(
 
         chosen = resolved if provider == "auto" else provider
         return OnnxRuntimeEngine(spec, model, weights, store or EngineStore(), chosen)
+    if name == "tensorrt":
+        from birefnet_batch.engines.store import EngineStore
+        from birefnet_batch.engines.tensorrt_engine import TensorRTEngine
+
+        workspace = None if workspace_gib is None else int(workspace_gib * 2**30)
+        return TensorRTEngine(spec, model, weights, store or EngineStore(), workspace)
     from birefnet_batch.engines.torch_engine import TorchEngine
 
     return TorchEngine(spec, model, weights)
 
 
-def _device_of(provider: str, device: str) -> str:
-    """Where ONNX Runtime takes its images: a provider belongs to one device.
+def _device_of(name: str, provider: str, device: str) -> str:
+    """The device that an engine takes its images on: TensorRT has one, and so has each provider of ONNX Runtime.
 
     Raises:
-        EngineError: the provider does not run on the device that was asked for.
+        EngineError: it is not the one that was asked for, or is not here.
     """
-    if provider == "auto":
+    belongs = {"openvino": "cpu", "tensorrt": "cuda"}.get(provider, provider)
+    what = f"engine.provider={provider}"
+    if name == "tensorrt":
+        belongs, what = "cuda", "engine.name=tensorrt"
+    elif name != "onnxruntime":
         return resolve_device(device)
-    belongs = {"cpu": "cpu", "openvino": "cpu", "cuda": "cuda", "tensorrt": "cuda"}[provider]
-    if device not in ("auto", belongs):
+    if belongs != "auto" and device not in ("auto", belongs):
         raise EngineError(
-            f"engine.provider={provider} runs on {belongs}, but engine.device={device} was asked for; "
-            f"leave one of them auto"
+            f"{what} runs on {belongs}, but engine.device={device} was asked for; give engine.device=auto"
         )
-    return resolve_device(belongs)
+    return resolve_device(device if belongs == "auto" else belongs)

@@ -155,6 +155,7 @@ class EngineCache:
             threads=asked.threads,
             provider=asked.provider.value,
             store=self._store(),
+            workspace_gib=asked.workspace_gib,
         )
         return engine.__enter__()
 

@@ -1,0 +1,81 @@
+"""TensorRT 10.1 to 11, or TensorRT-RTX, whose Python API is the same under another module name.
+
+Both are imported only when they are asked for. Nothing here needs a GPU.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from birefnet_batch.errors import EngineError
+
+_log = logging.getLogger(__name__)
+_OLDEST, _NEWEST = (10, 1), (11, 99)
+_INSTALL = "pip install 'birefnet-batch[tensorrt]' (data centre and RTX cards) or 'birefnet-batch[tensorrt-rtx]' (RTX)"
+
+
+@dataclass(frozen=True)
+class TensorRT:
+    """One of the two libraries."""
+
+    module: Any
+    rtx: bool
+
+    @property
+    def name(self) -> str:
+        """tensorrt or tensorrt_rtx."""
+        return "tensorrt_rtx" if self.rtx else "tensorrt"
+
+    @property
+    def version(self) -> str:
+        """The library's own version."""
+        return str(self.module.__version__)
+
+
+def load_tensorrt() -> TensorRT:
+    """TensorRT where it is installed, else TensorRT-RTX.
+
+    Raises:
+        EngineError: neither can be imported, or TensorRT's version is not one that this package knows.
+    """
+    problems = []
+    for name in ("tensorrt", "tensorrt_rtx"):
+        try:
+            module = importlib.import_module(name)
+        except (ImportError, OSError) as error:
+            problems.append(f"{name}: {error}")
+            continue
+        found = TensorRT(module, rtx=name == "tensorrt_rtx")
+        version = tuple(map(int, found.version.split(".")[:2]))
+        if not found.rtx and not _OLDEST <= version <= _NEWEST:
+            problems.append(f"tensorrt {found.version} is not one of 10.1 to 11")
+            continue
+        return found
+    raise EngineError(f"engine.name=tensorrt was asked for, but cannot be had ({'; '.join(problems)}): {_INSTALL}")
+
+
+@cache
+def _listener(module: Any) -> Any:
+    """A logger of the library's kind that keeps errors for our messages and passes the rest on quietly."""
+
+    class Listener(module.ILogger):  # type: ignore[misc]
+        def __init__(self) -> None:
+            module.ILogger.__init__(self)
+            self.errors: list[str] = []
+
+        def log(self, severity: Any, message: str) -> None:
+            serious = severity in (module.ILogger.ERROR, module.ILogger.INTERNAL_ERROR)
+            if serious:
+                self.errors.append(" ".join(message.split()))
+            _log.log(logging.INFO if serious else logging.DEBUG, "%s", message)
+
+    return Listener
+
+
+def make_listener(found: TensorRT) -> Any:
+    """A logger for a builder, a parser or a runtime; `errors` has what went wrong."""
+    return _listener(found.module)()
