@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, TextIO
 
@@ -14,6 +15,34 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 Status = Literal["succeeded", "failed", "skipped"]
+
+
+@dataclass(frozen=True)
+class WorkerView:
+    """A worker of a cluster, as it is shown."""
+
+    name: str
+    job_id: str | None
+    """What it is at; None when it is idle."""
+    rate: float
+    """Frames a second, lately."""
+
+
+@dataclass(frozen=True)
+class ClusterView:
+    """All workers of a cluster, as they are shown."""
+
+    workers: tuple[WorkerView, ...]
+    waiting: int
+    """Videos and segments that no worker has."""
+    retries: int
+    seconds_left: float
+
+    def __str__(self) -> str:
+        rates = sorted(worker.rate for worker in self.workers if worker.job_id is not None)
+        each = f" ({rates[0]:.1f} to {rates[-1]:.1f} frames/s each)" if rates else ""
+        retries = f", {self.retries} retries" if self.retries else ""
+        return f"{len(rates)} of {len(self.workers)} workers busy{each}, {self.waiting} waiting{retries}"
 
 
 class Progress(ABC):
@@ -36,6 +65,7 @@ class Progress(ABC):
         self._current_frames = 0
         self._current_length: int | None = None
         self._lock = threading.Lock()
+        self.view: ClusterView | None = None
 
     def __enter__(self) -> Progress:
         return self
@@ -62,6 +92,11 @@ class Progress(ABC):
             self._current_frames += count
         self.show_frames()
 
+    def cluster(self, view: ClusterView) -> None:
+        """How the workers of a cluster stand."""
+        self.view = view
+        self.show_frames()
+
     def ended(self, name: str, status: Status, frames: int, seconds: float, error: str | None) -> None:
         """A video ended."""
         self.done += 1
@@ -81,6 +116,8 @@ class Progress(ABC):
     @property
     def seconds_left(self) -> float | None:
         """An estimate from the videos that were worked on, the share of the current one included; None at first."""
+        if self.view is not None:
+            return self.view.seconds_left
         share = min(1.0, self._current_frames / self._current_length) if self._current_length else 0.0
         worked = self.done - self.skipped + share
         if not worked or self._working_since is None:
@@ -92,7 +129,8 @@ class Progress(ABC):
         failed = f", {self.failed} failed" if self.failed else ""
         left = self.seconds_left
         remaining = f", {_duration(left)} left" if left is not None and self.done < self.total else ""
-        return f"{self.done}/{self.total} videos{failed}, {self.rate:.1f} frames/s{remaining}"
+        workers = f", {self.view}" if self.view is not None else ""
+        return f"{self.done}/{self.total} videos{failed}, {self.rate:.1f} frames/s{workers}{remaining}"
 
     @abstractmethod
     def show_frames(self) -> None:

@@ -83,11 +83,15 @@ class ExecutorName(Enum):
     """Who runs the segments."""
 
     local = "local"
+    ray = "ray"
 
 
-def setting(default: Any, text: str, entry: type | None = None) -> Any:
-    """A dataclass field with its default and its line in `--help`; `entry` is what a mapping's values are."""
-    metadata = {"help": text, "entry": entry}
+def setting(default: Any, text: str, entry: type | None = None, keys: str = "SCHEME.OPTION") -> Any:
+    """A dataclass field with its default and its line in `--help`.
+
+    `entry` is what a mapping's values are, `keys` what those of an empty one are called there.
+    """
+    metadata = {"help": text, "entry": entry, "keys": keys}
     if isinstance(default, (dict, list)):
         return field(default_factory=lambda: type(default)(default), metadata=metadata)
     if is_dataclass(default):
@@ -144,10 +148,29 @@ class EngineSettings:
 
 @dataclass(frozen=True)
 class ExecutorSettings:
-    """Who runs the segments, and how often a lost one is tried again."""
+    """Who runs the segments, and how often a lost one is tried again.
 
-    name: ExecutorName = setting(ExecutorName.local, "local")
-    max_retries: int = setting(1, "further tries of a video whose decoding process was lost")
+    All but the first two are Ray's. Nothing here decides a byte of a result.
+    """
+
+    name: ExecutorName = setting(ExecutorName.local, "local | ray")
+    max_retries: int = setting(1, "further tries of what was lost with a decoding process, a worker or a node")
+    address: str | None = setting(None, "Ray: a cluster to join, auto or HOST:PORT; null starts one on this machine")
+    workers: int | None = setting(None, "Ray: how many workers; null is as many as the cluster has room for")
+    gpus_per_worker: float = setting(1.0, "Ray: a worker's share of GPUs, 0.5 puts two on each; without GPUs unused")
+    cpus_per_worker: float | None = setting(
+        None, "Ray: CPUs that a worker reserves; null is engine.threads without GPUs, else 1"
+    )
+    resources: dict[str, float] = setting(
+        {}, "Ray: an amount of a further resource that a worker reserves", keys="RESOURCE"
+    )
+    runtime_env: dict[str, Any] = setting(
+        {}, "Ray: the workers' runtime environment (env_vars, pip, working_dir, ...)", keys="FIELD"
+    )
+    scratch: str | None = setting(
+        None, "Ray: where parts travel between machines, a folder or URI that all see; null is the run's scratch folder"
+    )
+    grace_s: float = setting(30.0, "Ray: seconds that running segments have to finish when the run is stopped")
 
 
 @dataclass(frozen=True)
@@ -313,6 +336,8 @@ def _range_problems(settings: Settings) -> list[str]:
         "engine.batch_size": (settings.engine.batch_size, 1),
         "engine.threads": (settings.engine.threads, 1),
         "executor.max_retries": (settings.executor.max_retries, 0),
+        "executor.workers": (settings.executor.workers, 1),
+        "executor.grace_s": (settings.executor.grace_s, 0),
         "storage.max_input_bytes": (settings.storage.max_input_bytes, 1),
         "storage.max_retries": (settings.storage.max_retries, 0),
         "media.encoder_threads": (settings.media.encoder_threads, 1),
@@ -325,10 +350,18 @@ def _range_problems(settings: Settings) -> list[str]:
     ]
     positive = {
         "engine.workspace_gib": 1 if settings.engine.workspace_gib is None else settings.engine.workspace_gib,
+        "executor.gpus_per_worker": settings.executor.gpus_per_worker,
+        "executor.cpus_per_worker": 1
+        if settings.executor.cpus_per_worker is None
+        else settings.executor.cpus_per_worker,
         "storage.timeout_s": settings.storage.timeout_s,
         "media.decode_timeout_s": settings.media.decode_timeout_s,
     }
-    problems += [f"{name} is {value}; it must be above 0" for name, value in positive.items() if not value > 0]
+    problems += [
+        f"{name} is {value}; it must be above 0"
+        for name, value in positive.items()
+        if value is not None and not value > 0
+    ]
     return problems
 
 
@@ -391,7 +424,7 @@ def describe(cls: type = Settings, prefix: str = "") -> list[tuple[str, str, str
         elif item.metadata.get("entry") is not None:
             rows += describe(item.metadata["entry"], f"{prefix}{item.name}.NAME.")
         elif isinstance(default, dict):
-            place, shown = ("MODEL", "null") if default else ("SCHEME.OPTION", "none")
+            place, shown = ("MODEL", "null") if default else (item.metadata["keys"], "none")
             rows.append((f"{prefix}{item.name}.{place}", shown, item.metadata["help"]))
         elif isinstance(default, list):
             rows.append((f"{prefix}{item.name}", f"[{','.join(default)}]", item.metadata["help"]))

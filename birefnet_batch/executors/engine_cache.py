@@ -44,6 +44,11 @@ class EngineCache:
         while self._engines:
             self._engines.popitem()[1].__exit__(None, None, None)
 
+    @property
+    def held(self) -> list[tuple[str, int, int]]:
+        """The open engines (model, width, height), the most recently used one last."""
+        return list(self._engines)
+
     def asked(self, precision: str) -> dict[str, Any]:
         """What is known of an engine before it is open, for the record of a job that fails earlier."""
         asked = self._settings.engine

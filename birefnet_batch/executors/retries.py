@@ -16,6 +16,13 @@ def may_be_tried_again(error: Exception) -> bool:
     return isinstance(error, RETRYABLE_ERRORS) or bool(getattr(error, "retryable", False))
 
 
+def ran_out_of_memory(error: Exception) -> bool:
+    """Whether there was not enough memory, of the machine or of its GPU."""
+    # torch has a class of its own for a GPU's memory only.
+    told = isinstance(error, RuntimeError) and "allocate memory" in str(error)
+    return told or isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+
+
 def attempt_record(worker: str, error: Exception) -> AttemptRecord:
     """What job.json keeps of an attempt that failed."""
     return AttemptRecord(worker, type(error).__name__, redact_text(str(error)) or type(error).__name__, utc_now())

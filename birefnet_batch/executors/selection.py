@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from birefnet_batch.executors.base import Executor, RunContext
 from birefnet_batch.executors.local import LocalExecutor
+from birefnet_batch.executors.ray_executor import RayExecutor
 
-_EXECUTORS: tuple[type[Executor], ...] = (LocalExecutor,)
+_EXECUTORS: tuple[type[Executor], ...] = (LocalExecutor, RayExecutor)
 
 
 def make_executor(context: RunContext) -> Executor:

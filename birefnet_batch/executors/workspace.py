@@ -91,9 +91,13 @@ class Workspace:
 
     def drop(self, job: Job) -> None:
         """Remove all that the job left here."""
+        self.leave_quietly(job)
+        shutil.rmtree(self._shared / job.job_id, ignore_errors=True)
+
+    def leave_quietly(self, job: Job) -> None:
+        """Close the job's source, whatever became of it."""
         if job.job_id in self._sources:
             self._abandon(job.job_id)
-        shutil.rmtree(self._shared / job.job_id, ignore_errors=True)
 
     @contextmanager
     def naming(self, job: Job) -> Iterator[None]:

@@ -1,0 +1,155 @@
+"""A run's jobs, from waiting to their outcomes, over any number of workers; knows no cluster."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from birefnet_batch.errors import WorkerLostError
+from birefnet_batch.executors.base import JobOutcome, RunContext
+from birefnet_batch.executors.costs import engine_of, guessed_frames, guessed_pace
+from birefnet_batch.executors.ledger import Ledger, fail
+from birefnet_batch.executors.messages import Answer, Call, GivenBack, Lost
+from birefnet_batch.executors.prepare import Plan
+from birefnet_batch.executors.retries import attempt_record
+from birefnet_batch.executors.scheduler import Scheduler
+from birefnet_batch.executors.segment_step import SegmentDone
+from birefnet_batch.executors.units import Unit
+from birefnet_batch.jobs import Job
+from birefnet_batch.results import AttemptRecord, JobRecord
+from birefnet_batch.uris import redact_text
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Begun:
+    """A job that was begun and is more than one call."""
+
+    history: list[AttemptRecord] = field(default_factory=list)
+    plan: Plan | None = None
+    done: dict[int, SegmentDone] = field(default_factory=dict)
+    made_on: dict[str, int] = field(default_factory=dict)
+    """Node -> frames of its parts."""
+
+
+class Coordinator:
+    """Turns answers into further calls and outcomes.
+
+    Args:
+        context: the run.
+        clock: seconds, from any start.
+        precision: of the run's engines.
+    """
+
+    def __init__(self, context: RunContext, clock: Callable[[], float], precision: str) -> None:
+        self._context = context
+        self._precision = precision
+        self.scheduler = Scheduler(clock, pace=guessed_pace)
+        self._begun: dict[str, _Begun] = {}
+        self._left: set[str] = set()
+        self.retries = 0
+
+    def add(self, jobs: Iterable[Job]) -> None:
+        """Let jobs wait."""
+        for job in jobs:
+            self._left.add(job.job_id)
+            unit = Unit(job, "begin", engine_of(job, self._precision), guessed_frames(job), guessed=True)
+            self.scheduler.add([unit])
+
+    @property
+    def unfinished(self) -> int:
+        """Jobs without an outcome."""
+        return len(self._left)
+
+    def take(self, worker: str) -> tuple[Unit, Call] | None:
+        """The next call for a worker; None when there is none for it now."""
+        unit = self.scheduler.take(worker)
+        if unit is None:
+            return None
+        begun = self._begun.get(unit.job.job_id, _Begun())
+        done = tuple(begun.done[index] for index in sorted(begun.done)) if unit.step == "join" else ()
+        return unit, Call(unit.step, unit.job, tuple(begun.history), begun.plan, unit.index, done)
+
+    def answered(self, worker: str, unit: Unit, answer: Answer) -> JobOutcome | None:
+        """A worker ended a call; the outcome, if that ended its job."""
+        node = self.scheduler.workers[worker].node
+        self.scheduler.done(worker, unit, frames=answer.frames, seconds=answer.seconds)
+        for engine, seconds in answer.opened:
+            self.scheduler.opened(worker, engine, seconds)
+        self.scheduler.holds(worker, answer.held)
+        job, value = unit.job, answer.value
+        if job.job_id not in self._left:
+            return None
+        if isinstance(value, JobOutcome):
+            return self._ended(value)
+        if isinstance(value, GivenBack):
+            self.scheduler.add([unit])
+        elif isinstance(value, Lost):
+            return self._try_again(unit, worker, value.error, value.record)
+        elif isinstance(value, Plan):
+            self._planned(unit, value)
+        else:
+            self._segment_done(unit, value, node)
+        return None
+
+    def lost(self, worker: str, reason: str) -> JobOutcome | None:
+        """A worker is gone; the outcome, if that was the last try of the job that it worked on."""
+        for unit in self.scheduler.leave(worker):
+            if unit.job.job_id in self._left:
+                return self._try_again(unit, worker, WorkerLostError(reason), None)
+        return None
+
+    def close(self) -> None:
+        """Remove the parts of jobs that were not finished."""
+        for job_id in list(self._begun):
+            self._forget(job_id)
+
+    def _planned(self, unit: Unit, plan: Plan) -> None:
+        begun = self._begun.setdefault(unit.job.job_id, _Begun())
+        begun.plan = plan
+        self.scheduler.add(
+            Unit(unit.job, "segment", unit.engine, float(plan.frames(index) or 1), index=index)
+            for index in range(len(plan.segments))
+        )
+
+    def _segment_done(self, unit: Unit, done: SegmentDone, node: str) -> None:
+        begun = self._begun[unit.job.job_id]
+        begun.done[unit.index] = done
+        begun.made_on[node] = begun.made_on.get(node, 0) + done.segment.frames
+        assert begun.plan is not None
+        if len(begun.done) == len(begun.plan.segments):
+            near = max(begun.made_on, key=lambda node: begun.made_on[node])
+            self.scheduler.add([Unit(unit.job, "join", None, 1.0, near=near)])
+
+    def _try_again(self, unit: Unit, worker: str, error: Exception, record: JobRecord | None) -> JobOutcome | None:
+        begun = self._begun.setdefault(unit.job.job_id, _Begun())
+        begun.history.append(attempt_record(worker, error))
+        unit.tries += 1
+        unit.avoid.add(worker)
+        if unit.tries <= self._context.settings.executor.max_retries:
+            self.retries += 1
+            _log.warning("%s: %s; trying again elsewhere", unit.job.job_id, redact_text(str(error)))
+            self.scheduler.add([unit])
+            return None
+        record = record or (begun.plan.record if begun.plan else Ledger.opened(self._context, unit.job).record)
+        given_up = type(error)(
+            f"{unit.job.display_uri} was given up after {unit.tries} lost attempts (executor.max_retries="
+            f"{self._context.settings.executor.max_retries}), the last one: {error}"
+        )
+        return self._ended(fail(self._context, unit.job, record, given_up, tuple(begun.history)))
+
+    def _ended(self, outcome: JobOutcome) -> JobOutcome:
+        job_id = outcome.job.job_id
+        self._left.discard(job_id)
+        if job_id in self._begun:
+            if outcome.status == "failed":
+                self.scheduler.drop(lambda unit: unit.job.job_id == job_id)
+            self._forget(job_id)
+        return outcome
+
+    def _forget(self, job_id: str) -> None:
+        del self._begun[job_id]
+        shutil.rmtree(self._context.output.scratch / "parts" / job_id, ignore_errors=True)

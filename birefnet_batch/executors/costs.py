@@ -1,0 +1,39 @@
+"""What work costs before it was tried: guesses whose proportions matter, soon outweighed by what is measured."""
+
+from __future__ import annotations
+
+import os
+
+from birefnet_batch.executors.units import EngineKey
+from birefnet_batch.jobs import Job
+from birefnet_batch.models.registry import find_model
+from birefnet_batch.uris import is_local, local_path
+
+# GFLOP of one frame at 1024x1024, counted; the demo network's is of the order.
+_GFLOP = {"swin_v1_l": 2451.0, "swin_v1_t": 634.0, "demo": 30.0}
+_GFLOP_PER_S = 20_000.0
+_FRAME_S = 0.01
+_BYTES_PER_FRAME = 20_000.0
+_UNKNOWN_FRAMES = 500.0
+
+
+def engine_of(job: Job, precision: str) -> EngineKey:
+    """The engine that a job needs."""
+    return (find_model(job.request.model).short_name, *job.request.size, precision)
+
+
+def guessed_pace(engine: EngineKey) -> float:
+    """Seconds a frame."""
+    model, width, height, _ = engine
+    pixels = width * height / (1024 * 1024)
+    return _FRAME_S + _GFLOP.get(find_model(model).network, 1000.0) * pixels / _GFLOP_PER_S
+
+
+def guessed_frames(job: Job) -> float:
+    """A video's length from its size; of a remote one nothing is known before it is begun."""
+    if not is_local(job.uri):
+        return _UNKNOWN_FRAMES
+    try:
+        return max(1.0, os.stat(local_path(job.uri)).st_size / _BYTES_PER_FRAME)  # noqa: PTH116  100,000 of them
+    except (OSError, ValueError):
+        return 1.0

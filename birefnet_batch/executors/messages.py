@@ -1,0 +1,78 @@
+"""What the driver and its workers say to each other; small records, frames never."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from birefnet_batch.executors.base import JobOutcome
+from birefnet_batch.executors.prepare import Plan
+from birefnet_batch.executors.segment_step import SegmentDone
+from birefnet_batch.executors.units import EngineKey, Step
+from birefnet_batch.jobs import Job
+from birefnet_batch.results import AttemptRecord, JobRecord
+
+
+@dataclass(frozen=True)
+class Call:
+    """One step of one job, for a worker."""
+
+    step: Step
+    job: Job
+    history: tuple[AttemptRecord, ...] = ()
+    """The job's attempts that were lost."""
+    plan: Plan | None = None
+    """What `begin` found; for the later steps."""
+    index: int = 0
+    """Which segment."""
+    done: tuple[SegmentDone, ...] = ()
+    """All segments, for the join."""
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A step failed in a way that may pass; somebody else shall try."""
+
+    record: JobRecord
+    error: Exception
+    spent: bool = False
+    """Whether the worker is of no use any more: it ran out of memory."""
+
+
+@dataclass(frozen=True)
+class GivenBack:
+    """A step was not done, or not to its end, because the run is being stopped."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a worker says when a step has ended."""
+
+    value: Plan | SegmentDone | JobOutcome | Lost | GivenBack
+    frames: int = 0
+    """Frames that the step made."""
+    seconds: float = 0.0
+    """How long that took, without opening engines."""
+    opened: tuple[tuple[EngineKey, float], ...] = ()
+    """Engines that were opened for it, and the seconds that each took."""
+    held: tuple[EngineKey, ...] = ()
+    """Engines that are open now, the most recently used one last."""
+
+
+@dataclass(frozen=True)
+class Hello:
+    """A worker is ready, or says why it never will be."""
+
+    node: str = ""
+    host: str = ""
+    pid: int = 0
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Status:
+    """What a worker is doing."""
+
+    job_id: str | None = None
+    frames: int = 0
+    """That it made since it began."""
+    engines: tuple[EngineKey, ...] = field(default=())

@@ -1,0 +1,228 @@
+"""The Ray cluster of a run: started here, or joined; what a worker reserves in it, and how many there is room for."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from birefnet_batch.errors import ConfigError
+from birefnet_batch.process_tuning import usable_processors
+from birefnet_batch.settings import Device, ExecutorSettings, Settings
+
+_log = logging.getLogger(__name__)
+# Ray's sockets lie in it, and a socket's path may have 107 characters.
+_FOLDER = "birefnet-ray-"
+_LOCK = "run.lock"
+# One for the life of the process: Ray remembers the first.
+_TOKEN = secrets.token_hex(32)
+
+
+def require_ray() -> Any:
+    """The Ray library.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    try:
+        import ray
+    except ImportError:
+        raise ConfigError(
+            "executor=ray needs Ray, which is not installed; install it with pip install 'birefnet-batch[ray]', "
+            "or give executor=local"
+        ) from None
+    return ray
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one worker reserves."""
+
+    cpus: float
+    gpus: float
+    others: tuple[tuple[str, float], ...] = ()
+
+    def fits(self, resources: dict[str, float]) -> int:
+        """How many workers a node with such resources has room for."""
+        wanted = {"CPU": self.cpus, "GPU": self.gpus, **dict(self.others)}
+        rooms = [int(resources.get(name, 0.0) / amount + 1e-6) for name, amount in wanted.items() if amount > 0]
+        return min(rooms, default=0)
+
+    def options(self) -> dict[str, Any]:
+        """As the options of an actor."""
+        return {"num_cpus": self.cpus, "num_gpus": self.gpus, "resources": dict(self.others)}
+
+
+class RayCluster:
+    """A context in which Ray can be used. What it started it ends; a Ray that was in use already stays so.
+
+    Args:
+        settings: the run's.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._ray = require_ray()
+        self._executor: ExecutorSettings = settings.executor
+        self._device = settings.engine.device
+        self.threads = settings.engine.threads or _torch_threads()
+        self._owned = False
+        self._folder: Path | None = None
+        self._lock: FileLock | None = None
+        self._environment: dict[str, str | None] = {}
+
+    def __enter__(self) -> RayCluster:
+        """Start or join.
+
+        Raises:
+            ConfigError: there is no cluster at the address.
+        """
+        if not self._ray.is_initialized():
+            self._owned = True
+            try:
+                with _signal_handlers_kept():
+                    self._start() if self._executor.address is None else self._join(self._executor.address)
+            except BaseException:
+                self.__exit__(None, None, None)
+                raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._owned:
+            return
+        self._owned = False
+        with _signal_handlers_kept():
+            self._ray.shutdown()
+        for name, value in self._environment.items():
+            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        if self._lock is not None:
+            self._lock.release()
+
+    @property
+    def device(self) -> Device:
+        """Where the workers' engines run: the same for all, so that all give the same bytes."""
+        if self._device is not Device.auto:
+            return self._device
+        return Device.cuda if self._ray.cluster_resources().get("GPU", 0) > 0 else Device.cpu
+
+    def share(self) -> Share:
+        """What one worker reserves."""
+        asked, others = self._executor, tuple(self._executor.resources.items())
+        if self.device is Device.cuda:
+            return Share(asked.cpus_per_worker or 1.0, asked.gpus_per_worker, others)
+        return Share(asked.cpus_per_worker or float(self.threads), 0.0, others)
+
+    def wanted(self, share: Share) -> int:
+        """How many workers there should be now."""
+        if self._executor.workers is not None:
+            return self._executor.workers
+        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        return sum(map(share.fits, nodes))
+
+    def _start(self) -> None:
+        folder, self._lock = _own_folder()
+        self._folder = folder
+        if not any(name in os.environ for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")):
+            # Otherwise Ray writes a token into the user's home folder, and says so.
+            self._set("RAY_AUTH_TOKEN", _TOKEN)
+            logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
+        processors = float(usable_processors())
+        workers, each = self._executor.workers, self._executor.cpus_per_worker or float(self.threads)
+        self._ray.init(
+            # Who asks for more workers than there are processors for has them share.
+            num_cpus=max(processors, (workers or 1) * each),
+            num_gpus=0 if self._device is Device.cpu else None,
+            include_dashboard=False,
+            _temp_dir=str(folder),
+            **self._common(),
+        )
+
+    def _join(self, address: str) -> None:
+        try:
+            self._ray.init(address=address, **self._common())
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split())
+            raise ConfigError(
+                f"executor.address={address} cannot be joined: {reason}; start a cluster there (ray start --head), "
+                "or leave executor.address out to start one on this machine"
+            ) from None
+
+    def actor_environment(self) -> dict[str, Any] | None:
+        """The runtime environment that an actor needs of its own: none in a cluster that was opened with it."""
+        return None if self._owned else self._environment_given()
+
+    def _environment_given(self) -> dict[str, Any]:
+        given = dict(self._executor.runtime_env)
+        # Ray would set the number of reserved CPUs, which is no whole number for every share.
+        return {**given, "env_vars": {"OMP_NUM_THREADS": str(self.threads), **given.get("env_vars", {})}}
+
+    def _common(self) -> dict[str, Any]:
+        return {
+            "runtime_env": self._environment_given(),
+            "namespace": f"birefnet-batch-{secrets.token_hex(4)}",
+            "logging_level": logging.WARNING,
+            "log_to_driver": True,
+        }
+
+    def _set(self, name: str, value: str) -> None:
+        self._environment[name] = os.environ.get(name)
+        os.environ[name] = value
+
+
+def resolved(settings: Settings, cluster: RayCluster) -> Settings:
+    """The settings as the workers get them: what each machine would choose for itself is chosen once, for all."""
+    engine = replace(settings.engine, device=cluster.device, threads=cluster.threads)
+    return replace(settings, engine=engine)
+
+
+def _torch_threads() -> int:
+    """What torch chooses in this process: inside an actor it would be told another number by Ray."""
+    import torch
+
+    return torch.get_num_threads()
+
+
+def _own_folder() -> tuple[Path, FileLock]:
+    """A new folder for Ray's files, locked; those of dead runs are removed."""
+    parent = Path(tempfile.gettempdir())
+    folder = Path(tempfile.mkdtemp(prefix=_FOLDER, dir=parent))
+    lock = FileLock(folder / _LOCK, timeout=0)
+    lock.acquire()
+    for other in parent.glob(f"{_FOLDER}*"):
+        if other == folder or not (other / _LOCK).exists():
+            continue
+        try:
+            with FileLock(other / _LOCK, timeout=0):
+                shutil.rmtree(other, ignore_errors=True)
+        except (Timeout, OSError):
+            continue
+    return folder, lock
+
+
+@contextmanager
+def _signal_handlers_kept() -> Iterator[None]:
+    """Ray sets a handler for SIGTERM that ends the program at once; the program's own drains."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,161 @@
+"""The actors of a run: as many as there is room for, a new one for each that is lost."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from birefnet_batch.errors import ConfigError
+from birefnet_batch.executors.base import RunContext
+from birefnet_batch.executors.messages import Call, Hello
+from birefnet_batch.executors.ray_cluster import RayCluster
+from birefnet_batch.executors.ray_worker import RayWorker
+
+_log = logging.getLogger(__name__)
+_LOOK_EVERY_S = 2.0
+_WARN_AFTER_S = 30.0
+# Workers that say at once that they cannot work, before the run is given up.
+_REFUSALS = 3
+_CLOSE_S = 10.0
+
+
+@dataclass
+class Member:
+    """A worker that is ready."""
+
+    name: str
+    actor: Any
+    node: str
+    host: str
+
+    @property
+    def place(self) -> str:
+        """For people."""
+        return f"{self.name} on {self.host}"
+
+
+class Crew:
+    """Starts, replaces and ends a run's actors.
+
+    Args:
+        cluster: where.
+        context: the run, its settings resolved.
+    """
+
+    def __init__(self, cluster: RayCluster, context: RunContext) -> None:
+        import ray
+
+        self._ray: Any = ray
+        self._cluster = cluster
+        self._context = context
+        self._share = cluster.share()
+        self._number = 0
+        self._starting: dict[Any, tuple[str, Any]] = {}
+        self._looked = self._worked = 0.0
+        self._warned = False
+        self._refusals = 0
+        self.ready: dict[str, Member] = {}
+
+    @property
+    def greetings(self) -> list[Any]:
+        """References that are there when a worker has started."""
+        return list(self._starting)
+
+    def keep_up(self, needed: int) -> None:
+        """Start workers until there are as many as there is room for, but not more than `needed`."""
+        now = time.monotonic()
+        if now - self._looked < _LOOK_EVERY_S:
+            return
+        self._looked = now
+        missing = min(self._cluster.wanted(self._share), needed) - len(self.ready) - len(self._starting)
+        for _ in range(missing):
+            self._start()
+        self._warn(now)
+
+    def greeted(self, reference: Any) -> Member | None:
+        """A worker has started, or has not: then another one will be.
+
+        Raises:
+            ConfigError: none can.
+        """
+        name, actor = self._starting.pop(reference)
+        try:
+            hello: Hello = self._ray.get(reference)
+        except self._ray.exceptions.RayError as error:
+            hello = Hello(error=f"its process did not start ({gist(error)})")
+        if hello.error is not None:
+            self._refusals += 1
+            _log.warning("%s cannot work: %s", name, hello.error)
+            self._kill(actor)
+            if self._refusals >= _REFUSALS and not self.ready:
+                raise ConfigError(f"No worker can work; the last one says: {hello.error}")
+            return None
+        self._refusals = 0
+        member = Member(name, actor, hello.node, hello.host)
+        self.ready[name] = member
+        return member
+
+    def call(self, name: str, call: Call) -> Any:
+        """Give a worker a step; the reference of its answer."""
+        return self.ready[name].actor.work.remote(call)
+
+    def lose(self, name: str) -> Member:
+        """A worker is lost: make sure of that, for what it may still do is done again by another."""
+        member = self.ready.pop(name)
+        self._kill(member.actor)
+        self._looked = 0.0
+        return member
+
+    def close(self) -> None:
+        """End all workers; those that are idle clean up first."""
+        closing = [member.actor.close.remote() for member in self.ready.values()]
+        if closing:
+            self._ray.wait(closing, num_returns=len(closing), timeout=_CLOSE_S)
+        for actor in [member.actor for member in self.ready.values()] + [actor for _, actor in self._starting.values()]:
+            self._kill(actor)
+        self.ready.clear()
+        self._starting.clear()
+
+    def _start(self) -> None:
+        self._number += 1
+        name = f"worker-{self._number}"
+        # Questions are answered beside the work.
+        actor_class = self._ray.remote(concurrency_groups={"watch": 1})(RayWorker)
+        actor: Any = actor_class.options(
+            **self._share.options(),
+            # A replacement is a new actor: an own restart would hide how often a video killed its worker.
+            max_restarts=0,
+            max_task_retries=0,
+            runtime_env=self._cluster.actor_environment(),
+        ).remote(name, self._context)
+        self._starting[actor.hello.remote()] = (name, actor)
+
+    def _kill(self, actor: Any) -> None:
+        self._ray.kill(actor, no_restart=True)
+
+    def _warn(self, now: float) -> None:
+        if self.ready or not self._starting:
+            self._worked, self._warned = now, False
+        elif self._worked == 0.0:
+            self._worked = now
+        elif now - self._worked > _WARN_AFTER_S and not self._warned:
+            self._warned = True
+            _log.warning(
+                "no worker has started for %d s: each wants %s; the cluster has %s",
+                round(now - self._worked),
+                self._share.options(),
+                self._ray.cluster_resources(),
+            )
+
+
+def gist(error: Exception) -> str:
+    """The gist of one of Ray's errors, which may fill a page."""
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip() for line in str(error).splitlines()]
+    lines = [line for line in lines if line]
+    if not lines:
+        return type(error).__name__
+    # The trace of an exception inside a worker ends with what was raised.
+    return lines[-1] if any(line.startswith("File ") for line in lines) else lines[0]

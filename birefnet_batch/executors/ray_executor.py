@@ -1,0 +1,152 @@
+"""Run the jobs over all GPUs and machines of a Ray cluster."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from birefnet_batch.executors.base import Executor, JobOutcome, RunContext
+from birefnet_batch.executors.coordinator import Coordinator
+from birefnet_batch.executors.messages import Answer
+from birefnet_batch.executors.ray_cluster import RayCluster, require_ray, resolved
+from birefnet_batch.executors.ray_crew import Crew, gist
+from birefnet_batch.executors.ray_metrics import DriverMetrics
+from birefnet_batch.executors.ray_watch import Watch
+from birefnet_batch.executors.units import Unit
+from birefnet_batch.jobs import Job
+from birefnet_batch.progress import Progress
+
+_log = logging.getLogger(__name__)
+_ROUND_S = 1.0
+# What is being given back stops at its next frame; a worker that does not is ended.
+_GIVE_BACK_S = 10.0
+
+
+class RayExecutor(Executor):
+    """The driver's loop on `ray.wait`: who is free takes the next unit, every answer is an outcome or further units."""
+
+    name: ClassVar[str] = "ray"
+
+    def __init__(self, context: RunContext) -> None:
+        super().__init__(context)
+        require_ray()
+
+    def run(self, jobs: Iterable[Job], progress: Progress) -> Iterator[JobOutcome]:
+        """See `Executor.run`. An interrupt drains: what is being done may end within `executor.grace_s`."""
+        with RayCluster(self.context.settings) as cluster:
+            context = replace(self.context, settings=resolved(self.context.settings, cluster))
+            yield from _Driver(cluster, context, progress).run(jobs)
+
+
+class _Driver:
+    def __init__(self, cluster: RayCluster, context: RunContext, progress: Progress) -> None:
+        import ray
+
+        self._ray = ray
+        self._context = context
+        self._crew = Crew(cluster, context)
+        self._coordinator = Coordinator(context, time.monotonic, context.settings.engine.precision.value)
+        self._metrics = DriverMetrics()
+        self._watch = Watch(self._crew, self._coordinator, progress)
+        self._progress = progress
+        self._calls: dict[Any, tuple[str, Unit]] = {}
+
+    def run(self, jobs: Iterable[Job]) -> Iterator[JobOutcome]:
+        self._coordinator.add(jobs)
+        try:
+            while self._coordinator.unfinished:
+                try:
+                    yield from self._round()
+                except KeyboardInterrupt:
+                    yield from self._drain()
+                    raise
+        finally:
+            self._crew.close()
+            self._coordinator.close()
+
+    def _round(self) -> Iterator[JobOutcome]:
+        scheduler = self._coordinator.scheduler
+        self._crew.keep_up(needed=scheduler.waiting + scheduler.running)
+        self._offer()
+        yield from self._collect(_ROUND_S)
+        self._watch.look()
+        self._metrics.now(retries=self._coordinator.retries, waiting=scheduler.waiting, workers=len(self._crew.ready))
+
+    def _offer(self) -> None:
+        for name in list(self._crew.ready):
+            while (taken := self._coordinator.take(name)) is not None:
+                unit, call = taken
+                if unit.step == "begin":
+                    self._progress.started(unit.job.display_uri)
+                self._calls[self._crew.call(name, call)] = (name, unit)
+
+    def _collect(self, timeout: float) -> Iterator[JobOutcome]:
+        waited_for = [*self._calls, *self._crew.greetings]
+        if not waited_for:
+            time.sleep(min(timeout, 0.2))
+            return
+        ready, _ = self._ray.wait(waited_for, num_returns=1, timeout=timeout)
+        if ready:
+            # What else is there already.
+            ready, _ = self._ray.wait(waited_for, num_returns=len(waited_for), timeout=0)
+        # In the order of the calls: of a lost worker's the first is the one that it worked on.
+        for reference in [reference for reference in waited_for if reference in set(ready)]:
+            if reference in self._calls:
+                outcome = self._answered(reference)
+                if outcome is not None:
+                    self._metrics.ended(outcome.status)
+                    yield outcome
+            elif reference in self._crew.greetings:
+                member = self._crew.greeted(reference)
+                if member is not None:
+                    self._coordinator.scheduler.join(member.name, member.node)
+
+    def _answered(self, reference: Any) -> JobOutcome | None:
+        name, unit = self._calls.pop(reference)
+        try:
+            answer: Answer = self._ray.get(reference)
+        except self._ray.exceptions.RayError as error:
+            return self._lost(name, f"{self._crew.ready[name].place} was lost: {gist(error)}")
+        self._watch.answered(name, answer)
+        outcome = self._coordinator.answered(name, unit, answer)
+        if getattr(answer.value, "spent", False):
+            self._retire(name)
+        return outcome
+
+    def _lost(self, name: str, reason: str) -> JobOutcome | None:
+        self._forget_calls(name)
+        self._crew.lose(name)
+        self._watch.lost(name)
+        _log.warning("%s", reason)
+        return self._coordinator.lost(name, reason)
+
+    def _retire(self, name: str) -> None:
+        """Replace a worker that ran out of memory; what waits for it goes elsewhere without blame."""
+        self._forget_calls(name)
+        self._crew.lose(name)
+        self._watch.lost(name)
+        scheduler = self._coordinator.scheduler
+        scheduler.add(scheduler.leave(name))
+
+    def _forget_calls(self, name: str) -> None:
+        self._calls = {reference: call for reference, call in self._calls.items() if call[0] != name}
+
+    def _drain(self) -> Iterator[JobOutcome]:
+        grace = self._context.settings.executor.grace_s
+        running = sum(1 for worker in self._coordinator.scheduler.workers.values() if worker.running)
+        _log.warning("stopping: %d segments have %g s to finish (executor.grace_s)", running, grace)
+        for at_once, seconds in ((False, grace), (True, _GIVE_BACK_S)):
+            for member in self._crew.ready.values():
+                member.actor.drain.options(concurrency_group="watch").remote(at_once)
+            until = time.monotonic() + seconds
+            while self._calls and (left := until - time.monotonic()) > 0:
+                yield from self._collect(min(left, _ROUND_S))
+                self._watch.look()
+            if not self._calls:
+                return
+        for name in {name for name, _ in self._calls.values()}:
+            self._forget_calls(name)
+            self._crew.lose(name)

@@ -1,0 +1,184 @@
+"""A worker as a Ray actor: one step of one job at a time, its engines open in between."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+import threading
+import time
+from contextlib import ExitStack
+from dataclasses import replace
+
+from birefnet_batch.errors import BirefnetBatchError, WorkerLostError
+from birefnet_batch.executors.base import JobOutcome, RunContext
+from birefnet_batch.executors.engine_cache import EngineCache
+from birefnet_batch.executors.finish import finish
+from birefnet_batch.executors.ledger import Ledger, fail
+from birefnet_batch.executors.messages import Answer, Call, GivenBack, Hello, Lost, Status
+from birefnet_batch.executors.prepare import Plan, prepare
+from birefnet_batch.executors.ray_metrics import WorkerMetrics
+from birefnet_batch.executors.retries import may_be_tried_again, ran_out_of_memory
+from birefnet_batch.executors.segment_step import SegmentDone, do_segment
+from birefnet_batch.executors.units import EngineKey
+from birefnet_batch.executors.workspace import Workspace
+from birefnet_batch.models.registry import find_model
+
+_log = logging.getLogger(__name__)
+
+
+class _StoppedError(BirefnetBatchError):
+    """The run is being stopped."""
+
+
+class _Board:
+    """What the worker is at; written by its stages' threads, read by the driver's questions."""
+
+    def __init__(self) -> None:
+        self.job_id: str | None = None
+        self.count = 0
+        self.stop = threading.Event()
+        self._lock = threading.Lock()
+
+    def length(self, frames: int | None) -> None:
+        """See `Observer`."""
+
+    def frames(self, count: int) -> None:
+        """See `Observer`."""
+        with self._lock:
+            self.count += count
+        if self.stop.is_set():
+            raise _StoppedError("the run is being stopped")
+
+
+class RayWorker:
+    """Run inside Ray, by the driver's calls; never raises, for what it raises would look like its death.
+
+    Args:
+        name: its name in messages and records.
+        context: the run; its settings are resolved, so that all workers do the same.
+    """
+
+    def __init__(self, name: str, context: RunContext) -> None:
+        self._name = name
+        self._context = context
+        self._board = _Board()
+        self._draining = threading.Event()
+        self._stack = ExitStack()
+        self._precision = context.settings.engine.precision.value
+
+    def hello(self) -> Hello:
+        """Set up, or say why that is impossible."""
+        import ray
+
+        try:
+            _set_up_logging(self._board)
+            scratch = self._stack.enter_context(self._context.output.attach()).scratch
+            self._metrics = WorkerMetrics()
+            self._engines = self._stack.enter_context(EngineCache(self._context.settings))
+            own = scratch / "sources" / f"{self._name}-{os.getpid()}"
+            self._workspace = self._stack.enter_context(
+                Workspace(own, scratch / "parts", self._context.settings.storage)
+            )
+        except (BirefnetBatchError, OSError) as error:
+            return Hello(error=str(error))
+        return Hello(ray.get_runtime_context().get_node_id(), socket.gethostname(), os.getpid())
+
+    def work(self, call: Call) -> Answer:
+        """Do one step."""
+        if self._draining.is_set():
+            return Answer(GivenBack(), held=self._held())
+        self._board.job_id = call.job.job_id
+        ledger = Ledger(call.plan.record) if call.plan else Ledger.opened(self._context, call.job, call.history)
+        before, began = self._board.count, time.perf_counter()
+        opened: list[tuple[EngineKey, float]] = []
+        try:
+            value: Plan | SegmentDone | JobOutcome | Lost | GivenBack = self._step(call, ledger, opened)
+        except _StoppedError:
+            value = GivenBack()
+        except Exception as error:
+            value = self._failed(call, ledger, error)
+        finally:
+            self._board.job_id = None
+        if isinstance(value, JobOutcome):
+            # Media that were asked for inline are in result.json.
+            value = replace(value, result=None)
+        seconds = time.perf_counter() - began - sum(took for _, took in opened)
+        frames = self._board.count - before
+        model = find_model(call.job.request.model).short_name
+        self._metrics.frames(model, frames)
+        return Answer(value, frames, seconds, tuple(opened), self._held())
+
+    def status(self) -> Status:
+        """What it is doing; answered beside the work."""
+        return Status(self._board.job_id, self._board.count)
+
+    def drain(self, at_once: bool) -> None:
+        """Begin nothing more; with `at_once` give back what is being done."""
+        self._draining.set()
+        if at_once:
+            self._board.stop.set()
+
+    def close(self) -> None:
+        """Free and remove everything."""
+        self._stack.close()
+
+    def _step(
+        self, call: Call, ledger: Ledger, opened: list[tuple[EngineKey, float]]
+    ) -> Plan | SegmentDone | JobOutcome:
+        if call.step == "join":
+            assert call.plan is not None
+            return finish(self._context, self._workspace, call.plan, call.done)
+        if call.step == "segment":
+            assert call.plan is not None
+            return self._segment(call.plan, call.index, opened)
+        plan = prepare(self._context, self._engines, self._workspace, call.job, ledger, self._board)
+        if plan is None:
+            return JobOutcome(call.job, "skipped", seconds=ledger.seconds)
+        if len(plan.segments) > 1:
+            return plan
+        return finish(self._context, self._workspace, plan, [self._segment(plan, 0, opened)])
+
+    def _segment(self, plan: Plan, index: int, opened: list[tuple[EngineKey, float]]) -> SegmentDone:
+        request = plan.job.request
+        spec = find_model(request.model)
+        was_open, began = (spec.short_name, *request.size) in self._engines.held, time.perf_counter()
+        self._engines.engine(spec, request.size)
+        if not was_open:
+            engine = (spec.short_name, *request.size, self._precision)
+            opened.append((engine, time.perf_counter() - began))
+            self._metrics.opened(engine, opened[-1][1], built=False)
+        done = do_segment(self._engines, self._workspace, plan, index, self._board)
+        self._metrics.stages(spec.short_name, done.segment.seconds)
+        return done
+
+    def _failed(self, call: Call, ledger: Ledger, error: Exception) -> JobOutcome | Lost:
+        record = ledger.record
+        self._workspace.leave_quietly(call.job)
+        if ran_out_of_memory(error):
+            return Lost(record, WorkerLostError(f"{self._name} ran out of memory: {error}"), spent=True)
+        if may_be_tried_again(error):
+            return Lost(record, error)
+        if not isinstance(error, (BirefnetBatchError, OSError)):
+            _log.exception("failed unexpectedly")
+        return fail(self._context, call.job, record, error)
+
+    def _held(self) -> tuple[EngineKey, ...]:
+        return tuple((*key, self._precision) for key in self._engines.held)
+
+
+def _set_up_logging(board: _Board) -> None:
+    """To standard error, which Ray carries to the driver, each line with the video that it is about."""
+
+    def with_job(record: logging.LogRecord) -> bool:
+        record.job = board.job_id or "-"
+        return True
+
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(with_job)
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s [%(job)s]: %(message)s"))
+    logger = logging.getLogger("birefnet_batch")
+    logger.handlers = [handler]
+    logger.setLevel(logging.INFO)
+    logger.propagate = False

@@ -1,0 +1,39 @@
+"""What the scheduler hands out: one step of one job."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+EngineKey = tuple[str, int, int, str]
+"""Model (short name), operating width and height, precision."""
+
+Step = Literal["begin", "segment", "join"]
+
+
+@dataclass(eq=False, slots=True)
+class Unit:
+    """One step of one job.
+
+    `begin` prepares a job, and goes on to its end when the job is a single segment. `segment` is one segment of a
+    longer one, `join` its last step.
+    """
+
+    job: Any
+    """Whatever the scheduler's owner knows the job by."""
+    step: Step
+    engine: EngineKey | None
+    """What it needs open; None for a join."""
+    length: float
+    """Frames; guessed from the size in bytes for as long as the video was not probed."""
+    guessed: bool = False
+    index: int = 0
+    """Which segment."""
+    near: str | None = None
+    """The node where it is cheapest."""
+    tries: int = 0
+    """How often it was lost."""
+    avoid: set[str] = field(default_factory=set)
+    """Workers on which it was lost."""
+    since: float = 0.0
+    """When it began to wait, by the scheduler's clock."""

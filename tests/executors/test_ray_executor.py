@@ -1,0 +1,50 @@
+"""The manifest on a real Ray cluster: the same bytes as without, segments on several workers, nothing left behind."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import faults
+import pytest
+from clips import make_clip
+from ray_runs import OnRay, request
+
+from birefnet_batch import Settings, engines, run
+from birefnet_batch.progress import PlainProgress
+from birefnet_batch.settings import EngineSettings, MediaSettings
+
+SEGMENTS = MediaSettings(segment_frames=8)
+
+
+def media_of(output: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in output.glob("jobs/*/*.mp4")}
+
+
+def record_of(output: Path, stem: str) -> dict[str, object]:
+    (folder,) = output.glob(f"jobs/{stem}-*")
+    record: dict[str, object] = json.loads((folder / "job.json").read_text())
+    return record
+
+
+def test_the_bytes_are_those_of_the_local_executor_for_any_number_of_workers(
+    on_ray: OnRay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clips = [
+        make_clip(tmp_path / "long.mp4", frames=30, audio=True),
+        make_clip(tmp_path / "short.mp4", frames=5),
+    ]
+    fields = {"output_mask": True}
+    monkeypatch.setattr(engines, "open_engine", faults.open_trivial)
+    settings = Settings(output=str(tmp_path / "local"), engine=EngineSettings(threads=1), media=SEGMENTS)
+    run(settings, [request(clip, **fields) for clip in clips], progress=PlainProgress(2, (tmp_path / "log").open("w")))
+    expected = media_of(tmp_path / "local")
+    assert len(expected) == 4
+    for workers in (1, 3):
+        output = tmp_path / f"ray-{workers}"
+        assert on_ray.run(output, *clips, fields=fields, workers=workers, media=SEGMENTS).succeeded == 2
+        assert media_of(output) == expected
+        assert not (output / ".scratch").exists()
+    assert any("workers busy" in line for line in on_ray.lines)
+    summary = on_ray.run(output, *clips, fields=fields, workers=1, media=SEGMENTS)
+    assert (summary.skipped, summary.succeeded) == (2, 0)

@@ -1,0 +1,91 @@
+"""What goes wrong inside Ray's worker processes, for tests: real deaths, chosen by a video's name.
+
+A video `kill_once...` kills its worker at its third frame, once; `kill_always...` whoever touches it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from trivial import TrivialEngine
+
+FOLDER = "BIREFNET_FAULTS"
+
+
+def kill() -> None:
+    """As the kernel does when memory is short."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def segfault() -> None:
+    """As a codec does."""
+    ctypes.string_at(0)
+
+
+def eat() -> None:
+    """Ask for more memory than there is."""
+    resource.setrlimit(resource.RLIMIT_AS, (1 << 33, resource.RLIM_INFINITY))
+    torch.ones(1 << 33)
+
+
+def wait() -> None:
+    """Take long: until the file `go` is there."""
+    while not (Path(os.environ[FOLDER]) / "go").exists():
+        time.sleep(0.05)
+
+
+FAULTS: dict[str, Callable[[], None]] = {"kill": kill, "segfault": segfault, "eat": eat, "wait": wait}
+
+
+class _Watched:
+    def __init__(self, observer: Any, name: str) -> None:
+        self._observer = observer
+        self._name = name
+        self._count = 0
+
+    def length(self, frames: int | None) -> None:
+        self._observer.length(frames)
+
+    def frames(self, count: int) -> None:
+        self._observer.frames(count)
+        self._count += count
+        fault, _, when = self._name.partition("_")
+        if self._count < 3 or fault not in FAULTS:
+            return
+        if when.startswith("once"):
+            try:
+                (Path(os.environ[FOLDER]) / f"{self._name}.happened").touch(exist_ok=False)
+            except FileExistsError:
+                return
+        FAULTS[fault]()
+
+
+def install() -> None:
+    """Run by Ray in each of its worker processes."""
+    from birefnet_batch import engines
+    from birefnet_batch.executors import ray_worker
+    from birefnet_batch.uris import local_path
+
+    do_segment = ray_worker.do_segment
+
+    def faulty(engines: Any, workspace: Any, plan: Any, index: int, observer: Any) -> Any:
+        name = local_path(plan.job.uri).stem
+        with (Path(os.environ[FOLDER]) / f"{name}.log").open("a") as log:
+            log.write(f"{os.getpid()} {index}\n")
+        return do_segment(engines, workspace, plan, index, _Watched(observer, name))
+
+    ray_worker.do_segment = faulty
+    engines.open_engine = open_trivial  # type: ignore[assignment]
+
+
+def open_trivial(name: str, *, width: int, height: int, **_: Any) -> TrivialEngine:
+    """Instead of `open_engine`."""
+    return TrivialEngine(width, height)
