@@ -34,13 +34,21 @@ def test_every_problem_of_the_settings_is_reported_at_once() -> None:
 
 
 def test_help_describes_every_key_of_the_schema() -> None:
-    described = {re.sub(r"\.(MODEL|SCHEME\.OPTION|RESOURCE|FIELD|NAME\..*)$", "", key) for key, _, text in describe() if text}
+    described = {
+        re.sub(r"\.(MODEL|SCHEME\.OPTION|RESOURCE|FIELD|NAME\..*)$", "", key) for key, _, text in describe() if text
+    }
 
     def keys(config: object, prefix: str = "") -> set[str]:
         found: set[str] = set()
         assert isinstance(config, dict)
         for name, value in config.items():
-            nested = isinstance(value, dict) and name not in ("weights", "options", "models", "resources", "runtime_env")
+            nested = isinstance(value, dict) and name not in (
+                "weights",
+                "options",
+                "models",
+                "resources",
+                "runtime_env",
+            )
             found |= keys(value, f"{prefix}{name}.") if nested else {f"{prefix}{name}"}
         return found
 
