@@ -20,10 +20,10 @@ from birefnet_batch.command_line import quoted, sweep_jobs
 from birefnet_batch.conf_folder import conf_folder, demo_clips
 from birefnet_batch.errors import BirefnetBatchError, ConfigError
 from birefnet_batch.manifest import invalid_entries, load_manifest
+from birefnet_batch.redaction import Redactor, shown_options
 from birefnet_batch.request import Request
 from birefnet_batch.request_file import load_request_file
 from birefnet_batch.settings import OnInvalid, Settings, schema_node
-from birefnet_batch.uris import redact_text
 
 _log = logging.getLogger(__name__)
 _interrupts: list[int] = []
@@ -53,7 +53,7 @@ def main() -> int:
     worst = OK
     for number, job in enumerate(jobs, 1):
         if sweep:
-            print(f"job {number} of {len(jobs)}: {redact_text(' '.join(job))}", flush=True)
+            print(f"job {number} of {len(jobs)}: {Redactor({}).text(' '.join(job))}", flush=True)
         status = _run_words(job)
         if status == INTERRUPTED:
             return status
@@ -171,7 +171,9 @@ def _given(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _documents(config: DictConfig) -> dict[str, str]:
-    documents = {"config.yaml": OmegaConf.to_yaml(config)}
+    plain: Any = OmegaConf.to_container(config)
+    plain["storage"]["options"] = shown_options(plain["storage"]["options"])
+    documents = {"config.yaml": OmegaConf.to_yaml(OmegaConf.create(plain))}
     if HydraConfig.initialized():
         chosen: Any = HydraConfig.get()
         documents["overrides.yaml"] = OmegaConf.to_yaml(chosen.overrides.task)

@@ -19,6 +19,7 @@ from birefnet_batch.progress import Progress, make_progress
 from birefnet_batch.publish import read_result
 from birefnet_batch.request import Request, Result
 from birefnet_batch.results import ManifestLine, merge_manifest
+from birefnet_batch.resume import split_complete
 from birefnet_batch.run_record import RunRecorder
 from birefnet_batch.settings import Settings
 from birefnet_batch.storage import Output
@@ -106,12 +107,18 @@ def run(
     tally = _Tally()
     with Output(settings.output, run_id, settings.storage) as output:
         context = RunContext(run_id, settings, output, library_versions())
+        todo, complete = split_complete(output, settings, jobs)
         with (
             RunRecorder(context, command or sys.argv, documents or {}, len(jobs), invalid) as recorder,
             progress or make_progress(len(jobs)) as shown,
         ):
             try:
-                for outcome in make_executor(context).run(jobs, shown):
+                for job in complete:
+                    outcome = JobOutcome(job, "skipped")
+                    recorder.ended(tally.add(outcome))
+                    on_outcome(outcome)
+                shown.complete_already(len(complete))
+                for outcome in make_executor(context).run(todo, shown) if todo else ():
                     recorder.ended(tally.add(outcome))
                     on_outcome(outcome)
                     shown.ended(

@@ -97,6 +97,13 @@ class Progress(ABC):
         self.view = view
         self.show_frames()
 
+    def complete_already(self, count: int) -> None:
+        """So many videos were complete before the run began."""
+        if count:
+            self.done += count
+            self.skipped += count
+            self.show_ended(f"skipped   {count} complete already")
+
     def ended(self, name: str, status: Status, frames: int, seconds: float, error: str | None) -> None:
         """A video ended."""
         self.done += 1

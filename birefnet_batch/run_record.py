@@ -8,9 +8,9 @@ from types import TracebackType
 from typing import Any
 
 from birefnet_batch.executors.base import RunContext
+from birefnet_batch.redaction import Redactor
 from birefnet_batch.results import SCHEMA_VERSION, ManifestLine, pretty_json, utc_now
 from birefnet_batch.storage.live_lines import LiveLines
-from birefnet_batch.uris import redact_text
 from birefnet_batch.versions import git_revision, machine
 
 
@@ -31,6 +31,7 @@ class RunRecorder:
         self._context = context
         self._folder = f"runs/{context.run_id}"
         self._documents = documents
+        self._redactor = Redactor(context.settings.storage.options)
         self._counts = {
             "videos": videos,
             "succeeded": 0,
@@ -44,8 +45,8 @@ class RunRecorder:
             "schema_version": SCHEMA_VERSION,
             "run_id": context.run_id,
             "status": "running",
-            "command": [redact_text(word) for word in command],
-            "settings": _redacted(context.settings.to_dict()),
+            "command": self._redactor.words(command),
+            "settings": self._redactor.value(context.settings.to_dict()),
             "versions": context.versions,
             "git_revision": git_revision(),
             "machine": machine(),
@@ -58,7 +59,7 @@ class RunRecorder:
     def __enter__(self) -> RunRecorder:
         output = self._context.output
         for name, text in self._documents.items():
-            output.write(f"{self._folder}/{name}", redact_text(text).encode())
+            output.write(f"{self._folder}/{name}", self._redactor.text(text).encode())
         self._write()
         self._lines = LiveLines(output, f"{self._folder}/manifest.jsonl")
         return self
@@ -84,11 +85,3 @@ class RunRecorder:
 
     def _write(self) -> None:
         self._context.output.write(f"{self._folder}/run.json", pretty_json(self._record))
-
-
-def _redacted(value: Any) -> Any:
-    if isinstance(value, str):
-        return redact_text(value)
-    if isinstance(value, dict):
-        return {key: _redacted(item) for key, item in value.items()}
-    return value

@@ -33,6 +33,7 @@ class Resume(Enum):
 
     auto = "auto"
     force = "force"
+    never = "never"
 
 
 class EngineName(Enum):
@@ -239,7 +240,9 @@ class Settings:
     manifest: str | None = setting(None, "videos: a YAML, JSON, JSONL or CSV file, a folder or a glob")
     request_file: str | None = setting(None, "a JSON or YAML file with the arguments of one API call")
     on_invalid: OnInvalid = setting(OnInvalid.fail, "bad manifest entries: fail | skip")
-    resume: Resume = setting(Resume.auto, "auto skips complete jobs | force does them again")
+    resume: Resume = setting(
+        Resume.auto, "auto skips complete jobs | force does them again | never refuses an output that has any"
+    )
     request: RequestSettings = setting(RequestSettings(), "the request fields that every video starts from")
     engine: EngineSettings = setting(EngineSettings(), "how the network runs")
     executor: ExecutorSettings = setting(ExecutorSettings(), "who runs the segments")

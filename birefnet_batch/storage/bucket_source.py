@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from birefnet_batch.errors import BirefnetBatchError, InputError
 from birefnet_batch.settings import StorageSettings
+from birefnet_batch.storage.backoff import retried
 from birefnet_batch.storage.facts import SourceFacts
 from birefnet_batch.storage.filesystems import bucket_filesystem, bucket_reason, is_permanent
 from birefnet_batch.storage.remote import PassingError, Remote
@@ -48,6 +49,29 @@ class BucketSource(Remote):
     def _check(self, facts: SourceFacts) -> None:
         if self.facts() != facts:
             raise InputError(f"{redact(self._uri)} changed while it was read; run it again when nothing writes to it")
+
+
+def folder_facts(uris: Sequence[str], settings: StorageSettings) -> dict[str, SourceFacts]:
+    """The facts of objects of one folder, from one listing of it; those that are not there are left out.
+
+    Raises:
+        InputError: the folder cannot be listed.
+    """
+    scheme = scheme_of(uris[0])
+    folder = uris[0].partition("://")[2].rpartition("/")[0]
+    files = bucket_filesystem(scheme, settings)
+    wanted = {uri.partition("://")[2]: uri for uri in uris}
+
+    def listing() -> list[dict[str, Any]]:
+        with _errors(f"{scheme}://{folder}"):
+            entries: list[dict[str, Any]] = files.ls(folder, detail=True)
+            return entries
+
+    return {
+        wanted[entry["name"]]: facts_of(wanted[entry["name"]], entry)
+        for entry in retried(listing, redact(f"{scheme}://{folder}"), settings.max_retries)
+        if entry["name"] in wanted and entry.get("type") != "directory"
+    }
 
 
 def facts_of(uri: str, info: dict[str, Any]) -> SourceFacts:

@@ -6,7 +6,9 @@ import hashlib
 import os
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from birefnet_batch.storage.remote import Remote
 from birefnet_batch.uris import BUCKET_SCHEMES, is_local, local_path, redact, scheme_of
 
 _CHUNK = 1 << 20
+_WORTH_A_LISTING = 3
 
 
 class LocalSource(ABC):
@@ -139,6 +142,46 @@ def source_facts(uri: str, settings: StorageSettings) -> SourceFacts:
         return retried(remote.facts, redact(uri), settings.max_retries)
     finally:
         remote.close()
+
+
+def many_source_facts(uris: Sequence[str], settings: StorageSettings, at_once: int) -> dict[str, SourceFacts]:
+    """`source_facts` of many inputs; those that cannot be had are left out.
+
+    Objects in the same folder of a bucket take one listing, other remote inputs a request each, several at once.
+    """
+    found: dict[str, SourceFacts] = {}
+    asked: list[str] = []
+    for (scheme, _), group in _by_folder(uris).items():
+        if scheme not in BUCKET_SCHEMES or len(group) < _WORTH_A_LISTING or scheme not in settings.allow_schemes:
+            asked += group
+            continue
+        from birefnet_batch.storage.bucket_source import folder_facts
+
+        try:
+            found |= folder_facts(group, settings)
+        except BirefnetBatchError:
+            continue
+
+    def one(uri: str) -> SourceFacts | None:
+        try:
+            return source_facts(uri, settings)
+        except BirefnetBatchError:
+            return None
+
+    here = [uri for uri in asked if is_local(uri)]
+    found |= {uri: facts for uri in here if (facts := one(uri)) is not None}
+    remote = [uri for uri in asked if not is_local(uri)]
+    with ThreadPoolExecutor(at_once, thread_name_prefix="source-facts") as pool:
+        found |= {uri: facts for uri, facts in zip(remote, pool.map(one, remote), strict=True) if facts is not None}
+    return found
+
+
+def _by_folder(uris: Sequence[str]) -> dict[tuple[str, str], list[str]]:
+    groups: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for uri in uris:
+        scheme = scheme_of(uri)
+        groups[scheme, uri.rpartition("/")[0] if scheme in BUCKET_SCHEMES else ""].append(uri)
+    return groups
 
 
 @contextmanager

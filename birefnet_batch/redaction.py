@@ -1,0 +1,94 @@
+"""Nothing secret in files and logs: the options of storage libraries, and URLs wherever they stand."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from birefnet_batch.uris import redact_text
+
+HIDDEN = "***"
+# Of an option that is not listed here nothing is shown: what a library calls its secrets is its own affair.
+_HARMLESS = frozenset(
+    (
+        *("endpoint_url", "region_name", "region", "project", "account_name", "account_host", "location", "anon"),
+        *("use_ssl", "verify", "signature_version", "addressing_style", "requester_pays", "default_location"),
+        *("connect_timeout", "read_timeout", "timeout", "max_attempts", "mode", "max_concurrency", "profile"),
+        *("default_block_size", "default_fill_cache", "default_cache_type", "version_aware", "blocksize"),
+        *("ServerSideEncryption", "SSEKMSKeyId", "StorageClass", "ACL", "consistency", "check_connection"),
+    )
+)
+# A value may hold anything: it ends with its line, or where the next option begins.
+_OPTION = re.compile(r"(storage\.options[\w.]*)=(.*?)(?=[,\s]+\+*storage\.options|$)", re.MULTILINE)
+_VARIABLE = re.compile(r"\$\{oc\.env:\w+\}")
+
+
+def shown_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of `storage.options` as they may be kept: unknown values hidden, URLs without their secrets."""
+    return {str(name): _shown(str(name), value) for name, value in options.items()}
+
+
+def _shown(name: str, value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return shown_options(value)
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str) and _VARIABLE.fullmatch(value):
+        return value
+    if name not in _HARMLESS:
+        return HIDDEN
+    return redact_text(value) if isinstance(value, str) else value
+
+
+class Redactor:
+    """Takes a run's secrets out of texts.
+
+    Args:
+        options: the resolved `storage.options`.
+    """
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        # Long ones first: one may be a part of another.
+        self._secrets = sorted(set(_secrets(options)), key=len, reverse=True)
+
+    def text(self, text: str) -> str:
+        """The text without option values that are secret, and without secrets in URLs."""
+        text = _OPTION.sub(_hide_option, text)
+        for secret in self._secrets:
+            text = text.replace(secret, HIDDEN)
+        return redact_text(text)
+
+    def words(self, words: Iterable[str]) -> list[str]:
+        """A command line, word by word."""
+        return [self.text(word) for word in words]
+
+    def value(self, value: Any) -> Any:
+        """Every text in plain data; the options of storage by their names."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, Mapping):
+            return {
+                key: shown_options(item) if key == "options" and isinstance(item, Mapping) else self.value(item)
+                for key, item in value.items()
+            }
+        if isinstance(value, list):
+            return [self.value(item) for item in value]
+        return value
+
+
+def _hide_option(match: re.Match[str]) -> str:
+    key, value = match.groups()
+    if key.rpartition(".")[2] in _HARMLESS or _VARIABLE.fullmatch(value.strip("'\"")):
+        return match.group(0)
+    # A quote around the whole word stays closed.
+    quote = value[-1:] if value[-1:] in ("'", '"') and value.count(value[-1]) % 2 else ""
+    return f"{key}={HIDDEN}{quote}"
+
+
+def _secrets(options: Mapping[str, Any], least: int = 4) -> Iterator[str]:
+    for name, value in options.items():
+        if isinstance(value, Mapping):
+            yield from _secrets(value, least)
+        elif isinstance(value, str) and name not in _HARMLESS and len(value) >= least:
+            yield value

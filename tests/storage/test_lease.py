@@ -1,0 +1,159 @@
+"""One run at a time on one output, and none kept out by a dead one."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from servers import Cloud
+
+from birefnet_batch.errors import ConfigError, OutputError
+from birefnet_batch.settings import StorageSettings
+from birefnet_batch.storage import Output, lease
+from birefnet_batch.storage.lease import Lease, holder_of
+from birefnet_batch.storage.stores import Store, open_store
+
+
+@pytest.fixture(params=["disk", "s3", "gcs", "azure"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, StorageSettings]]:
+    """An empty output on a disk and in each kind of bucket."""
+    if request.param == "disk":
+        yield str(tmp_path / "out"), StorageSettings()
+    else:
+        cloud: Cloud = request.getfixturevalue(request.param)
+        yield f"{cloud.root}/lease-{tmp_path.name}", cloud.settings(scratch=str(tmp_path / "scratch"))
+
+
+def written(store: Store, name: str = "00000007.json", **changes: Any) -> None:
+    """A lease as another machine's run would have left it."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    holder = {
+        "run_id": "other",
+        "user": "ada",
+        "host": "far",
+        "pid": 12,
+        "world": "elsewhere",
+        "born": "1",
+        "since": now,
+        "renewed": now,
+        **changes,
+    }
+    store.put(f".lease/{name}", json.dumps(holder).encode())
+
+
+def ago(seconds: float) -> str:
+    return (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat(timespec="seconds")
+
+
+def test_a_second_run_is_told_who_holds_the_output_and_since_when(place: tuple[str, StorageSettings]) -> None:
+    location, settings = place
+    with Output(location, "first", settings) as first:
+        with (
+            pytest.raises(ConfigError, match=r"is in use by run first of .* \(process \d+\) since 2\d{3}-\d\d-\d\d"),
+            Output(location, "second", settings),
+        ):
+            pass
+        first.write("jobs/a/job.json", b"{}")
+        holder = holder_of(first.store)
+        assert holder is not None
+        assert holder.run_id == "first"
+    with Output(location, "second", settings) as second:
+        assert second.read("jobs/a/job.json") == b"{}"
+    assert holder_of(open_store(location, settings)) is None
+
+
+def test_a_lease_of_another_machine_holds_until_it_expires(place: tuple[str, StorageSettings]) -> None:
+    location, settings = place
+    store = open_store(location, settings)
+    written(store)
+    with pytest.raises(ConfigError, match="run other of ada on far"), Output(location, "second", settings):
+        pass
+    assert store.names(".lease") == ["00000007.json"]
+    written(store, since=ago(1000), renewed=ago(lease.EXPIRE_S + 5))
+    with Output(location, "second", settings):
+        assert store.names(".lease") == ["00000008.json"]
+    assert store.names(".lease") == []
+
+
+_HOLD = """
+import sys
+from birefnet_batch.storage import Output
+with Output(sys.argv[1], "killed"):
+    print("holding", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_the_lease_of_a_killed_process_of_this_machine_is_free_at_once(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", _HOLD, str(tmp_path)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"holding\n"
+        with pytest.raises(ConfigError, match="is in use by run killed"), Output(str(tmp_path), "second"):
+            pass
+        holder.kill()
+        holder.wait()
+    with Output(str(tmp_path), "second") as output:
+        assert not (tmp_path / ".scratch" / "killed").exists()
+        assert output.store.names(".lease") == ["00000002.json"]
+
+
+def test_of_many_runs_that_start_at_once_one_gets_the_output(place: tuple[str, StorageSettings]) -> None:
+    location, settings = place
+    written(open_store(location, settings), since=ago(1000), renewed=ago(1000))
+    ready, got, refused = threading.Barrier(6), [], []
+
+    def start(number: int) -> None:
+        mine = Lease(open_store(location, settings), f"run-{number}")
+        ready.wait()
+        try:
+            mine.acquire()
+            got.append(mine)
+        except ConfigError as error:
+            refused.append(error)
+
+    threads = [threading.Thread(target=start, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    # Two that see each other at the same moment may both withdraw; two at work is what must not be.
+    assert len(got) <= 1
+    assert len(got) + len(refused) == 6
+    for mine in got:
+        mine.release()
+
+
+def test_a_lease_is_renewed_and_a_run_that_lost_it_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "RENEW_S", 0.05)
+    with Output(str(tmp_path), "slept") as output:
+        (name,) = output.store.names(".lease")
+        first = output.read(f".lease/{name}")
+        waited = threading.Event()
+        for _ in range(100):
+            waited.wait(0.1)
+            if output.read(f".lease/{name}") != first:
+                break
+        else:
+            raise AssertionError("the lease was not renewed")
+        output.store.remove(f".lease/{name}")
+        written(output.store, "00000002.json")
+        with pytest.raises(OutputError, match="was taken over by another run"):
+            for _ in range(100):
+                waited.wait(0.05)
+                output.write("jobs/a/job.json", b"{}")
+    assert open_store(str(tmp_path), StorageSettings()).names(".lease") == ["00000002.json"]
+
+
+def test_a_damaged_lease_keeps_nobody_out(tmp_path: Path) -> None:
+    (tmp_path / ".lease").mkdir()
+    (tmp_path / ".lease" / "00000001.json").write_text("{oops")
+    with Output(str(tmp_path), "run") as output:
+        assert output.store.names(".lease") == ["00000002.json"]

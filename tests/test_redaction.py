@@ -1,0 +1,63 @@
+"""Nothing secret stays in what a run writes about itself."""
+
+from __future__ import annotations
+
+import pytest
+
+from birefnet_batch.redaction import Redactor, shown_options
+
+OPTIONS = {
+    "s3": {
+        "key": "AKIAEXAMPLE",
+        "secret": "hunter2hunter2",
+        "endpoint_url": "http://me:pass@host:9000",
+        "client_kwargs": {"region_name": "eu", "aws_session_token": "tok"},
+        "use_ssl": False,
+    },
+    "az": {"connection_string": "AccountName=me;AccountKey=abc=="},
+}
+
+
+def test_options_are_kept_when_they_are_known_to_be_harmless_and_hidden_otherwise() -> None:
+    assert shown_options(OPTIONS) == {
+        "s3": {
+            "key": "***",
+            "secret": "***",
+            "endpoint_url": "http://host:9000",
+            "client_kwargs": {"region_name": "eu", "aws_session_token": "***"},
+            "use_ssl": False,
+        },
+        "az": {"connection_string": "***"},
+    }
+
+
+def test_a_reference_to_the_environment_is_kept_and_one_with_a_default_is_not() -> None:
+    assert shown_options({"s3": {"secret": "${oc.env:MY_SECRET}"}}) == {"s3": {"secret": "${oc.env:MY_SECRET}"}}
+    assert shown_options({"s3": {"secret": "${oc.env:MY_SECRET,abc}"}}) == {"s3": {"secret": "***"}}
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("storage.options.s3.secret=x", "storage.options.s3.secret=***"),
+        ("+storage.options.s3={key: a, secret: b}", "+storage.options.s3=***"),
+        ("storage.options.az.sas_token='sv=1,sig=a,b'", "storage.options.az.sas_token=***"),
+        ("storage.options.s3.secret=${oc.env:S}", "storage.options.s3.secret=${oc.env:S}"),
+        ("storage.options.s3.endpoint_url=http://a:b@h", "storage.options.s3.endpoint_url=http://h"),
+        (
+            "a=1,storage.options.s3.endpoint_url=http://h,storage.options.s3.secret=x,output=y",
+            "a=1,storage.options.s3.endpoint_url=http://h,storage.options.s3.secret=***",
+        ),
+        ("- 'storage.options.s3.key=k'", "- 'storage.options.s3.key=***'"),
+        ("- storage.options.s3.key=k\n- output=out", "- storage.options.s3.key=***\n- output=out"),
+        ("the message has hunter2hunter2 in it", "the message has *** in it"),
+    ],
+)
+def test_command_lines_and_texts_lose_their_secrets(text: str, shown: str) -> None:
+    assert Redactor(OPTIONS).text(text) == shown
+
+
+def test_settings_lose_secrets_by_name_and_by_value() -> None:
+    value = {"storage": {"options": OPTIONS}, "output": "x?hunter2hunter2", "list": ["AKIAEXAMPLE"]}
+    assert "hunter2" not in str(Redactor(OPTIONS).value(value))
+    assert Redactor(OPTIONS).value(value)["list"] == ["***"]
