@@ -119,7 +119,7 @@ def run(
                     on_outcome(outcome)
                 shown.complete_already(len(complete))
                 for outcome in make_executor(context).run(todo, shown) if todo else ():
-                    recorder.ended(tally.add(outcome))
+                    recorder.ended(tally.add(outcome), outcome.frames, outcome.seconds)
                     on_outcome(outcome)
                     shown.ended(
                         outcome.job.display_uri,

@@ -17,6 +17,7 @@ from birefnet_batch.pipeline import Kind
 from birefnet_batch.request import Result, VideoFile
 from birefnet_batch.results import JobRecord, markers, pretty_json
 from birefnet_batch.storage import Output
+from birefnet_batch.versions import git_revision, machine
 from birefnet_batch.video.encode import EncodeSpec
 from birefnet_batch.video.formats import format_of
 from birefnet_batch.video.join import JoinedFacts
@@ -93,7 +94,7 @@ def publish(output: Output, job: Job, record: JobRecord, media: list[Media]) -> 
     result = Result(files["video"], files.get("mask_video"))
     outputs["result"] = job.file("result.json")
     output.write(outputs["result"], pretty_json(result.to_dict()))
-    record = replace(record, outputs=outputs, outputs_sha256=digests)
+    record = replace(located(record), outputs=outputs, outputs_sha256=digests)
     output.write(job.file("job.json"), record.to_json())
     output.write(job.file(marker(key)), b"")
     return result
@@ -113,7 +114,12 @@ def publish_failure(output: Output, job: Job, record: JobRecord) -> None:
         output.remove(job.file(name))
     for name in output.list(job.folder):
         output.remove(job.file(name))
-    output.write(job.file("job.json"), record.to_json())
+    output.write(job.file("job.json"), located(record).to_json())
+
+
+def located(record: JobRecord) -> JobRecord:
+    """The record with the machine and the revision of the code at hand: of a cluster, the worker's."""
+    return replace(record, git_revision=git_revision(), machine=machine())
 
 
 def read_result(output: Output, job: Job) -> Result:

@@ -129,6 +129,10 @@ class JobRecord:
     run_id: str = ""
     versions: dict[str, str] = field(default_factory=dict)
     """Versions of this package and of the libraries that decide the result."""
+    git_revision: str | None = None
+    """The commit of the checkout that made it, `-dirty` after changes; absent for an installed package."""
+    machine: dict[str, Any] = field(default_factory=dict)
+    """The hardware and drivers that made it."""
     schema_version: int = SCHEMA_VERSION
 
     def to_json(self) -> bytes:

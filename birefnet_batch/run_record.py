@@ -1,7 +1,11 @@
-"""run.json, the run's configuration and its live manifest, in `runs/<run id>/`."""
+"""run.json, the run's configuration and its live manifest, in `runs/<run id>/`.
+
+A file `running` stands beside them for as long as the run goes on, so that one listing shows which runs died.
+"""
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 from types import TracebackType
@@ -9,9 +13,12 @@ from typing import Any
 
 from birefnet_batch.executors.base import RunContext
 from birefnet_batch.redaction import Redactor
-from birefnet_batch.results import SCHEMA_VERSION, ManifestLine, pretty_json, utc_now
+from birefnet_batch.results import SCHEMA_VERSION, JobRecord, ManifestLine, merge_manifest, pretty_json, utc_now
+from birefnet_batch.storage import Output
 from birefnet_batch.storage.live_lines import LiveLines
 from birefnet_batch.versions import git_revision, machine
+
+_RUNNING = "running"
 
 
 class RunRecorder:
@@ -53,22 +60,45 @@ class RunRecorder:
             "started": utc_now(),
             "finished": None,
             "counts": self._counts,
+            "used": [],
             "timings": {},
         }
 
     def __enter__(self) -> RunRecorder:
         output = self._context.output
+        close_dead_runs(output)
+        output.write(f"{self._folder}/{_RUNNING}", b"")
         for name, text in self._documents.items():
             output.write(f"{self._folder}/{name}", self._redactor.text(text).encode())
         self._write()
         self._lines = LiveLines(output, f"{self._folder}/manifest.jsonl")
         return self
 
-    def ended(self, line: ManifestLine) -> None:
-        """A video ended."""
+    def ended(self, line: ManifestLine, frames: int = 0, seconds: float = 0.0) -> None:
+        """A video ended, after so many frames and seconds."""
         assert self._lines is not None
-        self._lines.append(line.to_json())
+        facts = {"frames": frames, "seconds": round(seconds, 3), "finished": utc_now()}
+        self._lines.append(json.dumps({**vars(line), **facts}, ensure_ascii=False))
         self._counts[line.status] += 1
+        if line.status == "succeeded":
+            self._note_used(line.job_id)
+
+    def _note_used(self, job_id: str) -> None:
+        """Weights, engines and counts that made results, each kind once: what a repeat needs."""
+        try:
+            record = JobRecord.from_json(self._context.output.read(f"jobs/{job_id}/job.json") or b"")
+        except ValueError:
+            return
+        used = {
+            "model": None if record.model is None else vars(record.model),
+            "engine": record.engine,
+            "encoder_threads": record.media.get("encoder_threads"),
+        }
+        for known in self._record["used"]:
+            if {name: value for name, value in known.items() if name != "videos"} == used:
+                known["videos"] += 1
+                return
+        self._record["used"].append({**used, "videos": 1})
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -82,6 +112,35 @@ class RunRecorder:
         self._record["finished"] = utc_now()
         self._record["timings"] = {"total": round(time.perf_counter() - self._started, 3)}
         self._write()
+        self._context.output.remove(f"{self._folder}/{_RUNNING}")
 
     def _write(self) -> None:
         self._context.output.write(f"{self._folder}/run.json", pretty_json(self._record))
+
+
+def close_dead_runs(output: Output) -> None:
+    """Say of runs that were killed that they died, and take their videos into manifest.jsonl.
+
+    For the holder of the output alone: then a run that says it is running is dead.
+    """
+    for run_id in sorted({folder for folder, name in output.store.walk("runs") if name == _RUNNING}):
+        folder = f"runs/{run_id}"
+        merge_manifest(output, _lines_of(output.read(f"{folder}/manifest.jsonl") or b""))
+        try:
+            record = json.loads(output.read(f"{folder}/run.json") or b"")
+            output.write(f"{folder}/run.json", pretty_json({**record, "status": "died"}))
+        except (ValueError, TypeError):
+            # Killed before it was written: there is nothing to say of it.
+            pass
+        output.remove(f"{folder}/{_RUNNING}")
+
+
+def _lines_of(content: bytes) -> list[ManifestLine]:
+    lines = []
+    for text in content.decode("utf-8", "replace").splitlines():
+        try:
+            entry = json.loads(text)
+            lines.append(ManifestLine(**{name: entry[name] for name in ManifestLine.__dataclass_fields__}))
+        except (ValueError, KeyError, TypeError):
+            continue
+    return lines

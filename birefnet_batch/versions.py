@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import os
 import platform
+import socket
 import subprocess
 import sys
+from contextlib import suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = ("birefnet-batch", "torch", "av", "numpy", "safetensors", "hydra-core")
+_PACKAGES = (
+    *("birefnet-batch", "torch", "av", "numpy", "numba", "safetensors", "pillow", "huggingface-hub", "pydantic"),
+    *("hydra-core", "omegaconf", "fsspec"),
+)
+# Recorded where they are installed.
+_OPTIONAL = (
+    *("onnx", "onnxruntime", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx", "ray", "s3fs", "gcsfs", "adlfs", "httpx"),
+    *("nvidia-cudnn-cu12", "nvidia-cudnn-cu13", "nvidia-cublas-cu12", "nvidia-cublas"),
+)
 
 
 @cache
@@ -24,6 +34,9 @@ def _versions() -> tuple[tuple[str, str], ...]:
             found.append((name, metadata.version(name)))
         except metadata.PackageNotFoundError:
             found.append((name, "not installed"))
+    for name in _OPTIONAL:
+        with suppress(metadata.PackageNotFoundError):
+            found.append((name, metadata.version(name)))
     found += [(name, ".".join(map(str, version))) for name, version in sorted(av.library_versions.items())]
     return tuple(found)
 
@@ -42,21 +55,57 @@ def package_version() -> str:
 
 
 def machine() -> dict[str, Any]:
-    """The machine of the driver: platform, processors, GPUs."""
+    """This machine: name, system, processor, memory, GPUs and the versions of their drivers."""
+    return dict(_machine())
+
+
+@cache
+def _machine() -> tuple[tuple[str, Any], ...]:
     import torch
 
-    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-    return {
-        "device": "cuda" if gpus else "cpu",
+    count = torch.cuda.device_count()
+    found: dict[str, Any] = {
+        "host": socket.gethostname(),
+        "device": "cuda" if count else "cpu",
         "platform": platform.platform(),
         "machine": platform.machine(),
+        "processor": _processor(),
         "processors": os.cpu_count(),
-        "gpus": gpus,
-        "cuda": torch.version.cuda if gpus else None,
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "gpus": [torch.cuda.get_device_name(index) for index in range(count)],
+        "cuda": torch.version.cuda if count else None,
         "python": sys.version.split()[0],
     }
+    if count:
+        capabilities = [torch.cuda.get_device_capability(index) for index in range(count)]
+        found["compute_capabilities"] = [".".join(map(str, capability)) for capability in capabilities]
+        found["gpu_memory_bytes"] = [torch.cuda.get_device_properties(index).total_memory for index in range(count)]
+        found["cudnn"] = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
+        found["gpu_driver"] = _gpu_driver()
+    return tuple(found.items())
 
 
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor()
+
+
+def _gpu_driver() -> str | None:
+    try:
+        asked = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+        answer = subprocess.run(asked, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.split("\n")[0].strip() or None
+
+
+@cache
 def git_revision() -> str | None:
     """The commit of the checkout that this package runs from, with `-dirty` after changes; None for a wheel."""
     root = Path(__file__).resolve().parent.parent

@@ -1,0 +1,118 @@
+"""The manifest of an output as a table for other programs: Parquet or CSV, a row per video."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from birefnet_batch.errors import ConfigError, OutputError
+from birefnet_batch.results import JobRecord
+from birefnet_batch.storage.reasons import reason_of
+from birefnet_batch.storage.stores import Store
+
+_TEXT = (
+    *("job_id", "input", "status", "error", "model", "network", "weights_sha256", "engine", "precision"),
+    *("output_type", "source_sha256", "video", "video_sha256", "mask_video", "mask_video_sha256", "result"),
+    *("started", "finished", "run_id", "package_version"),
+)
+_WHOLE = ("width", "height", "frames", "source_bytes", "segments", "attempts", "batch_size", "threads")
+_REAL = ("duration_s", "seconds")
+
+
+def export_manifest(store: Store, destination: Path) -> int:
+    """Write a row per video of the output: what was asked for, used and done.
+
+    Args:
+        store: the output.
+        destination: a local file that ends in .parquet or .csv.
+
+    Returns:
+        How many rows it has.
+
+    Raises:
+        ConfigError: pyarrow is missing, or the name ends otherwise.
+        OutputError: the file cannot be written.
+    """
+    if destination.suffix not in (".parquet", ".csv"):
+        raise ConfigError(f"--manifest={destination} must end in .parquet or .csv")
+    try:
+        import pyarrow as pa
+        from pyarrow import csv, parquet
+    except ImportError as error:
+        raise ConfigError(
+            f"Parquet and CSV need pyarrow, which cannot be imported ({error}); "
+            "install it: pip install 'birefnet-batch[parquet]'"
+        ) from None
+    schema = pa.schema(
+        [
+            *(pa.field(name, pa.string()) for name in _TEXT),
+            *(pa.field(name, pa.int64()) for name in _WHOLE),
+            *(pa.field(name, pa.float64()) for name in _REAL),
+        ]
+    )
+    table = pa.Table.from_pylist(list(rows(store)), schema=schema)
+    temporary = destination.with_name(f"{destination.name}.part")
+    try:
+        if destination.suffix == ".csv":
+            csv.write_csv(table, temporary)
+        else:
+            parquet.write_table(table, temporary)
+        temporary.replace(destination)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OutputError(f"{destination} cannot be written: {reason_of(error)}") from None
+    return int(table.num_rows)
+
+
+def rows(store: Store) -> Iterator[dict[str, Any]]:
+    """A row per line of manifest.jsonl, with what its job.json adds."""
+    for text in (store.get("manifest.jsonl") or b"").decode("utf-8", "replace").splitlines():
+        try:
+            line = json.loads(text)
+            job_id = str(line["job_id"])
+        except (ValueError, KeyError, TypeError):
+            continue
+        row = {name: line.get(name) for name in ("job_id", "input", "status", "error", "result")}
+        content = store.get(f"jobs/{job_id}/job.json")
+        try:
+            record = None if content is None else JobRecord.from_json(content)
+        except ValueError:
+            record = None
+        yield row if record is None else {**row, **_facts(record)}
+
+
+def _facts(record: JobRecord) -> dict[str, Any]:
+    engine = record.engine or {}
+    return {
+        "model": record.request.get("model"),
+        "network": record.model.network if record.model else None,
+        "weights_sha256": record.model.weights_sha256 if record.model else None,
+        "engine": engine.get("family"),
+        "precision": engine.get("precision"),
+        "output_type": record.request.get("video_output_type"),
+        "source_sha256": record.source.sha256,
+        "video": record.outputs.get("video"),
+        "video_sha256": record.outputs_sha256.get("video"),
+        "mask_video": record.outputs.get("mask_video"),
+        "mask_video_sha256": record.outputs_sha256.get("mask_video"),
+        "started": record.started,
+        "finished": record.finished,
+        "run_id": record.run_id,
+        "package_version": record.versions.get("birefnet-batch"),
+        "width": record.source.width,
+        "height": record.source.height,
+        "frames": record.source.frames,
+        "source_bytes": record.source.size,
+        "segments": record.segments,
+        "attempts": record.attempts,
+        "batch_size": _whole(engine.get("batch_size")),
+        "threads": _whole(engine.get("threads")),
+        "duration_s": record.source.duration,
+        "seconds": record.timings.get("total"),
+    }
+
+
+def _whole(value: Any) -> int | None:
+    return value if isinstance(value, int) else None

@@ -1,0 +1,88 @@
+"""The settings of a run, from its run.json, and those that repeat one of its videos."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+from birefnet_batch.errors import ConfigError
+from birefnet_batch.results import JobRecord
+from birefnet_batch.settings import Device, EngineName, ExecutorName, Precision, Resume, Settings, StorageSettings
+from birefnet_batch.storage.stores import Store
+
+
+def read_settings(store: Store, run_id: str) -> Settings:
+    """The settings that a run was made with; hidden options of storage stay hidden.
+
+    Raises:
+        ConfigError: its run.json is gone, damaged, or of a version whose settings are others.
+    """
+    try:
+        plain = json.loads(store.get(f"runs/{run_id}/run.json") or b"")["settings"]
+    except (ValueError, KeyError, TypeError):
+        raise ConfigError(f"{store.uri(f'runs/{run_id}/run.json')} is gone or damaged; it has the settings") from None
+    return settings_from_dict(plain)
+
+
+def settings_from_dict(plain: dict[str, Any]) -> Settings:
+    """What `Settings.to_dict` gave.
+
+    Raises:
+        ConfigError: there are keys or values that this version does not have.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    from birefnet_batch.settings import schema_node
+
+    try:
+        return Settings.from_config(OmegaConf.merge(schema_node(), plain))  # type: ignore[arg-type]
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"the recorded settings are of another version: {str(error).splitlines()[0]}") from None
+
+
+def repeating(settings: Settings, record: JobRecord, storage: StorageSettings) -> Settings:
+    """The settings that do a recorded video again, as the record says it was done.
+
+    Args:
+        settings: those of its run.
+        record: engine, precision, batch and thread counts; what a run left to the machine is in it.
+        storage: how inputs are reached from here.
+    """
+    engine = record.engine or {}
+    asked = settings.engine
+    family = engine.get("family")
+    return replace(
+        settings,
+        manifest=None,
+        request_file=None,
+        resume=Resume.force,
+        storage=storage,
+        executor=replace(settings.executor, name=ExecutorName.local),
+        engine=replace(
+            asked,
+            name=EngineName(family) if family in EngineName.__members__ else asked.name,
+            device=_device(str(engine.get("device", asked.device.value))),
+            precision=_precision(engine.get("precision"), asked.precision),
+            batch_size=_whole(engine.get("batch_size"), asked.batch_size),
+            threads=_whole(engine.get("threads"), asked.threads),
+        ),
+    )
+
+
+def _device(name: str) -> Device:
+    """The recorded device where there is one here, else what there is."""
+    import torch
+
+    if name == "cuda" and not torch.cuda.is_available():
+        return Device.auto
+    return Device(name) if name in Device.__members__ else Device.auto
+
+
+def _precision(name: Any, asked: Precision) -> Precision:
+    return Precision(name) if name in Precision.__members__ else asked
+
+
+def _whole(value: Any, asked: int | None) -> int | None:
+    return value if isinstance(value, int) and value > 0 else asked

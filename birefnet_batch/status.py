@@ -1,0 +1,152 @@
+"""A run's state, read from its output at any time and from any machine."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from birefnet_batch.errors import ConfigError
+from birefnet_batch.storage.lease import Holder, holder_of
+from birefnet_batch.storage.stores import Store
+
+
+@dataclass(frozen=True)
+class VideoLine:
+    """What the run says of one video that ended."""
+
+    job_id: str
+    input: str
+    status: str
+    error: str | None = None
+    frames: int = 0
+    seconds: float = 0.0
+    finished: str = ""
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """How a run stands."""
+
+    run_id: str
+    state: str
+    """running, finished, interrupted, failed, or died: it said running, and nobody holds the output for it."""
+    started: str
+    finished: str | None
+    holder: str | None
+    """Who works on it, for people."""
+    counts: dict[str, int]
+    """videos, succeeded, failed, skipped, remaining, invalid_entries."""
+    frames: int
+    elapsed_s: float
+    frames_per_s: float
+    videos_per_min: float
+    seconds_left: float | None
+    """An estimate of a running run; None where there is nothing to estimate from."""
+    failures: list[dict[str, str]] = field(default_factory=list)
+    """input and reason of each failed video."""
+    slowest: list[dict[str, Any]] = field(default_factory=list)
+    """input, seconds and frames of the videos that took longest."""
+    runs: list[str] = field(default_factory=list)
+    """All runs of this output, oldest first."""
+
+
+def read_status(store: Store, run_id: str | None = None, slowest: int = 5) -> RunStatus:
+    """Read a run's state.
+
+    Args:
+        store: the output.
+        run_id: which run; None is the latest.
+        slowest: how many of the slowest videos to name.
+
+    Raises:
+        ConfigError: there is no such run.
+        OutputError: the output cannot be read.
+    """
+    runs = sorted({folder for folder, name in store.walk("runs") if name == "run.json"})
+    if not runs:
+        raise ConfigError(f"{store.shown} has no runs; give the output of a run (output=...)")
+    run_id = run_id or runs[-1]
+    if run_id not in runs:
+        raise ConfigError(f"{store.shown} has no run {run_id!r}; its runs are {', '.join(runs[-10:])}")
+    record = _json(store, f"runs/{run_id}/run.json")
+    lines = read_lines(store, run_id)
+    holder = holder_of(store)
+    if holder is not None and holder.run_id != run_id:
+        holder = None
+    return _status(run_id, runs, record, lines, holder, slowest)
+
+
+def _status(
+    run_id: str, runs: list[str], record: dict[str, Any], lines: list[VideoLine], holder: Holder | None, slowest: int
+) -> RunStatus:
+    state = str(record.get("status", "damaged"))
+    if state == "running" and holder is None:
+        state = "died"
+    counts = {name: sum(line.status == name for line in lines) for name in ("succeeded", "failed", "skipped")}
+    stated = record.get("counts", {})
+    videos = int(stated.get("videos", len(lines)))
+    started = str(record.get("started") or "")
+    finished = record.get("finished")
+    elapsed = _elapsed(started, finished, state, lines)
+    frames = sum(line.frames for line in lines)
+    worked = counts["succeeded"] + counts["failed"]
+    remaining = max(0, videos - len(lines))
+    left = elapsed / worked * remaining if state == "running" and worked and elapsed else None
+    by_time = sorted((line for line in lines if line.seconds), key=lambda line: line.seconds, reverse=True)
+    return RunStatus(
+        run_id=run_id,
+        state=state,
+        started=started,
+        finished=finished,
+        holder=holder.shown if holder is not None else None,
+        counts={
+            "videos": videos,
+            **counts,
+            "remaining": remaining,
+            "invalid_entries": int(stated.get("invalid_entries", 0)),
+        },
+        frames=frames,
+        elapsed_s=round(elapsed, 1),
+        frames_per_s=round(frames / elapsed, 2) if elapsed else 0.0,
+        videos_per_min=round(worked / elapsed * 60, 2) if elapsed else 0.0,
+        seconds_left=None if left is None else round(left, 1),
+        failures=[{"input": line.input, "error": line.error or ""} for line in lines if line.status == "failed"],
+        slowest=[
+            {"input": line.input, "seconds": line.seconds, "frames": line.frames, "status": line.status}
+            for line in by_time[:slowest]
+        ],
+        runs=runs,
+    )
+
+
+def read_lines(store: Store, run_id: str) -> list[VideoLine]:
+    """The videos of a run that ended so far, in that order; a line that is being written is left out."""
+    lines = []
+    for text in (store.get(f"runs/{run_id}/manifest.jsonl") or b"").decode("utf-8", "replace").splitlines():
+        try:
+            entry = json.loads(text)
+            lines.append(VideoLine(**{name: entry[name] for name in VideoLine.__dataclass_fields__ if name in entry}))
+        except (ValueError, TypeError):
+            continue
+    return lines
+
+
+def _elapsed(started: str, finished: str | None, state: str, lines: list[VideoLine]) -> float:
+    """Seconds from the start to the end; of a running run to now, of a dead one to its last sign of life."""
+    last = max((line.finished for line in lines), default="")
+    end = finished or ("" if state == "running" else last or started)
+    try:
+        until = datetime.fromisoformat(end) if end else datetime.now(UTC)
+        return max(0.0, (until - datetime.fromisoformat(started)).total_seconds())
+    except ValueError:
+        return 0.0
+
+
+def _json(store: Store, relative: str) -> dict[str, Any]:
+    try:
+        found = json.loads(store.get(relative) or b"")
+    except ValueError:
+        found = None
+    return found if isinstance(found, dict) else {}

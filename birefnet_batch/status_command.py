@@ -1,0 +1,87 @@
+"""`birefnet-batch-status OUTPUT`: how a run stands, as a table or as JSON; the manifest as Parquet or CSV."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from birefnet_batch.errors import BirefnetBatchError
+from birefnet_batch.status import RunStatus, read_status
+from birefnet_batch.storage.stores import open_store
+from birefnet_batch.storage_words import storage_from_words
+
+_SHOWN_FAILURES = 20
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Show the state; 0 when it could be read, 2 when not."""
+    parser = argparse.ArgumentParser(
+        prog="birefnet-batch-status",
+        description="How a run stands, read from its output at any time and from any machine.",
+    )
+    parser.add_argument("output", help="the run's output: a folder, or an s3://, gs:// or az:// location")
+    parser.add_argument("settings", nargs="*", help="storage.KEY=VALUE, such as storage.options.s3.endpoint_url=...")
+    parser.add_argument("--run", help="which run of the output; the latest if left out")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--slowest", type=int, default=5, help="how many of the slowest videos to name")
+    parser.add_argument(
+        "--manifest", type=Path, metavar="FILE", help="write a row per video to FILE.parquet or FILE.csv (pyarrow)"
+    )
+    options = parser.parse_args(arguments)
+    try:
+        store = open_store(options.output, storage_from_words(options.settings))
+        if options.manifest is not None:
+            from birefnet_batch.manifest_export import export_manifest
+
+            count = export_manifest(store, options.manifest)
+            print(f"{count} videos: {options.manifest}")
+            return 0
+        status = read_status(store, options.run, options.slowest)
+    except BirefnetBatchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if options.json:
+        print(json.dumps(asdict(status), indent=2, ensure_ascii=False))
+    else:
+        print_status(store.shown, status)
+    return 0
+
+
+def print_status(location: str, status: RunStatus) -> None:
+    """Show a run's state to a person."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console(soft_wrap=True, highlight=False)
+    counts = status.counts
+    left = f", about {status.seconds_left:.0f} s left" if status.seconds_left is not None else ""
+    console.print(
+        f"{escape(location)}: run {status.run_id} [bold]{status.state}[/bold] after {status.elapsed_s:g} s{left}"
+    )
+    if status.holder:
+        console.print(f"held by {escape(status.holder)}")
+    table = Table(show_header=True, box=None, pad_edge=False)
+    for name in (*counts, "frames", "frames/s", "videos/min"):
+        table.add_column(name, justify="right")
+    figures = (status.frames, f"{status.frames_per_s:g}", f"{status.videos_per_min:g}")
+    table.add_row(*(str(value) for value in (*counts.values(), *figures)))
+    console.print(table)
+    if status.failures:
+        console.print(f"failed: {len(status.failures)}")
+        for failure in status.failures[:_SHOWN_FAILURES]:
+            console.print(f"  {escape(failure['input'])}: {escape(failure['error'])}")
+        if len(status.failures) > _SHOWN_FAILURES:
+            console.print(f"  and {len(status.failures) - _SHOWN_FAILURES} more (--json has all)")
+    if status.slowest:
+        console.print("slowest:")
+        for video in status.slowest:
+            console.print(f"  {video['seconds']:8.1f} s  {video['frames']:6} frames  {escape(video['input'])}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,37 @@
+"""`storage.options.s3.endpoint_url=...` on the command lines of the small programs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from birefnet_batch.errors import ConfigError
+from birefnet_batch.redaction import Redactor
+from birefnet_batch.settings import Settings, StorageSettings
+
+
+def storage_from_words(words: Sequence[str], base: StorageSettings | None = None) -> StorageSettings:
+    """The settings of storage with what a command line gives.
+
+    Args:
+        words: `storage.KEY=VALUE`, as in the main program.
+        base: what they change; the defaults if left out.
+
+    Raises:
+        ConfigError: a word is no storage setting, or its value is none that it can have.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    for word in words:
+        if not word.startswith("storage.") or "=" not in word:
+            raise ConfigError(f"{word!r} is not understood; settings of storage are given as storage.KEY=VALUE")
+    try:
+        given = OmegaConf.from_dotlist(list(words)).get("storage") or {}
+        merged = OmegaConf.merge(OmegaConf.structured(base or StorageSettings()), given)
+        storage = OmegaConf.to_object(merged)
+    except OmegaConfBaseException as error:
+        reason = Redactor({}).text(str(error).splitlines()[0])
+        raise ConfigError(f"The settings of storage cannot be used: {reason}") from None
+    assert isinstance(storage, StorageSettings)
+    Settings(storage=storage).validate()
+    return storage

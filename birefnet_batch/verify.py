@@ -1,0 +1,203 @@
+"""Repeat videos of a run into scratch space and compare them with what the run left."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from birefnet_batch.batch import run
+from birefnet_batch.errors import BirefnetBatchError, ConfigError
+from birefnet_batch.executors.base import JobOutcome
+from birefnet_batch.media_difference import Difference, compare_media
+from birefnet_batch.progress import Progress
+from birefnet_batch.recorded_settings import read_settings, repeating
+from birefnet_batch.request import Request, Result
+from birefnet_batch.results import JobRecord
+from birefnet_batch.settings import Settings, StorageSettings
+from birefnet_batch.storage import open_source, source_facts
+from birefnet_batch.storage.stores import Store, open_store
+from birefnet_batch.uris import scheme_of
+
+Verdict = Literal["identical", "close", "differs", "unavailable"]
+# What other hardware may make of the same numbers: the last bits of logits, seldom a step of eight bits, and what a
+# lossy encoder makes of that.
+LEAST_PSNR_DB = 40.0
+MOST_MATTE_ERROR = 1 / 255
+_SAME_MACHINE = ("processor", "cpu_capability", "gpus", "gpu_driver", "cuda", "cudnn")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One repeated video."""
+
+    job_id: str
+    input: str
+    verdict: Verdict
+    psnr_db: float | None = None
+    """Of the cut-out's frames, the lowest; None when the files are identical."""
+    matte_error: float | None = None
+    """Mean absolute difference of the mask's frames, in [0, 1]; None when identical, or when there is no mask."""
+    reason: str = ""
+
+
+def verify(
+    store: Store,
+    storage: StorageSettings,
+    scratch: Path,
+    *,
+    sample: int | None = None,
+    seed: int = 0,
+    progress: Callable[[int], Progress],
+) -> list[Comparison]:
+    """Repeat a run's videos, all or some, and compare.
+
+    Files must be identical where machine, versions, engine and counts are those of the record; elsewhere frames must
+    be close: PSNR of at least `LEAST_PSNR_DB`, a matte error of at most `MOST_MATTE_ERROR`.
+
+    Args:
+        store: the output of the run.
+        storage: how sources and the output are reached; secrets of the run are in no file.
+        scratch: a folder on this machine for the repeats.
+        sample: how many videos, chosen by chance; None is all.
+        seed: which chance.
+        progress: given the number of videos of each run, shows it.
+
+    Raises:
+        ConfigError: the output has no video that succeeded.
+        OutputError: the output or scratch space cannot be used.
+    """
+    records = succeeded_records(store)
+    if not records:
+        raise ConfigError(f"{store.shown} has no video that succeeded; there is nothing to verify")
+    if sample is not None and sample < len(records):
+        records = sorted(random.Random(seed).sample(records, sample), key=lambda record: record.job_id)
+    compared: list[Comparison] = []
+    groups: dict[str, list[JobRecord]] = defaultdict(list)
+    settings: dict[str, Settings] = {}
+    for record in records:
+        try:
+            if scheme_of(record.source.uri) == "data":
+                raise ConfigError("its input was a data URI, which no record keeps")
+            repeat = repeating(read_settings(store, record.run_id), record, storage)
+        except BirefnetBatchError as error:
+            compared.append(_unavailable(record, str(error)))
+            continue
+        groups[str(repeat.to_dict())].append(record)
+        settings[str(repeat.to_dict())] = repeat
+    for number, (name, group) in enumerate(groups.items()):
+        place = scratch / f"repeat-{number}"
+        compared += _repeat(store, storage, place, settings[name], group, progress(len(group)))
+    return sorted(compared, key=lambda item: item.job_id)
+
+
+def succeeded_records(store: Store) -> list[JobRecord]:
+    """The records of complete videos, by job."""
+    found = []
+    for job_id in sorted({folder for folder, name in store.walk("jobs") if name == "job.json"}):
+        try:
+            record = JobRecord.from_json(store.get(f"jobs/{job_id}/job.json") or b"")
+        except ValueError:
+            continue
+        if record.status == "succeeded":
+            found.append(record)
+    return found
+
+
+def _repeat(
+    store: Store,
+    storage: StorageSettings,
+    place: Path,
+    settings: Settings,
+    records: Sequence[JobRecord],
+    progress: Progress,
+) -> list[Comparison]:
+    failures: dict[str, str] = {}
+
+    def note(outcome: JobOutcome) -> None:
+        if outcome.status == "failed":
+            failures[outcome.job.job_id] = outcome.error or ""
+
+    requests = [Request.from_dict(record.request) for record in records]
+    run(replace(settings, output=str(place)), requests, progress=progress, command=["verify"], on_outcome=note)
+    repeated = open_store(str(place), StorageSettings())
+    compared = []
+    for record in records:
+        content = repeated.get(f"jobs/{record.job_id}/job.json")
+        if record.job_id in failures or content is None:
+            compared.append(_unavailable(record, failures.get(record.job_id, "it was not repeated")))
+            continue
+        second = JobRecord.from_json(content)
+        try:
+            compared.append(_compare(store, storage, repeated, place, record, second))
+        except BirefnetBatchError as error:
+            compared.append(_unavailable(record, str(error)))
+    return compared
+
+
+def _compare(
+    store: Store, storage: StorageSettings, repeated: Store, place: Path, first: JobRecord, second: JobRecord
+) -> Comparison:
+    if second.source.sha256 != first.source.sha256:
+        return _unavailable(first, "its source has changed since")
+    if second.outputs_sha256 == first.outputs_sha256:
+        return Comparison(first.job_id, first.source.uri, "identical")
+    worst = Difference()
+    matte: float | None = None
+    for name in first.outputs_sha256:
+        ours, theirs = place / "ours", place / "theirs"
+        _bring(store, storage, first, name, theirs)
+        _bring(repeated, StorageSettings(), second, name, ours)
+        difference = compare_media(theirs, ours)
+        if name == "mask_video":
+            matte = difference.mean_error
+        else:
+            worst = difference
+    changed = differing(first, second)
+    other = f"made with another {', '.join(changed)}" if changed else "everything else is the same"
+    near = worst.psnr_db >= LEAST_PSNR_DB and (matte is None or matte <= MOST_MATTE_ERROR) and not worst.reason
+    if near and changed:
+        return Comparison(first.job_id, first.source.uri, "close", _finite(worst.psnr_db), matte, other)
+    return Comparison(first.job_id, first.source.uri, "differs", _finite(worst.psnr_db), matte, worst.reason or other)
+
+
+def _finite(psnr_db: float) -> float | None:
+    return round(psnr_db, 2) if math.isfinite(psnr_db) else None
+
+
+def differing(first: JobRecord, second: JobRecord) -> list[str]:
+    """What two records of the same work say that may make other bytes: machine, versions, engine, counts."""
+    names = [name for name in _SAME_MACHINE if first.machine.get(name) != second.machine.get(name)]
+    names += [f"version of {name}" for name in first.versions if first.versions[name] != second.versions.get(name)]
+    engines = (first.engine or {}, second.engine or {})
+    names += [f"engine {name}" for name in engines[0] if engines[0][name] != engines[1].get(name)]
+    if first.git_revision != second.git_revision:
+        names.append("revision of the code")
+    if not first.reproducible or not second.reproducible:
+        names.append("batch, for memory ran out")
+    return names
+
+
+def _bring(store: Store, storage: StorageSettings, record: JobRecord, name: str, target: Path) -> None:
+    """A media file of a job as a local file: from the output, or from the data URI in its result."""
+    if name in record.outputs:
+        uri = store.uri(record.outputs[name])
+    else:
+        content = json.loads(store.get(record.outputs["result"]) or b"{}")
+        uri = getattr(Result.from_dict(content), name).url
+    # The operator's limits are for what a request names; this is the output itself.
+    open_to_us = replace(storage, allow_schemes=[scheme_of(uri)])
+    with open_source(uri, source_facts(uri, open_to_us), target.parent, open_to_us) as source:
+        source.complete()
+        with source.path.open("rb") as content_file, target.open("wb") as copy:
+            while chunk := content_file.read(1 << 20):
+                copy.write(chunk)
+
+
+def _unavailable(record: JobRecord, reason: str) -> Comparison:
+    return Comparison(record.job_id, record.source.uri, "unavailable", reason=" ".join(reason.split()))

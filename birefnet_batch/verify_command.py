@@ -1,0 +1,75 @@
+"""`birefnet-batch-verify OUTPUT`: repeat a run's videos into scratch space and compare them with its results."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from birefnet_batch.errors import BirefnetBatchError
+from birefnet_batch.storage_words import storage_from_words
+
+_GOOD = ("identical", "close")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Verify; 0 when every video is identical or close, 1 when not, 2 when nothing could be verified."""
+    parser = argparse.ArgumentParser(
+        prog="birefnet-batch-verify",
+        description="Repeat a run, all of it or a sample, and compare: digests where machine, versions, engine and "
+        "counts are the same, PSNR and matte error where they are not.",
+        epilog="Exit status: 0 all identical or close, 1 some differ or could not be repeated, 2 wrong use.",
+    )
+    parser.add_argument("output", help="the run's output: a folder, or an s3://, gs:// or az:// location")
+    parser.add_argument("settings", nargs="*", help="storage.KEY=VALUE, such as storage.options.s3.endpoint_url=...")
+    parser.add_argument("--sample", type=int, metavar="N", help="repeat N videos, chosen by chance; all if left out")
+    parser.add_argument("--seed", type=int, default=0, help="which N (default 0)")
+    parser.add_argument("--scratch", type=Path, help="a folder for the repeats; the system's temporary one if left out")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    options = parser.parse_args(arguments)
+    if options.sample is not None and options.sample < 1:
+        parser.error("--sample must be at least 1")
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
+    try:
+        from birefnet_batch.progress import make_progress
+        from birefnet_batch.storage.stores import open_store
+        from birefnet_batch.verify import verify
+
+        storage = storage_from_words(options.settings)
+        if options.scratch is not None:
+            options.scratch.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=options.scratch, prefix="birefnet-batch-verify-") as scratch:
+            compared = verify(
+                open_store(options.output, storage),
+                storage,
+                Path(scratch),
+                sample=options.sample,
+                seed=options.seed,
+                progress=make_progress,
+            )
+    except (BirefnetBatchError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    if options.json:
+        print(json.dumps([asdict(item) for item in compared], indent=2, ensure_ascii=False))
+    else:
+        for item in compared:
+            psnr = f"{item.psnr_db:6.2f} dB" if item.psnr_db is not None else "-"
+            matte = f"{item.matte_error:.5f}" if item.matte_error is not None else "-"
+            print(f"{item.verdict:11}  PSNR {psnr:>9}  matte error {matte:>7}  {item.input}  {item.reason}".rstrip())
+        counts = Counter(item.verdict for item in compared)
+        print(", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
+    return 0 if all(item.verdict in _GOOD for item in compared) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,51 @@
+"""run.json, and what becomes of the records of runs that were killed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from birefnet_batch.executors.base import RunContext
+from birefnet_batch.results import ManifestLine
+from birefnet_batch.run_record import RunRecorder
+from birefnet_batch.settings import Settings, StorageSettings
+from birefnet_batch.storage import Output
+
+OPTIONS = {"s3": {"key": "AKIAEXAMPLE", "secret": "hunter2hunter2", "endpoint_url": "http://h"}}
+
+
+def test_nothing_secret_is_in_the_files_of_a_run(tmp_path: Path) -> None:
+    settings = replace(Settings(), output=str(tmp_path), storage=StorageSettings(options=OPTIONS))
+    command = ["birefnet-batch", "storage.options.s3.secret=hunter2hunter2", "request.video_url=https://u:pw@h/a?sig=s"]
+    documents = {"overrides.yaml": "- storage.options.s3.secret=hunter2hunter2\n- x=AKIAEXAMPLE\n"}
+    with Output(str(tmp_path), "run") as output:
+        context = RunContext("run", settings, output, {})
+        with RunRecorder(context, command, documents, 1, 0) as recorder:
+            recorder.ended(ManifestLine("a", "file:///a", "failed", None, "no"), 3, 1.5)
+    text = "".join(path.read_text() for path in tmp_path.rglob("*") if path.is_file())
+    for secret in ("hunter2", "AKIA", ":pw@", "sig=s"):
+        assert secret not in text
+    record = json.loads((tmp_path / "runs" / "run" / "run.json").read_text())
+    assert record["settings"]["storage"]["options"]["s3"] == {"key": "***", "secret": "***", "endpoint_url": "http://h"}
+    assert {"processor", "memory_bytes", "host"} <= record["machine"].keys()
+    assert sorted(path.name for path in (tmp_path / "runs" / "run").iterdir()) == [
+        *("manifest.jsonl", "overrides.yaml", "run.json")
+    ]
+
+
+def test_the_next_run_takes_over_the_lines_of_one_that_died_and_says_that_it_died(tmp_path: Path) -> None:
+    settings = replace(Settings(), output=str(tmp_path))
+    with Output(str(tmp_path), "dead") as output:
+        recorder = RunRecorder(RunContext("dead", settings, output, {}), [], {}, 2, 0)
+        recorder.__enter__()
+        recorder.ended(ManifestLine("a", "file:///a", "succeeded", "jobs/a/result.json", None))
+    with (
+        Output(str(tmp_path), "next") as output,
+        RunRecorder(RunContext("next", settings, output, {}), [], {}, 1, 0) as second,
+    ):
+        second.ended(ManifestLine("b", "file:///b", "failed", None, "no"))
+    assert json.loads((tmp_path / "runs" / "dead" / "run.json").read_text())["status"] == "died"
+    assert json.loads((tmp_path / "runs" / "next" / "run.json").read_text())["status"] == "finished"
+    assert [json.loads(text)["job_id"] for text in (tmp_path / "manifest.jsonl").read_text().splitlines()] == ["a"]
+    assert not list(tmp_path.rglob("running"))

@@ -1,0 +1,126 @@
+"""A run's state from its output, and the manifest as a table."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyarrow import csv, parquet
+
+from birefnet_batch.errors import ConfigError
+from birefnet_batch.results import JobRecord, SourceRecord
+from birefnet_batch.status import read_status
+from birefnet_batch.status_command import main
+from birefnet_batch.storage import Output
+from birefnet_batch.storage.local_store import LocalStore
+
+RUN = "20260101T000000Z-abc"
+
+
+def at(seconds: float) -> str:
+    return (datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)).isoformat(timespec="milliseconds")
+
+
+def line(number: int, status: str = "succeeded", **facts: Any) -> dict[str, Any]:
+    return {
+        "job_id": f"clip-{number}",
+        "input": f"file:///clip-{number}.mp4",
+        "status": status,
+        "result": None,
+        "error": "it is broken" if status == "failed" else None,
+        "frames": 100,
+        "seconds": float(number),
+        "finished": at(10 * number),
+        **facts,
+    }
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalStore:
+    """A run of five videos, of which three have ended."""
+    made = LocalStore(tmp_path)
+    record = {"status": "running", "started": at(0), "finished": None, "counts": {"videos": 5, "invalid_entries": 1}}
+    made.put(f"runs/{RUN}/run.json", json.dumps(record).encode())
+    lines = [line(1), line(2), line(3, "failed", frames=0)]
+    text = "".join(json.dumps(entry) + "\n" for entry in lines) + '{"job_id": "clip-4", "inp'
+    made.put(f"runs/{RUN}/manifest.jsonl", text.encode())
+    return made
+
+
+def test_a_run_that_was_killed_is_read_to_its_last_sign_of_life(store: LocalStore) -> None:
+    status = read_status(store)
+    assert status.state == "died"
+    assert status.counts == {
+        "videos": 5,
+        "succeeded": 2,
+        "failed": 1,
+        "skipped": 0,
+        "remaining": 2,
+        "invalid_entries": 1,
+    }
+    assert (status.frames, status.elapsed_s, status.frames_per_s, status.videos_per_min) == (200, 30.0, 6.67, 6.0)
+    assert status.failures == [{"input": "file:///clip-3.mp4", "error": "it is broken"}]
+    assert [video["input"] for video in status.slowest] == [f"file:///clip-{n}.mp4" for n in (3, 2, 1)]
+
+
+def test_a_run_that_goes_on_names_its_holder_and_the_time_left(store: LocalStore, tmp_path: Path) -> None:
+    with Output(str(tmp_path), RUN):
+        status = read_status(store)
+    assert status.state == "running"
+    assert status.holder is not None
+    assert RUN in status.holder
+    assert status.seconds_left is not None
+
+
+def test_the_program_prints_a_table_or_json_and_says_what_is_wrong(
+    store: LocalStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert "died" in shown
+    assert "file:///clip-3.mp4: it is broken" in shown
+    assert main([str(tmp_path), "--json", "--slowest", "1"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["slowest"]) == 1
+    assert main([str(tmp_path / "none")]) == 2
+    assert "has no runs" in capsys.readouterr().err
+    assert main([str(tmp_path), "--run", "other"]) == 2
+    assert RUN in capsys.readouterr().err
+    assert main([str(tmp_path), "storage.nothing=1"]) == 2
+    assert "nothing" in capsys.readouterr().err
+
+
+def test_the_manifest_is_a_typed_table_with_what_the_records_add(
+    store: LocalStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = SourceRecord("file:///clip-1.mp4", size=123, width=64, frames=7, duration=0.28)
+    record = JobRecord(
+        job_id="clip-1",
+        status="succeeded",
+        request={"model": "Demo", "video_output_type": "X264 (.mp4)"},
+        source=source,
+        engine={"family": "torch", "precision": "fp32", "threads": 2},
+        timings={"total": 1.5},
+    )
+    store.put("jobs/clip-1/job.json", record.to_json())
+    store.put("manifest.jsonl", b"".join(json.dumps(line(n)).encode() + b"\n" for n in (1, 2)))
+    assert main([str(tmp_path), "--manifest", str(tmp_path / "m.parquet")]) == 0
+    assert main([str(tmp_path), "--manifest", str(tmp_path / "m.csv")]) == 0
+    first, second = parquet.read_table(tmp_path / "m.parquet").to_pylist()
+    assert (first["model"], first["frames"], first["seconds"], first["engine"]) == ("Demo", 7, 1.5, "torch")
+    assert (second["input"], second["model"]) == ("file:///clip-2.mp4", None)
+    assert csv.read_csv(tmp_path / "m.csv").num_rows == 2
+    assert main([str(tmp_path), "--manifest", str(tmp_path / "m.xlsx")]) == 2
+    assert "must end in .parquet or .csv" in capsys.readouterr().err
+
+
+def test_without_the_library_the_pip_command_is_named(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    from birefnet_batch.manifest_export import export_manifest
+
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ConfigError, match=r"pip install 'birefnet-batch\[parquet\]'"):
+        export_manifest(store, Path("x.csv"))
