@@ -6,8 +6,12 @@ import argparse
 import logging
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from birefnet_batch.errors import BirefnetBatchError, ConfigError
+
+if TYPE_CHECKING:
+    from birefnet_batch.engines.store import EngineStore
 
 OK, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 
@@ -58,7 +62,89 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--weights", metavar="WHERE", help="a safetensors file, a folder or a hub repository")
     export.add_argument("--no-check", action="store_true", help="do not compare the file with torch")
     export.set_defaults(command=_export)
+
+    build = commands.add_parser("build", help="build the engines of the matrix ahead")
+    build.add_argument("models", metavar="MODEL", nargs="*", help="only these; none is all")
+    build.add_argument("--matrix", type=Path, metavar="FILE", help="default: the shipped engines/matrix.yaml")
+    build.add_argument("--engine", action="append", default=[], choices=("onnxruntime", "tensorrt"), help="only these")
+    build.add_argument(
+        "--compute-capability",
+        action="append",
+        default=[],
+        metavar="SM",
+        help="TensorRT-RTX: a GPU to compile for without one, such as SM89; may be repeated",
+    )
+    build.set_defaults(command=_build)
+    listing = commands.add_parser("list", help="what the store holds: key, size, age, last use")
+    listing.set_defaults(command=_list)
+    verify = commands.add_parser("verify", help="run each engine of the store against torch and print the error")
+    verify.set_defaults(command=_verify)
+    prune = commands.add_parser("prune", help="remove damaged engines and those of earlier versions")
+    prune.add_argument("--unused-days", type=float, metavar="N", help="and those not used for so long")
+    prune.add_argument("--all", action="store_true", help="and all others")
+    prune.set_defaults(command=_prune)
+    for command in (build, listing, verify, prune):
+        command.add_argument("--store", type=Path, metavar="FOLDER", help="as engine.store")
+    build.add_argument("--shared-store", metavar="URL", help="as engine.shared_store")
+    for command in (build, verify):
+        command.add_argument(
+            *("--weights", "-w"),
+            action="append",
+            default=[],
+            metavar="MODEL=WHERE",
+            help="a model's checkpoint, as weights.MODEL; may be repeated",
+        )
     return parser
+
+
+def _pairs(words: list[str]) -> dict[str, str]:
+    wrong = [word for word in words if "=" not in word]
+    if wrong:
+        raise ConfigError(f"--weights {wrong[0]} names no model; give --weights MODEL=WHERE")
+    return {name: where for name, _, where in (word.partition("=") for word in words)}
+
+
+def _store(arguments: argparse.Namespace) -> EngineStore:
+    from birefnet_batch.engines.shared_store import SharedStore
+    from birefnet_batch.engines.store import EngineStore
+
+    shared = getattr(arguments, "shared_store", None)
+    return EngineStore(arguments.store, None if shared is None else SharedStore(shared))
+
+
+def _build(arguments: argparse.Namespace) -> int:
+    from birefnet_batch.engines.build_command import build
+    from birefnet_batch.engines.sizes import parse_model
+
+    built = build(
+        _store(arguments),
+        arguments.matrix,
+        [parse_model(name).short_name for name in arguments.models],
+        arguments.engine,
+        _pairs(arguments.weights),
+        tuple(arguments.compute_capability),
+    )
+    return OK if built else FAILED
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    from birefnet_batch.engines.store_command import list_engines
+
+    list_engines(_store(arguments))
+    return OK
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from birefnet_batch.engines.store_command import verify
+
+    return OK if verify(_store(arguments), _pairs(arguments.weights)) else FAILED
+
+
+def _prune(arguments: argparse.Namespace) -> int:
+    from birefnet_batch.engines.store_command import prune
+
+    prune(_store(arguments), arguments.unused_days, arguments.all)
+    return OK
 
 
 def _export(arguments: argparse.Namespace) -> int:

@@ -39,3 +39,90 @@ def test_missing_weights_fail_with_what_to_do(tmp_path, capsys):
     missing = tmp_path / "missing.safetensors"
     assert run(["export", "heavy", "64", "--weights", str(missing)]) == FAILED
     assert "does not exist" in capsys.readouterr().err
+
+
+@pytest.fixture
+def matrix(tmp_path) -> str:
+    path = tmp_path / "matrix.yaml"
+    path.write_text(
+        "- {model: demo, resolution: 64x64, engine: onnxruntime}\n"
+        "- {model: demo, resolution: 64x64, engine: onnxruntime, provider: openvino}\n"
+    )
+    return str(path)
+
+
+def test_the_store_is_filled_listed_verified_and_emptied(tmp_path, matrix, capsys):
+    pytest.importorskip("onnxruntime")
+    store = ["--store", str(tmp_path / "store")]
+    assert run(["build", "--matrix", matrix, *store]) == OK
+    said = capsys.readouterr().out
+    assert "[1/2] onnxruntime demo 64x64 fp32: " in said
+    assert "[2/2] onnxruntime demo 64x64 fp32: left out: engine.provider=openvino was asked for" in said
+
+    assert run(["list", *store]) == OK
+    said = capsys.readouterr().out
+    assert "1 engines" in said
+    assert "onnx demo 64x64 fp32 native" in said
+
+    assert run(["verify", *store]) == OK
+    assert "intact; against torch in fp32: logits max" in capsys.readouterr().out
+
+    (path,) = (tmp_path / "store").glob("*/model.onnx")
+    path.write_bytes(path.read_bytes()[:-1])
+    assert run(["verify", *store]) == FAILED
+    assert "damaged" in capsys.readouterr().out
+
+    assert run(["prune", *store]) == OK
+    assert "MB freed" in capsys.readouterr().out
+    assert not list((tmp_path / "store").glob("*/model.onnx"))
+
+
+def test_engines_of_another_exporter_are_pruned_and_current_ones_kept(tmp_path, capsys):
+    from dataclasses import replace
+
+    from birefnet_batch.engines.artifact import Artifact, source_digest
+    from birefnet_batch.engines.store import EngineStore
+
+    def build(path):
+        path.write_bytes(b"engine")
+        return {}
+
+    store = EngineStore(tmp_path)
+    now = Artifact("onnx", "demo", "demo", "0", 64, 64, "fp32", {"deform_conv": "native"}, code=source_digest())
+    store.get(now, build)
+    store.get(replace(now, code="before"), build)
+    run(["list", "--store", str(tmp_path)])
+    assert capsys.readouterr().out.count("of an earlier version") == 1
+    run(["prune", "--store", str(tmp_path)])
+    assert [entry.key for entry in store.entries()] == [now.key]
+    run(["prune", "--store", str(tmp_path), "--unused-days", "1"])
+    assert len(list(store.entries())) == 1
+    run(["prune", "--store", str(tmp_path), "--all"])
+    assert list(store.entries()) == []
+
+
+def test_wrong_rows_of_a_matrix_are_all_named(tmp_path, capsys):
+    path = tmp_path / "matrix.yaml"
+    path.write_text(
+        "- {model: demo, resolution: 60, engine: onnxruntime}\n"
+        "- {model: nobody, resolution: 64, engine: onnxruntime}\n"
+        "- {model: demo, resolution: 64, engine: caffe}\n"
+        "- {model: demo, engine: tensorrt, size: 3}\n"
+    )
+    assert run(["build", "--matrix", str(path), "--store", str(tmp_path)]) == WRONG_USE
+    said = capsys.readouterr().err
+    for problem in (
+        "row 1: the resolution '60'",
+        "row 2: there is no model 'nobody'",
+        "row 3: engine is 'caffe'",
+        "row 4",
+    ):
+        assert problem in said
+
+
+def test_the_shipped_matrix_is_right_and_names_every_model():
+    from birefnet_batch.engines.matrix import default_matrix, read_matrix
+    from birefnet_batch.models.registry import MODELS
+
+    rows = read_matrix(default_matrix())
+    assert {row.model.short_name for row in rows} == {model.short_name for model in MODELS}

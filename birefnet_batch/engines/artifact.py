@@ -15,7 +15,7 @@ DeformableForm = Literal["native", "gridsample"]
 
 _PACKAGE = Path(__file__).parent.parent
 # The code that decides what an ONNX file holds.
-_SOURCES = ("engines/onnx_export/*.py", "models/birefnet.py", "models/decoder.py")
+_SOURCES = ("engines/onnx_export/*.py", "models/birefnet.py")
 
 
 @dataclass(frozen=True)

@@ -7,40 +7,11 @@ import time
 from pathlib import Path
 
 from birefnet_batch.engines.artifact import DeformableForm
-from birefnet_batch.errors import ConfigError, OutputError
-from birefnet_batch.models.registry import ModelSpec, find_model
+from birefnet_batch.engines.sizes import parse_model, parse_resolution
+from birefnet_batch.errors import OutputError
 from birefnet_batch.models.weights import locate_weights
 
 _CHECKED_TOGETHER = 1024 * 1024
-
-
-def parse_model(name: str) -> ModelSpec:
-    """The model with this name.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    try:
-        return find_model(name)
-    except KeyError as error:
-        raise ConfigError(str(error.args[0])) from None
-
-
-def parse_resolution(text: str) -> tuple[int, int]:
-    """(width, height) of `WIDTHxHEIGHT`, or of one number for a square.
-
-    Raises:
-        ConfigError: it is no resolution that a network takes.
-    """
-    from birefnet_batch.models.birefnet import SIDE_MULTIPLE
-
-    width, cross, height = text.lower().partition("x")
-    sides = (width, height if cross else width)
-    if not all(side.isdecimal() and int(side) > 0 and int(side) % SIDE_MULTIPLE == 0 for side in sides):
-        raise ConfigError(
-            f"the resolution {text!r} is none: give WIDTHxHEIGHT in multiples of {SIDE_MULTIPLE}, such as 1024x1024"
-        )
-    return int(sides[0]), int(sides[1])
 
 
 def export(

@@ -1,0 +1,102 @@
+"""`birefnet-batch-engines build`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from birefnet_batch.engines.matrix import Row, default_matrix, read_matrix
+from birefnet_batch.engines.onnx_session import form_of, require_provider
+from birefnet_batch.engines.store import EngineStore
+from birefnet_batch.engines.stored_onnx import stored_onnx
+from birefnet_batch.engines.tensorrt_module import load_tensorrt
+from birefnet_batch.errors import BirefnetBatchError, EngineError
+from birefnet_batch.models.weights import locate_weights
+
+
+def build(
+    store: EngineStore,
+    matrix: Path | None,
+    models: Sequence[str],
+    engines: Sequence[str],
+    weights: Mapping[str, str],
+    capabilities: tuple[str, ...],
+) -> bool:
+    """Build the matrix's rows, one after another, and say what came of each.
+
+    Args:
+        store: where they go.
+        matrix: the file; None is the shipped one.
+        models: short names; none is all.
+        engines: families; none is all.
+        weights: by short name where a model's checkpoint is, where it is not the usual one.
+        capabilities: TensorRT-RTX: GPUs to compile for without one, as SM89.
+
+    Returns:
+        Whether no row failed; rows that this machine cannot run are not failures.
+
+    Raises:
+        ConfigError: the matrix is wrong.
+    """
+    rows = [
+        row
+        for row in read_matrix(matrix or default_matrix())
+        if (not models or row.model.short_name in models) and (not engines or row.engine in engines)
+    ]
+    failed = 0
+    for number, row in enumerate(rows, 1):
+        place = f"[{number}/{len(rows)}] {row}"
+        reason = _not_here(row, capabilities)
+        if reason is not None:
+            print(f"{place}: left out: {reason}", flush=True)
+            continue
+        print(f"{place} ...", flush=True)
+        started = time.perf_counter()
+        try:
+            path = _build(store, row, weights.get(row.model.short_name), capabilities)
+        except BirefnetBatchError as error:
+            failed += 1
+            print(f"{place}: failed: {error}", flush=True)
+            continue
+        size, seconds = path.stat().st_size / 1e6, time.perf_counter() - started
+        print(f"{place}: {path.parent.name}, {size:.0f} MB, {seconds:.0f} s", flush=True)
+    return failed == 0
+
+
+def _not_here(row: Row, capabilities: tuple[str, ...]) -> str | None:
+    try:
+        if row.engine == "onnxruntime":
+            require_provider(row.provider)
+            return None
+        library = load_tensorrt()
+        if library.rtx and capabilities:
+            return None
+        import torch
+
+        if not torch.cuda.is_available():
+            return "there is no GPU to compile for" + (
+                "; TensorRT-RTX compiles without one: --compute-capability SM89" if library.rtx else ""
+            )
+    except EngineError as error:
+        return str(error)
+    return None
+
+
+def _build(store: EngineStore, row: Row, weights: str | None, capabilities: tuple[str, ...]) -> Path:
+    checkpoint = locate_weights(row.model, weights)
+    size = (row.width, row.height)
+    if row.engine == "onnxruntime":
+        return stored_onnx(store, row.model, checkpoint, size, row.precision, form_of(row.provider))
+    from birefnet_batch.engines.stored_plan import stored_plan
+
+    return stored_plan(
+        store,
+        load_tensorrt(),
+        row.model,
+        checkpoint,
+        size,
+        row.precision,
+        row.batch_size,
+        capabilities=capabilities,
+    )

@@ -1,0 +1,97 @@
+"""engines/matrix.yaml: which engines to build ahead."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from birefnet_batch.engines.sizes import parse_model, parse_resolution
+from birefnet_batch.errors import BirefnetBatchError, ConfigError, ProblemsError
+from birefnet_batch.models.registry import ModelSpec
+
+_ENGINES = ("onnxruntime", "tensorrt")
+_PRECISIONS = ("fp32", "fp16", "bf16")
+_PROVIDERS = ("cpu", "cuda", "tensorrt", "openvino")
+_BATCH = 4
+
+
+@dataclass(frozen=True)
+class Row:
+    """One engine to build."""
+
+    model: ModelSpec
+    width: int
+    height: int
+    engine: str
+    precision: str
+    provider: str = "cpu"
+    batch_size: int = _BATCH
+
+    def __str__(self) -> str:
+        return f"{self.engine} {self.model.short_name} {self.width}x{self.height} {self.precision}"
+
+
+def default_matrix() -> Path:
+    """The shipped matrix: package data of a wheel, or the checkout's."""
+    spec = find_spec("birefnet_batch.engine_matrix")
+    if spec is not None and spec.origin is not None:
+        return Path(spec.origin).parent / "matrix.yaml"
+    return Path(__file__).resolve().parent.parent.parent / "engines" / "matrix.yaml"
+
+
+def read_matrix(path: Path) -> list[Row]:
+    """The rows of a matrix file.
+
+    Raises:
+        ConfigError: it cannot be read.
+        ProblemsError: rows that are none, all of them at once.
+    """
+    try:
+        content = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"the matrix {path} cannot be read: {' '.join(str(error).split())}") from None
+    if not isinstance(content, list):
+        raise ConfigError(f"the matrix {path} is no list of rows; see {default_matrix()}")
+    rows, problems = [], []
+    for number, entry in enumerate(content, 1):
+        try:
+            rows.append(_row(entry))
+        except BirefnetBatchError as error:
+            problems.append(f"row {number}: {error}")
+    if problems:
+        raise ProblemsError(f"the matrix {path} has problems", problems)
+    return rows
+
+
+def _row(entry: Any) -> Row:
+    known = ("resolution", *(item.name for item in fields(Row) if item.name not in ("width", "height")))
+    if not isinstance(entry, dict) or (unknown := [key for key in entry if key not in known]):
+        what = f"{', '.join(map(str, unknown))} is unknown" if isinstance(entry, dict) else "it is no mapping"
+        raise ConfigError(f"{what}; a row has {', '.join(known)}")
+    missing = [key for key in ("model", "resolution", "engine") if key not in entry]
+    if missing:
+        raise ConfigError(f"{' and '.join(missing)} is missing")
+    engine = _one_of("engine", entry["engine"], _ENGINES)
+    width, height = parse_resolution(str(entry["resolution"]))
+    batch = entry.get("batch_size", _BATCH)
+    if not isinstance(batch, int) or batch < 1:
+        raise ConfigError(f"batch_size is {batch!r}; it must be a whole number of at least 1")
+    return Row(
+        model=parse_model(str(entry["model"])),
+        width=width,
+        height=height,
+        engine=engine,
+        precision=_one_of("precision", entry.get("precision", "fp16" if engine == "tensorrt" else "fp32"), _PRECISIONS),
+        provider=_one_of("provider", entry.get("provider", "cpu"), _PROVIDERS),
+        batch_size=batch,
+    )
+
+
+def _one_of(name: str, value: Any, allowed: tuple[str, ...]) -> str:
+    if value not in allowed:
+        raise ConfigError(f"{name} is {value!r}; it must be {' or '.join(allowed)}")
+    return str(value)

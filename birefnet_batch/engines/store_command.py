@@ -1,0 +1,117 @@
+"""`birefnet-batch-engines list`, `verify` and `prune`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import cast
+
+from birefnet_batch.engines.artifact import source_digest
+from birefnet_batch.engines.store import EngineStore, Entry
+from birefnet_batch.errors import BirefnetBatchError
+from birefnet_batch.models.registry import find_model
+from birefnet_batch.models.weights import locate_weights
+
+_DAY = 86400.0
+
+
+def list_engines(store: EngineStore) -> None:
+    """Print a line for each engine, and who builds one now."""
+    entries = list(store.entries())
+    print(f"{store.root}: {len(entries)} engines, {sum(entry.size for entry in entries) / 1e9:.2f} GB")
+    now = time.time()
+    for entry in entries:
+        made, used = _age(now - entry.facts["created"]), _age(now - entry.used)
+        stale = "" if _current(entry) else ", of an earlier version: prune removes it"
+        print(f"{entry.key}  {_what(entry):52} {entry.size / 1e6:7.1f} MB  made {made} ago, used {used} ago{stale}")
+    for line in store.building():
+        print(f"building {line}")
+
+
+def verify(store: EngineStore, weights: Mapping[str, str]) -> bool:
+    """Check each engine's digest, run it, and print how far it is from torch in float32.
+
+    Args:
+        store: which store.
+        weights: by short name where a model's checkpoint is, where it is not the usual one.
+
+    Returns:
+        Whether none is damaged or wrong; what cannot be run here is said, and is neither.
+    """
+    right = True
+    for entry in store.entries():
+        if not entry.intact():
+            right = False
+            print(f"{entry.key}  {_what(entry)}: damaged; it is made again at its next use")
+            continue
+        try:
+            found = _run(entry, weights.get(entry.artifact["model"]))
+        except BirefnetBatchError as error:
+            right = False
+            found = str(error)
+        print(f"{entry.key}  {_what(entry)}: {found}", flush=True)
+    return right
+
+
+def prune(store: EngineStore, unused_days: float | None, everything: bool) -> None:
+    """Remove engines of earlier versions of the exporter, and those that nobody has used for so long.
+
+    Args:
+        store: which store.
+        unused_days: since the last use; None keeps all of this version.
+        everything: remove them all.
+    """
+    freed, now = 0, time.time()
+    for entry in list(store.entries()):
+        old = unused_days is not None and now - entry.used > unused_days * _DAY
+        if everything or old or not _current(entry) or not entry.intact():
+            store.remove(entry)
+            freed += entry.size
+            print(f"removed {entry.key}  {_what(entry)}")
+    print(f"{freed / 1e6:.1f} MB freed")
+
+
+def _run(entry: Entry, weights: str | None) -> str:
+    artifact = entry.artifact
+    model = find_model(artifact["model"])
+    checkpoint = locate_weights(model, weights)
+    if checkpoint.sha256 != artifact["weights_sha256"]:
+        return "intact; not run: its weights are not those of this model here (--weights MODEL=WHERE)"
+    size = cast(tuple[int, int], (artifact["width"], artifact["height"]))
+    if artifact["kind"] == "onnx":
+        from birefnet_batch.engines.onnx_export.check import checked
+
+        return (
+            f"intact; against torch in fp32: {checked(entry.path, model, checkpoint, size, artifact['precision'], 1)}"
+        )
+    import torch
+
+    if not torch.cuda.is_available():
+        return "intact; not run: there is no GPU"
+    from birefnet_batch.engines.stored_plan import this_device
+
+    if artifact["device"] not in (this_device(), {**this_device(), "name": "any"}):
+        return f"intact; not run: it is of another device ({', '.join(artifact['device'].values())})"
+    from birefnet_batch.engines.plan_check import check_plan
+
+    return f"intact; against torch in fp32: {check_plan(entry, model, checkpoint)}"
+
+
+def _current(entry: Entry) -> bool:
+    return bool(entry.artifact["code"] == source_digest())
+
+
+def _what(entry: Entry) -> str:
+    artifact = entry.artifact
+    batch = f" batch {artifact['batch']}" if artifact["batch"] else ""
+    return (
+        f"{artifact['kind']} {artifact['model']} {artifact['width']}x{artifact['height']} {artifact['precision']} "
+        f"{artifact['options']['deform_conv']}{batch}"
+    )
+
+
+def _age(seconds: float) -> str:
+    for unit, length in (("d", _DAY), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"

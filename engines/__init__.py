@@ -1,0 +1,1 @@
+"""The matrix of engines to build ahead, as package data; built ones are in `store/` beside it, ignored by git."""
