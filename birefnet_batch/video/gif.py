@@ -1,7 +1,9 @@
 """GIF: one palette for the whole video, made in a first pass; transparency is on or off.
 
     quality   colours: low 32, medium 64, high 128, maximum 256
-    mode      fast and small without dithering (it costs time and bytes), balanced with error diffusion
+    mode      fast looks at every fourth frame for the palette (and at all of the first ones) and does not dither;
+              balanced diffuses errors, which looks smoother and costs time and bytes;
+              small makes the palette from what changes between frames and does not dither
 
 The palette needs every frame before the first one can be written: frames wait losslessly compressed (FFV1) in a
 scratch file beside the part. A pixel is transparent where the matte is below one half. Delays are hundredths of a
@@ -19,6 +21,7 @@ from typing import ClassVar
 import av
 import numpy as np
 from av.filter import Graph
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from birefnet_batch.errors import OutputError
@@ -28,8 +31,12 @@ from birefnet_batch.video.libav_writer import output_errors
 
 COLOURS = {"low": 32, "medium": 64, "high": 128, "maximum": 256}
 DITHER = {"fast": "none", "balanced": "sierra2_4a", "small": "none"}
+STATISTICS = {"fast": "full", "balanced": "full", "small": "diff"}
+_PALETTE_FIRST = 8  # frames of a short video that are all looked at
+PALETTE_EVERY = {"fast": 4, "balanced": 1, "small": 1}
 MOST_SCRATCH_BYTES = 32 * 1024**3
 _OPAQUE_FROM = 128
+_OPAQUE = np.uint32(255 << 24)
 _FORMAT = av.VideoFormat("bgra")
 assert GIF.tick is not None
 _TICK = GIF.tick
@@ -44,6 +51,7 @@ class GifWriter(PartWriter):
         super().__init__(path, spec)
         self._times: list[int] = []
         self._end = 0
+        self._reformatter = VideoReformatter()
         self._scratch = path.with_name(f"{path.name}.frames")
         transparent = spec.alpha and kind == "video"
         self._palette = _palette_graph(spec, transparent)
@@ -56,13 +64,18 @@ class GifWriter(PartWriter):
 
     def write(self, image: NDArray[np.uint8], pts: int, duration: int) -> None:
         """See `PartWriter.write`."""
-        frame = av.VideoFrame.from_ndarray(_bgra(image), format="bgra")
+        frame = self._bgra(image)
         frame.pts, frame.time_base = len(self._times), Fraction(1, 25)
         at = self._tick(pts)
         # Above 100 frames a second there are more frames than hundredths.
         self._times.append(max(at, self._times[-1] + 1) if self._times else at)
         self._end = max(self._tick(pts + duration), self._times[-1] + 1)
-        self._palette.vpush(frame)
+        index = len(self._times) - 1
+        if index < _PALETTE_FIRST or index % PALETTE_EVERY[self.spec.write_mode] == 0:
+            self._palette.vpush(frame)
+            # A graph works when it is asked for something; until then it keeps every frame.
+            for _ in _pulled(self._palette):
+                raise AssertionError("a palette is there before the last frame")
         with output_errors(self._scratch):
             self._container.mux(self._stream.encode(frame))
         if self._scratch.stat().st_size > MOST_SCRATCH_BYTES:
@@ -91,6 +104,16 @@ class GifWriter(PartWriter):
             pass
         finally:
             self._scratch.unlink(missing_ok=True)
+
+    def _bgra(self, image: NDArray[np.uint8]) -> av.VideoFrame:
+        """A frame (H, W), (H, W, 3) or (H, W, 4) in colours whose alpha is 0 or 255, black where it is 0."""
+        if image.ndim == 2:
+            return av.VideoFrame.from_ndarray(np.dstack([image, image, image, np.full_like(image, 255)]), format="bgra")
+        if image.shape[2] == 4:
+            pixels = image.view("<u4")[..., 0]
+            image = np.where(image[..., 3] >= _OPAQUE_FROM, pixels | _OPAQUE, 0).astype("<u4")[..., None].view(np.uint8)
+        frame = av.VideoFrame.from_ndarray(image, format="rgba" if image.shape[2] == 4 else "rgb24")
+        return self._reformatter.reformat(frame, format="bgra")
 
     def _tick(self, pts: int) -> int:
         return math.floor(pts * self.spec.time_base / _TICK + Fraction(1, 2))
@@ -149,23 +172,13 @@ def _pulled(graph: Graph) -> Iterator[av.VideoFrame]:
 def _palette_graph(spec: EncodeSpec, transparent: bool) -> Graph:
     graph = Graph()
     source = graph.add_buffer(width=spec.width, height=spec.height, format=_FORMAT, time_base=Fraction(1, 25))
-    generate = graph.add("palettegen", f"max_colors={COLOURS[spec.quality]}:reserve_transparent={int(transparent)}")
+    generate = graph.add(
+        "palettegen",
+        f"max_colors={COLOURS[spec.quality]}:reserve_transparent={int(transparent)}"
+        f":stats_mode={STATISTICS[spec.write_mode]}",
+    )
     sink = graph.add("buffersink")
     source.link_to(generate)
     generate.link_to(sink)
     graph.configure()
     return graph
-
-
-def _bgra(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A frame (H, W), (H, W, 3) or (H, W, 4) as (H, W, 4) whose alpha is 0 or 255, black where it is 0."""
-    height, width = image.shape[:2]
-    pixels = np.empty((height, width, 4), np.uint8)
-    if image.ndim == 2:
-        pixels[..., :3], pixels[..., 3] = image[..., None], 255
-        return pixels
-    pixels[..., :3] = image[..., 2::-1]
-    pixels[..., 3] = 255
-    if image.shape[2] == 4:
-        pixels[image[..., 3] < _OPAQUE_FROM] = 0
-    return pixels

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -356,3 +358,29 @@ def test_an_unknown_type_is_named_with_those_there_are() -> None:
     with pytest.raises(ConfigError, match=r"AV1 \(\.mp4\) is not written by this version; give X264"):
         format_of("AV1 (.mp4)")
     assert set(FORMATS) == {"X264 (.mp4)", *NEW}
+
+
+def test_a_gif_keeps_no_frame_in_memory_while_it_waits_for_its_palette(tmp_path: Path) -> None:
+    code = """
+import resource, sys
+from dataclasses import replace
+from pathlib import Path
+import numpy as np
+from test_output_types import GIF, SPEC, open_part
+with open_part(Path(sys.argv[1]), replace(SPEC, output_type=GIF, width=640, height=360), "video") as writer:
+    for number in range(120):
+        if number == 20:
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        writer.write(np.full((360, 640, 4), number, np.uint8), number, 1)
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+    path = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "out.gif")],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    # A hundred frames of 0.9 MB each.
+    assert int(done.stdout) < 20
