@@ -65,16 +65,16 @@ class FreeEngine(Engine):
         return {"family": self.family}
 
 
-def make_clip(path: Path, frames: int, width: int, height: int) -> None:
+def make_clip(path: Path, frames: int, width: int, height: int, rate: int = 30) -> None:
     """A bright blob that moves over a textured ground."""
     rng = np.random.default_rng(0)
-    ground = np.kron(rng.integers(20, 90, (height // 8 + 1, width // 8 + 20, 3)), np.ones((8, 8, 1))).astype(np.uint8)
+    ground = np.kron(rng.integers(20, 90, (height // 8 + 1, width // 4, 3)), np.ones((8, 8, 1))).astype(np.uint8)
     rows, columns = np.ogrid[:height, :width]
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=30, options={"preset": "veryfast", "crf": "18"})
+        stream = container.add_stream("libx264", rate=rate, options={"preset": "veryfast", "crf": "18"})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for index in range(frames):
-            image = np.ascontiguousarray(ground[:height, index : index + width])
+            image = np.ascontiguousarray(ground[:height, index % width : index % width + width])
             centre = width * (0.2 + 0.6 * index / frames)
             image[(columns - centre) ** 2 + (rows - height / 2) ** 2 < (height / 3) ** 2] = (235, 190, 120)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
