@@ -4,7 +4,8 @@
         [--engines plain,torch:fp32,torch:bf16] [--rounds 5] [--threads 2] [--weights FILE]
 
 `plain` is the network written straight from its definition (plain_birefnet.py) in float32: the baseline. Every other
-entry is an engine.name and an engine.precision. Each runs in a process of its own, and they take turns frame by
+entry is an engine.name and an engine.precision; torch:fp32:packing is torch without the lever `packing`, to see what
+it gives (the levers are those of LEVERS). Each runs in a process of its own, and they take turns frame by
 frame, so that drift of the machine cancels; the figures are medians. Without --weights the weights are the
 deterministic ones of tests/reference. CPU seconds are what the process used on all processors: on a machine that
 others use, compare those, with --threads 1 (threads that wait for each other count too).
@@ -25,6 +26,60 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
+
+
+def without_packing() -> None:
+    """Products by torch's own layout of weights."""
+    import birefnet_batch.models.linear
+
+    birefnet_batch.models.linear._PACKED_DTYPES = ()
+
+
+def without_chunks() -> None:
+    """Whole token maps at once."""
+    import birefnet_batch.models.swin
+
+    birefnet_batch.models.swin.CPU_CHUNK_ELEMENTS = 1 << 40
+
+
+def without_adding_up() -> None:
+    """Every branch of a pyramid as a whole map before the 1x1 convolution."""
+    from birefnet_batch.models.decoder import DeformableBranch
+
+    DeformableBranch.samples_by_rows = property(lambda branch: False)  # type: ignore[assignment]
+
+
+def without_tables() -> None:
+    """Samples by grid_sample, channel by channel, in place of rows of a table."""
+    from birefnet_batch.models import deformable
+
+    without_adding_up()
+    deformable.table_convolution = deformable.grid_sample_convolution
+
+
+def without_channels_last() -> None:
+    """Image patches stored plane by plane; what they are laid beside follows them."""
+    from birefnet_batch.models import decoder
+
+    patches = decoder.image_patches
+    decoder.image_patches = lambda image, like: patches(image, like).contiguous()
+
+
+def without_preparing() -> None:
+    """Everything that follows from the weights alone anew for each frame."""
+    from birefnet_batch.models.birefnet import BiRefNet
+
+    BiRefNet.prepare = lambda network: None  # type: ignore[method-assign]
+
+
+LEVERS = {
+    "packing": without_packing,
+    "chunks": without_chunks,
+    "adding-up": without_adding_up,
+    "tables": without_tables,
+    "channels-last": without_channels_last,
+    "preparing": without_preparing,
+}
 
 
 def size_of(resolution: str) -> tuple[int, int]:
@@ -93,7 +148,9 @@ def work(engine: str, model_name: str, resolution: str, weights: str, threads: i
         network.load_state_dict(load_file(weights))
         serve(lambda: network(image))
         return
-    name, precision = engine.split(":")
+    name, precision, *levers = engine.split(":")
+    for lever in levers:
+        LEVERS[lever]()
     opened = open_engine(
         name,
         model=model,
@@ -138,7 +195,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="heavy", help="short name of a model")
     parser.add_argument("--resolution", default="1024x1024", help="WIDTHxHEIGHT")
-    parser.add_argument("--engines", default="plain,torch:fp32,torch:bf16", help="plain, or NAME:PRECISION; commas")
+    parser.add_argument(
+        "--engines", default="plain,torch:fp32,torch:bf16", help="plain, NAME:PRECISION, NAME:PRECISION:LEVER"
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu", help="of the engines")
@@ -186,7 +245,7 @@ def main() -> None:
     for engine, rows in found.items():
         wall, used, peak = (median(column) for column in zip(*rows, strict=True))
         print(
-            f"{engine:20} {wall:6.2f} s a frame ({wall / base:.2f} of {engines[0]}), {gflop / wall:5.0f} GFLOP/s, "
+            f"{engine:24} {wall:6.2f} s a frame ({wall / base:.2f} of {engines[0]}), {gflop / wall:5.0f} GFLOP/s, "
             f"{used:6.2f} CPU s ({used / base_cpu:.2f}), peak {peak:.0f} MiB"
         )
 

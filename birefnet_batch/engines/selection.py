@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from birefnet_batch.engines.base import Engine, EngineSpec
 from birefnet_batch.errors import EngineError
+from birefnet_batch.models.precision import warn_of_precision
 from birefnet_batch.models.registry import ModelSpec
 
 if TYPE_CHECKING:
@@ -124,6 +125,7 @@ def open_engine(
         device=resolved,
         threads=threads,
     )
+    warn_of_precision(model.network, spec.precision)
     if name == "onnxruntime":
         from birefnet_batch.engines.onnxruntime_engine import OnnxRuntimeEngine
         from birefnet_batch.engines.store import EngineStore
