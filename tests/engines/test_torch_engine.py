@@ -52,6 +52,19 @@ def test_a_frame_gets_the_same_matte_bit_for_bit_wherever_it_is_in_the_batch(pre
             assert torch.equal(mattes(engine, frames[index : index + 1]), together[index : index + 1])
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_frames_that_no_camera_takes_give_finite_mattes(precision):
+    draw = torch.Generator().manual_seed(0)
+    noise = torch.randint(0, 256, (45, 71, 3), dtype=torch.uint8, generator=draw)
+    frames = torch.stack((torch.zeros_like(noise), torch.full_like(noise, 255), noise, noise // 128 * 255))
+    with engine_of(batch_size=4, precision=precision) as engine:
+        logits = engine.infer(frames_to_input(frames, 96, 64))
+    assert logits.isfinite().all()
+    matte = logits_to_matte(logits, 71, 45)
+    assert matte.min() >= 0
+    assert matte.max() <= 1
+
+
 def test_half_precision_stays_near_single():
     images = torch.randn(1, 3, 64, 96)
     with engine_of() as single, engine_of(precision="bf16") as half:
