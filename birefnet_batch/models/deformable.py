@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from birefnet_batch.models.folding import bias_of
 
-# Bounds what is sampled at once to about 8 MiB of float32 on a CPU, near its caches, and 512 MiB on a GPU.
-CPU_CHUNK_ELEMENTS = 1 << 21
+# Bounds what is sampled at once to about 16 MiB of float32 on a CPU, near its caches, and 512 MiB on a GPU.
+CPU_CHUNK_ELEMENTS = 1 << 22
 GPU_CHUNK_ELEMENTS = 1 << 27
 
 
