@@ -5,29 +5,18 @@ The same formula as in `foreground`, whose torch form moves every intermediate p
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar, cast
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+from birefnet_batch.matting.compiled import compiled
+
 Planes = NDArray[np.float32]
 Sums = NDArray[np.float64]
 _EPSILON = np.float32(1e-5)
 _STRIP_ROWS = 360
 _SUMS = 7  # foreground times alpha, background times its rest, alpha
-
-
-def _compiled(function: Function) -> Function:
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-    try:
-        return cast(Function, numba.njit(cache=True, **options)(function))
-    except RuntimeError:
-        # No folder that a cache could be written to: then each process compiles for some seconds.
-        return cast(Function, numba.njit(**options)(function))
 
 
 def fuse(image: Planes, foreground: Planes, background: Planes, alpha: Planes, side: int, threads: int) -> list[Planes]:
@@ -62,7 +51,7 @@ def fuse(image: Planes, foreground: Planes, background: Planes, alpha: Planes, s
     return made
 
 
-@_compiled
+@compiled
 def _sweep(
     image: Planes,
     foreground: Planes,
@@ -107,7 +96,7 @@ def _sweep(
             )
 
 
-@_compiled
+@compiled
 def _add_row(columns: Sums, foreground: Planes, background: Planes, alpha: Planes, y: int, sign: np.float32) -> None:
     covered = alpha[y]
     for channel in range(3):
@@ -118,14 +107,14 @@ def _add_row(columns: Sums, foreground: Planes, background: Planes, alpha: Plane
         sums[x] += sign * covered[x]
 
 
-@_compiled
+@compiled
 def _add_product(sums: Sums, values: Planes, alpha: Planes, factor: np.float32, offset: np.float32) -> None:
     """Add values * (offset + factor * alpha): a row times alpha, or times what is left of it, added or taken off."""
     for x in range(len(sums)):
         sums[x] += values[x] * (offset + factor * alpha[x])
 
 
-@_compiled
+@compiled
 def _sum_boxes(columns: Sums, boxes: Planes, before: int, after: int) -> None:
     width = columns.shape[1]
     # Seven sums side by side: each alone would wait for its own last addition at every pixel.
@@ -165,7 +154,7 @@ def _sum_boxes(columns: Sums, boxes: Planes, before: int, after: int) -> None:
         boxes[6, x] = g
 
 
-@_compiled
+@compiled
 def _finish_row(
     image: Planes,
     alpha: Planes,

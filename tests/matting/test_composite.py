@@ -26,6 +26,14 @@ def test_bytes_are_rounded_and_bounded():
     assert to_bytes(torch.rand(2, 3, 4, 5)).shape == (2, 4, 5, 3)
 
 
+def test_every_level_comes_back_and_compiled_bytes_are_those_of_other_devices():
+    levels = torch.arange(256) / 255
+    assert to_bytes(levels.view(1, 1, 1, 256)).flatten().tolist() == list(range(256))
+    planes = torch.rand(2, 4, 33, 47) * 1.2 - 0.1
+    assert torch.equal(to_bytes(planes), to_bytes(planes.double()))
+    assert torch.equal(to_bytes(planes.transpose(2, 3)), to_bytes(planes.transpose(2, 3).double()))
+
+
 def test_straight_colours_reach_a_little_beyond_the_subject_and_no_further():
     alpha = torch.zeros(1, 1, 90, 100)
     alpha[..., 40, 20] = 0.5
