@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -155,7 +154,9 @@ def requests_of(settings: Settings) -> tuple[tuple[Request, ...], tuple[str, ...
         return (load_request_file(settings.request_file, fields, _given(fields), settings.catalogue),), ()
     if settings.manifest is None:
         return (Request.from_dict(fields, settings.catalogue),), ()
-    manifest = load_manifest(settings.manifest, fields, exclude=Path(settings.output), models=settings.catalogue)
+    manifest = load_manifest(
+        settings.manifest, fields, exclude=settings.output, models=settings.catalogue, storage=settings.storage
+    )
     if manifest.problems and (settings.on_invalid is OnInvalid.fail or not manifest.requests):
         raise invalid_entries(settings.manifest, manifest.problems)
     return manifest.requests, manifest.problems

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ class Job:
         stem = stem_of(uri)
         return cls(request, uri, f"{stem}-{_digest(identity)[:12]}", stem)
 
-    @property
+    @cached_property
     def display_uri(self) -> str:
         """The source's URI, fit for files and logs."""
         return redact(self.uri)

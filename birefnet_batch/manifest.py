@@ -19,7 +19,8 @@ import yaml
 from birefnet_batch.errors import BirefnetBatchError, ManifestError, ProblemsError, RequestError
 from birefnet_batch.models.registry import SHIPPED, Catalogue
 from birefnet_batch.request import Request
-from birefnet_batch.uris import canonical_uri, redact, scheme_of
+from birefnet_batch.settings import StorageSettings
+from birefnet_batch.uris import BUCKET_SCHEMES, canonical_uri, redact, scheme_of
 
 MANIFEST_SUFFIXES = (".yaml", ".yml", ".json", ".jsonl", ".ndjson", ".csv")
 VIDEO_SUFFIXES = frozenset(
@@ -44,22 +45,32 @@ class _Entry:
 
 
 def load_manifest(
-    location: str, defaults: Mapping[str, Any], *, exclude: Path | None = None, models: Catalogue = SHIPPED
+    location: str,
+    defaults: Mapping[str, Any],
+    *,
+    exclude: Path | str | None = None,
+    models: Catalogue = SHIPPED,
+    storage: StorageSettings | None = None,
 ) -> Manifest:
     """Read a manifest and check every entry.
 
     Args:
-        location: a manifest file, a folder of videos (searched in depth) or a glob.
+        location: a manifest file, a folder of videos (searched in depth) or a glob; folders and globs of buckets too.
         defaults: request fields that entries start from.
-        exclude: a folder whose files are no inputs: the run's own output.
+        exclude: a folder or bucket location whose files are no inputs: the run's own output.
         models: those that an entry may name.
+        storage: how buckets are reached.
 
     Raises:
         ManifestError: the manifest as a whole cannot be read, or it names no video at all.
     """
     path = Path(location).expanduser()
-    if path.is_dir():
-        entries: Iterable[_Entry] = _folder(path, exclude)
+    outside = f"{str(exclude).rstrip('/')}/" if exclude is not None else None
+    exclude = Path(exclude) if exclude is not None else None
+    if scheme_of(location) in BUCKET_SCHEMES:
+        entries: Iterable[_Entry] = _bucket(location, outside, storage or StorageSettings())
+    elif path.is_dir():
+        entries = _folder(path, exclude)
     elif path.exists():
         entries, file_defaults = _read_file(path)
         defaults = {**defaults, **file_defaults}
@@ -94,6 +105,8 @@ def invalid_entries(location: str, problems: tuple[str, ...]) -> ManifestError:
 def _nothing_found(path: Path) -> str:
     if path.is_dir():
         return f"the folder holds no file that ends in {', '.join(sorted(VIDEO_SUFFIXES))}"
+    if scheme_of(str(path).replace(":/", "://", 1)) in BUCKET_SCHEMES:
+        return f"no object there has a name that ends in {', '.join(sorted(VIDEO_SUFFIXES))}"
     if path.exists():
         return "it has no entries; list paths or URLs, or mappings with video_url"
     return "the pattern matches no file; quote it so that the shell leaves it alone"
@@ -244,6 +257,14 @@ def _folder(path: Path, exclude: Path | None) -> Iterator[_Entry]:
         hidden = any(part.startswith(".") for part in found.relative_to(path).parts)
         if found.suffix.lower() in VIDEO_SUFFIXES and not hidden and found.is_file() and not _in(found, exclude):
             yield _Entry(str(found), str(found.absolute()))
+
+
+def _bucket(location: str, exclude: str | None, storage: StorageSettings) -> Iterator[_Entry]:
+    from birefnet_batch.storage.listing import list_videos
+
+    for uri in list_videos(location, VIDEO_SUFFIXES, storage):
+        if exclude is None or not uri.startswith(exclude):
+            yield _Entry(uri, uri)
 
 
 def _glob(pattern: str, exclude: Path | None) -> Iterator[_Entry]:

@@ -22,6 +22,7 @@ from birefnet_batch.video.encode import EncodeSpec
 from birefnet_batch.video.formats import format_of
 from birefnet_batch.video.join import JoinedFacts
 
+_SYNC_NOTE = "sync_mode: the media are data URIs in result.json, and no media file is kept"
 _FIELDS: dict[Kind, str] = {"video": "video", "mask": "mask_video"}
 
 
@@ -71,10 +72,14 @@ def publish(output: Output, job: Job, record: JobRecord, media: list[Media]) -> 
         The API's output, its URLs absolute (data URIs with sync_mode).
 
     Raises:
-        OutputError: a file cannot be written; nothing then says that the job is complete.
+        OutputError: a file cannot be written, or with sync_mode a data URI would be longer than it may be; nothing
+            then says that the job is complete.
     """
     key = record.key
     assert key is not None
+    if job.request.sync_mode:
+        _check_length(media, output.settings.max_data_uri_bytes)
+        record = replace(record, notes=[*record.notes, _SYNC_NOTE])
     for name in markers(output, job):
         output.remove(job.file(name))
     files: dict[str, VideoFile] = {}
@@ -135,6 +140,16 @@ def read_result(output: Output, job: Job) -> Result:
         raise OutputError(
             f"{output.uri(relative)} cannot be read although its job is marked complete; run it again with resume=force"
         ) from None
+
+
+def _check_length(media: list[Media], most: int) -> None:
+    for item in media:
+        length = len(f"data:{item.content_type};base64,") + (item.staged.stat().st_size + 2) // 3 * 4
+        if length > most:
+            raise OutputError(
+                f"{item.file_name} would be a data URI of {length} bytes, more than storage.max_data_uri_bytes={most}; "
+                "raise the setting, ask for a lower video_quality, or give sync_mode=false for a file"
+            )
 
 
 def _data_uri(item: Media) -> str:

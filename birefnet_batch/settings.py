@@ -190,6 +190,9 @@ class StorageSettings:
     allow_private_hosts: bool = setting(
         True, "whether http(s) inputs may come from private, loopback and link-local addresses"
     )
+    max_data_uri_bytes: int = setting(
+        64 * 1024**2, "with sync_mode: the longest data URI of a media file, in bytes (4 for each 3 of the file)"
+    )
     options: dict[str, dict[str, Any]] = setting(
         {},
         "by scheme (s3 | gs | az): options of s3fs, gcsfs or adlfs, such as storage.options.s3.endpoint_url; "
@@ -342,6 +345,7 @@ def _range_problems(settings: Settings) -> list[str]:
         "executor.workers": (settings.executor.workers, 1),
         "executor.grace_s": (settings.executor.grace_s, 0),
         "storage.max_input_bytes": (settings.storage.max_input_bytes, 1),
+        "storage.max_data_uri_bytes": (settings.storage.max_data_uri_bytes, 1),
         "storage.max_retries": (settings.storage.max_retries, 0),
         "media.encoder_threads": (settings.media.encoder_threads, 1),
         "media.segment_frames": (settings.media.segment_frames, 1),

@@ -86,7 +86,7 @@ def problems_of(output: Path, reference: Path) -> Iterator[str]:
         yield "manifest.jsonl does not list the complete jobs"
 
 
-def torture(folder: Path, kills: int, videos: int, seed: int) -> list[str]:
+def torture(folder: Path, kills: int, videos: int, seed: int, frames: int = 6) -> list[str]:
     """Do as the module says, in a folder.
 
     Returns:
@@ -96,7 +96,7 @@ def torture(folder: Path, kills: int, videos: int, seed: int) -> list[str]:
     sources, reference = folder / "in", folder / "reference"
     sources.mkdir()
     for number in range(videos):
-        make_clip(sources / f"clip-{number}.mp4", 6, 20 * number)
+        make_clip(sources / f"clip-{number}.mp4", frames, 20 * number)
     began = time.monotonic()
     undisturbed = start(sources, reference)
     _, complaints = undisturbed.communicate()
@@ -145,10 +145,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--videos", type=int, default=4)
+    parser.add_argument("--frames", type=int, default=6, help="of each video")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        problems = torture(Path(folder), arguments.kills, arguments.videos, arguments.seed)
+        problems = torture(Path(folder), arguments.kills, arguments.videos, arguments.seed, arguments.frames)
     print("\n".join(problems) or f"{arguments.kills} kills: the same bytes, nothing twice, no stray files")
     return 1 if problems else 0
 

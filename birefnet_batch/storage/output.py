@@ -33,10 +33,10 @@ class Output:
     """
 
     def __init__(self, location: str, run_id: str, storage: StorageSettings | None = None) -> None:
-        self._settings = storage or StorageSettings()
+        self.settings = storage or StorageSettings()
         self._run_id = run_id
-        self.store = open_store(location, self._settings)
-        own = self._settings.scratch
+        self.store = open_store(location, self.settings)
+        own = self.settings.scratch
         if isinstance(self.store, LocalStore):
             # Absolute: a worker's working folder is another one.
             location = str(self.store.root)
@@ -52,7 +52,7 @@ class Output:
 
     def __reduce__(self) -> tuple[object, ...]:
         # Locks and the lease stay with the process that took them.
-        return type(self), (self._location, self._run_id, self._settings)
+        return type(self), (self._location, self._run_id, self.settings)
 
     def __enter__(self) -> Output:
         """Take the output for this run, make the folders, and remove what dead runs left.
