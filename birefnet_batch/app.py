@@ -22,10 +22,11 @@ from birefnet_batch.manifest import invalid_entries, load_manifest
 from birefnet_batch.redaction import Redactor, shown_options
 from birefnet_batch.request import Request
 from birefnet_batch.request_file import load_request_file
-from birefnet_batch.settings import OnInvalid, Settings, schema_node
+from birefnet_batch.settings import OnInvalid, Settings, StorageSettings, schema_node
 
 _log = logging.getLogger(__name__)
 _interrupts: list[int] = []
+_finished: list[tuple[str, str, StorageSettings]] = []
 
 OK, SOME_FAILED, WRONG_CONFIGURATION, INTERRUPTED = 0, 1, 2, 130
 
@@ -39,6 +40,7 @@ def main() -> int:
     register()
     _set_up_logging()
     _interrupts.clear()
+    _finished.clear()
     for stop in (signal.SIGTERM, signal.SIGINT):
         signal.signal(stop, _interrupt)
     words = sys.argv[1:]
@@ -57,7 +59,25 @@ def main() -> int:
         if status == INTERRUPTED:
             return status
         worst = max(worst, status)
+    if len(_finished) > 1:
+        _compare()
     return worst
+
+
+def _compare() -> None:
+    """End a sweep with a table of what its jobs made of each video."""
+    from birefnet_batch.comparison import FILE, as_csv, compare_runs, show
+    from birefnet_batch.storage.stores import open_store
+
+    location, _, storage = _finished[0]
+    try:
+        rows = compare_runs([(output, run_id) for output, run_id, _ in _finished], storage)
+        if rows:
+            show(rows)
+            open_store(location, storage).put(FILE, as_csv(rows))
+            print(f"comparison: {location}/{FILE}")
+    except BirefnetBatchError as error:
+        print(f"error: the jobs cannot be compared: {error}", file=sys.stderr)
 
 
 def _run_words(words: list[str]) -> int:
@@ -117,6 +137,7 @@ def run_config(config: DictConfig) -> int:
     except KeyboardInterrupt:
         print("interrupted: finished videos are whole; the same command goes on with the rest", file=sys.stderr)
         raise
+    _finished.append((summary.output, summary.run_id, settings.storage))
     print(f"{summary.succeeded} succeeded, {summary.failed} failed, {summary.skipped} complete already")
     for uri, reason in summary.failures:
         print(f"failed: {uri}: {reason}", file=sys.stderr)

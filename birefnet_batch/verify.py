@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import random
 from collections import defaultdict
@@ -16,11 +15,11 @@ from birefnet_batch.errors import BirefnetBatchError, ConfigError
 from birefnet_batch.executors.base import JobOutcome
 from birefnet_batch.media_difference import Difference, compare_media
 from birefnet_batch.progress import Progress
+from birefnet_batch.recorded_media import bring_media
 from birefnet_batch.recorded_settings import read_settings, repeating
-from birefnet_batch.request import Request, Result
+from birefnet_batch.request import Request
 from birefnet_batch.results import JobRecord
 from birefnet_batch.settings import Settings, StorageSettings
-from birefnet_batch.storage import open_source, source_facts
 from birefnet_batch.storage.stores import Store, open_store
 from birefnet_batch.uris import scheme_of
 
@@ -151,8 +150,8 @@ def _compare(
     matte: float | None = None
     for name in first.outputs_sha256:
         ours, theirs = place / "ours", place / "theirs"
-        _bring(store, storage, first, name, theirs)
-        _bring(repeated, StorageSettings(), second, name, ours)
+        bring_media(store, storage, first, name, theirs)
+        bring_media(repeated, StorageSettings(), second, name, ours)
         difference = compare_media(theirs, ours)
         if name == "mask_video":
             matte = difference.mean_error
@@ -181,22 +180,6 @@ def differing(first: JobRecord, second: JobRecord) -> list[str]:
     if not first.reproducible or not second.reproducible:
         names.append("batch, for memory ran out")
     return names
-
-
-def _bring(store: Store, storage: StorageSettings, record: JobRecord, name: str, target: Path) -> None:
-    """A media file of a job as a local file: from the output, or from the data URI in its result."""
-    if name in record.outputs:
-        uri = store.uri(record.outputs[name])
-    else:
-        content = json.loads(store.get(record.outputs["result"]) or b"{}")
-        uri = getattr(Result.from_dict(content), name).url
-    # The operator's limits are for what a request names; this is the output itself.
-    open_to_us = replace(storage, allow_schemes=[scheme_of(uri)])
-    with open_source(uri, source_facts(uri, open_to_us), target.parent, open_to_us) as source:
-        source.complete()
-        with source.path.open("rb") as content_file, target.open("wb") as copy:
-            while chunk := content_file.read(1 << 20):
-                copy.write(chunk)
 
 
 def _unavailable(record: JobRecord, reason: str) -> Comparison:

@@ -285,6 +285,13 @@ def test_sync_mode_returns_the_media_and_keeps_none(clip: Path, output: Path) ->
     assert len(read_frames(copy).times) == 7
     assert json.loads((folder / "job.json").read_text())["outputs"] == {"result": f"jobs/{folder.name}/result.json"}
     assert "base64" not in (output / "manifest.jsonl").read_text()
+    assert "no media file is kept" in json.loads((folder / "job.json").read_text())["notes"][-1]
+
+    again = process_video(replace(request(clip), video_url=result.video.url), output=output)
+    assert again.video.num_frames == 7
+    assert body not in "".join(path.read_text(errors="replace") for path in output.glob("jobs/video-*/job.json"))
+    assert body not in "".join(path.read_text(errors="replace") for path in output.glob("runs/*/*"))
+    assert body not in (output / "manifest.jsonl").read_text()
 
 
 def test_segments_join_to_the_frames_and_times_of_the_whole(tmp_path: Path, output: Path) -> None:

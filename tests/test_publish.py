@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from birefnet_batch.jobs import Job, marker
 from birefnet_batch.publish import Media, publish, publish_failure, read_result
 from birefnet_batch.request import Request
 from birefnet_batch.results import ErrorRecord, JobRecord, SourceRecord
+from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage import Output
 from birefnet_batch.storage.local_store import LocalStore
 from birefnet_batch.video.join import JoinedFacts
@@ -99,6 +101,22 @@ def test_a_failure_keeps_a_result_that_may_be_right_and_drops_one_that_is_not(
     assert ("clip.mp4" in output.list(JOB.folder)) is stays
     written = JobRecord.from_json(output.read(JOB.file("job.json")) or b"")
     assert written.status == ("succeeded" if stays else "failed")
+
+
+def test_sync_mode_keeps_no_media_and_says_so_and_refuses_what_is_too_long(tmp_path: Path) -> None:
+    sync = Job.from_request(Request("/v/clip.mp4", sync_mode=True, output_mask=True))
+    with Output(str(tmp_path), "run", StorageSettings(max_data_uri_bytes=100)) as output:
+        with pytest.raises(OutputError, match="clip.mp4 would be a data URI of 122 bytes, more than storage"):
+            publish(output, sync, record(), media(output, sync, b"x" * 75))
+        assert output.list(sync.folder) == []
+        result = publish(output, sync, record(), media(output, sync, b"x" * 57))
+        assert result.video.url.startswith("data:video/mp4;base64,eHh4")
+        assert output.list(sync.folder) == [marker("abc"), "job.json", "result.json"]
+        written = JobRecord.from_json(output.read(sync.file("job.json")) or b"")
+    assert written.outputs == {"result": sync.file("result.json")}
+    assert written.outputs_sha256["video"] == hashlib.sha256(b"x" * 57).hexdigest()
+    assert "no media file is kept" in written.notes[0]
+    assert "base64" not in written.to_json().decode()
 
 
 def test_a_damaged_result_of_a_complete_job_says_how_to_mend_it(output: Output) -> None:

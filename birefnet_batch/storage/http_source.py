@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.utils
+import logging
 import re
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,15 @@ from birefnet_batch.uris import redact, redact_text
 _CHUNK = 1 << 18
 _MAY_PASS = frozenset((408, 425, 429, 500, 502, 503, 504))
 _MOST_REDIRECTS = 10
+
+
+def _without_secrets(record: logging.LogRecord) -> bool:
+    record.msg, record.args = redact_text(record.getMessage()), ()
+    return True
+
+
+# httpx logs each request with its whole URL.
+logging.getLogger("httpx").addFilter(_without_secrets)
 
 
 class HttpSource(Remote):

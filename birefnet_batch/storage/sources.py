@@ -18,6 +18,7 @@ from birefnet_batch.storage.backoff import retried
 from birefnet_batch.storage.data_source import data_facts, decode_data_uri
 from birefnet_batch.storage.facts import SourceFacts
 from birefnet_batch.storage.fetch import Fetch, Told
+from birefnet_batch.storage.fetch_log import FetchLog
 from birefnet_batch.storage.http_guard import check_scheme
 from birefnet_batch.storage.reasons import reason_of
 from birefnet_batch.storage.remote import Remote
@@ -190,7 +191,7 @@ def open_source(
     facts: SourceFacts,
     scratch: Path,
     settings: StorageSettings,
-    told: Told = lambda count, size: None,
+    told: Told | None = None,
 ) -> Iterator[LocalSource]:
     """The input as a local file, for the time of the context; a fetched copy is removed at its end.
 
@@ -199,7 +200,7 @@ def open_source(
         facts: what `source_facts` gave.
         scratch: a folder for a fetched copy.
         settings: limits and retries.
-        told: called with the fetched bytes and the full length, from another thread.
+        told: called with the fetched bytes and the full length, from another thread; by default they are logged.
 
     Raises:
         InputError: it cannot be fetched, is larger than allowed, or changed while it was read.
@@ -226,7 +227,7 @@ def open_source(
             target.unlink(missing_ok=True)
     else:
         remote = open_remote(uri, settings)
-        with Fetch(uri, remote, facts, target, settings, told) as fetch:
+        with Fetch(uri, remote, facts, target, settings, told or FetchLog(uri)) as fetch:
             try:
                 yield _Fetched(fetch, facts)
             except BirefnetBatchError:

@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 from servers import Cloud
 
-from birefnet_batch.errors import BirefnetBatchError, ConfigError, InputError, OutputError
+from birefnet_batch.errors import BirefnetBatchError, ConfigError, InputError, ManifestError, OutputError
+from birefnet_batch.manifest import load_manifest
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage import Output, open_source, source_facts
 from birefnet_batch.storage.bucket_store import BucketStore
+from birefnet_batch.storage.sources import many_source_facts
 from birefnet_batch.storage.stores import open_store
 
 CONTENT = bytes(range(256)) * 8192
@@ -74,6 +76,29 @@ def test_an_input_comes_whole_with_its_digest_and_a_fingerprint(cloud: Cloud, tm
     assert source_facts(uri, settings).fingerprint != facts.fingerprint
     with pytest.raises(InputError, match="changed while it was read"), open_source(uri, facts, tmp_path, settings) as s:
         s.complete()
+
+
+def test_a_folder_and_a_pattern_of_a_bucket_are_manifests(cloud: Cloud) -> None:
+    for name in ("a/1.mp4", "a/b/2.MOV", "a/notes.txt", "a/.hidden/3.mp4", "ab/4.mp4", "a/out/jobs/x/5.mp4"):
+        files(cloud).pipe_file(f"{cloud.root}/list/{name}".partition("://")[2], b"x")
+    settings, root = cloud.settings(), f"{cloud.root}/list"
+
+    def found(location: str, **more: Any) -> list[str]:
+        manifest = load_manifest(location, {}, storage=settings, **more)
+        return [request.video_url.removeprefix(f"{root}/") for request in manifest.requests]
+
+    assert found(f"{root}/a", exclude=f"{root}/a/out") == ["a/1.mp4", "a/b/2.MOV"]
+    assert found(f"{root}/a*/*.mp4", exclude=f"{root}/a/out") == ["a/1.mp4", "ab/4.mp4"]
+    with pytest.raises(ManifestError, match="names no videos"):
+        found(f"{root}/none")
+
+
+def test_facts_of_many_objects_of_a_folder_are_those_of_each(cloud: Cloud) -> None:
+    uris = [f"{cloud.root}/many/clip {number}.mp4" for number in range(5)]
+    for number, uri in enumerate(uris[:4]):
+        files(cloud).pipe_file(uri.partition("://")[2], bytes(number + 1))
+    settings = cloud.settings()
+    assert many_source_facts(uris, settings, 4) == {uri: source_facts(uri, settings) for uri in uris[:4]}
 
 
 def test_what_is_not_there_and_folders_say_so(cloud: Cloud) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from birefnet_batch.errors import InputError
 from birefnet_batch.settings import StorageSettings
-from birefnet_batch.storage import backoff, open_source, source_facts
+from birefnet_batch.storage import backoff, fetch_log, open_source, source_facts
 from birefnet_batch.storage.growing_file import BLOCK, open_file
 from birefnet_batch.storage.http_guard import is_public
 
@@ -270,6 +270,16 @@ def test_progress_is_told_to_the_last_byte(site: Site, tmp_path: Path) -> None:
         source.complete()
     assert told[-1] == (len(CONTENT), len(CONTENT))
     assert [count for count, _ in told] == sorted(count for count, _ in told)
+
+
+def test_a_fetch_that_takes_long_is_logged_without_secrets(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(fetch_log, "_EVERY_S", 0.0)
+    caplog.set_level("INFO")
+    fetched(site, tmp_path)
+    assert f"{site.root}/a/clip.mp4: 6 of 6 MB" in caplog.text
+    assert "secret" not in caplog.text
 
 
 def test_schemes_that_an_operator_closed_are_refused_on_redirects_too(site: Site, tmp_path: Path) -> None:

@@ -1,0 +1,41 @@
+"""The media that a record names, as local files."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from birefnet_batch.request import Result
+from birefnet_batch.results import JobRecord
+from birefnet_batch.settings import StorageSettings
+from birefnet_batch.storage import open_source, source_facts
+from birefnet_batch.storage.stores import Store
+from birefnet_batch.uris import scheme_of
+
+
+def bring_media(store: Store, storage: StorageSettings, record: JobRecord, name: str, target: Path) -> None:
+    """Copy a media file of a job to a local one: from the output, or from the data URI in its result.
+
+    Args:
+        store: the output.
+        storage: how it is reached.
+        record: the job's.
+        name: `video` or `mask_video`.
+        target: the file to make.
+
+    Raises:
+        BirefnetBatchError: it cannot be had.
+    """
+    if name in record.outputs:
+        uri = store.uri(record.outputs[name])
+    else:
+        content = json.loads(store.get(record.outputs["result"]) or b"{}")
+        uri = getattr(Result.from_dict(content), name).url
+    # The operator's limits are for what a request names; this is the output itself.
+    open_to_us = replace(storage, allow_schemes=[scheme_of(uri)])
+    with open_source(uri, source_facts(uri, open_to_us), target.parent, open_to_us) as source:
+        source.complete()
+        with source.path.open("rb") as content_file, target.open("wb") as copy:
+            while chunk := content_file.read(1 << 20):
+                copy.write(chunk)

@@ -1,0 +1,33 @@
+"""A line now and then about a fetch that takes long."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from birefnet_batch.uris import redact
+
+_log = logging.getLogger(__name__)
+_EVERY_S = 10.0
+
+
+class FetchLog:
+    """Told of bytes as they come; logs how far it is every ten seconds.
+
+    Args:
+        uri: what is fetched.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self._shown = redact(uri)
+        self._began = self._next = time.monotonic()
+
+    def __call__(self, count: int, size: int | None) -> None:
+        """So many bytes of so many are there."""
+        now = time.monotonic()
+        if now - self._next < _EVERY_S:
+            return
+        self._next = now
+        share = f" of {size / 1e6:.0f}" if size is not None else ""
+        rate = count / 1e6 / (now - self._began)
+        _log.info("fetching %s: %.0f%s MB, %.1f MB/s", self._shown, count / 1e6, share, rate)
