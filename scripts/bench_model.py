@@ -7,8 +7,11 @@
 entry is an engine.name and an engine.precision; torch:fp32:packing is torch without the lever `packing`, to see what
 it gives (the levers are those of LEVERS). Each runs in a process of its own, and they take turns frame by
 frame, so that drift of the machine cancels; the figures are medians. Without --weights the weights are the
-deterministic ones of tests/reference. CPU seconds are what the process used on all processors: on a machine that
-others use, compare those, with --threads 1 (threads that wait for each other count too).
+deterministic ones of tests/reference.
+
+CPU seconds are what the process used on all processors, and of these the calling thread's own; they tell more than the
+clock on a machine that others use. Threads that wait for each other spin, which counts: set OMP_WAIT_POLICY=PASSIVE to
+have work alone counted. The calling thread's seconds are then what a frame would take with the machine to oneself.
 """
 
 from __future__ import annotations
@@ -137,7 +140,6 @@ def work(engine: str, model_name: str, resolution: str, weights: str, threads: i
     from birefnet_batch.models.weights import WeightsFile
     from birefnet_batch.process_tuning import keep_freed_memory
 
-    keep_freed_memory()
     torch.set_num_threads(threads)
     model, (width, height) = find_model(model_name), size_of(resolution)
     image = torch.from_numpy(golden_input(1, height, width))
@@ -148,6 +150,8 @@ def work(engine: str, model_name: str, resolution: str, weights: str, threads: i
         network.load_state_dict(load_file(weights))
         serve(lambda: network(image))
         return
+    # As our programs do; to the baseline, memory is what it is to any program.
+    keep_freed_memory()
     name, precision, *levers = engine.split(":")
     for lever in levers:
         LEVERS[lever]()
@@ -167,14 +171,15 @@ def work(engine: str, model_name: str, resolution: str, weights: str, threads: i
 
 
 def serve(run: Any) -> None:
-    """Answer each line with wall seconds, CPU seconds and the peak memory in MiB so far."""
+    """Answer each line with wall seconds, CPU seconds, those of this thread, and the peak memory in MiB so far."""
     import torch
 
     with torch.inference_mode():
         for _ in sys.stdin:
-            started, used = time.perf_counter(), time.process_time()
+            clocks = (time.perf_counter, time.process_time, time.thread_time)
+            before = [clock() for clock in clocks]
             run()
-            taken = time.perf_counter() - started, time.process_time() - used
+            taken = [clock() - started for clock, started in zip(clocks, before, strict=True)]
             print("took", *taken, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, flush=True)
 
 
@@ -240,13 +245,13 @@ def main() -> None:
             for process in workers.values():
                 process.kill()
                 process.wait()
-    base = median(values[0] for values in found[engines[0]])
-    base_cpu = median(values[1] for values in found[engines[0]])
-    for engine, rows in found.items():
-        wall, used, peak = (median(column) for column in zip(*rows, strict=True))
+    columns = {engine: [median(column) for column in zip(*rows, strict=True)] for engine, rows in found.items()}
+    base = columns[engines[0]]
+    for engine, values in columns.items():
+        (wall, cpu, own, peak), ratios = values, [value / first for value, first in zip(values, base, strict=True)]
         print(
-            f"{engine:24} {wall:6.2f} s a frame ({wall / base:.2f} of {engines[0]}), {gflop / wall:5.0f} GFLOP/s, "
-            f"{used:6.2f} CPU s ({used / base_cpu:.2f}), peak {peak:.0f} MiB"
+            f"{engine:24} {wall:6.2f} s a frame ({ratios[0]:.2f} of {engines[0]}), {gflop / wall:5.0f} GFLOP/s; "
+            f"CPU {cpu:5.2f} s ({ratios[1]:.2f}), calling thread {own:5.2f} s ({ratios[2]:.2f}); peak {peak:.0f} MiB"
         )
 
 

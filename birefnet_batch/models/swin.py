@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from birefnet_batch.models.linear import Linear
 from birefnet_batch.models.windows import plan_windows
 
-# Bounds the tokens that are worked on at once on a CPU: 4 MiB in float32, and their hidden layer 16.
+# Bounds the tokens that are worked on at once: 4 MiB of float32 on a CPU, their hidden layer 16; on a GPU 512 MiB.
 CPU_CHUNK_ELEMENTS = 1 << 20
+GPU_CHUNK_ELEMENTS = 1 << 27
 
 
 def _relative_position_index(window: int) -> Tensor:
@@ -101,10 +102,11 @@ class SwinBlock(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """Map (B, H, W, channels) to the same shape."""
         flat = tokens.reshape(-1, tokens.shape[-1])
-        # What is made of some tokens is four times as wide: some at a time, it stays in the processor's caches.
-        limit = max(self.window**2, CPU_CHUNK_ELEMENTS // flat.shape[1]) if tokens.device.type == "cpu" else len(flat)
-        flat = flat + self._attend(flat, tokens.shape[:3], limit)
-        chunks = torch.split(flat, limit)
+        # What is made of tokens is four times as wide: of some at a time, it stays in a processor's caches.
+        budget = CPU_CHUNK_ELEMENTS if tokens.device.type == "cpu" else GPU_CHUNK_ELEMENTS
+        windows = max(1, budget // (flat.shape[1] * self.window**2))
+        flat = flat + self._attend(flat, tokens.shape[:3], windows)
+        chunks = torch.split(flat, windows * self.window**2)
         if torch.is_grad_enabled() or len(chunks) == 1:
             flat = flat + self.mlp(self.norm2(flat))
         else:
@@ -112,8 +114,8 @@ class SwinBlock(nn.Module):
                 chunk += self.mlp(self.norm2(chunk))
         return flat.view(tokens.shape)
 
-    def _attend(self, flat: Tensor, shape: Sequence[int], limit: int) -> Tensor:
-        plan = plan_windows(*shape, self.window, self.shift, limit // self.window**2, flat.device)
+    def _attend(self, flat: Tensor, shape: Sequence[int], windows: int) -> Tensor:
+        plan = plan_windows(*shape, self.window, self.shift, windows, flat.device)
         bias = self.attn.position_bias()
         masked = {(False, False): bias}
         if self.shift:
@@ -124,10 +126,10 @@ class SwinBlock(nn.Module):
             masked |= {(True, False): bias + below, (False, True): bias + right, (True, True): bias + below + right}
         mixed = []
         for group in plan.groups:
-            windows = self.norm1(F.embedding(group.source, flat))
+            gathered = self.norm1(F.embedding(group.source, flat))
             if group.padding is not None:
-                windows.index_fill_(0, group.padding, 0)
-            mixed.append(self.attn(windows, masked[group.below, group.right]))
+                gathered.index_fill_(0, group.padding, 0)
+            mixed.append(self.attn(gathered, masked[group.below, group.right]))
         together = mixed[0] if len(mixed) == 1 else torch.cat(mixed)
         attended: Tensor = self.attn.proj(F.embedding(plan.back, together))
         return attended

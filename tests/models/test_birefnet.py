@@ -12,7 +12,7 @@ from reference import REFERENCE
 from reference.fill import fill, golden_input
 from torch import nn
 
-from birefnet_batch.models import build_network
+from birefnet_batch.models import build_network, deformable, swin
 from birefnet_batch.models.birefnet import BiRefNet
 
 CASES = [
@@ -105,6 +105,17 @@ def test_any_sides_that_are_multiples_of_32_give_what_the_definition_gives(fast_
     assert found.shape == wanted.shape == (shape[0], 1, *shape[1:])
     assert (found - wanted).abs().max() <= 2e-4
     assert abs(found.mean() - wanted.mean()) <= 1e-5
+
+
+def test_how_much_is_computed_at_once_changes_nothing_but_rounding(monkeypatch):
+    network = filled("demo")
+    image = torch.from_numpy(golden_input(2, 32, 96))
+    with torch.inference_mode():
+        wanted = network(image)
+        for module in (swin, deformable):
+            for elements in (1, module.GPU_CHUNK_ELEMENTS):
+                monkeypatch.setattr(module, "CPU_CHUNK_ELEMENTS", elements)
+                torch.testing.assert_close(network(image), wanted, atol=2e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
