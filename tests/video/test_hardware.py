@@ -10,6 +10,8 @@ import pytest
 from test_encode import SPEC
 
 from birefnet_batch.errors import ConfigError, OutputError
+from birefnet_batch.jobs import Job, job_key
+from birefnet_batch.request import Request
 from birefnet_batch.settings import MediaSettings, Settings
 from birefnet_batch.video import hardware
 from birefnet_batch.video.encode import open_part
@@ -56,6 +58,18 @@ def test_hardware_is_never_chosen_unasked(monkeypatch: pytest.MonkeyPatch) -> No
     for form in FORMATS.values():
         assert encoder_of(form, MediaSettings()) == form.encoder
     assert encoder_of(X264, MediaSettings(hardware="auto")) == "h264_nvenc"
+
+
+def test_what_is_used_is_part_of_the_key_and_the_wish_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    job = Job.from_request(Request(video_url="clip.mp4"))
+
+    def key(wish: str) -> str:
+        return job_key(job, "1-2", "weights", "fp32", MediaSettings(hardware=wish))
+
+    monkeypatch.setattr(hardware, "why_not", lambda encoder: "no card")
+    assert key("auto") == key("off")
+    monkeypatch.setattr(hardware, "why_not", lambda encoder: None)
+    assert key("auto") == key("require") != key("off")
 
 
 def test_sizes_that_the_hardware_does_not_take(monkeypatch: pytest.MonkeyPatch) -> None:
