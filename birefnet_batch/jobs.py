@@ -81,6 +81,7 @@ def job_key(job: Job, fingerprint: str, weights_sha256: str, precision: str, med
             "encoder": encoder_of(format_of(job.request.video_output_type), media),
             "encoder_threads": media.encoder_threads,
             "segment_frames": media.segment_frames,
+            "corrupt_frames": media.corrupt_frames.value,
         }
     )[:24]
 

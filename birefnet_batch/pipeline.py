@@ -18,6 +18,7 @@ from birefnet_batch.backdrop import Backdrop, Painter
 from birefnet_batch.overlap import Cancelled, Channel, Clock, Stages
 from birefnet_batch.process_tuning import compute_alone
 from birefnet_batch.segments import Segment
+from birefnet_batch.video.child import MEMORY_BYTES
 from birefnet_batch.video.encode import EncodeSpec, PartWriter, open_part
 from birefnet_batch.video.info import VideoInfo
 from birefnet_batch.video.join import JoinedFacts, join_parts
@@ -52,6 +53,9 @@ class SegmentTask:
     """Where the parts go."""
     kinds: tuple[Kind, ...]
     decode_timeout_s: float
+    decode_memory_bytes: int = MEMORY_BYTES
+    corrupt_frames: str = "conceal"
+    """What is done with frames that are decoded in part: conceal, drop or fail."""
 
     def part(self, kind: Kind) -> Path:
         """The file of this segment's video or mask."""
@@ -68,6 +72,8 @@ class SegmentRecord:
     """When the last frame ends, in ticks of the source's time base."""
     seconds: dict[str, float]
     parts: dict[Kind, Path]
+    corrupt_frames: int = 0
+    """How many could not be decoded, or only in part."""
     notes: tuple[str, ...] = ()
 
 
@@ -112,6 +118,8 @@ def process_segment(
                 start=segment.start or 0,
                 stop=segment.stop,
                 timeout_s=task.decode_timeout_s,
+                memory_bytes=task.decode_memory_bytes,
+                corrupt=task.corrupt_frames,
             )
         )
         writers = {kind: context.enter_context(open_part(task.part(kind), task.encode, kind)) for kind in task.kinds}
@@ -170,6 +178,7 @@ def process_segment(
         end=end,
         seconds=clock.seconds,
         parts={kind: task.part(kind) for kind in task.kinds},
+        corrupt_frames=reader.corrupt_frames,
         notes=tuple(reader.notes),
     )
 

@@ -38,6 +38,8 @@ class SourceRecord:
     """Pixels, as displayed."""
     frames: int | None = None
     """Frames that were read."""
+    corrupt_frames: int | None = None
+    """Frames that could not be decoded, or only in part: `media.corrupt_frames` says what was done with them."""
     duration: float | None = None
     """Seconds, as the container declares."""
     container: str | None = None

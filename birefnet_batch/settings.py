@@ -80,6 +80,14 @@ class Alpha(Enum):
     premultiplied = "premultiplied"
 
 
+class CorruptFrames(Enum):
+    """What is done with frames that cannot be decoded, or only in part."""
+
+    conceal = "conceal"
+    drop = "drop"
+    fail = "fail"
+
+
 class ExecutorName(Enum):
     """Who runs the segments."""
 
@@ -220,6 +228,10 @@ class MediaSettings:
     encoder_threads: int = setting(4, "threads of the video encoder; part of what decides the bytes")
     segment_frames: int | None = setting(None, "frames a segment, up to its next keyframe; null is one segment a video")
     decode_timeout_s: float = setting(60.0, "seconds the decoding process may take for one frame")
+    decode_memory_bytes: int = setting(4 * 1024**3, "what the decoding process may allocate, in bytes")
+    corrupt_frames: CorruptFrames = setting(
+        CorruptFrames.conceal, "conceal (keep what the decoder mended) | drop | fail; above 5 % every video fails"
+    )
 
     @property
     def hardware_wish(self) -> Literal["off", "auto", "require"]:
@@ -348,6 +360,7 @@ def _range_problems(settings: Settings) -> list[str]:
         "storage.max_data_uri_bytes": (settings.storage.max_data_uri_bytes, 1),
         "storage.max_retries": (settings.storage.max_retries, 0),
         "media.encoder_threads": (settings.media.encoder_threads, 1),
+        "media.decode_memory_bytes": (settings.media.decode_memory_bytes, 256 * 1024**2),
         "media.segment_frames": (settings.media.segment_frames, 1),
     }
     problems = [

@@ -54,7 +54,11 @@ def finish(context: RunContext, workspace: Workspace, plan: Plan, done: Sequence
         seconds["join"] = seconds.get("join", 0.0) + time.perf_counter() - started
     # Only now: what is published was made of one version of the source.
     workspace.leave(job, plan.facts)
-    ledger.found(frames=sum(item.segment.frames for item in done), sha256=done[0].sha256)
+    ledger.found(
+        frames=sum(item.segment.frames for item in done),
+        corrupt_frames=sum(item.segment.corrupt_frames for item in done),
+        sha256=done[0].sha256,
+    )
     ledger.note(
         status="succeeded",
         engine=done[-1].engine,

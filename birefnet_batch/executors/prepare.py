@@ -72,7 +72,7 @@ def prepare(
     )
     source = workspace.open(job, facts)
     with workspace.naming(job):
-        info = probe(source.path, timeout_s=settings.media.decode_timeout_s)
+        info = probe(source.path, settings.media.decode_timeout_s, settings.media.decode_memory_bytes)
     observer.length(info.frames)
     ledger.found(
         width=info.width,
@@ -121,4 +121,6 @@ def _whole(job: Job, source: Path, info: VideoInfo, look: Look, media: MediaSett
         folder=source.parent,
         kinds=kinds,
         decode_timeout_s=media.decode_timeout_s,
+        decode_memory_bytes=media.decode_memory_bytes,
+        corrupt_frames=media.corrupt_frames.value,
     )

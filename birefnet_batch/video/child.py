@@ -22,9 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from birefnet_batch import errors
-from birefnet_batch.errors import BirefnetBatchError, DecoderCrashError
+from birefnet_batch.errors import BirefnetBatchError, DecoderCrashError, InputError
 from birefnet_batch.storage.growing_file import while_waiting
 
+MEMORY_BYTES = 4 * 1024**3
+"""What a child may allocate unless told otherwise: an 8K video with all its reference frames takes less than 2 GiB."""
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -36,10 +38,14 @@ class Child:
         subject: the file that it works on, for messages.
         task: sent as the first message; picklable.
         timeout_s: seconds that it may stay silent when an answer is due.
+        memory_bytes: what it may allocate; the frames that both ends share are not counted.
     """
 
-    def __init__(self, module: str, subject: Path, task: object, timeout_s: float) -> None:
+    def __init__(
+        self, module: str, subject: Path, task: object, timeout_s: float, memory_bytes: int = MEMORY_BYTES
+    ) -> None:
         self._subject = subject
+        self._memory_bytes = memory_bytes
         self._timeout_s = timeout_s
         self._sending = threading.Lock()
         self.memory = _anonymous_file()
@@ -50,7 +56,7 @@ class Child:
         with theirs:
             self._process = subprocess.Popen(
                 # -P: a file av.py in the working folder must not stand in for the library.
-                [sys.executable, "-P", "-m", module, str(theirs.fileno()), str(self.memory)],
+                [sys.executable, "-P", "-m", module, str(theirs.fileno()), str(self.memory), str(memory_bytes)],
                 pass_fds=(theirs.fileno(), self.memory),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -90,6 +96,11 @@ class Child:
                 ) from None
         if isinstance(message, Failure):
             raise message.to_error()
+        if isinstance(message, OutOfMemory):
+            raise InputError(
+                f"{self._subject} takes more than {self._memory_bytes} bytes of memory to decode "
+                "(media.decode_memory_bytes); it may be damaged: if it is not, raise the setting or scale the video down"
+            )
         return message
 
     def kill(self) -> None:
@@ -127,6 +138,10 @@ class Alive:
     """Sent by a child now and then during work that takes long, so that silence means trouble."""
 
 
+class OutOfMemory:
+    """A child's last message when it may not allocate what it needs."""
+
+
 class Failure:
     """A child's error on its way to the parent."""
 
@@ -153,9 +168,12 @@ def serve(work: Callable[[Connection[Any, Any], int, Any], None]) -> None:
     threading.Thread(target=_die_with_the_parent, args=(connection.fileno(),), daemon=True).start()
     try:
         try:
+            _bound_memory(int(sys.argv[3]))
             work(connection, int(sys.argv[2]), connection.recv())
         except BirefnetBatchError as error:
             connection.send(Failure(error))
+        except MemoryError:
+            connection.send(OutOfMemory())
     except (EOFError, BrokenPipeError, ConnectionResetError):
         # The parent is gone or wants no more.
         pass
@@ -163,6 +181,15 @@ def serve(work: Callable[[Connection[Any, Any], int, Any], None]) -> None:
     # Libraries' clean-up after a broken file can hang or crash, and there is nothing left to lose.
     sys.stderr.flush()
     os._exit(0)
+
+
+def _bound_memory(count: int) -> None:
+    """Refuse further allocations at a bound. Libraries' code and what is shared do not count towards it."""
+    import resource
+
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    bound = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (bound, hard))
 
 
 def _die_with_the_parent(descriptor: int) -> None:

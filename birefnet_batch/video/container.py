@@ -50,6 +50,8 @@ def open_input(path: bytes) -> Iterator[InputContainer]:
                     io_open=_refuse,
                     container_options={"protocol_whitelist": "none"},
                 )
+            except MemoryError:
+                raise
             except (av.error.FFmpegError, OSError, ValueError) as error:
                 raise InputError(f"{shown} is no video that can be read: {reason_of(error)}") from None
             assert isinstance(container, InputContainer)

@@ -22,7 +22,7 @@ _ALIVE_EVERY_S = 1.0
 
 def work(connection: Connection[Any, Any], memory: int, task: DecodeTask) -> None:
     """Send a VideoInfo, then, after `Start`, the frames, then `DecodeEnd`."""
-    with open_video(task.path) as (container, stream, decoder):
+    with open_video(task.path, task.corrupt) as (container, stream, decoder):
         picture = Picture(decoder.first)
         info = info_of(container, stream, decoder, picture)
         connection.send(info)

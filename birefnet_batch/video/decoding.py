@@ -41,6 +41,7 @@ class Decoder:
         stream: which of its streams.
         shown: the file's name, for messages.
         first: the keyframe that decoding begins with; None: the first packet there is.
+        corrupt: what is done with frames that are decoded in part: conceal, drop (all but the first) or fail.
 
     Raises:
         InputError: nothing can be decoded.
@@ -48,7 +49,12 @@ class Decoder:
     """
 
     def __init__(
-        self, container: InputContainer, stream: VideoStream, shown: str, first: Keyframe | None = None
+        self,
+        container: InputContainer,
+        stream: VideoStream,
+        shown: str,
+        first: Keyframe | None = None,
+        corrupt: str = "conceal",
     ) -> None:
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = _THREADS
@@ -56,6 +62,7 @@ class Decoder:
         self._stream = stream
         self._shown = shown
         self._begin = first
+        self._policy = corrupt
         self._ended_by: str | None = None
         self._cut = False
         self._packets = 0
@@ -103,6 +110,11 @@ class Decoder:
         Raises:
             InputError: too many frames cannot be decoded.
         """
+        if self.corrupt and self._policy == "fail":
+            raise InputError(
+                f"{self._shown} has {self.corrupt} frames that cannot be decoded, or only in part, and "
+                "media.corrupt_frames=fail; give an intact copy, or conceal or drop"
+            )
         if self.corrupt > max(_CORRUPT_LEAST, _CORRUPT_SHARE * self._packets):
             raise InputError(
                 f"{self._shown} is damaged: {self.corrupt} of {self._packets} frames cannot be decoded; "
@@ -116,6 +128,8 @@ class Decoder:
                 decoded = context.decode(packet)
             except av.error.EOFError:
                 return
+            except MemoryError:
+                raise
             except (av.error.FFmpegError, OSError) as error:
                 self.corrupt += 1
                 if not self.delivered:
@@ -123,6 +137,8 @@ class Decoder:
                 continue
             for frame in decoded:
                 self.corrupt += frame.is_corrupt
+                if frame.is_corrupt and self.delivered and self._policy == "drop":
+                    continue
                 if not self.delivered:
                     self._ended_by = None
                 self.delivered += 1
@@ -138,6 +154,8 @@ class Decoder:
                 packet = next(packets)
             except StopIteration:
                 break
+            except MemoryError:
+                raise
             except (av.error.FFmpegError, OSError) as error:
                 self._ended_by = reason_of(error)
                 break
@@ -162,8 +180,12 @@ class Decoder:
 
 
 @contextmanager
-def open_video(path: bytes) -> Iterator[tuple[InputContainer, VideoStream, Decoder]]:
+def open_video(path: bytes, corrupt: str = "conceal") -> Iterator[tuple[InputContainer, VideoStream, Decoder]]:
     """Open a file, decode the first frame of its video and make sure that its end is there.
+
+    Args:
+        path: the file.
+        corrupt: what is done with damaged frames; see `Decoder`.
 
     Raises:
         InputError: it is no video, has no frames, or ends early and says so.
@@ -172,7 +194,7 @@ def open_video(path: bytes) -> Iterator[tuple[InputContainer, VideoStream, Decod
     with open_input(path) as container:
         stream = pick_video(container, path)
         _check_whole(path, container, stream)
-        decoder = Decoder(container, stream, shown)
+        decoder = Decoder(container, stream, shown, corrupt=corrupt)
         pixels = decoder.first.width * decoder.first.height
         if pixels > _MOST_PIXELS:
             raise InputError(
@@ -183,7 +205,7 @@ def open_video(path: bytes) -> Iterator[tuple[InputContainer, VideoStream, Decod
 
 
 @contextmanager
-def open_at(path: bytes, keyframe: Keyframe) -> Iterator[Decoder]:
+def open_at(path: bytes, keyframe: Keyframe, corrupt: str = "conceal") -> Iterator[Decoder]:
     """Open a file and decode from a keyframe on: its frame, and whatever of before it comes out after it.
 
     Raises:
@@ -196,7 +218,7 @@ def open_at(path: bytes, keyframe: Keyframe) -> Iterator[Decoder]:
         at = keyframe.pts if "matroska" in container.format.name else keyframe.seek
         try:
             container.seek(at, stream=stream, backward=True)
-            decoder = Decoder(container, stream, os.fsdecode(path), keyframe)
+            decoder = Decoder(container, stream, os.fsdecode(path), keyframe, corrupt)
         except (InputError, av.error.FFmpegError, OSError) as error:
             raise LostError from error
         yield decoder

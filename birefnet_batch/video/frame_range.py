@@ -40,7 +40,7 @@ class FrameRange:
         """Each frame with its place and its index, counted from the video's first frame."""
         start = self._task.start
         if isinstance(start, Keyframe) and start.seek is not None:
-            with suppress(LostError), open_at(self._task.path, start) as sought:
+            with suppress(LostError), open_at(self._task.path, start, self._task.corrupt) as sought:
                 yield from self._placed(self._in_order(sought, start))
                 self._decoder = sought
                 return

@@ -17,6 +17,8 @@ class DecodeTask:
     path: bytes
     start: Keyframe | int
     stop: Keyframe | int | None
+    corrupt: str = "conceal"
+    """What is done with frames that are decoded in part: conceal, drop or fail."""
 
 
 @dataclass(frozen=True)

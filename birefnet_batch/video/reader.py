@@ -14,7 +14,7 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from birefnet_batch.video.child import Child, map_memory
+from birefnet_batch.video.child import MEMORY_BYTES, Child, map_memory
 from birefnet_batch.video.info import Keyframe, VideoInfo
 from birefnet_batch.video.messages import Decoded, DecodeEnd, DecodeTask, Start
 
@@ -44,6 +44,8 @@ class FrameReader:
         stop: the frame after the last one, likewise; None reads to the end.
         slots: how many frames may be held unreleased, two at least.
         timeout_s: seconds that one frame may take.
+        memory_bytes: what the decoding process may allocate.
+        corrupt: what is done with frames that are decoded in part: conceal, drop or fail.
     """
 
     info: VideoInfo
@@ -56,8 +58,11 @@ class FrameReader:
         stop: Keyframe | int | None = None,
         slots: int = 4,
         timeout_s: float = 60.0,
+        memory_bytes: int = MEMORY_BYTES,
+        corrupt: str = "conceal",
     ) -> None:
-        self._task = DecodeTask(os.fsencode(path.absolute()), start, stop)
+        self._task = DecodeTask(os.fsencode(path.absolute()), start, stop, corrupt)
+        self._memory_bytes = memory_bytes
         self._path = path
         self._slots = max(2, slots)
         self._timeout_s = timeout_s
@@ -73,7 +78,9 @@ class FrameReader:
             InputError: it is no video, or has no frames.
             DecoderCrashError: the decoder died or did not answer.
         """
-        self._child = Child("birefnet_batch.video.decode_process", self._path, self._task, self._timeout_s)
+        self._child = Child(
+            "birefnet_batch.video.decode_process", self._path, self._task, self._timeout_s, self._memory_bytes
+        )
         try:
             self.info = self._child.receive()
             size = self._slots * self.info.width * self.info.height * 3

@@ -166,6 +166,48 @@ def test_a_few_corrupt_frames_are_tolerated_and_counted(tmp_path: Path) -> None:
     assert any("2 corrupt frames" in note for note in reader.notes)
 
 
+def _half_decodable(path: Path) -> Path:
+    """Blank the second half of three pictures in a hundred; H.264 decoders mend such a picture as they can."""
+    make(path, Clip(frames=100, options={"g": "10", "bf": "0"}))
+    with av.open(str(path)) as container:
+        places = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    data = bytearray(path.read_bytes())
+    for number in (20, 50, 80):
+        position, size = places[number]
+        assert position is not None
+        data[position + size // 2 : position + size] = bytes(size - size // 2)
+    path.write_bytes(data)
+    return path
+
+
+def test_frames_decoded_in_part_are_kept_dropped_or_refused_by_setting(tmp_path: Path) -> None:
+    path = _half_decodable(tmp_path / "clip.mp4")
+    counts = {}
+    for policy in ("conceal", "drop"):
+        with FrameReader(path, corrupt=policy) as reader:
+            times = []
+            for frame in reader:
+                times.append((frame.pts, frame.duration))
+                frame.release()
+        counts[policy] = len(times)
+        assert reader.corrupt_frames == 3
+        assert all(pts + duration == after for (pts, duration), (after, _) in zip(times, times[1:], strict=False))
+    assert counts == {"conceal": 100, "drop": 97}
+    with (
+        FrameReader(path, corrupt="fail") as reader,
+        pytest.raises(InputError, match="has 3 frames that cannot be decoded, or only in part, and media.corrupt"),
+    ):
+        for frame in reader:
+            frame.release()
+
+
+def test_a_file_that_needs_more_memory_than_it_may_have_is_one_clear_error(tmp_path: Path) -> None:
+    path = make(tmp_path / "clip.mp4", Clip(frames=2, size=(4096, 4096)))
+    assert probe(path).width == 4096
+    with pytest.raises(InputError, match=rf"{path} takes more than {100 * 2**20} bytes of memory to decode \(media"):
+        probe(path, memory_bytes=100 * 2**20)
+
+
 def test_many_corrupt_frames_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "clip.avi"
     _damage(path, 30)
