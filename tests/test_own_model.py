@@ -45,7 +45,7 @@ def test_a_seventh_model_runs_end_to_end_from_one_entry(tmp_path: Path):
         "  - {video_url: clip.mp4, model: Studio Portraits}\n"
         "  - {video_url: clip.mp4, model: studio, operating_resolution: 1024x1024}\n"
     )
-    words = "--config-dir conf models=studio manifest=videos.yaml on_invalid=skip output=out engine.device=cpu"
+    words = "--config-dir conf models=studio manifest=videos.yaml on_invalid=skip output=out engine.device=cpu engine.threads=1"
     done = subprocess.run(
         [sys.executable, "-m", "birefnet_batch", *words.split()], cwd=tmp_path, capture_output=True, text=True
     )

@@ -14,7 +14,7 @@ _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 
 
 def missing_bytes(file: BinaryIO) -> int:
-    """How many bytes an MP4, QuickTime, Matroska, WebM or AVI file lacks at its end; 0 where that cannot be told.
+    """How many bytes an MP4, QuickTime, Matroska, WebM, AVI or GIF file lacks at its end; 0 where that cannot be told.
 
     Args:
         file: open for reading; its position is kept.
@@ -30,6 +30,8 @@ def missing_bytes(file: BinaryIO) -> int:
             promised = _end_of_matroska(file)
         elif head[:4] == b"RIFF" and head[8:] == b"AVI ":
             promised = _end_of_avi(file, size)
+        elif head[:6] in (b"GIF87a", b"GIF89a"):
+            promised = _end_of_gif(file)
         else:
             promised = 0
         return max(0, promised - size)
@@ -89,3 +91,34 @@ def _end_of_avi(file: BinaryIO, size: int) -> int:
         start += 8 + length + length % 2
         end = start - length % 2
     return end
+
+
+def _end_of_gif(file: BinaryIO) -> int:
+    """A GIF is a row of blocks that ends with a trailer; none says how long the file is (GIF89a, sections 12 to 27)."""
+    file.seek(10)
+    _skip_colours(file)
+    file.seek(2, os.SEEK_CUR)
+    while True:
+        kind = file.read(1)
+        if kind == b"\x3b":
+            return file.tell()
+        if kind == b"\x21":
+            file.seek(1, os.SEEK_CUR)
+        elif kind == b"\x2c":
+            file.seek(8, os.SEEK_CUR)
+            _skip_colours(file)
+            file.seek(1, os.SEEK_CUR)
+        else:
+            # Nothing at all: the trailer is missing. Something else: it is damaged, not cut.
+            return 0 if kind else file.tell() + 1
+        while length := file.read(1):
+            if length == b"\0":
+                break
+            file.seek(length[0], os.SEEK_CUR)
+
+
+def _skip_colours(file: BinaryIO) -> None:
+    """Read a byte of flags and skip the table of colours that it announces."""
+    flags = file.read(1)
+    if flags and flags[0] & 0x80:
+        file.seek(3 << ((flags[0] & 0x07) + 1), os.SEEK_CUR)

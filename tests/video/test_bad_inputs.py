@@ -99,6 +99,7 @@ TRUNCATED = {
     "matroska": Clip(frames=100, format="matroska"),
     "webm": Clip(frames=100, codec="libvpx-vp9", format="webm", options={"deadline": "realtime", "cpu-used": "8"}),
     "avi": Clip(frames=100, codec="mpeg4", format="avi"),
+    "gif": Clip(frames=100, codec="gif", format="gif", pix_fmt="rgb8"),
 }
 
 

@@ -1,0 +1,1 @@
+"""Hostile inputs for scripts/fuzz_inputs.py."""
