@@ -45,9 +45,12 @@ def test_a_seventh_model_runs_end_to_end_from_one_entry(tmp_path: Path):
         "  - {video_url: clip.mp4, model: Studio Portraits}\n"
         "  - {video_url: clip.mp4, model: studio, operating_resolution: 1024x1024}\n"
     )
-    words = "--config-dir conf models=studio manifest=videos.yaml on_invalid=skip output=out engine.device=cpu engine.threads=1"
+    words = "--config-dir conf models=studio manifest=videos.yaml on_invalid=skip output=out"
     done = subprocess.run(
-        [sys.executable, "-m", "birefnet_batch", *words.split()], cwd=tmp_path, capture_output=True, text=True
+        [sys.executable, "-m", "birefnet_batch", *words.split(), "engine.device=cpu", "engine.threads=1"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     assert "'1024x1024' is not allowed with Studio Portraits; give 64x64 or 96x64" in done.stderr

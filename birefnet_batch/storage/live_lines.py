@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TextIO
 
+from birefnet_batch.errors import OutputError
 from birefnet_batch.storage.local_store import LocalStore
 from birefnet_batch.storage.output import Output
+from birefnet_batch.storage.reasons import reason_of
 
 _LEAST_INTERVAL_S = 10.0
 # Of the time between two writes to a bucket, the share that the writing may take.
@@ -16,8 +19,10 @@ _SHARE = 0.05
 class LiveLines:
     """Lines that others see soon after they were appended, and all of them once it is closed.
 
+    A disk that is full holds nobody up: lines wait until there is room.
+
     Raises:
-        OutputError: the file cannot be written.
+        OutputError: the file cannot be opened.
     """
 
     def __init__(self, output: Output, relative: str) -> None:
@@ -35,16 +40,25 @@ class LiveLines:
         """Add one line, without its end."""
         if self._file is not None:
             self._file.write(line + "\n")
-            self._file.flush()
+            # What cannot be written stays in the buffer, and is tried again with the next line and at the end.
+            with suppress(OSError):
+                self._file.flush()
             return
         self._lines.append(line + "\n")
         if time.monotonic() >= self._next:
             self._write()
 
     def close(self) -> None:
-        """Make everything visible."""
+        """Make everything visible.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
         if self._file is not None:
-            self._file.close()
+            try:
+                self._file.close()
+            except OSError as error:
+                raise OutputError(f"{self._relative} cannot be written: {reason_of(error)}") from None
         elif self._lines:
             self._write()
 

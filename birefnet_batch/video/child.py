@@ -99,7 +99,7 @@ class Child:
         if isinstance(message, OutOfMemory):
             raise InputError(
                 f"{self._subject} takes more than {self._memory_bytes} bytes of memory to decode "
-                "(media.decode_memory_bytes); it may be damaged: if it is not, raise the setting or scale the video down"
+                "(media.decode_memory_bytes); if it is not damaged, raise the setting or scale the video down"
             )
         return message
 

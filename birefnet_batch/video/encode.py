@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -70,10 +72,10 @@ class PartWriter(ABC):
                 self.finish()
                 return
             except BaseException:
-                self.path.unlink(missing_ok=True)
+                discard(self.path)
                 raise
         self.abort()
-        self.path.unlink(missing_ok=True)
+        discard(self.path)
 
     @abstractmethod
     def write(self, image: NDArray[np.uint8], pts: int, duration: int) -> None:
@@ -99,6 +101,13 @@ class PartWriter(ABC):
     @abstractmethod
     def abort(self) -> None:
         """Close the file, whatever is in it."""
+
+
+def discard(path: Path) -> None:
+    """Remove a file and free its space: libav keeps one open that it could not end on a full disk."""
+    with suppress(OSError):
+        os.truncate(path, 0)
+    path.unlink(missing_ok=True)
 
 
 def open_part(path: Path, spec: EncodeSpec, kind: Kind) -> PartWriter:

@@ -25,7 +25,7 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from birefnet_batch.errors import OutputError
-from birefnet_batch.video.encode import EncodeSpec, Kind, PartWriter
+from birefnet_batch.video.encode import EncodeSpec, Kind, PartWriter, discard
 from birefnet_batch.video.formats import GIF
 from birefnet_batch.video.libav_writer import output_errors
 
@@ -93,7 +93,7 @@ class GifWriter(PartWriter):
                 if self._times:
                     self._write_file()
         finally:
-            self._scratch.unlink(missing_ok=True)
+            discard(self._scratch)
 
     def abort(self) -> None:
         """See `PartWriter.abort`."""
@@ -103,7 +103,7 @@ class GifWriter(PartWriter):
             # The error that led here is the one to report.
             pass
         finally:
-            self._scratch.unlink(missing_ok=True)
+            discard(self._scratch)
 
     def _bgra(self, image: NDArray[np.uint8]) -> av.VideoFrame:
         """A frame (H, W), (H, W, 3) or (H, W, 4) in colours whose alpha is 0 or 255, black where it is 0."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -192,7 +193,7 @@ def test_frames_decoded_in_part_are_kept_dropped_or_refused_by_setting(tmp_path:
                 frame.release()
         counts[policy] = len(times)
         assert reader.corrupt_frames == 3
-        assert all(pts + duration == after for (pts, duration), (after, _) in zip(times, times[1:], strict=False))
+        assert all(pts + duration == after for (pts, duration), (after, _) in pairwise(times))
     assert counts == {"conceal": 100, "drop": 97}
     with (
         FrameReader(path, corrupt="fail") as reader,
