@@ -9,7 +9,6 @@ from birefnet_batch.engines import resolve_precision
 from birefnet_batch.errors import BirefnetBatchError, ConfigError
 from birefnet_batch.executors.engine_cache import EngineCache
 from birefnet_batch.jobs import Job, is_marker, job_key, marker
-from birefnet_batch.models.registry import find_model
 from birefnet_batch.settings import Resume, Settings
 from birefnet_batch.storage import Output, SourceFacts
 from birefnet_batch.storage.sources import many_source_facts
@@ -61,7 +60,7 @@ def _complete(
             if job.uri not in facts:
                 continue
             try:
-                weights = engines.weights(find_model(job.request.model))
+                weights = engines.weights(engines.model(job.request.model))
                 precision = resolve_precision(settings.engine.precision.value, settings.engine.device.value)
                 key = job_key(job, facts[job.uri].fingerprint, weights.sha256, precision, settings.media)
             except (BirefnetBatchError, OSError):

@@ -122,7 +122,7 @@ def _repeat(
         if outcome.status == "failed":
             failures[outcome.job.job_id] = outcome.error or ""
 
-    requests = [Request.from_dict(record.request) for record in records]
+    requests = [Request.from_dict(record.request, settings.catalogue) for record in records]
     run(replace(settings, output=str(place)), requests, progress=progress, command=["verify"], on_outcome=note)
     repeated = open_store(str(place), StorageSettings())
     compared = []

@@ -46,8 +46,9 @@ class Coordinator:
 
     def __init__(self, context: RunContext, clock: Callable[[], float], precision: str) -> None:
         self._context = context
+        self._models = context.settings.catalogue
         self._precision = precision
-        self.scheduler = Scheduler(clock, pace=guessed_pace)
+        self.scheduler = Scheduler(clock, pace=lambda engine: guessed_pace(engine, self._models))
         self._begun: dict[str, _Begun] = {}
         self._left: set[str] = set()
         self.retries = 0
@@ -56,7 +57,7 @@ class Coordinator:
         """Let jobs wait."""
         for job in jobs:
             self._left.add(job.job_id)
-            unit = Unit(job, "begin", engine_of(job, self._precision), guessed_frames(job), guessed=True)
+            unit = Unit(job, "begin", engine_of(job, self._precision, self._models), guessed_frames(job), guessed=True)
             self.scheduler.add([unit])
 
     @property

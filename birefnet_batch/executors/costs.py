@@ -6,7 +6,7 @@ import os
 
 from birefnet_batch.executors.units import EngineKey
 from birefnet_batch.jobs import Job
-from birefnet_batch.models.registry import find_model
+from birefnet_batch.models.registry import Catalogue
 from birefnet_batch.uris import is_local, local_path
 
 # GFLOP of one frame at 1024x1024, counted; the demo network's is of the order.
@@ -17,16 +17,16 @@ _BYTES_PER_FRAME = 20_000.0
 _UNKNOWN_FRAMES = 500.0
 
 
-def engine_of(job: Job, precision: str) -> EngineKey:
+def engine_of(job: Job, precision: str, models: Catalogue) -> EngineKey:
     """The engine that a job needs."""
-    return (find_model(job.request.model).short_name, *job.request.size, precision)
+    return (models.find(job.request.model).short_name, *job.request.size, precision)
 
 
-def guessed_pace(engine: EngineKey) -> float:
+def guessed_pace(engine: EngineKey, models: Catalogue) -> float:
     """Seconds a frame."""
     model, width, height, _ = engine
     pixels = width * height / (1024 * 1024)
-    return _FRAME_S + _GFLOP.get(find_model(model).network, 1000.0) * pixels / _GFLOP_PER_S
+    return _FRAME_S + _GFLOP.get(models.find(model).network, 1000.0) * pixels / _GFLOP_PER_S
 
 
 def guessed_frames(job: Job) -> float:

@@ -23,7 +23,6 @@ from birefnet_batch.executors.retries import may_be_tried_again, ran_out_of_memo
 from birefnet_batch.executors.segment_step import SegmentDone, do_segment
 from birefnet_batch.executors.units import EngineKey
 from birefnet_batch.executors.workspace import Workspace
-from birefnet_batch.models.registry import find_model
 
 _log = logging.getLogger(__name__)
 
@@ -106,7 +105,7 @@ class RayWorker:
             value = replace(value, result=None)
         seconds = time.perf_counter() - began - sum(took for _, took in opened)
         frames = self._board.count - before
-        model = find_model(call.job.request.model).short_name
+        model = self._engines.model(call.job.request.model).short_name
         self._metrics.frames(model, frames)
         return Answer(value, frames, seconds, tuple(opened), self._held())
 
@@ -142,7 +141,7 @@ class RayWorker:
 
     def _segment(self, plan: Plan, index: int, opened: list[tuple[EngineKey, float]]) -> SegmentDone:
         request = plan.job.request
-        spec = find_model(request.model)
+        spec = self._engines.model(request.model)
         was_open, began = (spec.short_name, *request.size) in self._engines.held, time.perf_counter()
         self._engines.engine(spec, request.size)
         if not was_open:
