@@ -141,6 +141,9 @@ class EngineSettings:
     provider: Provider = setting(
         Provider.auto, "of onnxruntime: auto (cuda on CUDA, cpu else) | cpu | cuda | tensorrt | openvino"
     )
+    compile: bool = setting(
+        False, "of torch on CUDA: through torch.compile; minutes at the first use, kept in the engine store"
+    )
     workspace_gib: float | None = setting(
         None, "of tensorrt: GiB that a layer may use while it runs; null is the library's own limit"
     )

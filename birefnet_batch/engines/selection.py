@@ -88,6 +88,7 @@ def open_engine(
     provider: str = "auto",
     store: EngineStore | None = None,
     workspace_gib: float | None = None,
+    compile: bool = False,
 ) -> Engine:
     """An engine for a model at an operating resolution; enter it as a context to use it.
 
@@ -104,6 +105,7 @@ def open_engine(
         provider: of onnxruntime: auto, cpu, cuda, tensorrt or openvino.
         store: where built engines are; None is the default one.
         workspace_gib: of tensorrt: memory that a layer may use; None is the library's own limit.
+        compile: of torch on CUDA: through torch.compile.
 
     Raises:
         EngineError: this machine does not have what was asked for.
@@ -138,6 +140,15 @@ def open_engine(
 
         workspace = None if workspace_gib is None else int(workspace_gib * 2**30)
         return TensorRTEngine(spec, model, weights, store or EngineStore(), workspace)
+    if resolved == "cuda":
+        from birefnet_batch.engines.cuda_network import CudaOptions
+        from birefnet_batch.engines.store import EngineStore
+        from birefnet_batch.engines.torch_cuda_engine import TorchCudaEngine
+
+        root = (store or EngineStore()).root
+        return TorchCudaEngine(spec, model, weights, CudaOptions(compile=compile), root)
+    if compile:
+        raise EngineError("engine.compile=true is for torch on CUDA; leave it false on a CPU")
     from birefnet_batch.engines.torch_engine import TorchEngine
 
     return TorchEngine(spec, model, weights)

@@ -161,6 +161,7 @@ class EngineCache:
             provider=asked.provider.value,
             store=self._store(),
             workspace_gib=asked.workspace_gib,
+            compile=asked.compile,
         )
         return engine.__enter__()
 

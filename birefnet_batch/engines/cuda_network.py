@@ -1,0 +1,87 @@
+"""A network on a GPU, ready for full batches of one shape: number format, memory layout, kernels, one graph a batch."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from birefnet_batch.engines.cuda_graph import capture
+from birefnet_batch.models.deformable import set_operator
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CudaOptions:
+    """How torch runs a network on a GPU; `scripts/gpu_check` measures them one by one."""
+
+    triton: bool = True
+    """Deformable convolutions as one kernel each, where triton can be imported."""
+    channels_last: bool = True
+    """Maps are stored pixel by pixel in half precision, as tensor cores take them."""
+    graph: bool = True
+    """A batch is launched as one CUDA graph."""
+    compile: bool = False
+    """torch.compile: minutes at the first use on a machine."""
+
+
+class CudaNetwork:
+    """Runs a network on batches of one shape.
+
+    Args:
+        network: in eval mode on the device and in the dtype that it shall run in; it is changed.
+        shape: (B, 3, H, W) of every batch.
+        options: how.
+    """
+
+    def __init__(self, network: nn.Module, shape: tuple[int, int, int, int], options: CudaOptions) -> None:
+        parameter = next(network.parameters())
+        half = parameter.dtype != torch.float32
+        self.channels_last = options.channels_last and half
+        if self.channels_last:
+            network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.triton = options.triton and _use_triton(network)
+        prepare = getattr(network, "prepare", None)
+        if callable(prepare):
+            prepare()
+        self._network = torch.compile(network, dynamic=False) if options.compile else network
+        self._image = torch.zeros(shape, dtype=parameter.dtype, device=parameter.device)
+        self._logits: Tensor | None = None
+        self._graph: torch.cuda.CUDAGraph | None = None
+        if options.graph:
+            with torch.inference_mode():
+                self._graph = capture(self._launch)
+
+    @property
+    def graphed(self) -> bool:
+        """Whether a batch is launched as one graph."""
+        return self._graph is not None
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Map a batch of the shape, in any float dtype, to logits (B, 1, H, W)."""
+        with torch.inference_mode():
+            self._image.copy_(images)
+            if self._graph is None:
+                self._launch()
+            else:
+                self._graph.replay()
+            assert self._logits is not None
+            # A graph's memory is the next batch's.
+            return self._logits.clone()
+
+    def _launch(self) -> None:
+        self._logits = self._network(self._image)
+
+
+def _use_triton(network: nn.Module) -> bool:
+    """Let deformable convolutions be one kernel each; whether triton is there for it."""
+    try:
+        from birefnet_batch.engines.triton_deformable import triton_convolution
+    except ImportError as error:
+        _log.info("deformable convolutions run as plain torch operations: triton cannot be imported (%s)", error)
+        return False
+    set_operator(network, triton_convolution)
+    return True

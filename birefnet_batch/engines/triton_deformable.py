@@ -1,0 +1,124 @@
+"""Modulated deformable convolution on a GPU as one kernel: samples are made where they are multiplied, never stored.
+
+The plain form (`models.deformable`) writes a row of samples per pixel, up to 49 times the input. Here a program takes
+some pixels, and for each tap samples their channels into registers and adds their product with the tap's weights.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+# The least side of a product that tensor cores take.
+_LEAST = 16
+_PIXELS = 64
+_OUTPUTS = 128
+
+
+@triton.jit  # type: ignore[untyped-decorator,unused-ignore]
+def _sample(
+    image: Any,
+    batch: Any,
+    row: Any,
+    column: Any,
+    channel: Any,
+    share: Any,
+    height: Any,
+    width: Any,
+    channels: tl.constexpr,
+) -> Any:
+    """One of the four neighbours of each position, times its share: (pixels, channels) float32; zero outside."""
+    inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+    place = ((batch * height + row) * width + column) * channels
+    value = tl.load(
+        image + place[:, None] + channel[None, :], inside[:, None] & (channel < channels)[None, :], other=0.0
+    )
+    return value.to(tl.float32) * share[:, None]
+
+
+@triton.jit  # type: ignore[untyped-decorator,unused-ignore]
+def _kernel(
+    image: Any,
+    offset: Any,
+    modulation: Any,
+    weight: Any,
+    bias: Any,
+    output: Any,
+    count: Any,
+    height: Any,
+    width: Any,
+    outputs: Any,
+    channels: tl.constexpr,
+    kernel: tl.constexpr,
+    pixel_block: tl.constexpr,
+    output_block: tl.constexpr,
+    channel_block: tl.constexpr,
+) -> None:
+    pixel = tl.program_id(0) * pixel_block + tl.arange(0, pixel_block)
+    real = pixel < count
+    plane = height * width
+    batch, place = pixel // plane, pixel % plane
+    row, column = place // width, place % width
+    out = tl.program_id(1) * output_block + tl.arange(0, output_block)
+    channel = tl.arange(0, channel_block)
+    taps: tl.constexpr = kernel * kernel
+    total = tl.zeros((pixel_block, output_block), dtype=tl.float32)
+    for tap in range(taps):
+        shift = (batch * 2 * taps + 2 * tap) * plane + place
+        down = tl.load(offset + shift, real, other=0.0).to(tl.float32) + (row + tap // kernel - kernel // 2)
+        along = tl.load(offset + shift + plane, real, other=0.0).to(tl.float32) + (column + tap % kernel - kernel // 2)
+        factor = tl.load(modulation + (batch * taps + tap) * plane + place, real, other=0.0).to(tl.float32)
+        # Beyond one pixel outside nothing counts; without bounds an integer of the position might overflow.
+        down = tl.minimum(tl.maximum(down, -1.0), height * 1.0)
+        along = tl.minimum(tl.maximum(along, -1.0), width * 1.0)
+        top, left = tl.floor(down), tl.floor(along)
+        lower, right = down - top, along - left
+        y, x = top.to(tl.int32), left.to(tl.int32)
+        samples = _sample(image, batch, y, x, channel, (1 - lower) * (1 - right) * factor, height, width, channels)
+        samples += _sample(image, batch, y, x + 1, channel, (1 - lower) * right * factor, height, width, channels)
+        samples += _sample(image, batch, y + 1, x, channel, lower * (1 - right) * factor, height, width, channels)
+        samples += _sample(image, batch, y + 1, x + 1, channel, lower * right * factor, height, width, channels)
+        rows = weight + (tap * channels + channel)[:, None] * outputs + out[None, :]
+        matrix = tl.load(rows, (channel < channels)[:, None] & (out < outputs)[None, :], other=0.0)
+        total += tl.dot(samples.to(matrix.dtype), matrix, input_precision="ieee")
+    total += tl.load(bias + out, out < outputs, other=0.0).to(tl.float32)[None, :]
+    place_out = output + pixel[:, None] * outputs + out[None, :]
+    tl.store(place_out, total.to(output.dtype.element_ty), real[:, None] & (out < outputs)[None, :])
+
+
+def triton_convolution(
+    x: Tensor, offset: Tensor, modulation: Tensor, weight: Tensor, bias: Tensor | None = None
+) -> Tensor:
+    """Implement `DeformableOperator`; positions and sums are float32 whatever the dtype of x. Without gradients."""
+    batch, channels, height, width = x.shape
+    outputs, _, kernel, _ = weight.shape
+    image = x.permute(0, 2, 3, 1).contiguous()
+    rows = weight.permute(2, 3, 1, 0).contiguous()
+    if bias is None:
+        bias = torch.zeros(outputs, dtype=x.dtype, device=x.device)
+    output = torch.empty((batch, height, width, outputs), dtype=x.dtype, device=x.device)
+    count = batch * height * width
+    output_block = min(_OUTPUTS, max(_LEAST, triton.next_power_of_2(outputs)))
+    grid = (triton.cdiv(count, _PIXELS), triton.cdiv(outputs, output_block))
+    _kernel[grid](
+        image,
+        offset.contiguous(),
+        modulation.contiguous(),
+        rows,
+        bias,
+        output,
+        count,
+        height,
+        width,
+        outputs,
+        channels=channels,
+        kernel=kernel,
+        pixel_block=_PIXELS,
+        output_block=output_block,
+        channel_block=max(_LEAST, triton.next_power_of_2(channels)),
+    )
+    return output.permute(0, 3, 1, 2)

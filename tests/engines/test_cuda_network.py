@@ -1,0 +1,51 @@
+"""What a GPU needs of the network changes no logits; on a CPU everything of it but graphs can be run."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from filled import filled_arrays
+
+from birefnet_batch.engines import open_engine
+from birefnet_batch.engines.cuda_network import CudaNetwork, CudaOptions
+from birefnet_batch.errors import EngineError
+from birefnet_batch.models import build_network
+from birefnet_batch.models.registry import find_model
+from birefnet_batch.models.weights import locate_weights
+
+DEMO = find_model("demo")
+
+
+def network() -> torch.nn.Module:
+    built = build_network("demo")
+    built.load_state_dict({name: torch.from_numpy(value) for name, value in filled_arrays("demo").items()})
+    return built.eval()
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.bfloat16, 0.1)])
+def test_layout_and_preparation_change_no_logits(dtype, tolerance):
+    images = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        wanted = network()(images)
+    runner = CudaNetwork(network().to(dtype), (2, 3, 64, 96), CudaOptions(triton=False, graph=False))
+    first = runner(images)
+    torch.testing.assert_close(first.float(), wanted, atol=tolerance, rtol=0)
+    runner(torch.zeros_like(images))
+    assert torch.equal(runner(images), first)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_compiling_on_a_processor_is_refused():
+    with pytest.raises(EngineError, match="engine.compile=true is for torch on CUDA"):
+        open_engine("torch", model=DEMO, weights=locate_weights(DEMO), width=64, height=64, compile=True)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_graphed_batch_agrees_with_the_processor():
+    images = torch.randn(2, 3, 64, 96)
+    with torch.inference_mode():
+        wanted = network()(images)
+    runner = CudaNetwork(network().cuda(), (2, 3, 64, 96), CudaOptions())
+    assert runner.graphed
+    torch.testing.assert_close(runner(images.cuda()).cpu(), wanted, atol=5e-3, rtol=1e-3)

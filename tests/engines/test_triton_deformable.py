@@ -1,0 +1,57 @@
+"""The GPU kernel computes what the plain operations do; without a GPU it runs in triton's interpreter."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from birefnet_batch.models.deformable import grid_sample_convolution
+
+# In a process of its own: the interpreter is chosen when triton is imported.
+PROCESS = """
+import os, sys
+os.environ["TRITON_INTERPRET"] = "1"
+import torch
+from birefnet_batch.engines.triton_deformable import triton_convolution
+from birefnet_batch.models.deformable import grid_sample_convolution
+torch.manual_seed(0)
+cases = ((2, 16, 32, 6, 11, 3), (1, 8, 24, 9, 8, 7), (1, 64, 256, 5, 4, 1))
+for batch, channels, outputs, height, width, kernel in cases:
+    x = torch.randn(batch, channels, height, width)
+    offset = 4 * torch.randn(batch, 2 * kernel**2, height, width)
+    modulation = torch.rand(batch, kernel**2, height, width)
+    weight = torch.randn(outputs, channels, kernel, kernel) / (channels * kernel**2) ** 0.5
+    for bias in (None, torch.randn(outputs)):
+        arguments = (x, offset, modulation, weight, bias)
+        found, wanted = triton_convolution(*arguments), grid_sample_convolution(*arguments)
+        torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
+print("equal")
+"""
+
+
+def test_the_kernel_matches_plain_torch_in_the_interpreter():
+    pytest.importorskip("triton", reason="triton has no build for this machine")
+    done = subprocess.run([sys.executable, "-c", PROCESS], capture_output=True, text=True)
+    assert done.stdout.strip() == "equal", done.stderr[-2000:]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.float16, 1e-2), (torch.bfloat16, 6e-2)])
+def test_the_kernel_matches_plain_torch_on_a_gpu(dtype, tolerance):
+    from birefnet_batch.engines.triton_deformable import triton_convolution
+
+    generator = torch.Generator("cuda").manual_seed(0)
+
+    def normal(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, device="cuda", generator=generator)
+
+    for kernel in (1, 3, 7):
+        x, offset = normal(2, 64, 33, 40), 4 * normal(2, 2 * kernel**2, 33, 40)
+        modulation, weight = normal(2, kernel**2, 33, 40).sigmoid(), normal(256, 64, kernel, kernel) / (8 * kernel)
+        arguments = [value.to(dtype) for value in (x, offset, modulation, weight, normal(256))]
+        wanted = grid_sample_convolution(*(value.float() for value in arguments))
+        torch.testing.assert_close(triton_convolution(*arguments).float(), wanted, atol=tolerance, rtol=tolerance)
