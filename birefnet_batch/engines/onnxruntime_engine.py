@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
 import torch
 
 from birefnet_batch.engines.base import Engine, EngineSpec
@@ -83,26 +84,7 @@ class OnnxRuntimeEngine(Engine):
                 for first in range(0, len(singles), size)
             ]
             return torch.cat(logits) if len(logits) > 1 else logits[0]
-        return self._run_on_gpu(self._session, images)
-
-    def _run_on_gpu(self, session: onnxruntime.InferenceSession, images: torch.Tensor) -> torch.Tensor:
-        """Device memory in and out: the session reads and writes torch's tensors."""
-        import numpy as np
-
-        images = images.float().contiguous()
-        logits = torch.empty((images.shape[0], 1, *images.shape[2:]), device=images.device)
-        binding = session.io_binding()
-        index = images.device.index or 0
-        for bind, name, tensor in (
-            (binding.bind_input, "image", images),
-            (binding.bind_output, "logits", logits),
-        ):
-            bind(name, "cuda", index, np.float32, tuple(tensor.shape), tensor.data_ptr())
-        # The session has a stream of its own.
-        torch.cuda.current_stream().synchronize()
-        session.run_with_iobinding(binding)
-        binding.synchronize_outputs()
-        return logits
+        return run_on_gpu(self._session, images)
 
     def describe(self) -> dict[str, Any]:
         """See `Engine`."""
@@ -115,3 +97,21 @@ class OnnxRuntimeEngine(Engine):
             **self.spec.to_dict(),
             "threads": self.spec.threads or usable_processors(),
         }
+
+
+def run_on_gpu(session: onnxruntime.InferenceSession, images: torch.Tensor) -> torch.Tensor:
+    """Run a session on images in device memory: it reads and writes torch's tensors."""
+    images = images.float().contiguous()
+    logits = torch.empty((images.shape[0], 1, *images.shape[2:]), device=images.device)
+    binding = session.io_binding()
+    index = images.device.index or 0
+    for bind, name, tensor in (
+        (binding.bind_input, "image", images),
+        (binding.bind_output, "logits", logits),
+    ):
+        bind(name, "cuda", index, np.float32, tuple(tensor.shape), tensor.data_ptr())
+    # The session has a stream of its own.
+    torch.cuda.current_stream().synchronize()
+    session.run_with_iobinding(binding)
+    binding.synchronize_outputs()
+    return logits

@@ -95,7 +95,7 @@ def test_a_machine_without_tensorrt_is_told_what_to_install(monkeypatch, tmp_pat
         open_engine("tensorrt", model=DEMO, weights=locate_weights(DEMO), width=64, height=64)
 
 
-SOURCES = ("tensorrt_builder.py", "tensorrt_engine.py", "tensorrt_module.py")
+SOURCES = ("tensorrt_builder.py", "plan_runner.py", "tensorrt_module.py")
 CLASSES = {
     "builder": "Builder",
     "network": "INetworkDefinition",
@@ -105,6 +105,8 @@ CLASSES = {
     "engine": "ICudaEngine",
     "context": "IExecutionContext",
     "_context": "IExecutionContext",
+    "_engine": "ICudaEngine",
+    "_runtime": "Runtime",
 }
 # What only TensorRT-RTX has; checked against the module itself.
 RTX_ONLY = {"ComputeCapability", "num_compute_capabilities", "set_compute_capability"}
