@@ -162,7 +162,7 @@ class EngineSettings:
 class ExecutorSettings:
     """Who runs the segments, and how often a lost one is tried again.
 
-    All but the first two are Ray's. Nothing here decides a byte of a result.
+    Ray's are marked. Nothing here decides a byte of a result.
     """
 
     name: ExecutorName = setting(ExecutorName.local, "local | ray")
@@ -181,6 +181,9 @@ class ExecutorSettings:
     )
     scratch: str | None = setting(
         None, "Ray: where parts travel between machines, a folder or URI that all see; null is the run's scratch folder"
+    )
+    engine_memory_gib: float | None = setting(
+        None, "memory for a worker's open engines; null is half of its share of the GPU's or the machine's"
     )
     grace_s: float = setting(30.0, "Ray: seconds that running segments have to finish when the run is stopped")
 
@@ -373,6 +376,9 @@ def _range_problems(settings: Settings) -> list[str]:
     ]
     positive = {
         "engine.workspace_gib": 1 if settings.engine.workspace_gib is None else settings.engine.workspace_gib,
+        "executor.engine_memory_gib": 1
+        if settings.executor.engine_memory_gib is None
+        else settings.executor.engine_memory_gib,
         "executor.gpus_per_worker": settings.executor.gpus_per_worker,
         "executor.cpus_per_worker": 1
         if settings.executor.cpus_per_worker is None

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from birefnet_batch.digests import file_sha256
 from birefnet_batch.engines.artifact import Artifact
@@ -81,6 +81,9 @@ class EngineStore:
         root: the folder; None is `default_root()`.
         shared: read before anything is built and filled afterwards.
     """
+
+    built: ClassVar[int] = 0
+    """How many engines this process has built."""
 
     def __init__(self, root: Path | None = None, shared: SharedStore | None = None) -> None:
         self.root = (root or default_root()).expanduser().absolute()
@@ -162,6 +165,7 @@ class EngineStore:
         _log.info("building the %s", artifact)
         started = time.perf_counter()
         facts = build(path)
+        EngineStore.built += 1
         seconds = time.perf_counter() - started
         _log.info("built the %s in %.1f s", artifact, seconds)
         entry = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -41,16 +40,21 @@ class Coordinator:
     Args:
         context: the run.
         clock: seconds, from any start.
-        precision: of the run's engines.
+        drop_parts: removes the parts of a job that ended.
     """
 
-    def __init__(self, context: RunContext, clock: Callable[[], float], precision: str) -> None:
+    def __init__(
+        self, context: RunContext, clock: Callable[[], float], drop_parts: Callable[[Job], None] = lambda job: None
+    ) -> None:
         self._context = context
         self._models = context.settings.catalogue
-        self._precision = precision
+        self._precision = context.settings.engine.precision.value
         self.scheduler = Scheduler(clock, pace=lambda engine: guessed_pace(engine, self._models))
         self._begun: dict[str, _Begun] = {}
         self._left: set[str] = set()
+        self._ended_jobs: list[Job] = []
+        self._told: dict[str, int] = {}
+        self._drop_parts = drop_parts
         self.retries = 0
 
     def add(self, jobs: Iterable[Job]) -> None:
@@ -72,7 +76,9 @@ class Coordinator:
             return None
         begun = self._begun.get(unit.job.job_id, _Begun())
         done = tuple(begun.done[index] for index in sorted(begun.done)) if unit.step == "join" else ()
-        return unit, Call(unit.step, unit.job, tuple(begun.history), begun.plan, unit.index, done)
+        ended = tuple(self._ended_jobs[self._told.get(worker, 0) :])
+        self._told[worker] = len(self._ended_jobs)
+        return unit, Call(unit.step, unit.job, tuple(begun.history), begun.plan, unit.index, done, ended)
 
     def answered(self, worker: str, unit: Unit, answer: Answer) -> JobOutcome | None:
         """A worker ended a call; the outcome, if that ended its job."""
@@ -96,17 +102,18 @@ class Coordinator:
             self._segment_done(unit, value, node)
         return None
 
+    def probed(self, worker: str, job_id: str | None, frames: int | None) -> None:
+        """The video that a worker began has so many frames."""
+        state = self.scheduler.workers.get(worker)
+        if state is not None and frames and state.running and state.running[0].job.job_id == job_id:
+            self.scheduler.probed(worker, float(frames))
+
     def lost(self, worker: str, reason: str) -> JobOutcome | None:
         """A worker is gone; the outcome, if that was the last try of the job that it worked on."""
         for unit in self.scheduler.leave(worker):
             if unit.job.job_id in self._left:
                 return self._try_again(unit, worker, WorkerLostError(reason), None)
         return None
-
-    def close(self) -> None:
-        """Remove the parts of jobs that were not finished."""
-        for job_id in list(self._begun):
-            self._forget(job_id)
 
     def _planned(self, unit: Unit, plan: Plan) -> None:
         begun = self._begun.setdefault(unit.job.job_id, _Begun())
@@ -148,9 +155,7 @@ class Coordinator:
         if job_id in self._begun:
             if outcome.status == "failed":
                 self.scheduler.drop(lambda unit: unit.job.job_id == job_id)
-            self._forget(job_id)
+            if self._begun.pop(job_id).plan is not None:
+                self._ended_jobs.append(outcome.job)
+                self._drop_parts(outcome.job)
         return outcome
-
-    def _forget(self, job_id: str) -> None:
-        del self._begun[job_id]
-        shutil.rmtree(self._context.output.scratch / "parts" / job_id, ignore_errors=True)

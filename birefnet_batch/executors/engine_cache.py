@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from birefnet_batch.errors import BirefnetBatchError, EngineError
+from birefnet_batch.executors.engine_budget import engine_budget, memory_in_use
 from birefnet_batch.models.registry import ModelSpec
 from birefnet_batch.models.weights import WeightsFile, locate_weights
 from birefnet_batch.settings import EngineName, Settings
@@ -27,9 +28,9 @@ class EngineCache:
     are missing wait for the network once.
     """
 
-    def __init__(self, settings: Settings, limit: int = 2) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._limit = limit
+        self._sizes: dict[tuple[str, int, int], int] = {}
         self._weights: dict[str, WeightsFile | BirefnetBatchError] = {}
         self._engines: OrderedDict[tuple[str, int, int], Engine] = OrderedDict()
         self._batches: dict[tuple[str, int, int], int] = {}
@@ -87,6 +88,8 @@ class EngineCache:
             WeightsError: the checkpoint is missing or does not fit the network.
             EngineError: the engine that the settings ask for cannot be had here.
         """
+        from birefnet_batch.engines.selection import resolve_device
+
         key = (spec.short_name, *size)
         if key in self._refused:
             raise self._refused[key]
@@ -94,15 +97,24 @@ class EngineCache:
             self._engines.move_to_end(key)
             return self._engines[key]
         weights = self.weights(spec)
-        while len(self._engines) >= self._limit:
-            self._engines.popitem(last=False)[1].__exit__(None, None, None)
         try:
+            device = resolve_device(self._settings.engine.device.value)
+            self._make_room(max(self._sizes.get(key, 0), weights.path.stat().st_size), device, kept=0)
+            before = memory_in_use(device)
             engine = self._first(spec, weights, size)
         except BirefnetBatchError as error:
             self._refused[key] = error
             raise
+        self._sizes[key] = max(0, memory_in_use(device) - before)
         self._engines[key] = engine
+        self._make_room(0, device, kept=1)
         return engine
+
+    def _make_room(self, needed: int, device: str, kept: int) -> None:
+        """Close the least recently used engines, the last `kept` never, until `needed` more bytes fit the budget."""
+        budget = engine_budget(self._settings, device)
+        while len(self._engines) > kept and sum(self._sizes[key] for key in self._engines) + needed > budget:
+            self._engines.popitem(last=False)[1].__exit__(None, None, None)
 
     def halve(self, spec: ModelSpec, size: tuple[int, int]) -> Engine | None:
         """The model's engine with half its batch, from now on; None where the batch is one already.

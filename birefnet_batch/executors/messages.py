@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from birefnet_batch.executors.base import JobOutcome
 from birefnet_batch.executors.prepare import Plan
@@ -26,6 +26,8 @@ class Call:
     """Which segment."""
     done: tuple[SegmentDone, ...] = ()
     """All segments, for the join."""
+    ended: tuple[Job, ...] = ()
+    """Jobs whose parts are needed no more, since the worker's last call."""
 
 
 @dataclass(frozen=True)
@@ -75,4 +77,5 @@ class Status:
     job_id: str | None = None
     frames: int = 0
     """That it made since it began."""
-    engines: tuple[EngineKey, ...] = field(default=())
+    expected: int | None = None
+    """Frames of the video that it began, once that was probed."""

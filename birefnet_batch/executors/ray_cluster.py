@@ -92,7 +92,9 @@ class RayCluster:
             self._owned = True
             try:
                 with _signal_handlers_kept():
-                    self._start() if self._executor.address is None else self._join(self._executor.address)
+                    # Inside `ray job submit` the cluster is named so.
+                    address = self._executor.address or os.environ.get("RAY_ADDRESS")
+                    self._start() if address is None else self._join(address)
             except BaseException:
                 self.__exit__(None, None, None)
                 raise
@@ -153,9 +155,14 @@ class RayCluster:
         )
 
     def _join(self, address: str) -> None:
+        if address.startswith("ray://"):
+            raise ConfigError(
+                f"executor.address={address} is Ray Client's, which carries all data through one process; run this "
+                "command on a machine of the cluster with executor.address=auto, or give it to ray job submit"
+            )
         try:
             self._ray.init(address=address, **self._common())
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (ConnectionError, ValueError, RuntimeError, self._ray.exceptions.RayError) as error:
             reason = " ".join(str(error).split())
             raise ConfigError(
                 f"executor.address={address} cannot be joined: {reason}; start a cluster there (ray start --head), "

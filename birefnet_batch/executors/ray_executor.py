@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any, ClassVar
 
+from birefnet_batch.errors import BirefnetBatchError
 from birefnet_batch.executors.base import Executor, JobOutcome, RunContext
 from birefnet_batch.executors.coordinator import Coordinator
 from birefnet_batch.executors.messages import Answer
+from birefnet_batch.executors.part_store import PartStore, clean_shared, shared_folder
 from birefnet_batch.executors.ray_cluster import RayCluster, require_ray, resolved
 from birefnet_batch.executors.ray_crew import Crew, gist
 from birefnet_batch.executors.ray_metrics import DriverMetrics
@@ -47,8 +50,9 @@ class _Driver:
 
         self._ray = ray
         self._context = context
+        self._shared = shared_folder(context.settings, context.output, context.run_id)
         self._crew = Crew(cluster, context)
-        self._coordinator = Coordinator(context, time.monotonic, context.settings.engine.precision.value)
+        self._coordinator = Coordinator(context, time.monotonic, self._drop_parts)
         self._metrics = DriverMetrics()
         self._watch = Watch(self._crew, self._coordinator, progress)
         self._progress = progress
@@ -65,7 +69,7 @@ class _Driver:
                     raise
         finally:
             self._crew.close()
-            self._coordinator.close()
+            self._clean()
 
     def _round(self) -> Iterator[JobOutcome]:
         scheduler = self._coordinator.scheduler
@@ -76,6 +80,8 @@ class _Driver:
         self._metrics.now(retries=self._coordinator.retries, waiting=scheduler.waiting, workers=len(self._crew.ready))
 
     def _offer(self) -> None:
+        if not self._coordinator.scheduler.waiting:
+            return
         for name in list(self._crew.ready):
             while (taken := self._coordinator.take(name)) is not None:
                 unit, call = taken
@@ -130,6 +136,21 @@ class _Driver:
         self._watch.lost(name)
         scheduler = self._coordinator.scheduler
         scheduler.add(scheduler.leave(name))
+
+    def _drop_parts(self, job: Job) -> None:
+        if self._shared is not None:
+            shutil.rmtree(self._shared / job.job_id, ignore_errors=True)
+            return
+        try:
+            PartStore(self._context.settings, self._context.output, self._context.run_id).drop(job.job_id)
+        except BirefnetBatchError as error:
+            _log.warning("%s; the end of the run tries again", error)
+
+    def _clean(self) -> None:
+        try:
+            clean_shared(self._context.settings, self._context.output, self._context.run_id)
+        except BirefnetBatchError as error:
+            _log.warning("%s; the next run on this output tries again", error)
 
     def _forget_calls(self, name: str) -> None:
         self._calls = {reference: call for reference, call in self._calls.items() if call[0] != name}

@@ -11,12 +11,14 @@ import time
 from contextlib import ExitStack
 from dataclasses import replace
 
-from birefnet_batch.errors import BirefnetBatchError, WorkerLostError
+from birefnet_batch.engines.store import EngineStore
+from birefnet_batch.errors import BirefnetBatchError, EngineMemoryError, WorkerLostError
 from birefnet_batch.executors.base import JobOutcome, RunContext
 from birefnet_batch.executors.engine_cache import EngineCache
 from birefnet_batch.executors.finish import finish
 from birefnet_batch.executors.ledger import Ledger, fail
 from birefnet_batch.executors.messages import Answer, Call, GivenBack, Hello, Lost, Status
+from birefnet_batch.executors.part_store import PartStore, shared_folder
 from birefnet_batch.executors.prepare import Plan, prepare
 from birefnet_batch.executors.ray_metrics import WorkerMetrics
 from birefnet_batch.executors.retries import may_be_tried_again, ran_out_of_memory
@@ -36,12 +38,14 @@ class _Board:
 
     def __init__(self) -> None:
         self.job_id: str | None = None
+        self.expected: int | None = None
         self.count = 0
         self.stop = threading.Event()
         self._lock = threading.Lock()
 
     def length(self, frames: int | None) -> None:
         """See `Observer`."""
+        self.expected = frames
 
     def frames(self, count: int) -> None:
         """See `Observer`."""
@@ -77,9 +81,10 @@ class RayWorker:
             self._metrics = WorkerMetrics()
             self._engines = self._stack.enter_context(EngineCache(self._context.settings))
             own = scratch / "sources" / f"{self._name}-{os.getpid()}"
-            self._workspace = self._stack.enter_context(
-                Workspace(own, scratch / "parts", self._context.settings.storage)
-            )
+            settings, output, run_id = self._context.settings, self._context.output, self._context.run_id
+            shared = shared_folder(settings, output, run_id)
+            self._parts = PartStore(settings, output, run_id) if shared is None else None
+            self._workspace = self._stack.enter_context(Workspace(own, shared or scratch / "parts", settings.storage))
         except (BirefnetBatchError, OSError) as error:
             return Hello(error=str(error))
         return Hello(ray.get_runtime_context().get_node_id(), socket.gethostname(), os.getpid())
@@ -88,7 +93,9 @@ class RayWorker:
         """Do one step."""
         if self._draining.is_set():
             return Answer(GivenBack(), held=self._held())
-        self._board.job_id = call.job.job_id
+        for job in call.ended:
+            self._workspace.drop(job)
+        self._board.job_id, self._board.expected = call.job.job_id, None
         ledger = Ledger(call.plan.record) if call.plan else Ledger.opened(self._context, call.job, call.history)
         before, began = self._board.count, time.perf_counter()
         opened: list[tuple[EngineKey, float]] = []
@@ -105,13 +112,12 @@ class RayWorker:
             value = replace(value, result=None)
         seconds = time.perf_counter() - began - sum(took for _, took in opened)
         frames = self._board.count - before
-        model = self._engines.model(call.job.request.model).short_name
-        self._metrics.frames(model, frames)
+        self._metrics.frames(self._engines.model(call.job.request.model).short_name, frames)
         return Answer(value, frames, seconds, tuple(opened), self._held())
 
     def status(self) -> Status:
         """What it is doing; answered beside the work."""
-        return Status(self._board.job_id, self._board.count)
+        return Status(self._board.job_id, self._board.count, self._board.expected)
 
     def drain(self, at_once: bool) -> None:
         """Begin nothing more; with `at_once` give back what is being done."""
@@ -128,10 +134,18 @@ class RayWorker:
     ) -> Plan | SegmentDone | JobOutcome:
         if call.step == "join":
             assert call.plan is not None
-            return finish(self._context, self._workspace, call.plan, call.done)
+            if self._parts is not None:
+                parts = [path for done in call.done for path in done.segment.parts.values()]
+                folder = self._workspace.parts(call.job)
+                self._parts.get(call.job.job_id, [folder / path.name for path in parts])
+            record = replace(call.plan.record, history=list(call.history), attempts=len(call.history) + 1)
+            return finish(self._context, self._workspace, replace(call.plan, record=record), call.done)
         if call.step == "segment":
             assert call.plan is not None
-            return self._segment(call.plan, call.index, opened)
+            done = self._segment(call.plan, call.index, opened)
+            if self._parts is not None:
+                self._parts.put(call.job.job_id, done.segment.parts.values())
+            return done
         plan = prepare(self._context, self._engines, self._workspace, call.job, ledger, self._board)
         if plan is None:
             return JobOutcome(call.job, "skipped", seconds=ledger.seconds)
@@ -143,11 +157,12 @@ class RayWorker:
         request = plan.job.request
         spec = self._engines.model(request.model)
         was_open, began = (spec.short_name, *request.size) in self._engines.held, time.perf_counter()
+        built = EngineStore.built
         self._engines.engine(spec, request.size)
         if not was_open:
             engine = (spec.short_name, *request.size, self._precision)
             opened.append((engine, time.perf_counter() - began))
-            self._metrics.opened(engine, opened[-1][1], built=False)
+            self._metrics.opened(engine, opened[-1][1], built=EngineStore.built > built)
         done = do_segment(self._engines, self._workspace, plan, index, self._board)
         self._metrics.stages(spec.short_name, done.segment.seconds)
         return done
@@ -155,7 +170,7 @@ class RayWorker:
     def _failed(self, call: Call, ledger: Ledger, error: Exception) -> JobOutcome | Lost:
         record = ledger.record
         self._workspace.leave_quietly(call.job)
-        if ran_out_of_memory(error):
+        if isinstance(error, EngineMemoryError) or ran_out_of_memory(error):
             return Lost(record, WorkerLostError(f"{self._name} ran out of memory: {error}"), spent=True)
         if may_be_tried_again(error):
             return Lost(record, error)

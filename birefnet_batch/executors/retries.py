@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 from birefnet_batch.errors import DecoderCrashError, WorkerLostError
 from birefnet_batch.results import AttemptRecord, utc_now
 from birefnet_batch.uris import redact_text
@@ -20,7 +22,8 @@ def ran_out_of_memory(error: Exception) -> bool:
     """Whether there was not enough memory, of the machine or of its GPU."""
     # torch has a class of its own for a GPU's memory only.
     told = isinstance(error, RuntimeError) and "allocate memory" in str(error)
-    return told or isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    refused = isinstance(error, OSError) and error.errno == errno.ENOMEM
+    return told or refused or isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
 
 
 def attempt_record(worker: str, error: Exception) -> AttemptRecord:

@@ -22,6 +22,7 @@ _GUESSED_LOAD_S = 5.0
 # A worker is given its next unit so long before it is expected to need it, and no earlier: what waits behind a long
 # unit is lost to the others.
 _AHEAD_S = 10.0
+_MANY = 32
 
 
 @dataclass
@@ -206,17 +207,28 @@ class Scheduler:
         waiting = [queue for queue in self._queues.values() if queue and queue is not own]
         held = [queue for queue in waiting if queue.engine in state.held]
         yield from sorted(held, key=lambda queue: -queue.waiting_s)
-        useful = [queue for queue in waiting if queue not in held and self._worth_opening(queue)]
+        useful = [queue for queue in waiting if queue not in held and self._worth_opening(state, queue)]
         yield from sorted(useful, key=lambda queue: -max(queue.open_s / (len(queue.workers) + 1), queue.longest_s))
 
-    def _worth_opening(self, queue: WorkQueue) -> bool:
-        """Whether a further worker ends the whole earlier: it would have done a unit before those that have the
-        engine come to it, and they would not be done by the time that the longest running unit takes anyway."""
+    def _worth_opening(self, state: WorkerState, queue: WorkQueue) -> bool:
+        """Whether a further worker ends the whole earlier.
+
+        It would have done a unit before those that have the engine come to it. One that has another engine open also
+        leaves them alone when they will be done before the longest running unit is, which ends the whole anyway.
+        """
         if not queue.workers:
             return True
-        share_s = queue.waiting_s / len(queue.workers)
-        slack_s = self._last_end() - self._clock() - queue.longest_s
-        return queue.load_s + queue.longest_s <= share_s and share_s > slack_s
+        # When the queue's own workers would be done with it.
+        share_s = self._first_free_s(queue) + queue.waiting_s / len(queue.workers)
+        if queue.load_s + queue.longest_s > share_s:
+            return False
+        return not state.held or share_s > self._last_end() - self._clock() - queue.longest_s
+
+    def _first_free_s(self, queue: WorkQueue) -> float:
+        """Seconds until the first of a queue's workers is free; of many one always is, soon."""
+        if len(queue.workers) > _MANY:
+            return 0.0
+        return max(0.0, min(self.workers[name].until for name in queue.workers) - self._clock())
 
     def _last_end(self) -> float:
         """When the last of the units that are worked on is expected to end."""

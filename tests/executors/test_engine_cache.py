@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from birefnet_batch.errors import EngineError, WeightsError
 from birefnet_batch.executors import engine_cache
 from birefnet_batch.executors.engine_cache import EngineCache
 from birefnet_batch.models.registry import find_model
-from birefnet_batch.settings import Device, EngineName, EngineSettings, Settings
+from birefnet_batch.settings import Device, EngineName, EngineSettings, ExecutorSettings, Settings
 
 DEMO = find_model("demo")
 
@@ -43,8 +44,13 @@ def test_an_engine_is_opened_once_for_the_jobs_that_share_it(opened: list[Trivia
     assert not is_open(opened[0])
 
 
-def test_the_least_recently_used_engine_is_closed_first(opened: list[TrivialEngine]) -> None:
-    with EngineCache(Settings(), limit=2) as cache:
+def test_the_least_recently_used_engine_is_closed_first_when_memory_is_short(
+    monkeypatch: pytest.MonkeyPatch, opened: list[TrivialEngine]
+) -> None:
+    # Every engine takes a tenth more than 1 GiB.
+    monkeypatch.setattr(engine_cache, "memory_in_use", lambda device: len(opened) * 1.1 * (1 << 30))
+    settings = replace(Settings(), executor=ExecutorSettings(engine_memory_gib=2.5))
+    with EngineCache(settings) as cache:
         for size in (64, 96, 64, 128):
             cache.engine(DEMO, (size, size))
         assert [is_open(engine) for engine in opened] == [True, False, True]

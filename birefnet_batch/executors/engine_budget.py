@@ -1,0 +1,39 @@
+"""How much memory a worker's open engines may take, and how much is in use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from birefnet_batch.process_tuning import usable_processors
+from birefnet_batch.settings import Settings
+
+_GIB = 1 << 30
+# Of the device's memory: the rest is for frames and activations.
+_SHARE = 0.5
+
+
+def engine_budget(settings: Settings, device: str) -> float:
+    """Bytes that the open engines of one worker may take together."""
+    given = settings.executor.engine_memory_gib
+    if given is not None:
+        return given * _GIB
+    if device == "cuda":
+        import torch
+
+        return float(_SHARE * min(1.0, settings.executor.gpus_per_worker) * torch.cuda.mem_get_info()[1])
+    processors = usable_processors()
+    part = min(1.0, (settings.engine.threads or processors) / processors)
+    return _SHARE * part * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def memory_in_use(device: str) -> int:
+    """Bytes that this process holds on the device."""
+    if device == "cuda":
+        import torch
+
+        return int(torch.cuda.memory_reserved())
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
