@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
 
+# A terminal has few lines, and a cluster many workers.
+_WORKER_LINES = 8
 Status = Literal["succeeded", "failed", "skipped"]
 
 
@@ -38,11 +40,15 @@ class ClusterView:
     retries: int
     seconds_left: float
 
+    @property
+    def brief(self) -> str:
+        """What stands beside a line for each worker."""
+        return f"{self.waiting} waiting{f', {self.retries} retries' if self.retries else ''}"
+
     def __str__(self) -> str:
         rates = sorted(worker.rate for worker in self.workers if worker.job_id is not None)
         each = f" ({rates[0]:.1f} to {rates[-1]:.1f} frames/s each)" if rates else ""
-        retries = f", {self.retries} retries" if self.retries else ""
-        return f"{len(rates)} of {len(self.workers)} workers busy{each}, {self.waiting} waiting{retries}"
+        return f"{len(rates)} of {len(self.workers)} workers busy{each}, {self.brief}"
 
 
 class Progress(ABC):
@@ -131,12 +137,12 @@ class Progress(ABC):
             return None
         return (time.monotonic() - self._working_since) / worked * (self.total - self.done - share)
 
-    def summary(self) -> str:
-        """One line: videos, rate, time left."""
+    def summary(self, brief: bool = False) -> str:
+        """One line: videos, rate, the cluster's workers unless they have lines of their own, time left."""
         failed = f", {self.failed} failed" if self.failed else ""
         left = self.seconds_left
         remaining = f", {_duration(left)} left" if left is not None and self.done < self.total else ""
-        workers = f", {self.view}" if self.view is not None else ""
+        workers = "" if self.view is None else f", {self.view.brief if brief else self.view}"
         return f"{self.done}/{self.total} videos{failed}, {self.rate:.1f} frames/s{workers}{remaining}"
 
     @abstractmethod
@@ -186,6 +192,7 @@ class BarProgress(Progress):
             transient=True,
         )
         self._task: TaskID = self._bars.add_task("", total=total, summary=self.summary())
+        self._workers: dict[str, TaskID] = {}
 
     def __enter__(self) -> BarProgress:
         self._bars.start()
@@ -202,9 +209,26 @@ class BarProgress(Progress):
         super().started(name)
         self._bars.update(self._task, description=_shortened(name))
 
+    def cluster(self, view: ClusterView) -> None:
+        """See `Progress`: a line for each worker, the first few."""
+        super().cluster(view)
+        shown = view.workers[:_WORKER_LINES]
+        names = {worker.name for worker in shown}
+        for name in [name for name in self._workers if name not in names]:
+            self._bars.remove_task(self._workers.pop(name))
+        for worker in shown:
+            if worker.name not in self._workers:
+                self._workers[worker.name] = self._bars.add_task("", total=None, summary="")
+            self._bars.update(
+                self._workers[worker.name],
+                description=f"{worker.name} {_shortened(worker.job_id or 'idle')}",
+                summary=f"{worker.rate:.1f} frames/s" if worker.job_id else "",
+            )
+        self._bars.update(self._task, description="")
+
     def show_frames(self) -> None:
         """See `Progress`."""
-        self._bars.update(self._task, completed=self.done, summary=self.summary())
+        self._bars.update(self._task, completed=self.done, summary=self.summary(brief=True))
 
     def show_ended(self, line: str) -> None:
         """See `Progress`."""

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from birefnet_batch.progress import PlainProgress, make_progress
+from birefnet_batch.progress import ClusterView, PlainProgress, WorkerView, make_progress
 
 
 def test_a_stream_that_is_no_terminal_gets_a_line_per_video() -> None:
@@ -61,3 +61,33 @@ def test_a_terminal_gets_a_bar_and_finished_videos_above_it() -> None:
         progress.ended("file:///videos/a[1].mp4", "succeeded", 5, 1.0, None)
     assert "1/2 videos" in stream.getvalue()
     assert "succeeded file:///videos/a[1].mp4" in stream.getvalue()
+
+
+def view(*rates: float) -> ClusterView:
+    workers = tuple(WorkerView(f"worker-{number}", f"job-{number}", rate) for number, rate in enumerate(rates))
+    return ClusterView((*workers, WorkerView("worker-9", None, 0.0)), waiting=5, retries=2, seconds_left=90.0)
+
+
+def test_a_cluster_is_shown_with_its_workers_rates_retries_and_queue() -> None:
+    stream = io.StringIO()
+    progress = PlainProgress(3, stream, interval_s=0)
+    progress.cluster(view(2.5, 4.0))
+    (line,) = stream.getvalue().splitlines()
+    assert "2 of 3 workers busy (2.5 to 4.0 frames/s each), 5 waiting, 2 retries, 1 min 30 s left" in line
+
+
+def test_a_terminal_shows_a_line_for_each_worker_and_drops_those_that_are_gone() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    stream = Terminal()
+    with make_progress(3, stream) as progress:
+        progress.cluster(view(2.5, 4.0))
+        progress._bars.refresh()  # type: ignore[attr-defined]
+        progress.cluster(view(3.5))
+        progress._bars.refresh()  # type: ignore[attr-defined]
+        last = stream.getvalue().rpartition("worker-0")[2]
+    assert "worker-1 job-1" in stream.getvalue()
+    assert "3.5 frames/s" in last
+    assert "worker-1" not in last
