@@ -1,6 +1,7 @@
 """What goes wrong inside Ray's worker processes, for tests: real deaths, chosen by a video's name.
 
-A video `kill_once...` kills its worker at its third frame, once; `kill_always...` whoever touches it.
+A video `kill_once...` kills its worker at its third frame, once; `kill_always...` whoever touches it. `wait...` and
+`slow...` take long, `meet...` as long as it takes until several workers are at it.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ def segfault() -> None:
 
 def eat() -> None:
     """Ask for more memory than there is."""
-    resource.setrlimit(resource.RLIMIT_AS, (1 << 33, resource.RLIM_INFINITY))
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 30), resource.RLIM_INFINITY))
     torch.ones(1 << 33)
 
 
@@ -42,7 +44,30 @@ def wait() -> None:
         time.sleep(0.05)
 
 
-FAULTS: dict[str, Callable[[], None]] = {"kill": kill, "segfault": segfault, "eat": eat, "wait": wait}
+def dawdle() -> None:
+    """A tenth of a second a frame."""
+    time.sleep(0.1)
+
+
+def meet() -> None:
+    """Wait until as many processes as the file `meet` says have begun a segment of the video."""
+    file = Path(os.environ[FOLDER]) / "meet"
+    end = time.monotonic() + 60
+    while file.exists() and time.monotonic() < end:
+        log = next(file.parent.glob("meet*.log"))
+        if len({line.split()[0] for line in log.read_text().splitlines()}) >= int(file.read_text()):
+            return
+        time.sleep(0.05)
+
+
+FAULTS: dict[str, Callable[[], None]] = {
+    "kill": kill,
+    "segfault": segfault,
+    "eat": eat,
+    "wait": wait,
+    "slow": dawdle,
+    "meet": meet,
+}
 
 
 class _Watched:

@@ -23,7 +23,8 @@ class OnRay:
 
     cluster: Any
     faults: Path
-    lines: list[str] = field(default_factory=list)
+    stream: StringIO = field(default_factory=StringIO)
+    """What was shown."""
     outcomes: list[JobOutcome] = field(default_factory=list)
     """Of all runs."""
 
@@ -36,24 +37,25 @@ class OnRay:
             grace_s=5,
             runtime_env={
                 "worker_process_setup_hook": "faults.install",
-                "env_vars": {"PYTHONPATH": str(TESTS), faults.FOLDER: str(self.faults)},
+                "env_vars": {"PYTHONPATH": f"{TESTS}:{TESTS.parent}", faults.FOLDER: str(self.faults)},
             },
         )
         executor = replace(executor, **changes.pop("executor", {}))
         return replace(Settings(), output=str(output), engine=EngineSettings(threads=1), executor=executor, **changes)
 
     def run(self, output: Path, *clips: Path, fields: dict[str, Any] | None = None, **changes: Any) -> RunSummary:
-        """Run clips; `lines` then has what was shown."""
-        stream = StringIO()
-        try:
-            return run(
-                self.settings(output, **changes),
-                [request(clip, **(fields or {})) for clip in clips],
-                progress=PlainProgress(len(clips), stream, interval_s=0),
-                on_outcome=self.outcomes.append,
-            )
-        finally:
-            self.lines = stream.getvalue().splitlines()
+        """Run clips."""
+        return run(
+            self.settings(output, **changes),
+            [request(clip, **(fields or {})) for clip in clips],
+            progress=PlainProgress(len(clips), self.stream, interval_s=0),
+            on_outcome=self.outcomes.append,
+        )
+
+    @property
+    def lines(self) -> list[str]:
+        """What was shown."""
+        return self.stream.getvalue().splitlines()
 
     def worked(self, clip: Path) -> list[tuple[int, int]]:
         """(process, segment) of each time that a worker began a segment of the clip."""

@@ -31,7 +31,7 @@ def test_the_bytes_are_those_of_the_local_executor_for_any_number_of_workers(
     on_ray: OnRay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clips = [
-        make_clip(tmp_path / "long.mp4", frames=30, audio=True),
+        make_clip(tmp_path / "meet_long.mp4", frames=30, audio=True, keyframes=8),
         make_clip(tmp_path / "short.mp4", frames=5),
     ]
     fields = {"output_mask": True}
@@ -40,11 +40,15 @@ def test_the_bytes_are_those_of_the_local_executor_for_any_number_of_workers(
     run(settings, [request(clip, **fields) for clip in clips], progress=PlainProgress(2, (tmp_path / "log").open("w")))
     expected = media_of(tmp_path / "local")
     assert len(expected) == 4
-    for workers in (1, 3):
+    for workers in (1, 2):
         output = tmp_path / f"ray-{workers}"
+        if workers == 2:
+            (on_ray.faults / "meet").write_text("3")
         assert on_ray.run(output, *clips, fields=fields, workers=workers, media=SEGMENTS).succeeded == 2
         assert media_of(output) == expected
         assert not (output / ".scratch").exists()
+    processes = {process for process, _ in on_ray.worked(clips[0])[4:]}
+    assert len(processes) == 2, "segments of one video are done by several workers"
     assert any("workers busy" in line for line in on_ray.lines)
     summary = on_ray.run(output, *clips, fields=fields, workers=1, media=SEGMENTS)
     assert (summary.skipped, summary.succeeded) == (2, 0)
