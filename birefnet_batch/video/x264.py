@@ -43,7 +43,18 @@ class X264Writer(LibavWriter):
     def set_up(self, context: VideoCodecContext) -> None:
         """See `LibavWriter`."""
         context.gop_size = keyframe_interval(self.spec)
-        context.options = {"crf": str(CRF[self.spec.quality]), "preset": PRESET[self.spec.write_mode]}
+        context.options = {"crf": str(CRF[self.spec.quality]), "preset": PRESET[self.spec.write_mode], **_repeatable()}
 
     def _grey(self, mask: NDArray[np.uint8]) -> av.VideoFrame:
         return grey_420(mask, self.size)
+
+
+def _repeatable() -> dict[str, str]:
+    """Options without which the same frames give other bytes from time to time.
+
+    For some widths (360 is one) libx264's AVX-512 code for the macroblock tree reads memory that nobody has
+    written: in a program that keeps freed memory (`process_tuning`) that is what some frame left there.
+    """
+    import torch
+
+    return {"x264-params": "asm=AVX2"} if torch.backends.cpu.get_cpu_capability() == "AVX512" else {}
