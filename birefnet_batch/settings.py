@@ -136,7 +136,10 @@ class EngineSettings:
     name: EngineName = setting(EngineName.auto, "auto | torch | onnxruntime | tensorrt")
     device: Device = setting(Device.auto, "auto | cpu | cuda")
     precision: Precision = setting(Precision.auto, "auto (fp32 on a CPU, fp16 on CUDA) | fp32 | fp16 | bf16")
-    batch_size: int | None = setting(None, "frames a batch; null is 1 on a CPU, 4 on CUDA")
+    batch_size: int | None = setting(None, "frames a batch; null is 1 on a CPU, 4 on CUDA, or see memory_gib")
+    memory_gib: float | None = setting(
+        None, "GiB that the engine may take: batch_size=null is then the quickest that fits, measured once a machine"
+    )
     threads: int | None = setting(None, "CPU threads of the network; null is the library's own choice (recorded)")
     provider: Provider = setting(
         Provider.auto, "of onnxruntime: auto (cuda on CUDA, cpu else) | cpu | cuda | tensorrt | openvino"
@@ -375,6 +378,7 @@ def _range_problems(settings: Settings) -> list[str]:
         if value is not None and value < least
     ]
     positive = {
+        "engine.memory_gib": 1 if settings.engine.memory_gib is None else settings.engine.memory_gib,
         "engine.workspace_gib": 1 if settings.engine.workspace_gib is None else settings.engine.workspace_gib,
         "executor.engine_memory_gib": 1
         if settings.executor.engine_memory_gib is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import platform
 from collections import OrderedDict
 from pathlib import Path
 from types import TracebackType
@@ -160,22 +161,25 @@ class EngineCache:
         from birefnet_batch.engines import open_engine
 
         asked = self._settings.engine
-        engine = open_engine(
-            family,
-            model=spec,
-            weights=weights,
-            width=size[0],
-            height=size[1],
-            device=asked.device.value,
-            precision=asked.precision.value,
-            batch_size=self._batches.get((spec.short_name, *size), asked.batch_size),
-            threads=asked.threads,
-            provider=asked.provider.value,
-            store=self._store(),
-            workspace_gib=asked.workspace_gib,
-            compile=asked.compile,
-        )
-        return engine.__enter__()
+        store = self._store()
+        arguments: dict[str, Any] = {
+            "name": family,
+            "model": spec,
+            "weights": weights,
+            "width": size[0],
+            "height": size[1],
+            "device": asked.device.value,
+            "precision": asked.precision.value,
+            "threads": asked.threads,
+            "provider": asked.provider.value,
+            "store": store,
+            "workspace_gib": asked.workspace_gib,
+            "compile": asked.compile,
+        }
+        batch = self._batches.get((spec.short_name, *size), asked.batch_size)
+        if batch is None and asked.memory_gib is not None:
+            batch = _probed(store, arguments, asked.memory_gib)
+        return open_engine(**arguments, batch_size=batch).__enter__()
 
     def _store(self) -> EngineStore:
         from birefnet_batch.engines.shared_store import SharedStore
@@ -186,6 +190,22 @@ class EngineCache:
             None if asked.store is None else Path(asked.store),
             None if asked.shared_store is None else SharedStore(asked.shared_store),
         )
+
+
+def _probed(store: EngineStore, arguments: dict[str, Any], memory_gib: float) -> int:
+    import torch
+
+    from birefnet_batch.engines.batch_probe import measure_in_child, probed_batch
+
+    identity = {
+        **{name: value for name, value in arguments.items() if name not in ("model", "weights", "store")},
+        "model": arguments["model"].short_name,
+        "network": arguments["model"].network,
+        "torch": torch.__version__,
+        "machine": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor(),
+    }
+    budget = int(memory_gib * 2**30)
+    return probed_batch(store.root, identity, budget, lambda batch: measure_in_child(arguments, batch))
 
 
 def _or_raise(found: WeightsFile | BirefnetBatchError) -> WeightsFile:

@@ -1,0 +1,143 @@
+"""How many frames a batch should have under a memory budget: measured once for a machine, kept in the store."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import sys
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from birefnet_batch.engines.build_lock import build_lock
+from birefnet_batch.engines.memory import is_out_of_memory
+from birefnet_batch.errors import EngineError, EngineMemoryError
+
+_log = logging.getLogger(__name__)
+_LARGEST = 64
+# A larger batch is taken for what it gains in time, not for noise.
+_GAIN = 0.97
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one batch size costs."""
+
+    batch: int
+    peak_bytes: int
+    """Memory of the whole process: of the GPU where the engine is on one, else of the machine."""
+    frame_seconds: float
+
+
+Measure = Callable[[int], Measured]
+
+
+def probed_batch(root: Path, identity: Mapping[str, Any], budget_bytes: int, measure: Measure) -> int:
+    """The batch size that is quickest a frame among those that fit: 1, 2, 4 and so on, up to what does not fit.
+
+    Args:
+        root: the engine store's folder.
+        identity: all that the answer depends on.
+        budget_bytes: memory that the engine's process may take.
+        measure: tries one size; raises EngineMemoryError where it does not fit at all.
+
+    Raises:
+        EngineError: a single frame does not fit.
+    """
+    text = json.dumps({**identity, "budget": budget_bytes}, sort_keys=True, default=str)
+    name = hashlib.sha256(text.encode()).hexdigest()[:32]
+    path = root / "batch" / f"{name}.json"
+    with build_lock(root / ".locks" / f"batch-{name}.lock", f"batch size of {identity.get('model')}"):
+        try:
+            return int(json.loads(path.read_text("utf-8"))["batch"])
+        except (OSError, ValueError, KeyError):
+            pass
+        tried = _try(budget_bytes, measure)
+        best = min(tried, key=lambda one: one.frame_seconds)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        found = {"batch": best.batch, "identity": dict(identity), "tried": [asdict(one) for one in tried]}
+        partial.write_text(json.dumps(found, indent=2, default=str) + "\n", "utf-8")
+        partial.replace(path)
+    _log.info("batches of %s: %d (%.2f GiB)", identity.get("model"), best.batch, best.peak_bytes / 2**30)
+    return best.batch
+
+
+def _try(budget_bytes: int, measure: Measure) -> list[Measured]:
+    tried: list[Measured] = []
+    batch = 1
+    while batch <= _LARGEST:
+        try:
+            found = measure(batch)
+        except EngineMemoryError as error:
+            if batch == 1:
+                raise EngineError(f"a single frame does not fit in memory: {error}") from None
+            break
+        if found.peak_bytes > budget_bytes:
+            if batch == 1:
+                raise EngineError(
+                    f"a single frame takes {found.peak_bytes / 2**30:.2f} GiB, more than engine.memory_gib="
+                    f"{budget_bytes / 2**30:g}; raise it, or give a smaller operating_resolution"
+                )
+            break
+        slower = bool(tried) and found.frame_seconds > _GAIN * tried[-1].frame_seconds
+        if slower:
+            break
+        tried.append(found)
+        batch *= 2
+    return tried
+
+
+def measure_in_child(arguments: Mapping[str, Any], batch: int) -> Measured:
+    """Open an engine in a process of its own, run two batches, and end it: its peak is the engine's.
+
+    Args:
+        arguments: of `open_engine`, without the batch size.
+        batch: frames.
+
+    Raises:
+        EngineMemoryError: it does not fit, or the system ended the process.
+    """
+    try:
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            return pool.submit(_measure, dict(arguments), batch).result()
+    except BrokenProcessPool:
+        raise EngineMemoryError(f"the process that tried batches of {batch} was ended by the system") from None
+
+
+def _measure(arguments: dict[str, Any], batch: int) -> Measured:
+    import torch
+
+    from birefnet_batch.engines.selection import open_engine
+
+    on_gpu = torch.cuda.is_available()
+    before = torch.cuda.mem_get_info()[0] if on_gpu else 0
+    try:
+        with open_engine(**arguments, batch_size=batch) as engine:
+            images = torch.zeros(batch, 3, engine.spec.height, engine.spec.width, device=engine.device)
+            seconds = []
+            for _ in range(2):
+                started = time.perf_counter()
+                engine.infer(images).cpu()
+                seconds.append(time.perf_counter() - started)
+            on_gpu = engine.spec.device == "cuda"
+            # torch keeps what it freed, and the others hold theirs as long as they are open.
+            peak = before - torch.cuda.mem_get_info()[0] if on_gpu else _peak_rss()
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise EngineMemoryError(str(error)) from None
+        raise
+    return Measured(batch, peak, min(seconds) / batch)
+
+
+def _peak_rss() -> int:
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,141 @@
+"""Every engine that this machine has, on one model and resolution: build, open, speed by batch, error, memory.
+
+    .venv/bin/python scripts/bench_engine.py [--model heavy] [--resolution 1024x1024] [--batches 1,2,4] [--rounds 3]
+        [--engines torch:fp32,onnxruntime:fp32] [--weights FILE] [--threads 2]
+
+Without --engines: torch and onnxruntime in fp32 (torch also in bf16) on a CPU; torch, onnxruntime and tensorrt in fp16
+and fp32 on CUDA. Each engine runs in processes of its own over a fresh store: `build` is its first opening, `open` its
+second. `error` is of the matte against float32 torch. Without --weights the weights are the deterministic ones of
+tests/reference. What cannot be had is listed with the reason.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from bench_model import size_of, write_weights
+
+
+def measure(given: dict[str, Any]) -> dict[str, Any]:
+    """Open one engine and run it; what a child process does."""
+    from birefnet_batch.engines import open_engine
+    from birefnet_batch.engines.store import EngineStore
+    from birefnet_batch.errors import BirefnetBatchError
+    from birefnet_batch.models.registry import find_model
+    from birefnet_batch.models.weights import load_network, locate_weights
+
+    model = find_model(given["model"])
+    weights = locate_weights(model, given["weights"])
+    width, height = size_of(given["resolution"])
+    images = torch.randn(given["batch"], 3, height, width, generator=torch.Generator().manual_seed(0))
+    started = time.perf_counter()
+    try:
+        with open_engine(
+            given["engine"],
+            model=model,
+            weights=weights,
+            width=width,
+            height=height,
+            precision=given["precision"],
+            batch_size=given["batch"],
+            threads=given["threads"],
+            store=EngineStore(Path(given["store"])),
+        ) as engine:
+            opened = time.perf_counter() - started
+            on_device = images.to(engine.device)
+            logits = engine.infer(on_device).cpu()
+            seconds = []
+            for _ in range(given["rounds"]):
+                started = time.perf_counter()
+                engine.infer(on_device).cpu()
+                seconds.append(time.perf_counter() - started)
+            memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+            if engine.device.type == "cuda":
+                free, total = torch.cuda.mem_get_info()
+                memory = (total - free) / 2**30
+    except BirefnetBatchError as error:
+        return {"refused": " ".join(str(error).split())}
+    error = None
+    if given["compare"]:
+        network = load_network(model, weights).to(engine.device)
+        with torch.inference_mode():
+            wanted = network(images[:1].to(engine.device)).cpu()
+        error = float((logits[:1].sigmoid() - wanted.sigmoid()).abs().mean())
+    return {"open": opened, "seconds": median(seconds), "memory": memory, "error": error}
+
+
+def in_child(given: dict[str, Any]) -> dict[str, Any]:
+    """`measure` in a process of its own."""
+    done = subprocess.run([sys.executable, __file__, "--child", json.dumps(given)], capture_output=True, text=True)
+    if done.returncode:
+        return {"refused": f"the process ended with {done.returncode}: {done.stderr[-200:]}"}
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def main() -> None:
+    """Print a line per engine and batch."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="heavy")
+    parser.add_argument("--resolution", default="1024x1024")
+    parser.add_argument("--batches", default="1,2,4")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--engines")
+    parser.add_argument("--weights")
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        print(json.dumps(measure(json.loads(options.child))))
+        return
+    on_gpu = torch.cuda.is_available()
+    usual = (
+        "torch:fp16,torch:bf16,torch:fp32,onnxruntime:fp16,onnxruntime:fp32,tensorrt:fp16,tensorrt:fp32"
+        if on_gpu
+        else "torch:fp32,torch:bf16,onnxruntime:fp32"
+    )
+    print(torch.cuda.get_device_name() if on_gpu else "CPU", f"{options.model} at {options.resolution}")
+    with tempfile.TemporaryDirectory() as folder:
+        weights = options.weights
+        if weights is None:
+            from birefnet_batch.models.registry import find_model
+
+            weights = f"{folder}/weights.safetensors"
+            write_weights(find_model(options.model).network, Path(weights))
+        for name in (options.engines or usual).split(","):
+            engine, _, precision = name.partition(":")
+            for index, batch in enumerate(map(int, options.batches.split(","))):
+                given = {
+                    **{key: getattr(options, key) for key in ("model", "resolution", "rounds", "threads")},
+                    "engine": engine,
+                    "precision": precision,
+                    "batch": batch,
+                    "weights": weights,
+                    "store": f"{folder}/store",
+                    "compare": index == 0,
+                }
+                first, second = in_child(given), in_child({**given, "compare": False})
+                if "refused" in second or "refused" in first:
+                    print(f"{name:18} batch {batch}: {first.get('refused') or second['refused']}", flush=True)
+                    break
+                error = "" if first["error"] is None else f", error {first['error']:.1e}"
+                print(
+                    f"{name:18} batch {batch}: build {first['open']:.1f} s, open {second['open']:.1f} s, "
+                    f"{second['seconds']:.3f} s a batch, {batch / second['seconds']:.2f} frames/s{error}, "
+                    f"{second['memory']:.2f} GiB",
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()

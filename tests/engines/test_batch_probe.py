@@ -1,0 +1,60 @@
+"""The batch is the quickest that fits, measured once."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from birefnet_batch.engines.batch_probe import Measured, measure_in_child, probed_batch
+from birefnet_batch.errors import EngineError, EngineMemoryError
+from birefnet_batch.models.registry import find_model
+from birefnet_batch.models.weights import locate_weights
+
+GIB = 2**30
+DEMO = find_model("demo")
+
+
+def machine(seconds: dict[int, float], tried: list[int], holds: int = 64):
+    def measure(batch: int) -> Measured:
+        tried.append(batch)
+        if batch > holds:
+            raise EngineMemoryError("out of memory")
+        return Measured(batch, batch * GIB, seconds[batch])
+
+    return measure
+
+
+@pytest.mark.parametrize(
+    ("budget", "holds", "best"), [(5, 64, 4), (100, 2, 2), (100, 64, 4)], ids=["budget", "memory ends", "no more gain"]
+)
+def test_the_quickest_batch_that_fits_is_taken_and_kept(tmp_path, budget, holds, best):
+    seconds = {1: 1.0, 2: 0.7, 4: 0.5, 8: 0.5}
+    tried: list[int] = []
+    assert probed_batch(tmp_path, {"model": "demo"}, budget * GIB, machine(seconds, tried, holds)) == best
+    count = len(tried)
+    assert probed_batch(tmp_path, {"model": "demo"}, budget * GIB, machine(seconds, tried, holds)) == best
+    assert len(tried) == count
+    (kept,) = (tmp_path / "batch").glob("*.json")
+    assert json.loads(kept.read_text())["batch"] == best
+
+
+def test_another_budget_is_measured_again(tmp_path):
+    tried: list[int] = []
+    seconds = {1: 1.0, 2: 0.5, 4: 0.3}
+    assert probed_batch(tmp_path, {"model": "demo"}, 1 * GIB, machine(seconds, tried)) == 1
+    assert probed_batch(tmp_path, {"model": "demo"}, 2 * GIB, machine(seconds, tried)) == 2
+
+
+@pytest.mark.parametrize(("budget", "holds"), [(0.5, 64), (10, 0)])
+def test_a_frame_that_does_not_fit_is_an_error(tmp_path, budget, holds):
+    with pytest.raises(EngineError, match="a single frame"):
+        probed_batch(tmp_path, {"model": "demo"}, int(budget * GIB), machine({1: 1.0}, [], holds))
+
+
+def test_a_real_engine_is_measured_in_a_process_of_its_own():
+    arguments = {"name": "torch", "model": DEMO, "weights": locate_weights(DEMO), "width": 64, "height": 64}
+    found = measure_in_child({**arguments, "device": "cpu", "threads": 1}, 1)
+    assert found.batch == 1
+    assert found.peak_bytes > 100e6
+    assert found.frame_seconds > 0
