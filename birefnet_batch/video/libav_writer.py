@@ -108,6 +108,8 @@ class LibavWriter(PartWriter):
         frame = self._grey(image) if self.kind == "mask" else self._colour(image)
         frame.pts = pts
         frame.time_base = self.spec.time_base
+        # ProRes repeats these in each frame's header, from the frame and not from the encoder's own.
+        frame.color_primaries = frame.color_trc = BT709
         with output_errors(self.path):
             self._container.mux(self._stream.encode(frame))
 

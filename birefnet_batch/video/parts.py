@@ -53,6 +53,8 @@ class Parts:
             headers = template.codec_context.extradata
             tags = {name: value for name, value in template.metadata.items() if name.lower() == "alpha_mode"}
             stream = output.add_stream_from_template(template)
+            # The template's tag is dropped there, and of ProRes' profiles the muxer would name the first.
+            stream.codec_context.codec_tag = template.codec_context.codec_tag
         stream.time_base = self._base
         stream.metadata.update(tags)
         return self._all(stream, headers)

@@ -332,6 +332,29 @@ def test_ffprobe_reads_every_type_without_a_complaint(output_type: str, tmp_path
     assert [float(time) for time in shown] == pytest.approx([float(time) for time in wanted], abs=1e-6)
 
 
+@pytest.mark.skipif(which("ffprobe") is None, reason="ffprobe, the second reader, is not installed")
+@pytest.mark.parametrize("kind", ["video", "mask"])
+def test_prores_says_that_it_is_4444_and_bt709_in_every_header(kind: Kind, tmp_path: Path) -> None:
+    images = [cut_out(number) for number in range(4)]
+    path = tmp_path / "clip.mov"
+    write(
+        path,
+        images if kind == "video" else [image[..., 3] for image in images],
+        replace(SPEC, output_type=PRORES),
+        kind,
+        parts=2,
+    )
+    entries = "stream=codec_tag_string,profile,color_primaries,color_transfer,color_space"
+    words = ["ffprobe", "-v", "error", "-select_streams", "v", "-show_entries", entries, "-of", "csv=p=0"]
+    for file in (path, *tmp_path.glob("*.part")):
+        found = subprocess.run([*words, file], capture_output=True, text=True, check=True).stdout.strip()
+        assert found == "4444,ap4h,bt709,bt709,bt709"
+    with av.open(str(path)) as container:
+        for packet in container.demux(video=0):
+            # SMPTE RDD 36: the frame's size and "icpf", then its header; 14 to 16 are primaries, transfer, matrix.
+            assert not packet.size or bytes(packet)[8 + 14 : 8 + 17] == b"\x01\x01\x01"
+
+
 def test_a_gif_of_two_segments_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="cannot be joined of 2 parts; keep the video whole"):
         write(tmp_path / "out.gif", [cut_out(number) for number in range(4)], replace(SPEC, output_type=GIF), parts=2)
