@@ -13,13 +13,15 @@ _TEXT_KEYS = frozenset(
     (
         *("request.video_url", "request.model", "request.video_output_type"),
         *("request_file", "manifest", "output", "media.background", "storage.scratch"),
-        "weights_folder",
+        *("weights_folder", "engine.store", "engine.shared_store"),
     )
 )
 _TEXT_IN_GROUP = re.compile(r"\+{0,2}(weights\.\w+|models\.\w+\.(weights|name|licence))")
 _OVERRIDE = re.compile(r"[+~]{0,2}[\w.@:/-]+=.*|~[\w.@:/-]+", re.DOTALL)
-# What Hydra's grammar takes in a value without quotes.
-_PLAIN = re.compile(r"[\w\s/:%+.@?|\\*$-]*")
+# What Hydra's grammar takes in a value without quotes: of letters, ASCII's alone.
+_PLAIN = re.compile(r"(?:[\w\s/:%+.@?|\\*$-]|\$\{[\w.:]*\})*", re.ASCII)
+# Quotes and brackets may be Hydra's own, and say what a comma means.
+_GRAMMAR = re.compile(r"['\"(){}\[\]]")
 
 
 def quoted(words: Sequence[str], sweep: bool) -> list[str]:
@@ -36,14 +38,24 @@ def quoted(words: Sequence[str], sweep: bool) -> list[str]:
 
 def _quoted(word: str, sweep: bool) -> str:
     key, equals, value = word.partition("=")
-    if not equals or not (key in _TEXT_KEYS or _TEXT_IN_GROUP.fullmatch(key)):
+    if not equals or word.startswith("-") or value[:1] in ("'", '"'):
         return word
-    if value[:1] in ("'", '"') or "${" in value or (sweep and "," in value) or _PLAIN.fullmatch(value):
+    is_text = key in _TEXT_KEYS or _TEXT_IN_GROUP.fullmatch(key)
+    # An equals sign or another alphabet has no meaning in the grammar, whatever the setting.
+    if not is_text and ((value.isascii() and "=" not in value) or _GRAMMAR.search(value)):
         return word
+    if not (sweep and "," in value):
+        return f"{key}={_text(value)}"
+    return word if _GRAMMAR.search(value) else f"{key}={','.join(map(_text, value.split(',')))}"
+
+
+def _text(value: str) -> str:
+    if _PLAIN.fullmatch(value):
+        return value
     # Backslashes mean themselves, except before a quote and before the closing one.
     escaped = re.sub(r'(\\*)"', r'\1\1\\"', value)
     escaped = re.sub(r"(\\+)$", r"\1\1", escaped)
-    return f'{key}="{escaped}"'
+    return f'"{escaped}"'
 
 
 def sweep_jobs(words: Sequence[str]) -> list[list[str]]:

@@ -22,6 +22,12 @@ from birefnet_batch.errors import ConfigError
         'back\\"slash.mp4',
         "ends (with) one\\",
         "plain.mp4",
+        "ünï.mp4",
+        "résultats/日本/a b.mp4",
+        "a{b}.mp4",
+        "~nobody.mp4",
+        "${now:%Y}/é",
+        r"a\${x} é.mp4",
     ],
 )
 def test_a_text_reaches_hydra_as_it_was_typed(value: str) -> None:
@@ -45,6 +51,19 @@ def test_a_text_reaches_hydra_as_it_was_typed(value: str) -> None:
 )
 def test_what_needs_no_quotes_gets_none(word: str, sweep: bool) -> None:
     assert quoted([word], sweep) == [word]
+
+
+@pytest.mark.parametrize("word", ["experiment=nächte", "storage.options.s3.secret=ab/c+d=="])
+def test_other_alphabets_and_equals_signs_need_no_quotes_in_any_setting(word: str) -> None:
+    (override,) = OverridesParser.create().parse_overrides(quoted([word], sweep=False))
+    found = override.value()
+    assert getattr(found, "text", found) == word.partition("=")[2]
+
+
+def test_a_sweep_takes_each_of_its_texts_as_it_was_typed() -> None:
+    jobs = sweep_jobs(quoted(["request.video_url=ünï.mp4,b c.mp4,d=e.mp4", "output=o"], sweep=True))
+    overrides = [OverridesParser.create().parse_overrides(job)[0].value() for job in jobs]
+    assert [getattr(value, "text", value) for value in overrides] == ["ünï.mp4", "b c.mp4", "d=e.mp4"]
 
 
 def test_a_sweep_is_every_combination_the_last_choice_first() -> None:
