@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self
 
 from birefnet_batch.errors import ConfigError
+from birefnet_batch.uris import user_path
 
 if TYPE_CHECKING:
     import torch
@@ -61,7 +62,7 @@ def parse_background(text: str) -> Backdrop | None:
         return Backdrop("none")
     if word == "blur":
         return Backdrop("blur")
-    path = Path(text.strip()).expanduser()
+    path = user_path(text.strip())
     kinds: dict[Kind, frozenset[str]] = {"picture": PICTURE_SUFFIXES, "video": VIDEO_SUFFIXES}
     for kind, suffixes in kinds.items():
         if path.suffix.lower() in suffixes:

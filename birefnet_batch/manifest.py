@@ -20,7 +20,7 @@ from birefnet_batch.errors import BirefnetBatchError, ManifestError, ProblemsErr
 from birefnet_batch.models.registry import SHIPPED, Catalogue
 from birefnet_batch.request import Request
 from birefnet_batch.settings import StorageSettings
-from birefnet_batch.uris import BUCKET_SCHEMES, canonical_uri, redact, scheme_of
+from birefnet_batch.uris import BUCKET_SCHEMES, canonical_uri, redact, scheme_of, user_path
 
 MANIFEST_SUFFIXES = (".yaml", ".yml", ".json", ".jsonl", ".ndjson", ".csv")
 VIDEO_SUFFIXES = frozenset(
@@ -64,7 +64,7 @@ def load_manifest(
     Raises:
         ManifestError: the manifest as a whole cannot be read, or it names no video at all.
     """
-    path = Path(location).expanduser()
+    path = user_path(location)
     outside = f"{str(exclude).rstrip('/')}/" if exclude is not None else None
     exclude = Path(exclude) if exclude is not None else None
     if scheme_of(location) in BUCKET_SCHEMES:
@@ -74,12 +74,12 @@ def load_manifest(
     elif path.exists():
         entries, file_defaults = _read_file(path)
         defaults = {**defaults, **file_defaults}
-    elif glob.has_magic(location):
-        entries = _glob(str(path), exclude)
     elif scheme_of(location):
         raise ManifestError(
             f"The manifest {redact(location)} cannot be read", ["it is a URL; download it and give its path"]
         )
+    elif glob.has_magic(location):
+        entries = _glob(str(path), exclude)
     else:
         raise ManifestError(
             f"The manifest {location} cannot be read",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -12,7 +11,7 @@ import yaml
 from birefnet_batch.errors import ConfigError, RequestError
 from birefnet_batch.models.registry import SHIPPED, Catalogue
 from birefnet_batch.request import Request
-from birefnet_batch.uris import canonical_uri
+from birefnet_batch.uris import canonical_uri, user_path
 
 
 def load_request_file(
@@ -30,7 +29,7 @@ def load_request_file(
         ConfigError: it cannot be read.
         RequestError: its fields are no request.
     """
-    path = Path(location).expanduser()
+    path = user_path(location)
     try:
         text = path.read_text("utf-8-sig")
         data = json.loads(text) if path.suffix.lower() == ".json" else yaml.safe_load(text)

@@ -15,9 +15,13 @@ BUCKET_SCHEMES = ("s3", "gs", "az")
 SCHEMES = ("file", *HTTP_SCHEMES, *BUCKET_SCHEMES, "data")
 _SECRET_PARAMETER = re.compile(
     r"sig(nature)?$|token|secret|passw|pwd|credential|auth|api[-_]?key|access[-_]?key|key[-_]?pair|^key$"
-    r"|expires?$|policy|hmac|jwt|session|^x-(amz|goog|ms|oss|cos)-|googleaccessid|awsaccesskeyid",
+    r"|expires?$|policy|hmac|jwt|session|bearer|^x-(amz|goog|ms|oss|cos)-|googleaccessid|awsaccesskeyid"
+    r"|(^|[-_.])(pass|pw|pin|otp|sas|login)$",
     re.IGNORECASE,
 )
+# Keys of Azure's functions; a short code names a country or a clip.
+_SECRET_CODE = re.compile(r"(^|[-_.])code$", re.IGNORECASE)
+_LEAST_SECRET_CODE = 16
 # Parameters of an Azure shared access signature; they mean nothing without its `sig`.
 _AZURE_SAS = frozenset("sv ss srt sp se st spr sr si skoid sktid skt ske sks skv sdd sip".split())
 _URL_IN_TEXT = re.compile(
@@ -59,7 +63,11 @@ def redact(uri: str) -> str:
     kept = [
         (name, value)
         for name, value in pairs
-        if not _SECRET_PARAMETER.search(name) and not (signed and name.lower() in _AZURE_SAS)
+        if not (
+            _SECRET_PARAMETER.search(name)
+            or (_SECRET_CODE.search(name) and len(value) >= _LEAST_SECRET_CODE)
+            or (signed and name.lower() in _AZURE_SAS)
+        )
     ]
     return urlunsplit((parts.scheme, host, parts.path, urlencode(kept), ""))
 
@@ -85,7 +93,12 @@ def canonical_uri(url: str, base: Path) -> str:
             f"{redact(url)} has the scheme {scheme!r}; give a path, a file://, http://, https://, s3://, gs:// or "
             "az:// URL, or a data URI"
         )
-    return _file_uri(base / Path(url).expanduser())
+    return _file_uri(base / user_path(url))
+
+
+def user_path(text: str | Path) -> Path:
+    """The path with a home folder for `~` and `~name`; as in a shell, a name that nobody has means itself."""
+    return Path(os.path.expanduser(text))  # noqa: PTH111  Path.expanduser raises where there is no such user
 
 
 def local_path(uri: str) -> Path:

@@ -120,6 +120,18 @@ def test_some_failed_is_status_1_and_each_is_listed_with_its_reason(
     assert "0 succeeded, 1 failed, 1 complete already" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("words", [("request.video_url=~nobody.mp4",), ("manifest=videos.yaml",)])
+def test_a_path_with_the_tilde_of_no_user_costs_that_video_alone(
+    program: Program, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    Path("videos.yaml").write_text("- ~nobody.mp4\n- none.mp4\n")
+    assert program(*words, "output=out", *DEMO) == app.SOME_FAILED
+    shown = capsys.readouterr()
+    assert "/~nobody.mp4 does not exist; check the path" in shown.err
+    assert "Traceback" not in shown.err
+    assert ("none.mp4 does not exist" in shown.err.replace("nobody", "")) == (words[0] == "manifest=videos.yaml")
+
+
 def test_bad_entries_stop_the_run_before_any_work_or_are_skipped(
     program: Program, capsys: pytest.CaptureFixture[str]
 ) -> None:

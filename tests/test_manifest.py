@@ -69,6 +69,13 @@ def test_thousands_of_bad_entries_give_a_readable_error() -> None:
     assert len(str(error).splitlines()) == 52
 
 
+def test_a_url_is_no_manifest_and_its_secrets_stay_unsaid() -> None:
+    with pytest.raises(ManifestError, match=r"The manifest http://host/m.yaml cannot be read.*\n.*it is a URL") as error:
+        load_manifest("http://user:s3cr3t@host/m.yaml?token=SIG", {})
+    assert "s3cr3t" not in str(error.value)
+    assert "SIG" not in str(error.value)
+
+
 def test_duplicates_run_once_however_they_are_spelt(tmp_path: Path) -> None:
     path = tmp_path / "v.yaml"
     path.write_text("- a.mp4\n- ./x/../a.mp4\n- {video_url: a.mp4, model: light}\n- {video_url: a.mp4, model: heavy}\n")

@@ -19,6 +19,9 @@ from birefnet_batch.uris import canonical_uri, local_path, redact, redact_text, 
         ("https://h/a?sv=1", "https://h/a?sv=1"),
         ("https://h/a?access_token=t&API-Key=k&v=2#frag", "https://h/a?v=2"),
         ("https://h/a?Expires=1&Signature=s&Key-Pair-Id=k", "https://h/a"),
+        ("https://h/a?pass=1&passwd=1&pw=1&pwd=1&bearer=1&sas=1&auth=1&user_pw=1&otp=1&v=2", "https://h/a?v=2"),
+        ("https://h/a?code=dGhpcyBpcyBhIGtleQ==&compass=n", "https://h/a?compass=n"),
+        ("https://h/a?code=de&country_code=fr", "https://h/a?code=de&country_code=fr"),
         ("data:video/mp4;base64,AAAA", "data:video/mp4;sha256=054f0d4d0960135a,..."),
         ("s3://bucket/a?b#c.mp4", "s3://bucket/a?b#c.mp4"),
         ("az://me:secret@container/a.mp4", "az://container/a.mp4"),
@@ -44,6 +47,12 @@ def test_paths_are_absolute_and_without_dots_but_links_keep_their_names(tmp_path
     (tmp_path / "link").symlink_to(tmp_path)
     assert canonical_uri("link/../x/./a.mp4", tmp_path) == f"file://{tmp_path}/x/a.mp4"
     assert canonical_uri(f"file://{tmp_path}/link/a.mp4", Path("/")) == f"file://{tmp_path}/link/a.mp4"
+
+
+def test_a_tilde_is_a_home_folder_or_where_nobody_has_that_name_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert canonical_uri("~/a.mp4", Path("/base")) == "file:///home/me/a.mp4"
+    assert canonical_uri("~nobody-here.mp4", Path("/base")) == "file:///base/~nobody-here.mp4"
 
 
 def test_unknown_schemes_are_refused_with_what_to_do() -> None:

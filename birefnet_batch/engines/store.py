@@ -27,6 +27,7 @@ from birefnet_batch.digests import file_sha256
 from birefnet_batch.engines.artifact import Artifact
 from birefnet_batch.engines.build_lock import build_lock, holder
 from birefnet_batch.errors import EngineError
+from birefnet_batch.uris import user_path
 
 if TYPE_CHECKING:
     from birefnet_batch.engines.shared_store import SharedStore
@@ -86,7 +87,7 @@ class EngineStore:
     """How many engines this process has built."""
 
     def __init__(self, root: Path | None = None, shared: SharedStore | None = None) -> None:
-        self.root = (root or default_root()).expanduser().absolute()
+        self.root = user_path(root or default_root()).absolute()
         self._shared = shared
 
     def get(self, artifact: Artifact, build: Builder) -> Path:

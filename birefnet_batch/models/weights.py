@@ -12,6 +12,7 @@ from birefnet_batch.models.hub import FILE_NAME, HubError, cached, fetch_to_cach
 from birefnet_batch.models.registry import MODELS, ModelSpec
 from birefnet_batch.models.spec import hub_repository
 from birefnet_batch.models.weights_folder import checkpoint_in, source_in
+from birefnet_batch.uris import user_path
 
 if TYPE_CHECKING:
     from torch import nn
@@ -46,7 +47,7 @@ def locate_weights(spec: ModelSpec, setting: str | None = None, folder: str | No
     asked = setting if setting is not None else spec.weights
     if asked is None:
         return _local(_DEMO, _DEMO.name)
-    path = Path(asked).expanduser()
+    path = user_path(asked)
     if path.is_file() or path.is_dir():
         return _local(_in_folder(path) if path.is_dir() else path, str(path))
     hub = hub_repository(asked)
@@ -57,7 +58,7 @@ def locate_weights(spec: ModelSpec, setting: str | None = None, folder: str | No
             f"or a hub repository.{_how_to_get(spec, spec.weights, folder)}"
         )
     if folder is not None:
-        return _from_folder(spec, Path(folder).expanduser(), *hub)
+        return _from_folder(spec, user_path(folder), *hub)
     return _from_hub(spec, *hub)
 
 

@@ -14,6 +14,7 @@ from birefnet_batch.models.registry import MODELS, ModelSpec
 from birefnet_batch.models.spec import hub_repository
 from birefnet_batch.models.weights import DEFAULT_FOLDER, fetch_command
 from birefnet_batch.models.weights_folder import checkpoint_in, fetch, names_in, source_in, verify
+from birefnet_batch.uris import user_path
 
 OK, WRONG, USAGE, INTERRUPTED = 0, 1, 2, 130
 _PUBLISHED = tuple(spec for spec in MODELS if spec.repository is not None)
@@ -39,7 +40,7 @@ def run(words: Sequence[str]) -> int:
         The exit status: 0 all is right, 1 something is not, 2 the words are wrong.
     """
     arguments = _parser().parse_args(words)
-    folder = Path(arguments.folder).expanduser()
+    folder = user_path(arguments.folder)
     try:
         status: int = arguments.action(folder, arguments.models)
     except WeightsError as error:

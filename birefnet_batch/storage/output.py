@@ -14,6 +14,7 @@ from birefnet_batch.storage.local_store import LocalStore
 from birefnet_batch.storage.reasons import reason_of
 from birefnet_batch.storage.scratch import Scratch
 from birefnet_batch.storage.stores import open_store
+from birefnet_batch.uris import user_path
 
 
 class Output:
@@ -41,10 +42,10 @@ class Output:
             # Absolute: a worker's working folder is another one.
             location = str(self.store.root)
             self._staging = Scratch(self.store.root / ".scratch", run_id)
-            self._work = Scratch(Path(own).expanduser().absolute(), run_id) if own else self._staging
+            self._work = Scratch(user_path(own).absolute(), run_id) if own else self._staging
             self.store.staging = self._staging.path
         else:
-            parent = Path(own).expanduser().absolute() if own else Path(tempfile.gettempdir()) / "birefnet-batch"
+            parent = user_path(own).absolute() if own else Path(tempfile.gettempdir()) / "birefnet-batch"
             self._staging = self._work = Scratch(parent, run_id)
         self._location = location
         self._lease: Lease | None = None
