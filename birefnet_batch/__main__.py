@@ -36,8 +36,9 @@ def _main(words: list[str]) -> int:
         except PackageNotFoundError:
             print("birefnet-batch, from a checkout that is not installed")
         return 0
-    from birefnet_batch.process_tuning import keep_freed_memory
+    from birefnet_batch.process_tuning import keep_freed_memory, spin_briefly
 
+    spin_briefly()
     keep_freed_memory()
     from birefnet_batch.app import main as run_app
 

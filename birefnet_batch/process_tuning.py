@@ -1,4 +1,4 @@
-"""What makes torch fast on a CPU beside other threads; both were measured (docs/performance.md)."""
+"""What makes torch fast on a CPU beside other threads and programs; all measured (docs/performance.md)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import threading
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _KEPT_BYTES = (1 << 31) - 1
+SPINS = "3000"
 _choosing = threading.Lock()
 
 
@@ -26,6 +27,17 @@ def keep_freed_memory() -> None:
         return
     mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
     mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+
+
+def spin_briefly() -> None:
+    """Let OpenMP's threads wait awake for some 0.1 ms before they sleep, in this process and those that it starts.
+
+    By default libgomp's wait awake for some 10 ms at each of several hundred barriers a frame. On a busy machine that
+    is time which the thread that they wait for needs itself. It reads the environment when torch loads it, so this
+    comes first; whoever has set OMP_WAIT_POLICY or GOMP_SPINCOUNT has decided.
+    """
+    if not os.environ.keys() & {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}:
+        os.environ["GOMP_SPINCOUNT"] = SPINS
 
 
 def compute_alone() -> None:

@@ -20,14 +20,16 @@ from birefnet_batch.conf_folder import demo_clips
 
 VARIANTS = {
     "as shipped": "",
+    "libgomp's own waiting": "birefnet_batch.process_tuning.spin_briefly = lambda: None",
+    "sleeping at once": "import os\nos.environ['OMP_WAIT_POLICY'] = 'passive'",
     "memory given back": "birefnet_batch.process_tuning.keep_freed_memory = lambda: None",
-    "a team per stage": "birefnet_batch.pipeline.compute_alone = lambda: None",
+    "a team per stage": "birefnet_batch.process_tuning.compute_alone = lambda: None",
     "neither": "birefnet_batch.process_tuning.keep_freed_memory = lambda: None\n"
-    "birefnet_batch.pipeline.compute_alone = lambda: None",
+    "birefnet_batch.process_tuning.compute_alone = lambda: None",
 }
 PROGRAM = """
 import resource, sys
-import birefnet_batch.pipeline, birefnet_batch.process_tuning
+import birefnet_batch.process_tuning
 {change}
 from birefnet_batch.__main__ import main
 try:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 
+import pytest
 import torch
 
-from birefnet_batch.process_tuning import compute_alone, keep_freed_memory
+from birefnet_batch.process_tuning import SPINS, compute_alone, keep_freed_memory, spin_briefly
 
 
 def in_a_thread(work) -> list[int]:
@@ -32,6 +36,27 @@ def test_only_the_thread_that_asks_computes_alone():
         assert in_a_thread(lambda: [torch.get_num_threads()]) == [3]
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("chosen", [{}, {"OMP_WAIT_POLICY": "active"}, {"GOMP_SPINCOUNT": "7"}])
+def test_threads_wait_awake_for_a_moment_only_unless_the_user_chose(
+    chosen: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.environ", {**os.environ, **chosen})
+    spin_briefly()
+    assert os.environ.get("GOMP_SPINCOUNT") == chosen.get("GOMP_SPINCOUNT", None if chosen else SPINS)
+
+
+def test_the_program_sets_it_before_openmp_is_loaded() -> None:
+    program = (
+        "import sys; import birefnet_batch.__main__ as m; import birefnet_batch.process_tuning as p;"
+        "p.spin_briefly = lambda: print([name for name in sys.modules if name in ('torch', 'numba')]);"
+        "sys.exit(m._main([]))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == "[]", done.stderr
 
 
 def test_keeping_memory_can_be_asked_for_again():
