@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from birefnet_batch.backdrop import Backdrop, Painter
+from birefnet_batch.backdrop import Backdrop
+from birefnet_batch.finishing import Finishing
 from birefnet_batch.overlap import Cancelled, Channel, Clock, Stages
 from birefnet_batch.process_tuning import compute_alone
 from birefnet_batch.segments import Segment
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 Kind = Literal["video", "mask"]
 # Batches that wait between two stages: one keeps both sides busy, two ride out jitter.
 _WAITING = 2
+_LARGE = 4_000_000  # pixels of a frame: of larger ones, one waits
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class SegmentRecord:
 
 
 @dataclass
-class _Batch:
+class Batch:
     """Frames on their way: uint8 (B, H, W, 3) RGB, later their mattes, float32 (B, 1, H, W) in [0, 1]."""
 
     frames: torch.Tensor
@@ -124,9 +126,10 @@ def process_segment(
         )
         writers = {kind: context.enter_context(open_part(task.part(kind), task.encode, kind)) for kind in task.kinds}
         stages = context.enter_context(Stages(on_cancel=reader.stop))
-        decoded: Channel[_Batch] = stages.channel(_WAITING)
-        matted: Channel[_Batch] = stages.channel(_WAITING)
-        finished: dict[Kind, Channel[_Finished]] = {kind: stages.channel(_WAITING) for kind in task.kinds}
+        waiting = 1 if task.info.width * task.info.height > _LARGE else _WAITING
+        decoded: Channel[Batch] = stages.channel(waiting)
+        matted: Channel[Batch] = stages.channel(waiting)
+        finished: dict[Kind, Channel[_Finished]] = {kind: stages.channel(waiting) for kind in task.kinds}
 
         def decode() -> None:
             compute_alone()
@@ -136,13 +139,11 @@ def process_segment(
 
         def finish() -> None:
             compute_alone()
-            with Painter(task.backdrop, task.info.time_base, task.decode_timeout_s) as painter:
-                for batch in matted:
-                    started = time.perf_counter()
-                    images = _finish(batch, task, painter)
-                    clock.add("foreground", time.perf_counter() - started)
+            with Finishing(task, engine.device.type) as finishing:
+                for images, times, seconds in finishing.of(matted):
+                    clock.add("foreground", seconds)
                     for kind, channel in finished.items():
-                        channel.put(_Finished(images[kind], batch.times))
+                        channel.put(_Finished(images[kind], times))
             for channel in finished.values():
                 channel.close()
 
@@ -221,7 +222,7 @@ def join(
     return facts
 
 
-def _batches(frames: Iterator[Frame], size: int) -> Iterator[_Batch]:
+def _batches(frames: Iterator[Frame], size: int) -> Iterator[Batch]:
     import torch
 
     waiting: list[torch.Tensor] = []
@@ -232,37 +233,16 @@ def _batches(frames: Iterator[Frame], size: int) -> Iterator[_Batch]:
         times.append((frame.pts, frame.duration))
         frame.release()
         if len(waiting) == size:
-            yield _Batch(torch.stack(waiting) if size > 1 else waiting[0][None], times)
+            yield Batch(torch.stack(waiting) if size > 1 else waiting[0][None], times)
             waiting, times = [], []
     if waiting:
-        yield _Batch(torch.stack(waiting), times)
+        yield Batch(torch.stack(waiting), times)
 
 
-def _matte(batch: _Batch, engine: Engine, size: tuple[int, int]) -> torch.Tensor:
+def _matte(batch: Batch, engine: Engine, size: tuple[int, int]) -> torch.Tensor:
     from birefnet_batch.matting import frames_to_input, logits_to_matte
 
     batch.frames = batch.frames.to(engine.device)
     height, width = batch.frames.shape[1:3]
     logits = engine.infer(frames_to_input(batch.frames, *size))
     return logits_to_matte(logits, width, height)
-
-
-def _finish(batch: _Batch, task: SegmentTask, painter: Painter) -> dict[Kind, torch.Tensor]:
-    import torch
-
-    from birefnet_batch.matting import composite, cut_out, estimate_foreground, to_bytes
-
-    assert batch.mattes is not None
-    with torch.inference_mode():
-        images: dict[Kind, torch.Tensor] = {}
-        if "video" in task.kinds:
-            frames = batch.frames.permute(0, 3, 1, 2).float().div_(255)
-            subject = estimate_foreground(frames, batch.mattes) if task.refine_foreground else frames
-            if task.backdrop.kind == "none":
-                made = cut_out(subject, batch.mattes, premultiplied=task.premultiplied)
-            else:
-                made = composite(subject, batch.mattes, painter.paint(frames, [pts for pts, _ in batch.times]))
-            images["video"] = to_bytes(made).cpu()
-        if "mask" in task.kinds:
-            images["mask"] = to_bytes(batch.mattes)[..., 0].cpu()
-        return images

@@ -38,15 +38,15 @@ def children() -> dict[int, list[int]]:
     return found
 
 
-def resident(root: int) -> float:
-    """Resident MiB of a process and of all its descendants; memory that they share counts once for each."""
-    tree, waiting, total = children(), [root], 0
+def resident(root: int) -> list[float]:
+    """Resident MiB of a process and of each of its descendants; memory that they share counts once for each."""
+    tree, waiting, found = children(), [root], []
     while waiting:
         pid = waiting.pop()
         waiting += tree.get(pid, [])
         with suppress(OSError):
-            total += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return total * PAGE / 2**20
+            found.append(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE / 2**20)
+    return found
 
 
 class Watch:
@@ -56,12 +56,16 @@ class Watch:
         self._process = process
         self.done = 0.0
         self.samples: list[tuple[float, float]] = []
+        self.at_peak: list[float] = []
         self._thread = threading.Thread(target=self._sample)
         self._thread.start()
 
     def _sample(self) -> None:
         while self._process.poll() is None:
-            self.samples.append((self.done, resident(self._process.pid)))
+            found = resident(self._process.pid)
+            if sum(found) > sum(self.at_peak):
+                self.at_peak = found
+            self.samples.append((self.done, sum(found)))
             time.sleep(EVERY_S)
 
     def join(self) -> None:
@@ -73,7 +77,7 @@ class Watch:
     @property
     def peak(self) -> float:
         """MiB."""
-        return max(used for _, used in self.samples)
+        return sum(self.at_peak)
 
 
 def work(clip: Path, output_type: str, folder: Path) -> None:
@@ -125,6 +129,7 @@ def large_frames(folder: Path, frames: int, output_type: str) -> None:
     watch = Watch(subprocess.Popen(command, stdout=subprocess.DEVNULL, text=True))
     watch.join()
     print(f"{output_type}: {frames} frames of 3840x2160 through the demo model, with a mask: {watch.peak:.0f} MiB")
+    print("of each process then: " + ", ".join(f"{used:.0f}" for used in watch.at_peak))
 
 
 def main() -> None:

@@ -24,9 +24,9 @@ import av
 import numpy as np
 import torch
 
-from birefnet_batch.backdrop import Painter
 from birefnet_batch.engines.base import Engine, EngineSpec
-from birefnet_batch.pipeline import SegmentTask, _Batch, _finish, _matte, process_segment
+from birefnet_batch.finishing import Finishing
+from birefnet_batch.pipeline import Batch, SegmentTask, _matte, process_segment
 from birefnet_batch.process_tuning import compute_alone, keep_freed_memory
 from birefnet_batch.request import OUTPUT_SHORT_NAMES
 from birefnet_batch.segments import Segment
@@ -137,23 +137,24 @@ def alone(task: SegmentTask, engine: Engine) -> dict[str, float]:
     with (
         FrameReader(task.source) as reader,
         open_part(task.part("video"), task.encode, "video") as writer,
-        Painter(task.backdrop, task.info.time_base, 60) as painter,
+        Finishing(task, "cpu") as finishing,
     ):
-        group: list[tuple[_Batch, int, int]] = []
+        group: list[tuple[Batch, int, int]] = []
 
         def through() -> None:
             with timed(seconds, "matte"):
                 for batch, _, _ in group:
                     batch.mattes = _matte(batch, engine, task.size)
             with timed(seconds, "foreground"):
-                images = [_finish(batch, task, painter)["video"].numpy()[0] for batch, _, _ in group]
+                images = [made["video"].numpy()[0] for made, _, _ in finishing.of(batch for batch, _, _ in group)]
             with timed(seconds, "encode"):
                 for image, (_, pts, duration) in zip(images, group, strict=True):
                     writer.write(image, pts, duration)
             group.clear()
 
         for frame in reader:
-            group.append((_Batch(torch.from_numpy(frame.image).clone()[None], []), frame.pts, frame.duration))
+            batch = Batch(torch.from_numpy(frame.image).clone()[None], [(frame.pts, frame.duration)])
+            group.append((batch, frame.pts, frame.duration))
             frame.release()
             if len(group) == 8:
                 through()

@@ -19,16 +19,17 @@ SIDES = (90, 6)
 _EPSILON = 1e-5
 
 
-def estimate_foreground(image: Tensor, alpha: Tensor) -> Tensor:
+def estimate_foreground(image: Tensor, alpha: Tensor, threads: int | None = None) -> Tensor:
     """Estimate the colours that the subject has by itself, without the background's share at soft edges.
 
     Args:
         image: (B, 3, H, W) float in [0, 1].
         alpha: (B, 1, H, W) float in [0, 1], of the same size, dtype and device.
+        threads: on a CPU, how many to work with; None is every processor. The result does not depend on it.
 
     Returns:
         (B, 3, H, W) in [0, 1]; where alpha is 0 its colours are those of the nearest subject. On a CPU float32 is
-        compiled code (some seconds at its first use on a machine) that uses every processor.
+        compiled code (some seconds at its first use on a machine).
 
     Raises:
         ValueError: the shapes do not fit.
@@ -39,7 +40,7 @@ def estimate_foreground(image: Tensor, alpha: Tensor) -> Tensor:
             f"{tuple(alpha.shape)}; it takes (B, 3, H, W) and (B, 1, H, W)"
         )
     if image.device.type == "cpu" and image.dtype == alpha.dtype == torch.float32:
-        return _on_cpu(image, alpha)
+        return _on_cpu(image, alpha, threads or usable_processors())
     return estimate_by_arrays(image, alpha)
 
 
@@ -51,10 +52,9 @@ def estimate_by_arrays(image: Tensor, alpha: Tensor) -> Tensor:
     return foreground
 
 
-def _on_cpu(image: Tensor, alpha: Tensor) -> Tensor:
+def _on_cpu(image: Tensor, alpha: Tensor, threads: int) -> Tensor:
     from birefnet_batch.matting.foreground_cpu import fuse
 
-    threads = usable_processors()
     made = torch.empty(image.shape, dtype=torch.float32)
     for picture, matte, result in zip(
         image.contiguous().detach().numpy(), alpha.contiguous().detach().numpy(), made.numpy(), strict=True

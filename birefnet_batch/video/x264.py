@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from birefnet_batch.video.libav_writer import LibavWriter, grey_420, keyframe_interval
 
 CRF = {"low": 28, "medium": 23, "high": 18, "maximum": 12}
+_LARGE = 4_000_000  # pixels
 PRESET = {"fast": "veryfast", "balanced": "medium", "small": "slow"}
 
 
@@ -44,6 +45,9 @@ class X264Writer(LibavWriter):
         """See `LibavWriter`."""
         context.gop_size = keyframe_interval(self.spec)
         context.options = {"crf": str(CRF[self.spec.quality]), "preset": PRESET[self.spec.write_mode], **_repeatable()}
+        if self.size[0] * self.size[1] > _LARGE:
+            # The encoder keeps every frame that it looks ahead at: forty of 4K are a gigabyte.
+            context.options |= {"rc-lookahead": "10"}
 
     def _grey(self, mask: NDArray[np.uint8]) -> av.VideoFrame:
         return grey_420(mask, self.size)

@@ -1,0 +1,103 @@
+"""The stage between matte and encoder: foreground colours, what is behind them, bytes; several batches at once."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from birefnet_batch.backdrop import Painter
+from birefnet_batch.process_tuning import compute_alone, usable_processors
+
+if TYPE_CHECKING:
+    import torch
+
+    from birefnet_batch.pipeline import Batch, Kind, SegmentTask
+
+    Made = tuple[dict[Kind, torch.Tensor], list[tuple[int, int]], float]
+
+_MOST_WORKERS = 4
+# A batch of floats with what is made of them takes some 50 bytes a pixel: above it one is enough for all processors.
+_MOST_PIXELS_BESIDE_OTHERS = 4_000_000
+
+
+class Finishing:
+    """Makes what is encoded; a context.
+
+    On a CPU each batch has a thread of its own: one after another, batches would leave processors idle wherever a
+    batch's own work cannot be shared out.
+
+    Args:
+        task: the segment.
+        device: the type of the mattes' device.
+    """
+
+    def __init__(self, task: SegmentTask, device: str) -> None:
+        self._task = task
+        processors = usable_processors()
+        alone = device != "cpu" or task.info.width * task.info.height > _MOST_PIXELS_BESIDE_OTHERS
+        self._workers = 1 if alone else min(_MOST_WORKERS, processors)
+        self._threads = max(1, processors // self._workers)
+        self._context = ExitStack()
+
+    def __enter__(self) -> Self:
+        task = self._task
+        self._pool = self._context.enter_context(ThreadPoolExecutor(self._workers, initializer=compute_alone))
+        self._painter = self._context.enter_context(Painter(task.backdrop, task.info.time_base, task.decode_timeout_s))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._context.close()
+
+    def of(self, batches: Iterable[Batch]) -> Iterator[Made]:
+        """For each batch, in order: the images of each medium, the frames' times, and the seconds that it took.
+
+        Images are uint8 in host memory, (B, H, W, 3 or 4) of a video and (B, H, W) of a mask.
+        """
+        begun: deque[Future[Made]] = deque()
+        for batch in batches:
+            begun.append(self._begin(batch))
+            if len(begun) >= self._workers:
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()
+
+    def _begin(self, batch: Batch) -> Future[Made]:
+        import torch
+
+        started = time.perf_counter()
+        frames = behind = None
+        if "video" in self._task.kinds:
+            with torch.inference_mode():
+                frames = batch.frames.permute(0, 3, 1, 2).float().div_(255)
+                if self._task.backdrop.kind != "none":
+                    # Here, for a film behind the subject goes on from batch to batch.
+                    behind = self._painter.paint(frames, [pts for pts, _ in batch.times])
+        return self._pool.submit(self._finish, batch, frames, behind, time.perf_counter() - started)
+
+    def _finish(self, batch: Batch, frames: torch.Tensor | None, behind: torch.Tensor | None, seconds: float) -> Made:
+        import torch
+
+        from birefnet_batch.matting import composite, cut_out, estimate_foreground, to_bytes
+
+        started = time.perf_counter()
+        task, mattes = self._task, batch.mattes
+        assert mattes is not None
+        images: dict[Kind, torch.Tensor] = {}
+        with torch.inference_mode():
+            if frames is not None:
+                subject = estimate_foreground(frames, mattes, self._threads) if task.refine_foreground else frames
+                if behind is None:
+                    made = cut_out(subject, mattes, premultiplied=task.premultiplied)
+                else:
+                    made = composite(subject, mattes, behind)
+                images["video"] = to_bytes(made).cpu()
+            if "mask" in task.kinds:
+                images["mask"] = to_bytes(mattes)[..., 0].cpu()
+        return images, batch.times, seconds + time.perf_counter() - started
