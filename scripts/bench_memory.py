@@ -1,10 +1,10 @@
 """Memory of all processes together while a long video, or one of large frames, goes through the pipeline.
 
     .venv/bin/python scripts/bench_memory.py long [--minutes 120] [--rate 5] [--type x264]
-    .venv/bin/python scripts/bench_memory.py 4k [--frames 48] [--type x264]
+    .venv/bin/python scripts/bench_memory.py 4k [--frames 48] [--type x264] [--mask]
 
 `long` generates a video of small frames and runs it with an engine that costs nothing; memory that does not grow has
-the same peak in every tenth of the work. `4k` runs 3840x2160 through the demo model by the command line, with a mask.
+the same peak in every tenth of the work. `4k` runs 3840x2160 through the demo model by the command line.
 """
 
 from __future__ import annotations
@@ -120,15 +120,19 @@ def long_video(folder: Path, minutes: float, rate: int, output_type: str) -> Non
     print(f"the last over the second: {peaks[-1] / peaks[1]:.3f}; peak with the join {watch.peak:.0f} MiB")
 
 
-def large_frames(folder: Path, frames: int, output_type: str) -> None:
+def large_frames(folder: Path, frames: int, output_type: str, mask: bool) -> None:
     """Print the peak of 4K through the demo model."""
     clip = folder / "clip.mp4"
     make_clip(clip, frames, 3840, 2160)
     command = [sys.executable, "-m", "birefnet_batch", f"request.video_url={clip}", "request.model=demo"]
-    command += ["request.output_mask=true", f"request.video_output_type='{output_type}'", f"output={folder / 'out'}"]
+    command += [
+        f"request.output_mask={str(mask).lower()}",
+        f"request.video_output_type='{output_type}'",
+        f"output={folder / 'out'}",
+    ]
     watch = Watch(subprocess.Popen(command, stdout=subprocess.DEVNULL, text=True))
     watch.join()
-    print(f"{output_type}: {frames} frames of 3840x2160 through the demo model, with a mask: {watch.peak:.0f} MiB")
+    print(f"{output_type}: {frames} frames of 3840x2160 through the demo model, mask {mask}: {watch.peak:.0f} MiB")
     print("of each process then: " + ", ".join(f"{used:.0f}" for used in watch.at_peak))
 
 
@@ -143,6 +147,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=120)
     parser.add_argument("--rate", type=int, default=5)
     parser.add_argument("--frames", type=int, default=48)
+    parser.add_argument("--mask", action="store_true", help="write the mask video too")
     parser.add_argument("--type", choices=OUTPUT_SHORT_NAMES, default="x264")
     options = parser.parse_args()
     output_type = OUTPUT_SHORT_NAMES[options.type]
@@ -150,7 +155,7 @@ def main() -> None:
         if options.what == "long":
             long_video(Path(name), options.minutes, options.rate, output_type)
         else:
-            large_frames(Path(name), options.frames, output_type)
+            large_frames(Path(name), options.frames, output_type, options.mask)
 
 
 if __name__ == "__main__":

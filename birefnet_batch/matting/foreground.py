@@ -60,9 +60,9 @@ def _on_cpu(image: Tensor, alpha: Tensor, threads: int) -> Tensor:
         image.contiguous().detach().numpy(), alpha.contiguous().detach().numpy(), made.numpy(), strict=True
     ):
         foreground = background = picture
-        for side in SIDES:
+        for side in SIDES[:-1]:
             foreground, background = fuse(picture, foreground, background, matte[0], side, threads)
-        result[...] = foreground
+        fuse(picture, foreground, background, matte[0], SIDES[-1], threads, result)
     return made
 
 

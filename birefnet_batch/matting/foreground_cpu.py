@@ -19,7 +19,15 @@ _STRIP_ROWS = 360
 _SUMS = 7  # foreground times alpha, background times its rest, alpha
 
 
-def fuse(image: Planes, foreground: Planes, background: Planes, alpha: Planes, side: int, threads: int) -> list[Planes]:
+def fuse(
+    image: Planes,
+    foreground: Planes,
+    background: Planes,
+    alpha: Planes,
+    side: int,
+    threads: int,
+    result: Planes | None = None,
+) -> list[Planes]:
     """Do one pass for one picture.
 
     Args:
@@ -29,12 +37,17 @@ def fuse(image: Planes, foreground: Planes, background: Planes, alpha: Planes, s
         alpha: (H, W) in [0, 1].
         side: of the box, pixels.
         threads: how many strips of rows are worked on at once; the result does not depend on it.
+        result: where the new foreground goes, (3, H, W), when the background is not wanted.
 
     Returns:
         The new foreground and the blurred background, each (3, H, W).
     """
     height = alpha.shape[0]
-    made = [np.empty_like(image), np.empty_like(image)]
+    if result is None:
+        made = [np.empty_like(image), np.empty_like(image)]
+    else:
+        # The last background is wanted by nobody: its rows are written over one another.
+        made = [result, np.empty((3, 1, image.shape[2]), np.float32)]
     # The same strips whoever works on them: sums that begin elsewhere round otherwise.
     strips = max(1, round(height / _STRIP_ROWS))
     edges = [height * number // strips for number in range(strips + 1)]
@@ -65,6 +78,7 @@ def _sweep(
 ) -> None:
     height, width = alpha.shape
     before, after = side // 2, side - 1 - side // 2
+    kept = new_background.shape[1]
     # In double precision, or what rounding leaves of a sum that should be nothing would become a colour.
     columns = np.zeros((_SUMS, width), np.float64)
     boxes = np.empty((_SUMS, width), np.float32)
@@ -92,7 +106,7 @@ def _sweep(
                 counts,
                 np.float32(rows),
                 new_foreground[channel, y],
-                new_background[channel, y],
+                new_background[channel, y % kept],
             )
 
 
