@@ -10,7 +10,6 @@ the same peak in every tenth of the work. `4k` runs 3840x2160 through the demo m
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -23,7 +22,6 @@ from bench_pipeline import FreeEngine, make_clip, task_of
 
 from birefnet_batch.request import OUTPUT_SHORT_NAMES
 
-PAGE = os.sysconf("SC_PAGE_SIZE")
 EVERY_S = 0.05
 
 
@@ -39,13 +37,17 @@ def children() -> dict[int, list[int]]:
 
 
 def resident(root: int) -> list[float]:
-    """Resident MiB of a process and of each of its descendants; memory that they share counts once for each."""
+    """MiB of a process and of each of its descendants; what they share is divided among them.
+
+    Counted in full for each, a process would seem to double at the moment in which it starts another.
+    """
     tree, waiting, found = children(), [root], []
     while waiting:
         pid = waiting.pop()
         waiting += tree.get(pid, [])
         with suppress(OSError):
-            found.append(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE / 2**20)
+            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+            found += [int(line.split()[1]) / 1024 for line in lines if line.startswith("Pss:")]
     return found
 
 

@@ -47,7 +47,7 @@ class X264Writer(LibavWriter):
         context.options = {"crf": str(CRF[self.spec.quality]), "preset": PRESET[self.spec.write_mode], **_repeatable()}
         if self.size[0] * self.size[1] > _LARGE:
             # The encoder keeps every frame that it looks ahead at: forty of 4K are a gigabyte.
-            context.options |= {"rc-lookahead": "5", "x264-params": "sync-lookahead=0"}
+            context.options |= {"rc-lookahead": "5"}
 
     def _grey(self, mask: NDArray[np.uint8]) -> av.VideoFrame:
         return grey_420(mask, self.size)
