@@ -75,6 +75,7 @@ class _Watched:
         self._observer = observer
         self._name = name
         self._count = 0
+        self._happened = False
 
     def length(self, frames: int | None) -> None:
         self._observer.length(frames)
@@ -83,8 +84,9 @@ class _Watched:
         self._observer.frames(count)
         self._count += count
         fault, _, when = self._name.partition("_")
-        if self._count < 3 or fault not in FAULTS:
+        if self._count < 3 or fault not in FAULTS or (self._happened and fault != "slow"):
             return
+        self._happened = True
         if when.startswith("once"):
             try:
                 (Path(os.environ[FOLDER]) / f"{self._name}.happened").touch(exist_ok=False)

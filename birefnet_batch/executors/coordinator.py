@@ -49,7 +49,8 @@ class Coordinator:
         self._context = context
         self._models = context.settings.catalogue
         self._precision = context.settings.engine.precision.value
-        self.scheduler = Scheduler(clock, pace=lambda engine: guessed_pace(engine, self._models))
+        device = context.settings.engine.device.value
+        self.scheduler = Scheduler(clock, pace=lambda engine: guessed_pace(engine, self._models, device))
         self._begun: dict[str, _Begun] = {}
         self._left: set[str] = set()
         self._ended_jobs: list[Job] = []

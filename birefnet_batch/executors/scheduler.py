@@ -215,8 +215,9 @@ class Scheduler:
 
         It would have done a unit before those that have the engine come to it. One that has another engine open also
         leaves them alone when they will be done before the longest running unit is, which ends the whole anyway.
+        One that has none does not stay idle on the strength of a guess.
         """
-        if not queue.workers:
+        if not queue.workers or not (state.held or queue.is_measured):
             return True
         # When the queue's own workers would be done with it.
         share_s = self._first_free_s(queue) + queue.waiting_s / len(queue.workers)

@@ -65,6 +65,11 @@ class WorkQueue:
         return len(self._heap)
 
     @property
+    def is_measured(self) -> bool:
+        """Whether the pace is more than a guess."""
+        return self._frames > _GUESS_FRAMES
+
+    @property
     def pace(self) -> float:
         """Seconds a frame."""
         return self._seconds / self._frames

@@ -67,6 +67,10 @@ def test_workers_are_shared_among_engines_by_the_work_that_each_has() -> None:
 
 def test_an_engine_is_not_opened_for_what_its_workers_will_have_done_by_then() -> None:
     scheduler, _ = made("a", "b", load_s=30.0)
+    scheduler.add([unit("before", 200)])
+    before = scheduler.take("a")
+    assert before is not None
+    scheduler.done("a", before, frames=200, seconds=200)
     scheduler.add([unit("x", 10), unit("y", 10), unit("h", 5, HEAVY)])
     assert jobs(scheduler.take("a")) == ["x"]
     # Nobody has the other engine open, so somebody must.
@@ -77,6 +81,12 @@ def test_an_engine_is_not_opened_for_what_its_workers_will_have_done_by_then() -
     assert scheduler.take("b") is None
     scheduler.done("a", scheduler.workers["a"].running[0], frames=10, seconds=10)
     assert jobs(scheduler.take("a")) == ["y"]
+
+
+def test_a_worker_without_an_engine_does_not_stay_idle_on_the_strength_of_a_guess() -> None:
+    scheduler, _ = made("a", "b", pace=0.001, load_s=1000.0)
+    scheduler.add([unit("x", 10), unit("y", 10)])
+    assert jobs(scheduler.take("a"), scheduler.take("b")) == ["x", "y"]
 
 
 def test_a_second_unit_is_taken_shortly_before_the_first_ends_and_a_third_never() -> None:
