@@ -1,0 +1,123 @@
+"""A run's videos repeated and compared with what it left."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from clips import make_clip
+
+from birefnet_batch import Request, Settings, run
+from birefnet_batch import verify as verify_module
+from birefnet_batch.verify_command import main
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of one video with its mask."""
+    folder = tmp_path_factory.mktemp("made")
+    clip = make_clip(folder / "clip.mp4", frames=3, size=(64, 48))
+    fields = {"model": "demo", "operating_resolution": 256, "output_mask": True, "video_write_mode": "fast"}
+    request = Request.from_dict({"video_url": str(clip), **fields})
+    run(replace(Settings(), output=str(folder / "out")), [request], command=["test"])
+    return folder / "out"
+
+
+@pytest.fixture
+def output(made: Path, tmp_path: Path) -> Path:
+    """A copy of it to change."""
+    return Path(shutil.copytree(made, tmp_path / "out"))
+
+
+def job_file(output: Path, name: str) -> Path:
+    (found,) = output.glob(f"jobs/*/{name}")
+    return found
+
+
+def change(output: Path, change_it: Callable[[dict[str, Any]], None]) -> None:
+    """Change the job's record."""
+    path = job_file(output, "job.json")
+    record = json.loads(path.read_text())
+    change_it(record)
+    path.write_text(json.dumps(record))
+
+
+def repeat_by_copying(monkeypatch: pytest.MonkeyPatch, made: Path) -> None:
+    """Stand in for the work itself, which another test does: the repeat gives what the run gave."""
+
+    def copying(settings: Settings, *_: Any, **__: Any) -> None:
+        shutil.copytree(made, str(settings.output))
+
+    monkeypatch.setattr(verify_module, "run", copying)
+
+
+def verified(output: Path, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict[str, Any]]:
+    status = main([str(output), "--json", *words])
+    (compared,) = json.loads(capsys.readouterr().out)
+    return status, compared
+
+
+def other_bytes(record: dict[str, Any]) -> None:
+    record["outputs_sha256"] = dict.fromkeys(record["outputs_sha256"], "0" * 64)
+
+
+def test_a_repeat_on_the_same_machine_gives_the_same_bytes(output: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sorted(path for path in output.rglob("*"))
+    assert main([str(output), "--sample", "1"]) == 0
+    assert "1 identical" in capsys.readouterr().out
+    assert sorted(path for path in output.rglob("*")) == before
+
+
+def test_other_bytes_of_the_same_machine_and_versions_are_a_difference(
+    output: Path, made: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    repeat_by_copying(monkeypatch, made)
+    change(output, other_bytes)
+    status, compared = verified(output, capsys)
+    assert (status, compared["verdict"], compared["reason"]) == (1, "differs", "everything else is the same")
+
+
+def test_near_frames_of_another_machine_are_close_and_far_ones_differ(
+    output: Path, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    repeat_by_copying(monkeypatch, made)
+
+    def elsewhere(record: dict[str, Any]) -> None:
+        other_bytes(record)
+        record["machine"]["gpus"] = ["another"]
+        record["engine"]["batch_size"] = 3
+
+    change(output, elsewhere)
+    status, compared = verified(output, capsys)
+    assert (status, compared["verdict"]) == (0, "close")
+    assert compared["reason"] == "made with another gpus, engine batch_size"
+    make_clip(job_file(output, "clip.mp4"), frames=3, size=(64, 48))
+    status, compared = verified(output, capsys)
+    assert (status, compared["verdict"]) == (1, "differs")
+    assert compared["psnr_db"] < 40
+    make_clip(job_file(output, "clip.mp4"), frames=2, size=(64, 48))
+    assert "ends after 2 frames" in verified(output, capsys)[1]["reason"]
+
+
+def test_what_cannot_be_repeated_says_why(
+    output: Path, made: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    repeat_by_copying(monkeypatch, made)
+    change(output, lambda record: record["source"].update(sha256="1" * 64))
+    status, compared = verified(output, capsys)
+    assert (status, compared["verdict"], compared["reason"]) == (1, "unavailable", "its source has changed since")
+    change(output, lambda record: record["source"].update(uri="data:video/mp4;sha256=0123456789abcdef,..."))
+    assert "data URI" in verified(output, capsys)[1]["reason"]
+    shutil.rmtree(output / "runs")
+    change(output, lambda record: record["source"].update(uri="file:///x.mp4"))
+    assert "run.json is gone or damaged" in verified(output, capsys)[1]["reason"]
+
+
+def test_an_output_without_results_is_one_clear_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path)]) == 2
+    assert "nothing to verify" in capsys.readouterr().err
