@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import av
+import numpy as np
 import pytest
 
 from birefnet_batch.errors import InputError
@@ -19,6 +21,7 @@ from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage import backoff, fetch_log, open_source, source_facts
 from birefnet_batch.storage.growing_file import BLOCK, open_file
 from birefnet_batch.storage.http_guard import is_public
+from birefnet_batch.video.reader import FrameReader
 
 SETTINGS = StorageSettings(timeout_s=3, max_retries=3)
 CONTENT = os.urandom(6 * BLOCK + 1234)
@@ -93,6 +96,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         try:
             if behaviour == "cut":
                 self.wfile.write(body[: 2 * BLOCK + 77])
+            elif behaviour == "halting" and len(body) > 2 * BLOCK:
+                self.wfile.write(body[: 2 * BLOCK])
+                self.wfile.flush()
+                site.stalled.wait(10)
             elif behaviour == "stall":
                 self.wfile.write(body[:1000])
                 self.wfile.flush()
@@ -345,3 +352,27 @@ def test_a_data_uri_is_an_input_that_is_named_by_its_digest(tmp_path: Path) -> N
     assert len(str(caught.value)) < 200
     with pytest.raises(InputError, match="storage.max_input_bytes=10"):
         source_facts(uri, replace(SETTINGS, max_input_bytes=10))
+
+
+def test_a_decoder_reads_a_file_that_is_still_on_its_way_the_index_at_its_end_first(site: Site, tmp_path: Path) -> None:
+    path = tmp_path / "noise.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"preset": "ultrafast", "crf": "1"})
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+        noise = np.random.default_rng(0)
+        for _ in range(60):
+            frame = av.VideoFrame.from_ndarray(noise.integers(0, 255, (240, 320, 3), np.uint8), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    site.content = path.read_bytes()
+    last = (len(site.content) - 1) // BLOCK
+    assert last >= 5
+    facts = source_facts(site.url, SETTINGS)
+    site.behave("halting")
+    (tmp_path / "scratch").mkdir()
+    with open_source(site.url, facts, tmp_path / "scratch", replace(SETTINGS, timeout_s=0.5)) as source:
+        with FrameReader(source.path) as reader:
+            frames = sum(1 for frame in reader if frame.release() is None)
+        assert source.sha256() == hashlib.sha256(site.content).hexdigest()
+    assert frames == 60
+    assert f"bytes={last * BLOCK}-" in site.asked, "the end was not asked for by itself"
