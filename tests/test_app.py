@@ -88,7 +88,7 @@ def test_with_nothing_to_do_it_says_what_to_try(program: Program, capsys: pytest
         (("request.video_url=a.mp4", "manifest=b.yaml", "output=o"), "a run takes one of them"),
         (("manifest=none.yaml", "output=o"), "does not exist"),
         (("request_file=none.json", "output=o"), "does not exist"),
-        (("request.video_url=s3://b/a.mp4", "output=o"), "scheme 's3'"),
+        (("request.video_url=ftp://b/a.mp4", "output=o"), "scheme 'ftp'"),
         (("request.video_url=a.mp4", "output=/dev/null/x"), "cannot be written"),
     ],
 )
