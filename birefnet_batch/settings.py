@@ -444,6 +444,9 @@ def schema_node() -> DictConfig:
     unfreeze(node)
     # The libraries' options are theirs: any key may be given, without Hydra's `+`.
     OmegaConf.set_struct(node.storage.options, False)
+    # So are Ray's fields and the names of a cluster's resources.
+    for mapping in (node.executor.runtime_env, node.executor.resources):
+        OmegaConf.set_struct(mapping, False)
     return node
 
 
