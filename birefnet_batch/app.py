@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
@@ -18,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from birefnet_batch.command_line import quoted, sweep_jobs
 from birefnet_batch.conf_folder import conf_folder, demo_clips
 from birefnet_batch.errors import BirefnetBatchError, ConfigError
-from birefnet_batch.manifest import invalid_entries, load_manifest
+from birefnet_batch.manifest import InvalidEntry, invalid_entries, load_manifest
 from birefnet_batch.redaction import Redactor, shown_options
 from birefnet_batch.request import Request
 from birefnet_batch.request_file import load_request_file
@@ -125,12 +126,17 @@ def run_config(config: DictConfig) -> int:
     """
     try:
         settings = Settings.from_config(config)
-        requests, problems = requests_of(settings)
-        for problem in problems:
-            print(f"skipped: {problem}", file=sys.stderr)
+        requests, invalid = requests_of(settings)
+        for entry in invalid:
+            print(f"skipped: {entry.place}: {'; '.join(entry.reasons)}", file=sys.stderr)
         from birefnet_batch.batch import run
 
-        summary = run(settings, requests, documents=_documents(config), command=sys.argv, invalid=len(problems))
+        documents = _documents(config)
+        if invalid:
+            documents["invalid_entries.jsonl"] = "".join(
+                f"{json.dumps(asdict(entry), ensure_ascii=False)}\n" for entry in invalid
+            )
+        summary = run(settings, requests, documents=documents, command=sys.argv, invalid=len(invalid))
     except BirefnetBatchError as error:
         print(f"error: {error}", file=sys.stderr)
         return WRONG_CONFIGURATION
@@ -142,11 +148,14 @@ def run_config(config: DictConfig) -> int:
     for uri, reason in summary.failures:
         print(f"failed: {uri}: {reason}", file=sys.stderr)
     print(f"results: {summary.output}/manifest.jsonl")
-    return OK if summary.ok else SOME_FAILED
+    if invalid:
+        print(f"{len(invalid)} entries skipped: {summary.output}/runs/{summary.run_id}/invalid_entries.jsonl")
+    # An entry that is no request is a video that was not done.
+    return OK if summary.ok and not invalid else SOME_FAILED
 
 
-def requests_of(settings: Settings) -> tuple[tuple[Request, ...], tuple[str, ...]]:
-    """The requests that the settings name, and the problems of manifest entries that are skipped.
+def requests_of(settings: Settings) -> tuple[tuple[Request, ...], tuple[InvalidEntry, ...]]:
+    """The requests that the settings name, and the manifest entries that are skipped.
 
     Raises:
         ConfigError: nothing is named, or more than one thing is, or what is named has problems.
@@ -179,8 +188,8 @@ def requests_of(settings: Settings) -> tuple[tuple[Request, ...], tuple[str, ...
         settings.manifest, fields, exclude=settings.output, models=settings.catalogue, storage=settings.storage
     )
     if manifest.problems and (settings.on_invalid is OnInvalid.fail or not manifest.requests):
-        raise invalid_entries(settings.manifest, manifest.problems)
-    return manifest.requests, manifest.problems
+        raise invalid_entries(settings.manifest, manifest)
+    return manifest.requests, manifest.invalid
 
 
 def _given(fields: dict[str, Any]) -> dict[str, Any]:

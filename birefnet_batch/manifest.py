@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import glob
 import json
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +19,9 @@ import yaml
 
 from birefnet_batch.errors import BirefnetBatchError, ManifestError, ProblemsError, RequestError
 from birefnet_batch.models.registry import SHIPPED, Catalogue
-from birefnet_batch.request import Request
+from birefnet_batch.request import Request, wrong_fields
 from birefnet_batch.settings import StorageSettings
-from birefnet_batch.uris import BUCKET_SCHEMES, canonical_uri, redact, scheme_of, user_path
+from birefnet_batch.uris import BUCKET_SCHEMES, canonical_uri, redact, redact_text, scheme_of, user_path
 
 MANIFEST_SUFFIXES = (".yaml", ".yml", ".json", ".jsonl", ".ndjson", ".csv")
 VIDEO_SUFFIXES = frozenset(
@@ -30,12 +31,25 @@ _SHOWN_PROBLEMS = 50
 
 
 @dataclass(frozen=True)
+class InvalidEntry:
+    """An entry that is no request: where it is, and all that is wrong with it."""
+
+    place: str
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Manifest:
     """The requests of a manifest, duplicates dropped, and what was wrong with the entries that are none."""
 
     requests: tuple[Request, ...]
-    problems: tuple[str, ...]
+    invalid: tuple[InvalidEntry, ...]
     duplicates: int
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """All that was wrong, each with its place."""
+        return tuple(f"{entry.place}: {reason}" for entry in self.invalid for reason in entry.reasons)
 
 
 @dataclass(frozen=True)
@@ -67,12 +81,18 @@ def load_manifest(
     path = user_path(location)
     outside = f"{str(exclude).rstrip('/')}/" if exclude is not None else None
     exclude = Path(exclude) if exclude is not None else None
+    wrong_defaults: InvalidEntry | None = None
     if scheme_of(location) in BUCKET_SCHEMES:
         entries: Iterable[_Entry] = _bucket(location, outside, storage or StorageSettings())
     elif path.is_dir():
         entries = _folder(path, exclude)
     elif path.exists():
         entries, file_defaults = _read_file(path)
+        bad = wrong_fields(file_defaults, models)
+        if bad:
+            # They are part of every entry, so that none can be run, and none is to blame.
+            wrong_defaults = InvalidEntry(f"{path.name}, defaults", tuple(bad.values()))
+            file_defaults = {name: value for name, value in file_defaults.items() if name not in bad}
         defaults = {**defaults, **file_defaults}
     elif scheme_of(location):
         raise ManifestError(
@@ -87,19 +107,25 @@ def load_manifest(
         )
     base = path.parent if path.is_file() else Path()
     manifest = _check(entries, defaults, base, models)
+    if wrong_defaults is not None:
+        manifest = Manifest((), (wrong_defaults, *manifest.invalid), manifest.duplicates)
     if not manifest.requests and not manifest.problems:
         raise ManifestError(f"The manifest {location} names no videos", [_nothing_found(path)])
     return manifest
 
 
-def invalid_entries(location: str, problems: tuple[str, ...]) -> ManifestError:
-    """The error that reports a manifest's bad entries, the first fifty in full."""
-    shown = list(problems[:_SHOWN_PROBLEMS])
-    if len(problems) > len(shown):
-        shown.append(f"and {len(problems) - len(shown)} more")
-    return ManifestError(
-        f"The manifest {location} has {len(problems)} bad entries (on_invalid=skip runs the others)", shown
-    )
+def invalid_entries(location: str, manifest: Manifest) -> ManifestError:
+    """The error that reports a manifest's bad entries: fifty problems, and a file of all where there are more."""
+    shown, count = list(manifest.problems[:_SHOWN_PROBLEMS]), len(manifest.invalid)
+    if len(manifest.problems) > len(shown):
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", errors="replace", prefix="birefnet-batch-", suffix=".txt", delete=False
+        ) as file:
+            file.writelines(f"{redact_text(problem)}\n" for problem in manifest.problems)
+        shown.append(f"and {len(manifest.problems) - len(shown)} more; {file.name} has all of them")
+    entries = "1 bad entry" if count == 1 else f"{count} bad entries"
+    hint = " (on_invalid=skip runs the others)" if manifest.requests else ""
+    return ManifestError(f"The manifest {location} has {entries}{hint}", shown)
 
 
 def _nothing_found(path: Path) -> str:
@@ -115,19 +141,19 @@ def _nothing_found(path: Path) -> str:
 def _check(entries: Iterable[_Entry], defaults: Mapping[str, Any], base: Path, models: Catalogue) -> Manifest:
     base = base.absolute()
     requests: dict[Request, None] = {}
-    problems: list[str] = []
+    invalid: list[InvalidEntry] = []
     count = 0
     for entry in entries:
         try:
             request = _request(entry, defaults, base, models)
         except ProblemsError as error:
-            problems += [f"{entry.place}: {problem}" for problem in error.problems]
+            invalid.append(InvalidEntry(entry.place, error.problems))
         except BirefnetBatchError as error:
-            problems.append(f"{entry.place}: {error}")
+            invalid.append(InvalidEntry(entry.place, (str(error),)))
         else:
             count += 1
             requests[request] = None
-    return Manifest(tuple(requests), tuple(problems), count - len(requests))
+    return Manifest(tuple(requests), tuple(invalid), count - len(requests))
 
 
 def _request(entry: _Entry, defaults: Mapping[str, Any], base: Path, models: Catalogue) -> Request:
@@ -215,7 +241,7 @@ def _jsonl(path: Path) -> tuple[list[_Entry], Mapping[str, Any]]:
             if not line.strip():
                 continue
             try:
-                value = json.loads(line)
+                value = json.loads(line.rstrip())
             except json.JSONDecodeError as error:
                 value = _BadLine(f"it is no JSON: {error.msg} at column {error.colno}")
             if not entries and not defaults and isinstance(value, dict) and set(value) == {"defaults"}:

@@ -145,18 +145,36 @@ class Result:
         return cls(VideoFile(**data["video"]), VideoFile(**mask) if mask else None)
 
 
+def wrong_fields(arguments: Mapping[str, Any], models: Catalogue = SHIPPED) -> dict[str, str]:
+    """What is wrong with each of the given fields by itself, whatever the others are; null is left to the default."""
+    wrong: dict[str, str] = {}
+    for name, value in arguments.items():
+        if name not in _PARSERS:
+            wrong[name] = f"{name!r} is no field of a request; the fields are {', '.join(_PARSERS)}"
+        elif value is not None:
+            try:
+                _parse(name, value, models)
+            except _Refused as refused:
+                wrong[name] = f"{name}: {refused}"
+    return wrong
+
+
+def _parse(name: str, value: Any, models: Catalogue) -> Any:
+    return _one_of(value, models.names, models.short_names) if name == "model" else _PARSERS[name](value)
+
+
 def _canonical(arguments: Mapping[str, Any], models: Catalogue) -> dict[str, Any]:
     problems: list[str] = []
     canonical: dict[str, Any] = {}
     for name in arguments:
         if name not in _PARSERS:
             problems.append(f"{name!r} is no field of a request; the fields are {', '.join(_PARSERS)}")
-    for name, parse in _PARSERS.items():
+    for name in _PARSERS:
         value = arguments.get(name)
         if value is None and name in _DEFAULTS:
             value = _DEFAULTS[name]
         try:
-            canonical[name] = _one_of(value, models.names, models.short_names) if name == "model" else parse(value)
+            canonical[name] = _parse(name, value, models)
         except _Refused as refused:
             problems.append(f"{name}: {refused}")
     resolution = canonical.get("operating_resolution")

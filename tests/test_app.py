@@ -89,7 +89,8 @@ def test_with_nothing_to_do_it_says_what_to_try(program: Program, capsys: pytest
         (("manifest=none.yaml", "output=o"), "does not exist"),
         (("request_file=none.json", "output=o"), "does not exist"),
         (("request.video_url=ftp://b/a.mp4", "output=o"), "scheme 'ftp'"),
-        (("request.video_url=a.mp4", "output=/dev/null/x"), "cannot be written"),
+        (("request.video_url=a.mp4", "output=/dev/null/x"), "output=/dev/null/x cannot be written"),
+        (("request.video_url=a.mp4", "output=o", "storage.scratch=/dev/null/y"), "storage.scratch=/dev/null/y cannot"),
     ],
 )
 def test_a_wrong_configuration_is_status_2_with_one_clear_message_and_no_trace(
@@ -142,9 +143,13 @@ def test_bad_entries_stop_the_run_before_any_work_or_are_skipped(
     assert "videos.jsonl, line 2: model: 'cat'" in errors
     assert "videos.jsonl, line 3: 'video' is no field" in errors
     assert not Path("out").exists()
-    assert program("manifest=videos.jsonl", "output=out", "on_invalid=skip", *DEMO) == app.OK
+    assert program("manifest=videos.jsonl", "output=out", "on_invalid=skip", *DEMO) == app.SOME_FAILED
     (run_folder,) = Path("out/runs").iterdir()
-    assert json.loads((run_folder / "run.json").read_text())["counts"]["invalid_entries"] == 3
+    assert json.loads((run_folder / "run.json").read_text())["counts"]["invalid_entries"] == 2
+    assert [json.loads(line)["place"] for line in (run_folder / "invalid_entries.jsonl").read_text().splitlines()] == [
+        "videos.jsonl, line 2",
+        "videos.jsonl, line 3",
+    ]
 
 
 def test_the_arguments_of_an_api_call_run_unchanged(program: Program) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from birefnet_batch.errors import ManifestError
-from birefnet_batch.manifest import invalid_entries, load_manifest
+from birefnet_batch.manifest import InvalidEntry, Manifest, invalid_entries, load_manifest
 from birefnet_batch.request import Request
 
 CONTENT = {
@@ -62,11 +62,44 @@ def test_every_bad_entry_is_reported_with_its_place_and_the_good_ones_stay(name:
     assert "'cat' is not allowed; give one of" in manifest.problems[0]
 
 
-def test_thousands_of_bad_entries_give_a_readable_error() -> None:
-    error = invalid_entries("m.jsonl", tuple(f"line {number}: bad" for number in range(3000)))
+def test_thousands_of_bad_entries_give_a_readable_error_and_a_file_of_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    entries = tuple(InvalidEntry(f"line {number}", ("bad", "worse")) for number in range(3000))
+    error = invalid_entries("m.jsonl", Manifest((), entries, 0))
     assert "3000 bad entries" in str(error)
-    assert "and 2950 more" in str(error)
+    assert "and 5950 more" in str(error)
     assert len(str(error).splitlines()) == 52
+    (listed,) = tmp_path.iterdir()
+    assert str(listed) in str(error)
+    assert listed.read_text().splitlines()[-1] == "line 2999: worse"
+
+
+def test_one_bad_entry_is_one_whatever_is_wrong_with_it() -> None:
+    error = invalid_entries("m.jsonl", Manifest((), (InvalidEntry("line 1", ("bad", "worse")),), 0))
+    assert "has 1 bad entry:" in str(error)
+
+
+@pytest.mark.parametrize("name", ["videos.yaml", "videos.json", "videos.jsonl"])
+def test_bad_defaults_are_reported_once_and_stop_every_entry(name: str, tmp_path: Path) -> None:
+    bad = {"modle": "light", "video_quality": "best"}
+    lines = [json.dumps({"defaults": bad}), *map(json.dumps, ("a.mp4", {"video_url": "b.mp4", "model": "cat"}))]
+    whole = json.dumps({"defaults": bad, "videos": ["a.mp4", {"video_url": "b.mp4", "model": "cat"}]})
+    (tmp_path / name).write_text("\n".join(lines) if name.endswith(".jsonl") else whole)
+    manifest = load_manifest(str(tmp_path / name), {})
+    assert not manifest.requests
+    assert len(manifest.invalid) == 2
+    assert manifest.invalid[0].place == f"{name}, defaults"
+    assert "'modle' is no field" in manifest.problems[0]
+    assert "video_quality: 'best' is not allowed" in manifest.problems[1]
+
+
+def test_a_line_that_is_cut_off_is_named_with_its_own_column(tmp_path: Path) -> None:
+    (tmp_path / "v.jsonl").write_text('{"video_url": "a.mp4"\n"b.mp4"\n')
+    (problem,) = load_manifest(str(tmp_path / "v.jsonl"), {}).problems
+    assert problem.startswith("v.jsonl, line 1: it is no JSON")
+    assert problem.endswith("at column 22")
 
 
 def test_a_url_is_no_manifest_and_its_secrets_stay_unsaid() -> None:
