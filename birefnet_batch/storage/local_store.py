@@ -82,6 +82,8 @@ class LocalStore(Store):
             return sorted(entry.name for entry in os.scandir(self.root / folder))
         except FileNotFoundError:
             return []
+        except OSError as error:
+            raise OutputError(f"{self.root / folder} cannot be read: {reason_of(error)}") from None
 
     def walk(self, folder: str) -> Iterator[tuple[str, str]]:
         """See `Store`."""

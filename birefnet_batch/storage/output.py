@@ -94,15 +94,18 @@ class Output:
             self._close()
 
     def _open(self, how: Callable[[Scratch], None]) -> None:
-        try:
-            for folder in dict.fromkeys((self._staging, self._work)):
+        for folder in dict.fromkeys((self._staging, self._work)):
+            try:
                 self._opened.callback(folder.close)
                 how(folder)
-        except OSError as error:
-            self._close()
-            raise OutputError(
-                f"output={self.shown} cannot be written: {reason_of(error)}; choose another folder or mend its rights"
-            ) from None
+            except OSError as error:
+                self._close()
+                # The work's folder is the setting's where it is not the staging's own, below the output.
+                own = folder is self._work and self._settings.scratch is not None
+                place = f"storage.scratch={self._settings.scratch}" if own else f"output={self.shown}"
+                raise OutputError(
+                    f"{place} cannot be written: {reason_of(error)}; choose another folder or mend its rights"
+                ) from None
 
     def _close(self) -> None:
         self._opened.close()
