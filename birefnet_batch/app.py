@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from birefnet_batch.command_line import quoted, sweep_jobs
 from birefnet_batch.conf_folder import conf_folder, demo_clips
+from birefnet_batch.config_errors import explained
 from birefnet_batch.errors import BirefnetBatchError, ConfigError
 from birefnet_batch.manifest import InvalidEntry, invalid_entries, load_manifest
 from birefnet_batch.redaction import Redactor, shown_options
@@ -99,13 +100,18 @@ def _run_words(words: list[str]) -> int:
 
     application = hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(task)
     try:
+        # Otherwise Hydra prints its errors itself, with advice that does not help here.
+        os.environ["HYDRA_FULL_ERROR"] = "1"
         application()
     except SystemExit as stop:
-        # Hydra exits with 1 when it cannot compose; here that means a wrong configuration.
+        # Of its own flags Hydra complains itself.
         if stop.code not in (0, None):
             return WRONG_CONFIGURATION
     except KeyboardInterrupt:
         return INTERRUPTED
+    except Exception as error:
+        print(f"error: {explained(error)}", file=sys.stderr)
+        return WRONG_CONFIGURATION
     return max(statuses, default=OK)
 
 

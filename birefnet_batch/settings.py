@@ -301,13 +301,15 @@ class Settings:
         from omegaconf import OmegaConf
         from omegaconf.errors import OmegaConfBaseException
 
+        from birefnet_batch.config_errors import explained
+
         unknown = list(_unknown_keys(config))
         if unknown:
             raise ProblemsError("The settings have problems", unknown)
         try:
             settings = OmegaConf.to_object(config)
         except OmegaConfBaseException as error:
-            raise ConfigError(f"The configuration cannot be resolved: {error}") from None
+            raise ConfigError(f"The configuration cannot be resolved: {explained(error)}") from None
         assert isinstance(settings, cls)
         settings.validate()
         return settings
@@ -351,7 +353,7 @@ def _unknown_keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
     known = [item.name for item in fields(kind)] if is_dataclass(kind) else None
     for key in map(str, config):
         if known is not None and key not in known:
-            yield f"{prefix}{key} is no setting; {prefix[:-1] or 'at the top level'} has {', '.join(known)}"
+            yield f"{prefix}{key} is no setting; {prefix[:-1] or 'the top level'} has {', '.join(known)}"
             continue
         child = config._get_node(key)
         if isinstance(child, DictConfig) and not child._is_none() and not child._is_interpolation():

@@ -72,7 +72,12 @@ def test_with_nothing_to_do_it_says_what_to_try(program: Program, capsys: pytest
     ("words", "message"),
     [
         (("request.model=cat", "request.video_url=a.mp4", "output=o"), "'cat' is not allowed; give one of"),
-        (("request.modell=light",), "modell"),
+        (("request.modell=light",), "request.modell is no setting; request has video_url, model, operating_resolution"),
+        (("bogus=1",), "error: bogus is no setting; the top level has output, manifest"),
+        (("models.x.network=demo",), "a new one takes a plus, +models.x.network"),
+        (("engine=none",), "engine=none names no configuration; engine has auto, onnxruntime"),
+        (("request.video_url=a${x}.mp4", "output=o"), "put a backslash before them"),
+        (("engine.device=tpu",), "engine.device: auto | cpu | cuda"),
         (("+request.modle=light", "request.video_url=a.mp4", "output=o"), "request.modle is no setting; request has"),
         (("+foo=1", "request.video_url=a.mp4", "output=o"), "foo is no setting"),
         (
@@ -100,6 +105,7 @@ def test_a_wrong_configuration_is_status_2_with_one_clear_message_and_no_trace(
     shown = capsys.readouterr()
     assert message in shown.err + shown.out
     assert "Traceback" not in shown.err
+    assert "HYDRA_FULL_ERROR" not in shown.err
     assert not list(Path().iterdir())
 
 

@@ -1,0 +1,73 @@
+"""What Hydra and OmegaConf say of a configuration that cannot be composed, in our words: the setting, what it takes."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+from dataclasses import fields, is_dataclass
+
+from birefnet_batch.redaction import Redactor
+
+# Hydra's own advice: a plus sign that leads to the next error, a variable for its developers, its internals.
+_NOISE = re.compile(r"To append to your config|Set the environment variable|See https://|\s*(reference|object)_type=")
+_UNKNOWN = re.compile(r"Could not override '([^']+)'")
+_FULL_KEY = re.compile(r"full_key: (\S+)")
+_NO_CHOICE = re.compile(r"Could not find '([^']+)/([^']+)'\s+Available options in '[^']+':((?:\n\t\S+)+)")
+LITERAL = r"to mean the characters ${ themselves, put a backslash before them: '\${'"
+
+
+def explained(error: Exception) -> str:
+    """One error of composing in one line, without secrets: what was given, what is allowed."""
+    text = "\n".join(filter(None, (str(error), str(error.__cause__ or ""))))
+    choice = _NO_CHOICE.search(text)
+    if choice:
+        group, name, there = choice.groups()
+        return f"{group}={name} names no configuration; {group} has {', '.join(there.split())}"
+    key = _FULL_KEY.search(text)
+    unknown = _UNKNOWN.search(text)
+    if unknown or (key and " not in '" in text):
+        found = unknown or key
+        assert found is not None
+        return no_setting(found.group(1))
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not _NOISE.match(line)]
+    said = "; ".join(dict.fromkeys(line.rstrip(".") for line in lines if not line.startswith(("full_key:", "^"))))
+    said = said.replace("Error merging override ", "").replace("LexerNoViableAltException: ", "cannot be read: ")
+    if key:
+        said += _takes(key.group(1).partition("[")[0])
+    if "${" in text or "nterpolation" in text:
+        said += f"; {LITERAL}"
+    return Redactor({}).text(said)
+
+
+def no_setting(key: str) -> str:
+    """That there is no setting of this name, and which there are in its place."""
+    from birefnet_batch.settings import Settings
+
+    kind, place = Settings, ""
+    for part in key.split("."):
+        known = {item.name: item for item in fields(kind)}
+        if part not in known:
+            return f"{place}{part} is no setting; {place.rstrip('.') or 'the top level'} has {_listed(part, known)}"
+        item = known[part]
+        place += f"{part}."
+        default = item.default_factory() if callable(item.default_factory) else item.default
+        if isinstance(default, dict):
+            return (
+                f"{key} is not there; {place.rstrip('.')} are {item.metadata['help']}: a new one takes a plus, +{key}"
+            )
+        if not is_dataclass(default) or isinstance(default, type):
+            return f"{key} is no setting; {place.rstrip('.')} has no parts"
+        kind = type(default)
+    return f"{key} is a group of settings; give one of {_listed('', [f'{place}{item.name}' for item in fields(kind)])}"
+
+
+def _listed(part: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(part, list(known), 1)
+    return f"{', '.join(known)}{f'; did you mean {near[0]}?' if near else ''}"
+
+
+def _takes(key: str) -> str:
+    from birefnet_batch.settings import describe
+
+    return next((f"; {name}: {text}" for name, _, text in describe() if name == key), "")
