@@ -101,8 +101,8 @@ class Output:
             except OSError as error:
                 self._close()
                 # The work's folder is the setting's where it is not the staging's own, below the output.
-                own = folder is self._work and self._settings.scratch is not None
-                place = f"storage.scratch={self._settings.scratch}" if own else f"output={self.shown}"
+                own = folder is self._work and self.settings.scratch is not None
+                place = f"storage.scratch={self.settings.scratch}" if own else f"output={self.shown}"
                 raise OutputError(
                     f"{place} cannot be written: {reason_of(error)}; choose another folder or mend its rights"
                 ) from None
