@@ -6,6 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
+from typing import Any
 
 from birefnet_batch.redaction import Redactor
 
@@ -44,7 +45,8 @@ def no_setting(key: str) -> str:
     """That there is no setting of this name, and which there are in its place."""
     from birefnet_batch.settings import Settings
 
-    kind, place = Settings, ""
+    kind: type[Any] = Settings
+    place = ""
     for part in key.split("."):
         known = {item.name: item for item in fields(kind)}
         if part not in known:
