@@ -94,7 +94,7 @@ class Output:
             self._close()
 
     def _open(self, how: Callable[[Scratch], None]) -> None:
-        for folder in dict.fromkeys((self._staging, self._work)):
+        for folder in dict.fromkeys((self._work, self._staging)):
             try:
                 self._opened.callback(folder.close)
                 how(folder)
