@@ -21,6 +21,7 @@ _HARMLESS = frozenset(
 )
 # A value may hold anything: it ends with its line, or where the next option begins.
 _OPTION = re.compile(r"(storage\.options[\w.]*)=(.*?)(?=[,\s]+\+*storage\.options|$)", re.MULTILINE)
+_SECRET_VARIABLE = re.compile(r"key|token|secret|passw|credential|auth|sas$", re.IGNORECASE)
 _VARIABLE = re.compile(r"\$\{oc\.env:\w+\}")
 
 
@@ -39,6 +40,12 @@ def _shown(name: str, value: Any) -> Any:
     if name not in _HARMLESS:
         return HIDDEN
     return redact_text(value) if isinstance(value, str) else value
+
+
+def secret_variables(runtime_env: Mapping[str, Any]) -> dict[str, str]:
+    """Of the variables that Ray's workers are given, those that by their names hold a secret."""
+    variables = runtime_env.get("env_vars") or {}
+    return {str(name): str(value) for name, value in variables.items() if _SECRET_VARIABLE.search(str(name))}
 
 
 class Redactor:

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from birefnet_batch.executors.base import RunContext
-from birefnet_batch.redaction import Redactor
+from birefnet_batch.redaction import Redactor, secret_variables
 from birefnet_batch.results import SCHEMA_VERSION, JobRecord, ManifestLine, merge_manifest, pretty_json, utc_now
 from birefnet_batch.storage import Output
 from birefnet_batch.storage.live_lines import LiveLines
@@ -38,7 +38,8 @@ class RunRecorder:
         self._context = context
         self._folder = f"runs/{context.run_id}"
         self._documents = documents
-        self._redactor = Redactor(context.settings.storage.options)
+        settings = context.settings
+        self._redactor = Redactor({**settings.storage.options, **secret_variables(settings.executor.runtime_env)})
         self._counts = {
             "videos": videos,
             "succeeded": 0,

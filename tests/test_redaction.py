@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from birefnet_batch.redaction import Redactor, shown_options
+from birefnet_batch.redaction import Redactor, secret_variables, shown_options
 
 OPTIONS = {
     "s3": {
@@ -61,3 +61,12 @@ def test_settings_lose_secrets_by_name_and_by_value() -> None:
     value = {"storage": {"options": OPTIONS}, "output": "x?hunter2hunter2", "list": ["AKIAEXAMPLE"]}
     assert "hunter2" not in str(Redactor(OPTIONS).value(value))
     assert Redactor(OPTIONS).value(value)["list"] == ["***"]
+
+
+def test_secrets_that_rays_workers_are_given_are_hidden_and_other_variables_are_not() -> None:
+    variables = {"AWS_SECRET_ACCESS_KEY": "hunter22", "HF_HOME": "/mnt/weights"}
+    redactor = Redactor(secret_variables({"env_vars": variables}))
+    assert redactor.value({"runtime_env": {"env_vars": variables}}) == {
+        "runtime_env": {"env_vars": {"AWS_SECRET_ACCESS_KEY": "***", "HF_HOME": "/mnt/weights"}}
+    }
+    assert redactor.text("env_vars:{AWS_SECRET_ACCESS_KEY:hunter22}") == "env_vars:{AWS_SECRET_ACCESS_KEY:***}"
