@@ -33,7 +33,7 @@ def job_of(output: Path, clip: Path) -> dict[str, Any]:
     return record
 
 
-def until(true: Callable[[], bool], what: str, seconds: float = 90) -> None:
+def until(true: Callable[[], bool], what: str, seconds: float = 200) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, f"it took too long until {what}"
@@ -107,7 +107,7 @@ class Program:
             env={**os.environ, "TMPDIR": str(temporary), "HOME": str(temporary)},
         )
 
-    def end(self, seconds: float = 120) -> tuple[int, str]:
+    def end(self, seconds: float = 200) -> tuple[int, str]:
         """Wait for it; its status and what it said."""
         status = self.process.wait(seconds)
         self._log.seek(0)
