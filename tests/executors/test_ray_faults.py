@@ -162,11 +162,11 @@ def test_a_run_that_is_told_to_stop_lets_segments_finish_or_takes_them_back(
     on_ray: OnRay, tmp_path: Path, temporary: Path
 ) -> None:
     clips = [make_clip(tmp_path / f"{name}.mp4", frames=frames) for name, frames in (("wait_a", 7), ("slow_b", 900))]
-    words = (f"executor.address={on_ray.cluster.address}", "executor.grace_s=3", "media.segment_frames=null")
+    words = (f"executor.address={on_ray.cluster.address}", "executor.grace_s=12", "media.segment_frames=null")
     program = Program(tmp_path, clips, tmp_path, *words, temporary=temporary)
     until(lambda: len(list(tmp_path.glob("*.log"))) == 2, "both videos are worked on")
     program.process.send_signal(signal.SIGTERM)
-    until(lambda: "have 3 s to finish" in (tmp_path / "log").read_text(), "it drains")
+    until(lambda: "have 12 s to finish" in (tmp_path / "log").read_text(), "it drains")
     (tmp_path / "go").touch()
     status, said = program.end()
     assert status == 130, said
