@@ -153,9 +153,10 @@ class Graph:
 
 
 def _scale(before: int, after: int) -> np.float32:
-    """The smallest float32 whose product with `before`, rounded down, is `after`."""
+    """The smallest float32 whose product with `before`, in single or double precision, rounded down is `after`."""
     scale = np.float32(after / before)
-    return scale if int(np.float32(before) * scale) >= after else np.nextafter(scale, np.float32(np.inf))
+    # Rounding in single precision can only add to a product that double precision has just below `after`.
+    return scale if int(before * float(scale)) >= after else np.nextafter(scale, np.float32(np.inf))
 
 
 def _tensor(name: str, value: Array, precision: str) -> TensorProto:
