@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from birefnet_batch.errors import BirefnetBatchError, ConfigError
+from birefnet_batch.process_tuning import spin_briefly
 
 if TYPE_CHECKING:
     from birefnet_batch.engines.store import EngineStore
@@ -18,6 +19,7 @@ OK, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 
 def main() -> None:
     """Run the program."""
+    spin_briefly()
     try:
         sys.exit(run(sys.argv[1:]))
     except KeyboardInterrupt:

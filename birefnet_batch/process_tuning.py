@@ -36,8 +36,13 @@ def spin_briefly() -> None:
     is time which the thread that they wait for needs itself. It reads the environment when torch loads it, so this
     comes first; whoever has set OMP_WAIT_POLICY or GOMP_SPINCOUNT has decided.
     """
-    if not os.environ.keys() & {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}:
-        os.environ["GOMP_SPINCOUNT"] = SPINS
+    os.environ.update(waiting_variables())
+
+
+def waiting_variables() -> dict[str, str]:
+    """How OpenMP's threads shall wait, as environment variables; for processes that do not inherit this one's."""
+    given = {name: os.environ[name] for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT") if name in os.environ}
+    return given or {"GOMP_SPINCOUNT": SPINS}
 
 
 def compute_alone() -> None:

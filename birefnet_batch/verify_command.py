@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from birefnet_batch.errors import BirefnetBatchError
+from birefnet_batch.process_tuning import spin_briefly
 from birefnet_batch.storage_words import storage_from_words
 
 _GOOD = ("identical", "close")
@@ -33,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--scratch", type=Path, help="a folder for the repeats; the system's temporary one if left out")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     options = parser.parse_args(arguments)
+    spin_briefly()
     if options.sample is not None and options.sample < 1:
         parser.error("--sample must be at least 1")
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")

@@ -19,7 +19,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from birefnet_batch.errors import ConfigError
-from birefnet_batch.process_tuning import usable_processors
+from birefnet_batch.process_tuning import usable_processors, waiting_variables
 from birefnet_batch.settings import Device, ExecutorSettings, Settings
 
 _log = logging.getLogger(__name__)
@@ -176,7 +176,8 @@ class RayCluster:
     def _environment_given(self) -> dict[str, Any]:
         given = dict(self._executor.runtime_env)
         # Ray would set the number of reserved CPUs, which is no whole number for every share.
-        return {**given, "env_vars": {"OMP_NUM_THREADS": str(self.threads), **given.get("env_vars", {})}}
+        ours = {"OMP_NUM_THREADS": str(self.threads), **waiting_variables()}
+        return {**given, "env_vars": {**ours, **given.get("env_vars", {})}}
 
     def _common(self) -> dict[str, Any]:
         return {
