@@ -315,11 +315,11 @@ def test_a_decoder_that_dies_is_replaced_and_the_video_tried_again(
 
     probe, calls = prepare.probe, []
 
-    def crashing(path: Path, timeout_s: float) -> Any:
+    def crashing(path: Path, *bounds: float) -> Any:
         calls.append(path)
         if len(calls) == 1:
             raise DecoderCrashError("the decoder died")
-        return probe(path, timeout_s=timeout_s)
+        return probe(path, *bounds)
 
     monkeypatch.setattr(prepare, "probe", crashing)
     summary, _ = run_all(output, request(clip))
