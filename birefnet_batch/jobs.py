@@ -82,6 +82,7 @@ def job_key(job: Job, fingerprint: str, weights_sha256: str, precision: str, med
             "encoder_threads": media.encoder_threads,
             "segment_frames": media.segment_frames,
             "corrupt_frames": media.corrupt_frames.value,
+            "deinterlace": media.deinterlace_wish,
         }
     )[:24]
 

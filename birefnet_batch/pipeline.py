@@ -58,6 +58,8 @@ class SegmentTask:
     decode_memory_bytes: int = MEMORY_BYTES
     corrupt_frames: str = "conceal"
     """What is done with frames that are decoded in part: conceal, drop or fail."""
+    deinterlace: str = "auto"
+    """Which frames are deinterlaced: auto, on or off."""
 
     def part(self, kind: Kind) -> Path:
         """The file of this segment's video or mask."""
@@ -122,6 +124,7 @@ def process_segment(
                 timeout_s=task.decode_timeout_s,
                 memory_bytes=task.decode_memory_bytes,
                 corrupt=task.corrupt_frames,
+                deinterlace=task.deinterlace,
             )
         )
         writers = {kind: context.enter_context(open_part(task.part(kind), task.encode, kind)) for kind in task.kinds}

@@ -6,7 +6,7 @@ Nothing below the application sees a DictConfig. The `help` of each field is its
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from enum import Enum
 from functools import cached_property
@@ -241,6 +241,8 @@ class MediaSettings:
     corrupt_frames: CorruptFrames = setting(
         CorruptFrames.conceal, "conceal (keep what the decoder mended) | drop | fail; above 5 % every video fails"
     )
+    # Of any type here: YAML reads bare `on` and `off` as booleans.
+    deinterlace: Any = setting("auto", "auto (frames marked as interlaced) | on (every frame) | off")
 
     @property
     def hardware_wish(self) -> Literal["off", "auto", "require"]:
@@ -254,6 +256,18 @@ class MediaSettings:
         if word not in words:
             raise ConfigError(f"media.hardware is {self.hardware!r}; give off, auto or require")
         return words[word]
+
+    @property
+    def deinterlace_wish(self) -> str:
+        """`deinterlace`, read.
+
+        Raises:
+            ConfigError: it is none of the words.
+        """
+        word = str({True: "on", False: "off"}.get(self.deinterlace, self.deinterlace)).strip().lower()
+        if word not in ("auto", "on", "off"):
+            raise ConfigError(f"media.deinterlace is {self.deinterlace!r}; give auto, on or off")
+        return word
 
 
 @dataclass(frozen=True)
@@ -321,7 +335,12 @@ class Settings:
             ConfigError: every problem that was found.
         """
         problems = [*_range_problems(self), *_model_problems(self), *_storage_problems(self)]
-        for read in (lambda: parse_background(self.media.background), lambda: self.media.hardware_wish):
+        readers: tuple[Callable[[], Any], ...] = (
+            lambda: parse_background(self.media.background),
+            lambda: self.media.hardware_wish,
+            lambda: self.media.deinterlace_wish,
+        )
+        for read in readers:
             try:
                 read()
             except ConfigError as error:

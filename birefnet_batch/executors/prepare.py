@@ -56,7 +56,14 @@ def prepare(
     """
     settings, media, form = context.settings, context.settings.media, format_of(job.request.video_output_type)
     look = look_of(form, media)
-    ledger.note(media={**ledger.record.media, **look.to_dict(), "encoder": encoder_of(form, media)})
+    ledger.note(
+        media={
+            **ledger.record.media,
+            **look.to_dict(),
+            "encoder": encoder_of(form, media),
+            "deinterlace": media.deinterlace_wish,
+        }
+    )
     facts = source_facts(job.uri, settings.storage)
     ledger.found(size=facts.size, fingerprint=facts.fingerprint)
     spec = engines.model(job.request.model)
@@ -123,4 +130,5 @@ def _whole(job: Job, source: Path, info: VideoInfo, look: Look, media: MediaSett
         decode_timeout_s=media.decode_timeout_s,
         decode_memory_bytes=media.decode_memory_bytes,
         corrupt_frames=media.corrupt_frames.value,
+        deinterlace=media.deinterlace_wish,
     )

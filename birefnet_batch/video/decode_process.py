@@ -35,7 +35,7 @@ def work(connection: Connection[Any, Any], memory: int, task: DecodeTask) -> Non
         chosen = FrameRange(task, decoder)
         _send_frames(connection, slots, timeline, chosen, picture)
         chosen.check_end()
-    notes = tuple(_notes(chosen.corrupt, picture, timeline))
+    notes = tuple(_notes(chosen, picture, timeline))
     connection.send(DecodeEnd(chosen.corrupt, notes))
 
 
@@ -71,9 +71,11 @@ def _send_frames(
         connection.send(waiting)
 
 
-def _notes(corrupt: int, picture: Picture, timeline: Timeline) -> Iterator[str]:
-    if corrupt:
-        yield f"{corrupt} corrupt frames could not be decoded, or only in part"
+def _notes(chosen: FrameRange, picture: Picture, timeline: Timeline) -> Iterator[str]:
+    if chosen.corrupt:
+        yield f"{chosen.corrupt} corrupt frames could not be decoded, or only in part"
+    if chosen.deinterlaced:
+        yield f"{chosen.deinterlaced} frames were deinterlaced"
     if picture.resized:
         yield f"{picture.resized} frames of another size were scaled to {picture.width}x{picture.height}"
     if picture.hdr:

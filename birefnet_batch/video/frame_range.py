@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from enum import Enum
+from itertools import chain
 
 import av
 
 from birefnet_batch.video.decoding import Decoder, LostError, open_at
+from birefnet_batch.video.deinterlace import Deinterlacer
 from birefnet_batch.video.info import Keyframe
 from birefnet_batch.video.messages import DecodeTask
 
@@ -35,17 +37,35 @@ class FrameRange:
         self._index = task.start.frame if isinstance(task.start, Keyframe) else task.start
         self._last: int | None = None
         self._reached_stop = False
+        self._deinterlacer = Deinterlacer(task.deinterlace)
+        self.deinterlaced = 0
+        """How many frames of the range were deinterlaced."""
 
     def __iter__(self) -> Iterator[tuple[Place, int, av.VideoFrame]]:
         """Each frame with its place and its index, counted from the video's first frame."""
         start = self._task.start
         if isinstance(start, Keyframe) and start.seek is not None:
-            with suppress(LostError), open_at(self._task.path, start, self._task.corrupt) as sought:
-                yield from self._placed(self._in_order(sought, start))
-                self._decoder = sought
-                return
+            with suppress(LostError):
+                for begin in (start, start.preroll):
+                    if begin is None:
+                        break
+                    with open_at(self._task.path, begin, self._task.corrupt) as sought:
+                        frames = self._in_order(sought, begin, start)
+                        first = next(frames, None)
+                        if first is None:
+                            raise LostError
+                        if begin is start and self._deinterlacer.applies_to(first):
+                            continue
+                        yield from self._placed(self._deinterlacer.frames(chain((first,), frames)))
+                        self._decoder = sought
+                        return
         # What came out before the keyframe was lost need not be delivered again.
-        yield from self._placed(frame for frame in self._decoder.frames() if self._is_new(frame))
+        delivered = self._last
+        self._deinterlacer = Deinterlacer(self._task.deinterlace)
+        frames = self._deinterlacer.frames(self._decoder.frames())
+        yield from self._placed(
+            frame for frame in frames if delivered is None or frame.pts is None or frame.pts > delivered
+        )
 
     @property
     def corrupt(self) -> int:
@@ -72,24 +92,33 @@ class FrameRange:
                 yield Place.after, self._index, frame
                 return
             else:
+                self.deinterlaced += self._deinterlacer.changed
                 yield Place.within, self._index, frame
                 self._index += 1
                 self._last = frame.pts
 
-    def _in_order(self, decoder: Decoder, start: Keyframe) -> Iterator[av.VideoFrame]:
-        """Frames from the keyframe on; those shown before it lack what they refer to, and are the range before's."""
+    @staticmethod
+    def _in_order(decoder: Decoder, begin: Keyframe, start: Keyframe) -> Iterator[av.VideoFrame]:
+        """Frames from a keyframe on; those shown before it lack what they refer to, and are the range before's.
+
+        Args:
+            decoder: at the keyframe.
+            begin: the keyframe; it must be there.
+            start: the range's first frame, that one or a later one; it must be there too.
+        """
+        last: int | None = None
         for frame in decoder.frames():
-            if frame.pts is None or (self._last is not None and frame.pts <= self._last):
+            if frame.pts is None or (last is not None and frame.pts <= last):
                 raise LostError
             if frame.pts < start.pts:
                 decoder.corrupt = 0
+            if frame.pts < begin.pts:
                 continue
-            if self._last is None and frame.pts != start.pts:
-                raise LostError
+            for due in (begin.pts, start.pts):
+                if (last is None or last < due) and frame.pts > due:
+                    raise LostError
+            last = frame.pts
             yield frame
-
-    def _is_new(self, frame: av.VideoFrame) -> bool:
-        return self._last is None or frame.pts is None or frame.pts > self._last
 
 
 def _is_before(frame: av.VideoFrame, index: int, place: Keyframe | int) -> bool:

@@ -25,6 +25,13 @@ class Keyframe:
     """When it is shown, in ticks of `VideoInfo.time_base` on the container's own clock."""
     seek: int | None
     """The container's time to look for it at; None: pictures are exact only when decoded from the beginning."""
+    before: tuple[int, int] | None = None
+    """`pts` and `seek` of the nearest such keyframe before it that has both; for filters that look back."""
+
+    @property
+    def preroll(self) -> Keyframe | None:
+        """The keyframe to decode from for the frame before this one; None: the beginning."""
+        return None if self.before is None else Keyframe(-1, *self.before)
 
 
 @dataclass(frozen=True)

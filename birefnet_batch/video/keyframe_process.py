@@ -80,11 +80,12 @@ class _Packets:
         if self._trouble is not None:
             return FoundKeyframes(count, (), self._trouble)
         places = np.searchsorted(shown, [pts for pts, _, _ in self._keys])
-        found = [
-            Keyframe(int(place), pts, seek if exact else None)
-            for place, (pts, seek, exact) in zip(places, self._keys, strict=True)
-        ]
-        return FoundKeyframes(count, tuple(sorted(found, key=lambda keyframe: keyframe.frame)))
+        found: list[Keyframe] = []
+        before: tuple[int, int] | None = None
+        for place, (pts, seek, exact) in sorted(zip(places, self._keys, strict=True), key=lambda item: int(item[0])):
+            found.append(Keyframe(int(place), pts, seek if exact else None, before))
+            before = (pts, seek) if exact else before
+        return FoundKeyframes(count, tuple(found))
 
 
 if __name__ == "__main__":

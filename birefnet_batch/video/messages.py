@@ -19,6 +19,8 @@ class DecodeTask:
     stop: Keyframe | int | None
     corrupt: str = "conceal"
     """What is done with frames that are decoded in part: conceal, drop or fail."""
+    deinterlace: str = "auto"
+    """Which frames are deinterlaced: auto (those that are marked), on (all) or off."""
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ class FrameReader:
         timeout_s: seconds that one frame may take.
         memory_bytes: what the decoding process may allocate.
         corrupt: what is done with frames that are decoded in part: conceal, drop or fail.
+        deinterlace: which frames are deinterlaced: auto (those that are marked), on (all) or off.
     """
 
     info: VideoInfo
@@ -60,8 +61,9 @@ class FrameReader:
         timeout_s: float = 60.0,
         memory_bytes: int = MEMORY_BYTES,
         corrupt: str = "conceal",
+        deinterlace: str = "auto",
     ) -> None:
-        self._task = DecodeTask(os.fsencode(path.absolute()), start, stop, corrupt)
+        self._task = DecodeTask(os.fsencode(path.absolute()), start, stop, corrupt, deinterlace)
         self._memory_bytes = memory_bytes
         self._path = path
         self._slots = max(2, slots)

@@ -1,0 +1,109 @@
+"""Frames of two fields made whole: libav's bwdif, one frame out for each one in, with the times of its own."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import av
+from av.filter import Graph
+
+
+@dataclass(frozen=True)
+class _Stamp:
+    """What a frame keeps on its way through the filter, which counts time in ticks of its own."""
+
+    pts: int | None
+    dts: int | None
+    time_base: Fraction | None
+    duration: int
+    deinterlaced: bool
+    delivered: bool
+    """Whether it is in the filter for its neighbour's sake only."""
+
+
+class Deinterlacer:
+    """Deinterlaces frames with bwdif, which looks at the frame before and the one after each.
+
+    Frames that are not marked as interlaced pass unchanged, unless all are wanted.
+
+    Args:
+        mode: auto, on (every frame) or off.
+    """
+
+    def __init__(self, mode: str) -> None:
+        self._mode = mode
+        self._graph: Graph | None = None
+        self._source: Any = None
+        self._sink: Any = None
+        self._shape: tuple[int, int, str] | None = None
+        self._stamps: deque[_Stamp] = deque()
+        self.changed = False
+        """Whether the frame delivered last was deinterlaced."""
+
+    def applies_to(self, frame: av.VideoFrame) -> bool:
+        """Whether a frame is to be deinterlaced, and so depends on its neighbours."""
+        return self._mode == "on" or (self._mode == "auto" and frame.interlaced_frame)
+
+    def frames(self, frames: Iterable[av.VideoFrame]) -> Iterator[av.VideoFrame]:
+        """As many frames as are given, in their order and with their times."""
+        previous: av.VideoFrame | None = None
+        for frame in frames:
+            shape = (frame.width, frame.height, frame.format.name)
+            if self._graph is not None and shape != self._shape:
+                yield from self._end()
+            if self._graph is None and self.applies_to(frame):
+                self._begin(frame, shape)
+                if previous is not None and (previous.width, previous.height, previous.format.name) == shape:
+                    self._push(previous, delivered=True)
+            if self._graph is None:
+                self.changed = False
+                yield frame
+            else:
+                self._push(frame)
+                yield from self._made()
+            previous = frame
+        if self._graph is not None:
+            yield from self._end()
+
+    def _begin(self, frame: av.VideoFrame, shape: tuple[int, int, str]) -> None:
+        self._graph, self._shape = Graph(), shape
+        self._source = self._graph.add_buffer(
+            width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 1000)
+        )
+        which = "all" if self._mode == "on" else "interlaced"
+        bwdif = self._graph.add("bwdif", f"mode=send_frame:parity=auto:deint={which}")
+        self._sink = self._graph.add("buffersink")
+        self._source.link_to(bwdif)
+        bwdif.link_to(self._sink)
+        self._graph.configure()
+
+    def _push(self, frame: av.VideoFrame, delivered: bool = False) -> None:
+        self._stamps.append(
+            _Stamp(frame.pts, frame.dts, frame.time_base, frame.duration, self.applies_to(frame), delivered)
+        )
+        self._source.push(frame)
+
+    def _made(self) -> Iterator[av.VideoFrame]:
+        while True:
+            try:
+                frame = self._sink.pull()
+            except (av.error.BlockingIOError, av.error.EOFError):
+                return
+            stamp = self._stamps.popleft()
+            if stamp.delivered:
+                continue
+            frame.pts, frame.dts, frame.duration = stamp.pts, stamp.dts, stamp.duration
+            if stamp.time_base is not None:
+                frame.time_base = stamp.time_base
+            self.changed = stamp.deinterlaced
+            yield frame
+
+    def _end(self) -> Iterator[av.VideoFrame]:
+        self._source.push(None)
+        yield from self._made()
+        self._graph = None
+        self._stamps.clear()

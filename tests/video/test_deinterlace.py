@@ -1,0 +1,134 @@
+"""Interlaced input."""
+
+from __future__ import annotations
+
+import subprocess
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from shutil import which
+
+import av
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from video_clips import Clip, make
+
+from birefnet_batch.errors import ConfigError
+from birefnet_batch.settings import MediaSettings
+from birefnet_batch.video.info import Keyframe
+from birefnet_batch.video.keyframes import find_keyframes
+from birefnet_batch.video.reader import FrameReader
+
+WIDTH, HEIGHT, FRAMES = 96, 64, 40
+Images = NDArray[np.uint8]
+
+
+def fields_file(path: Path, interlaced: bool = True) -> Path:
+    """A bar that moves on by 3 pixels a field, the upper line's field first, with a keyframe each ten frames."""
+    flags = {"x264-params": "tff=1"} if interlaced else {}
+    with av.open(str(path), "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=25, options={"crf": "8", "g": "10", "sc_threshold": "0", **flags})
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        for index in range(FRAMES):
+            image = np.full((HEIGHT, WIDTH, 3), 40, np.uint8)
+            for field in range(2):
+                left = (2 * index + field) * 3 % WIDTH
+                image[field::2, left : left + 16] = 220
+            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.fixture(scope="module")
+def interlaced(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return fields_file(tmp_path_factory.mktemp("fields") / "fields.mp4")
+
+
+def frames_of(
+    path: Path, mode: str, start: Keyframe | int = 0, stop: Keyframe | int | None = None
+) -> tuple[Images, list[int], list[str]]:
+    with FrameReader(path, deinterlace=mode, start=start, stop=stop) as reader:
+        images, times = [], []
+        for frame in reader:
+            images.append(frame.image.copy())
+            times.append(frame.pts)
+            frame.release()
+    return np.stack(images), times, reader.notes
+
+
+def combing(images: Images) -> float:
+    """How much the lines of a column differ from both neighbours, on average."""
+    lines = images[..., 1].astype(int)
+    middle, above, below = lines[:, 1:-1], lines[:, :-2], lines[:, 2:]
+    return float(np.minimum(np.abs(middle - above), np.abs(middle - below)).mean())
+
+
+def test_interlaced_frames_are_deinterlaced_one_for_one_with_their_times(interlaced: Path) -> None:
+    as_it_is, times, _ = frames_of(interlaced, "off")
+    images, same_times, notes = frames_of(interlaced, "auto")
+    assert same_times == times
+    assert len(images) == FRAMES
+    assert combing(images) < combing(as_it_is) / 10
+    assert f"{FRAMES} frames were deinterlaced" in notes
+
+
+def test_a_segment_has_the_same_pictures_as_the_whole_video(interlaced: Path) -> None:
+    whole, times, _ = frames_of(interlaced, "auto")
+    keyframes = find_keyframes(interlaced).keyframes
+    edges: list[Keyframe | None] = [None, *keyframes[1:], None]
+    assert len(edges) == 5
+    place = 0
+    for start, stop in pairwise(edges):
+        images, segment_times, notes = frames_of(interlaced, "auto", start or 0, stop)
+        np.testing.assert_array_equal(images, whole[place : place + len(images)])
+        assert segment_times == times[place : place + len(images)]
+        assert f"{len(images)} frames were deinterlaced" in notes
+        place += len(images)
+    assert place == FRAMES
+
+
+def test_frames_that_are_not_marked_pass_unchanged_unless_all_are_wanted(tmp_path: Path) -> None:
+    path = fields_file(tmp_path / "unmarked.mp4", interlaced=False)
+    as_it_is, _, _ = frames_of(path, "off")
+    images, _, notes = frames_of(path, "auto")
+    np.testing.assert_array_equal(images, as_it_is)
+    assert notes == []
+    forced, _, _ = frames_of(path, "on")
+    assert combing(forced) < combing(as_it_is) / 2
+    keyframe = find_keyframes(path).keyframes[2]
+    np.testing.assert_array_equal(frames_of(path, "on", keyframe)[0], forced[keyframe.frame :])
+
+
+def test_frames_of_another_size_are_deinterlaced_among_themselves(tmp_path: Path) -> None:
+    options = {"x264-params": "tff=1"}
+    paths = [
+        make(tmp_path / f"{width}.ts", Clip(frames=5, size=(width, 64), format="mpegts", options=options))
+        for width in (96, 192)
+    ]
+    both = tmp_path / "both.ts"
+    both.write_bytes(b"".join(path.read_bytes() for path in paths))
+    images, times, notes = frames_of(both, "auto")
+    assert len(images) == len(set(times)) == 10
+    assert "10 frames were deinterlaced" in notes
+
+
+def test_the_pictures_are_those_of_ffmpeg(interlaced: Path) -> None:
+    if which("ffmpeg") is None:
+        pytest.skip("ffmpeg, the judge of the pictures, is not installed")
+    command = ["ffmpeg", "-v", "error", "-i", str(interlaced), "-vf", "bwdif=mode=send_frame", "-f", "rawvideo"]
+    command += ["-sws_flags", "accurate_rnd+full_chroma_int+bilinear", "-pix_fmt", "rgb24", "-"]
+    raw = subprocess.run(command, capture_output=True, check=True).stdout
+    judge = np.frombuffer(raw, np.uint8).reshape(FRAMES, HEIGHT, WIDTH, 3)
+    images, _, _ = frames_of(interlaced, "auto")
+    # The first frame has no neighbour before it: releases of libav make other things of its edge lines.
+    assert np.abs(images.astype(int) - judge)[1:].max() <= 2
+
+
+def test_the_setting_takes_what_yaml_makes_of_on_and_off() -> None:
+    wishes = [MediaSettings(deinterlace=value).deinterlace_wish for value in ("auto", True, False, "ON")]
+    assert wishes == ["auto", "on", "off", "on"]
+    with pytest.raises(ConfigError, match="give auto, on or off"):
+        _ = MediaSettings(deinterlace="maybe").deinterlace_wish
