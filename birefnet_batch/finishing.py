@@ -92,7 +92,9 @@ class Finishing:
         images: dict[Kind, torch.Tensor] = {}
         with torch.inference_mode():
             if frames is not None:
-                subject = estimate_foreground(frames, mattes, self._threads) if task.refine_foreground else frames
+                subject = frames
+                if task.refine_foreground:
+                    subject = estimate_foreground(frames, mattes, self._threads, in_place=True)
                 if behind is None:
                     made = cut_out(subject, mattes, premultiplied=task.premultiplied)
                 else:

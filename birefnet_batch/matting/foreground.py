@@ -19,13 +19,14 @@ SIDES = (90, 6)
 _EPSILON = 1e-5
 
 
-def estimate_foreground(image: Tensor, alpha: Tensor, threads: int | None = None) -> Tensor:
+def estimate_foreground(image: Tensor, alpha: Tensor, threads: int | None = None, *, in_place: bool = False) -> Tensor:
     """Estimate the colours that the subject has by itself, without the background's share at soft edges.
 
     Args:
         image: (B, 3, H, W) float in [0, 1].
         alpha: (B, 1, H, W) float in [0, 1], of the same size, dtype and device.
         threads: on a CPU, how many to work with; None is every processor. The result does not depend on it.
+        in_place: the image is not wanted any more: on a CPU the result takes its place.
 
     Returns:
         (B, 3, H, W) in [0, 1]; where alpha is 0 its colours are those of the nearest subject. On a CPU float32 is
@@ -40,7 +41,7 @@ def estimate_foreground(image: Tensor, alpha: Tensor, threads: int | None = None
             f"{tuple(alpha.shape)}; it takes (B, 3, H, W) and (B, 1, H, W)"
         )
     if image.device.type == "cpu" and image.dtype == alpha.dtype == torch.float32:
-        return _on_cpu(image, alpha, threads or usable_processors())
+        return _on_cpu(image, alpha, threads or usable_processors(), in_place)
     return estimate_by_arrays(image, alpha)
 
 
@@ -52,12 +53,14 @@ def estimate_by_arrays(image: Tensor, alpha: Tensor) -> Tensor:
     return foreground
 
 
-def _on_cpu(image: Tensor, alpha: Tensor, threads: int) -> Tensor:
+def _on_cpu(image: Tensor, alpha: Tensor, threads: int, in_place: bool) -> Tensor:
     from birefnet_batch.matting.foreground_cpu import fuse
 
-    made = torch.empty(image.shape, dtype=torch.float32)
+    image = image.contiguous()
+    # The last pass reads a pixel of the image only where it writes one.
+    made = image if in_place else torch.empty(image.shape, dtype=torch.float32)
     for picture, matte, result in zip(
-        image.contiguous().detach().numpy(), alpha.contiguous().detach().numpy(), made.numpy(), strict=True
+        image.detach().numpy(), alpha.contiguous().detach().numpy(), made.numpy(), strict=True
     ):
         foreground = background = picture
         for side in SIDES[:-1]:

@@ -96,3 +96,13 @@ def test_bits_do_not_depend_on_the_number_of_threads():
     one, several = (fuse(image, image, image, alpha, 90, threads) for threads in (1, 3))
     for first, second in zip(one, several, strict=True):
         assert np.array_equal(first, second)
+
+
+def test_a_result_in_the_image_s_place_is_the_same() -> None:
+    generator = torch.Generator().manual_seed(5)
+    image, alpha = torch.rand(2, 3, 400, 60, generator=generator), torch.rand(2, 1, 400, 60, generator=generator)
+    expected = estimate_foreground(image, alpha, 2)
+    place = image.data_ptr()
+    found = estimate_foreground(image, alpha, 2, in_place=True)
+    assert found.data_ptr() == place
+    assert torch.equal(found, expected)
