@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 Kind = Literal["video", "mask"]
 # Batches that wait between two stages: one keeps both sides busy, two ride out jitter.
 _WAITING = 2
-_LARGE = 4_000_000  # pixels of a frame: of larger ones, one waits
+_LARGE = 4_000_000  # pixels of a frame: of larger ones, one waits, and the decoder is one ahead
+_SLOTS, _LARGE_SLOTS = 4, 2
 
 
 @dataclass(frozen=True)
@@ -115,12 +116,14 @@ def process_segment(
     clock = Clock()
     segment = task.segment
     count = end = 0
+    large = task.info.width * task.info.height > _LARGE
     with ExitStack() as context:
         reader = context.enter_context(
             FrameReader(
                 task.source,
                 start=segment.start or 0,
                 stop=segment.stop,
+                slots=_LARGE_SLOTS if large else _SLOTS,
                 timeout_s=task.decode_timeout_s,
                 memory_bytes=task.decode_memory_bytes,
                 corrupt=task.corrupt_frames,
@@ -129,7 +132,7 @@ def process_segment(
         )
         writers = {kind: context.enter_context(open_part(task.part(kind), task.encode, kind)) for kind in task.kinds}
         stages = context.enter_context(Stages(on_cancel=reader.stop))
-        waiting = 1 if task.info.width * task.info.height > _LARGE else _WAITING
+        waiting = 1 if large else _WAITING
         decoded: Channel[Batch] = stages.channel(waiting)
         matted: Channel[Batch] = stages.channel(waiting)
         finished: dict[Kind, Channel[_Finished]] = {kind: stages.channel(waiting) for kind in task.kinds}
