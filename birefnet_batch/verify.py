@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from birefnet_batch.batch import run
+from birefnet_batch.digests import file_sha256
 from birefnet_batch.errors import BirefnetBatchError, ConfigError
 from birefnet_batch.executors.base import JobOutcome
 from birefnet_batch.media_difference import Difference, compare_media
@@ -144,13 +145,18 @@ def _compare(
 ) -> Comparison:
     if second.source.sha256 != first.source.sha256:
         return _unavailable(first, "its source has changed since")
+    for name, recorded in first.outputs_sha256.items():
+        kept = place / f"kept-{name}"
+        bring_media(store, storage, first, name, kept)
+        if file_sha256(kept) != recorded:
+            changed_since = f"its {name} is not what its record describes: it was changed after it was written"
+            return Comparison(first.job_id, first.source.uri, "differs", reason=changed_since)
     if second.outputs_sha256 == first.outputs_sha256:
         return Comparison(first.job_id, first.source.uri, "identical")
     worst = Difference()
     matte: float | None = None
     for name in first.outputs_sha256:
-        ours, theirs = place / "ours", place / "theirs"
-        bring_media(store, storage, first, name, theirs)
+        ours, theirs = place / "ours", place / f"kept-{name}"
         bring_media(repeated, StorageSettings(), second, name, ours)
         difference = compare_media(theirs, ours)
         if name == "mask_video":

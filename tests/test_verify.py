@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -62,8 +63,18 @@ def verified(output: Path, capsys: pytest.CaptureFixture[str], *words: str) -> t
     return status, compared
 
 
-def other_bytes(record: dict[str, Any]) -> None:
-    record["outputs_sha256"] = dict.fromkeys(record["outputs_sha256"], "0" * 64)
+def recorded(output: Path, record: dict[str, Any]) -> None:
+    """Let the record describe the media as they are now."""
+    for name in record["outputs_sha256"]:
+        media = (output / record["outputs"][name]).read_bytes()
+        record["outputs_sha256"][name] = hashlib.sha256(media).hexdigest()
+
+
+def give_other_bytes(output: Path) -> None:
+    """Give the media other bytes and the same frames."""
+    for media in output.glob("jobs/*/*.mp4"):
+        media.write_bytes(media.read_bytes() + b"\0\0\0\x08free")
+    change(output, lambda record: recorded(output, record))
 
 
 def test_a_repeat_on_the_same_machine_gives_the_same_bytes(output: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -77,9 +88,26 @@ def test_other_bytes_of_the_same_machine_and_versions_are_a_difference(
     output: Path, made: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     repeat_by_copying(monkeypatch, made)
-    change(output, other_bytes)
+    give_other_bytes(output)
     status, compared = verified(output, capsys)
     assert (status, compared["verdict"], compared["reason"]) == (1, "differs", "everything else is the same")
+
+
+def test_a_file_that_was_changed_or_removed_after_it_was_written_is_no_match(
+    output: Path, made: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    repeat_by_copying(monkeypatch, made)
+    media = job_file(output, "clip.mp4")
+    content = bytearray(media.read_bytes())
+    content[len(content) // 2] ^= 1
+    media.write_bytes(content)
+    status, compared = verified(output, capsys)
+    assert (status, compared["verdict"]) == (1, "differs")
+    assert "video is not what its record describes" in compared["reason"]
+    media.unlink()
+    status, compared = verified(output, capsys)
+    assert (status, compared["verdict"]) == (1, "unavailable")
+    assert "does not exist" in compared["reason"]
 
 
 def test_near_frames_of_another_machine_are_close_and_far_ones_differ(
@@ -88,19 +116,21 @@ def test_near_frames_of_another_machine_are_close_and_far_ones_differ(
     repeat_by_copying(monkeypatch, made)
 
     def elsewhere(record: dict[str, Any]) -> None:
-        other_bytes(record)
         record["machine"]["gpus"] = ["another"]
         record["engine"]["batch_size"] = 3
 
+    give_other_bytes(output)
     change(output, elsewhere)
     status, compared = verified(output, capsys)
     assert (status, compared["verdict"]) == (0, "close")
     assert compared["reason"] == "made with another gpus, engine batch_size"
     make_clip(job_file(output, "clip.mp4"), frames=3, size=(64, 48))
+    change(output, lambda record: recorded(output, record))
     status, compared = verified(output, capsys)
     assert (status, compared["verdict"]) == (1, "differs")
     assert compared["psnr_db"] < 40
     make_clip(job_file(output, "clip.mp4"), frames=2, size=(64, 48))
+    change(output, lambda record: recorded(output, record))
     assert "ends after 2 frames" in verified(output, capsys)[1]["reason"]
 
 
