@@ -14,7 +14,7 @@ from birefnet_batch.models.weights import WeightsFile, load_network
 if TYPE_CHECKING:
     import torch
 
-# Of logits of a few units: rounding in float32; half precision is judged by the matte.
+# Rounding in float32 grows with the logits, and each side has its own; half precision is judged by the matte.
 FP32_LOGITS = 2e-4
 HALF_MATTE = 1 / 255
 
@@ -27,10 +27,16 @@ class Difference:
     logits_mean: float
     matte_max: float
     matte_mean: float
+    largest_logit: float = 1.0
 
     def acceptable(self, precision: str) -> bool:
-        """Whether it is what the precision promises: 2e-4 of a logit in fp32, 1/255 of a matte's mean else."""
-        return self.logits_max <= FP32_LOGITS if precision == "fp32" else self.matte_mean <= HALF_MATTE
+        """Whether it is what the precision promises.
+
+        In fp32 2e-4 of the largest logit, of 1 where all are smaller; else 1/255 in the matte's mean.
+        """
+        if precision == "fp32":
+            return self.logits_max <= FP32_LOGITS * max(1.0, self.largest_logit)
+        return self.matte_mean <= HALF_MATTE
 
     def __str__(self) -> str:
         return (
@@ -103,4 +109,5 @@ def compare(found: torch.Tensor, wanted: torch.Tensor) -> Difference:
     """Differences of logits and of the mattes that they give."""
     logits = (found.float() - wanted.float()).abs()
     mattes = (found.float().sigmoid() - wanted.float().sigmoid()).abs()
-    return Difference(float(logits.max()), float(logits.mean()), float(mattes.max()), float(mattes.mean()))
+    largest = float(wanted.abs().max())
+    return Difference(float(logits.max()), float(logits.mean()), float(mattes.max()), float(mattes.mean()), largest)
