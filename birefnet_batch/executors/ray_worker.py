@@ -171,6 +171,8 @@ class RayWorker:
         record = ledger.record
         self._workspace.leave_quietly(call.job)
         if isinstance(error, EngineMemoryError) or ran_out_of_memory(error):
+            # It is replaced: what waits for it would be broken off by that, when it has just been begun.
+            self._draining.set()
             return Lost(record, WorkerLostError(f"{self._name} ran out of memory: {error}"), spent=True)
         if may_be_tried_again(error):
             return Lost(record, error)
