@@ -28,7 +28,7 @@ SEGMENTS = MediaSettings(segment_frames=8)
 
 
 def job_of(output: Path, clip: Path) -> dict[str, Any]:
-    (folder,) = output.glob(f"jobs/{clip.stem.replace('_', '-')}-*")
+    (folder,) = output.glob(f"jobs/{clip.stem}-*")
     record: dict[str, Any] = json.loads((folder / "job.json").read_text())
     return record
 
@@ -64,7 +64,8 @@ def test_a_lost_worker_costs_a_retry_and_a_video_that_kills_them_is_quarantined(
 
 
 def test_nodes_that_join_are_used_and_nodes_that_leave_are_survived(on_ray: OnRay, tmp_path: Path) -> None:
-    clips = [make_clip(tmp_path / f"wait_{name}.mp4", frames=8) for name in "abc"]
+    # More than the first workers are given ahead.
+    clips = [make_clip(tmp_path / f"wait_{name}.mp4", frames=8) for name in "abcde"]
     output, made = tmp_path / "out", []
     thread = threading.Thread(target=lambda: made.append(on_ray.run(output, *clips, workers=None)))
     thread.start()
@@ -79,9 +80,9 @@ def test_nodes_that_join_are_used_and_nodes_that_leave_are_survived(on_ray: OnRa
         (on_ray.faults / "go").touch()
         thread.join(120)
     assert made
-    assert made[0].succeeded == 3
+    assert made[0].succeeded == 5
     histories = [job_of(output, clip)["history"] for clip in clips]
-    assert sorted(map(len, histories)) == [0, 0, 1]
+    assert sorted(map(len, histories)) == [0, 0, 0, 0, 1]
 
 
 class Program:
@@ -133,6 +134,13 @@ def processes_with(text: str) -> list[str]:
     return found
 
 
+def lives(process: str) -> bool:
+    """Whether a process is there; one that ended and was not waited for has no command line."""
+    with suppress(OSError):
+        return bool(Path("/proc", process, "cmdline").read_bytes())
+    return False
+
+
 @pytest.mark.slow
 def test_a_run_whose_driver_was_killed_is_completed_by_the_next_and_nothing_is_left(
     tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
@@ -147,6 +155,9 @@ def test_a_run_whose_driver_was_killed_is_completed_by_the_next_and_nothing_is_l
     first.process.send_signal(signal.SIGKILL)
     first.process.wait(10)
     until(lambda: not processes_with(str(temporary)), "Ray's processes have ended")
+    # Ray gives its workers a command line that names no folder, and they outlive the others for a while.
+    workers = {line.split()[0] for log in tmp_path.glob("*.log") for line in log.read_text().splitlines()}
+    until(lambda: not any(lives(worker) for worker in workers), "the workers have ended")
     (tmp_path / "go").touch()
     status, said = Program(tmp_path, clips, tmp_path, temporary=temporary).end()
     assert status == 0, said
@@ -175,6 +186,6 @@ def test_a_run_that_is_told_to_stop_lets_segments_finish_or_takes_them_back(
     assert [json.loads(line)["status"] for line in (program.output / "manifest.jsonl").read_text().splitlines()] == [
         "succeeded"
     ]
-    assert not list(program.output.glob("jobs/slow-b-*"))
+    assert not list(program.output.glob("jobs/slow_b-*"))
     assert not (program.output / ".scratch").exists()
     assert not list(temporary.iterdir())
