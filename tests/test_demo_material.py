@@ -6,11 +6,15 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 
 from demo_model.backgrounds_split import is_held_out
 from demo_model.families import emoji_family, held_out
+from demo_model.weights import export, load
+
+from birefnet_batch.models import build_network
 
 
 @pytest.mark.parametrize(
@@ -40,3 +44,21 @@ def test_some_families_and_backgrounds_are_held_out_and_most_are_not():
     assert is_held_out("venice")
     assert is_held_out("held-out procedural 3")
     assert not is_held_out("procedural 3")
+
+
+def test_channels_of_large_variance_survive_the_export_to_float16(tmp_path):
+    torch.manual_seed(3)
+    network = build_network("demo").eval()
+    norm = network.decoder.decoder_block4.bn_in
+    norm.running_var.copy_(torch.linspace(1, 900_000, norm.num_features))
+    norm.running_mean.copy_(torch.linspace(-700, 700, norm.num_features))
+    with torch.no_grad():
+        network.decoder.decoder_block4.conv_in.weight.mul_(2000)
+    image = torch.rand(1, 3, 64, 64)
+    export(network, tmp_path / "demo.safetensors")
+    exported = load(tmp_path / "demo.safetensors")
+    assert exported.decoder.decoder_block4.bn_in.running_var.max() <= 1024
+    with torch.inference_mode():
+        wanted, found = network(image), exported(image)
+    assert (wanted - found).abs().max() < 0.01 * wanted.abs().max()
+    assert all(value.half().isfinite().all() for value in exported.state_dict().values() if value.is_floating_point())

@@ -15,6 +15,7 @@ from demo_model.paths import WEIGHTS
 
 RECALIBRATION_FRAMES = 24
 RECALIBRATION_SIDE = 448
+LARGEST_VARIANCE = 1024.0
 
 
 def normalised(images: Tensor) -> Tensor:
@@ -45,12 +46,31 @@ def recalibrate(network: nn.Module, library: Library, device: str) -> None:
 
 def export(network: nn.Module, path: Path = WEIGHTS) -> None:
     """Write the network's weights as float16 safetensors, atomically; what float16 cannot hold stays float32."""
-    state = {name: _halved(value).cpu().contiguous() for name, value in network.state_dict().items()}
+    tamed = with_small_variances(network.state_dict())
+    state = {name: _halved(value).cpu().contiguous() for name, value in tamed.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_suffix(".part")
     save_file(state, scratch)
     scratch.chmod(0o644)
     scratch.replace(path)
+
+
+def with_small_variances(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights that compute the same with no variance in front of a decoder block's inner layers above 1024.
+
+    A channel that is divided by s in the convolution and in the mean, and by s squared in the variance, is the same
+    after normalisation. Variances near 65504 and above do not survive float16, in the file or in an engine.
+    """
+    tamed = dict(state)
+    for name in state:
+        block, found, _ = name.partition(".bn_in.running_var")
+        if not found:
+            continue
+        scale = (state[name].float() / LARGEST_VARIANCE).clamp(min=1).sqrt()
+        weight, bias, mean = f"{block}.conv_in.weight", f"{block}.conv_in.bias", f"{block}.bn_in.running_mean"
+        tamed[weight] = state[weight] / scale.view(-1, 1, 1, 1)
+        tamed[bias], tamed[mean], tamed[name] = state[bias] / scale, state[mean] / scale, state[name] / scale**2
+    return tamed
 
 
 def _halved(value: Tensor) -> Tensor:
