@@ -58,13 +58,13 @@ def _wave(t: float, cycles: float, phase: float = 0.0) -> float:
 
 CLIPS_MADE = (
     Clip(
-        "owl",
+        "hamster",
         (640, 360),
         30,
         75,
         "picosdeeuropa",
         lambda t: (0.02 + 0.16 * t, 0.14 + 0.03 * t, 0.72),
-        (("1f989", lambda t: Pose(0.75 + 0.35 * t, 0.52 + 0.06 * _wave(t, 2), 0.62, 9 * _wave(t, 1.5))),),
+        (("1f439", lambda t: Pose(0.75 + 0.35 * t, 0.52 + 0.06 * _wave(t, 2), 0.62, 9 * _wave(t, 1.5))),),
     ),
     Clip(
         "motorcycle",
@@ -85,18 +85,18 @@ CLIPS_MADE = (
         (
             ("1f996", lambda t: Pose(0.42 + 0.10 * t, 0.58 - 0.05 * abs(_wave(t, 2)), 0.55, 4 * _wave(t, 2), True)),
             ("1f405", lambda t: Pose(1.42 - 0.10 * t, 0.70 - 0.04 * abs(_wave(t, 3)), 0.42, 3 * _wave(t, 3))),
-            ("1fa82", lambda t: Pose(0.95 + 0.06 * _wave(t, 1), 0.05 + 0.36 * t, 0.34, 8 * _wave(t, 1, 0.2))),
+            ("1fa82", lambda t: Pose(0.95 + 0.06 * _wave(t, 1), 0.05 + 0.2 * t, 0.34, 8 * _wave(t, 1, 0.2))),
         ),
         melody=True,
     ),
     Clip(
-        "hero",
+        "pumpkin",
         (360, 640),
         25,
         60,
         "life",
         lambda t: (0.36 - 0.06 * t, 0.10 - 0.07 * t, 0.30 + 0.05 * t),
-        (("1f9b8", lambda t: Pose(0.28 + 0.03 * _wave(t, 1), 0.66 - 0.1 * t, 0.42 + 0.04 * t, 6 * _wave(t, 1.5))),),
+        (("1f383", lambda t: Pose(0.28 + 0.03 * _wave(t, 1), 0.66 - 0.1 * t, 0.42 + 0.04 * t, 6 * _wave(t, 1.5))),),
     ),
 )
 
