@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
+from birefnet_batch.console import table_console
 from birefnet_batch.errors import BirefnetBatchError
 from birefnet_batch.media_difference import compare_media
 from birefnet_batch.recorded_media import bring_media
@@ -67,15 +68,15 @@ def compare_runs(runs: Sequence[tuple[str, str]], storage: StorageSettings) -> l
 
 def show(rows: Sequence[Row]) -> None:
     """Print the rows as a table."""
-    from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
     for item in fields(Row):
         table.add_column(item.name.replace("_", " "), justify="left" if item.type == "str" else "right")
     for row in rows:
-        table.add_row(*("-" if value is None else f"{value}" for value in asdict(row).values()))
-    Console(soft_wrap=True, highlight=False).print(table)
+        table.add_row(*("-" if value is None else escape(f"{value}") for value in asdict(row).values()))
+    table_console().print(table)
 
 
 def as_csv(rows: Sequence[Row]) -> bytes:

@@ -124,12 +124,15 @@ def close_dead_runs(output: Output) -> None:
 
     For the holder of the output alone: then a run that says it is running is dead.
     """
+    renewed = {holder.run_id: holder.renewed for holder in output.dead_holders}
     for run_id in sorted({folder for folder, name in output.store.walk("runs") if name == _RUNNING}):
         folder = f"runs/{run_id}"
         merge_manifest(output, _lines_of(output.read(f"{folder}/manifest.jsonl") or b""))
         try:
             record = json.loads(output.read(f"{folder}/run.json") or b"")
-            output.write(f"{folder}/run.json", pretty_json({**record, "status": "died"}))
+            # With its lease its last sign of life goes.
+            died = {"status": "died", "lease_renewed": renewed.get(run_id)}
+            output.write(f"{folder}/run.json", pretty_json({**record, **died}))
         except (ValueError, TypeError):
             # Killed before it was written: there is nothing to say of it.
             pass

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from birefnet_batch.errors import ConfigError
-from birefnet_batch.storage.lease import Holder, holder_of
+from birefnet_batch.storage.lease import RENEW_S, Holder, holders_of
 from birefnet_batch.storage.stores import Store
 
 
@@ -40,6 +40,9 @@ class RunStatus:
     """videos, succeeded, failed, skipped, remaining, invalid_entries."""
     frames: int
     elapsed_s: float
+    """From its start to its end; of a running run to now, of a dead one to its last sign of life."""
+    dead_after_s: float | None
+    """A run that died was dead so many seconds after its start; None where that is not known."""
     frames_per_s: float
     videos_per_min: float
     seconds_left: float | None
@@ -72,8 +75,9 @@ def read_status(store: Store, run_id: str | None = None, slowest: int = 5) -> Ru
         raise ConfigError(f"{store.shown} has no run {run_id!r}; its runs are {', '.join(runs[-10:])}")
     record = _json(store, f"runs/{run_id}/run.json")
     lines = read_lines(store, run_id)
-    holder = holder_of(store)
-    if holder is not None and holder.run_id != run_id:
+    holder = next((found for found in holders_of(store) if found.run_id == run_id), None)
+    if holder is not None and not holder.is_alive:
+        record.setdefault("lease_renewed", holder.renewed)
         holder = None
     return _status(run_id, runs, record, lines, holder, slowest)
 
@@ -89,7 +93,11 @@ def _status(
     videos = int(stated.get("videos", len(lines)))
     started = str(record.get("started") or "")
     finished = record.get("finished")
-    elapsed = _elapsed(started, finished, state, lines)
+    renewed = str(record.get("lease_renewed") or "")
+    last = max([renewed, *(line.finished for line in lines)], key=_moment)
+    elapsed = _between(started, finished or ("" if state == "running" else last or started))
+    # Alive it would have renewed its lease again.
+    dead_after = max(elapsed, _between(started, renewed) + RENEW_S) if state == "died" and renewed else None
     frames = sum(line.frames for line in lines)
     worked = counts["succeeded"] + counts["failed"]
     remaining = max(0, videos - len(lines))
@@ -109,6 +117,7 @@ def _status(
         },
         frames=frames,
         elapsed_s=round(elapsed, 1),
+        dead_after_s=None if dead_after is None else round(dead_after, 1),
         frames_per_s=round(frames / elapsed, 2) if elapsed else 0.0,
         videos_per_min=round(worked / elapsed * 60, 2) if elapsed else 0.0,
         seconds_left=None if left is None else round(left, 1),
@@ -133,13 +142,18 @@ def read_lines(store: Store, run_id: str) -> list[VideoLine]:
     return lines
 
 
-def _elapsed(started: str, finished: str | None, state: str, lines: list[VideoLine]) -> float:
-    """Seconds from the start to the end; of a running run to now, of a dead one to its last sign of life."""
-    last = max((line.finished for line in lines), default="")
-    end = finished or ("" if state == "running" else last or started)
+def _between(started: str, ended: str) -> float:
+    """Seconds from a start to an end, or to now where there is none; 0 where they cannot be read."""
     try:
-        until = datetime.fromisoformat(end) if end else datetime.now(UTC)
+        until = datetime.fromisoformat(ended) if ended else datetime.now(UTC)
         return max(0.0, (until - datetime.fromisoformat(started)).total_seconds())
+    except ValueError:
+        return 0.0
+
+
+def _moment(time: str) -> float:
+    try:
+        return datetime.fromisoformat(time).timestamp()
     except ValueError:
         return 0.0
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from birefnet_batch.console import table_console
 from birefnet_batch.errors import BirefnetBatchError
 from birefnet_batch.status import RunStatus, read_status
 from birefnet_batch.storage.stores import open_store
@@ -53,16 +54,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def print_status(location: str, status: RunStatus) -> None:
     """Show a run's state to a person."""
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    console = Console(soft_wrap=True, highlight=False)
+    console = table_console()
     counts = status.counts
     left = f", about {status.seconds_left:.0f} s left" if status.seconds_left is not None else ""
-    console.print(
-        f"{escape(location)}: run {status.run_id} [bold]{status.state}[/bold] after {status.elapsed_s:g} s{left}"
-    )
+    console.print(f"{escape(location)}: run {status.run_id} [bold]{status.state}[/bold] {_when(status)}{left}")
     if status.holder:
         console.print(f"held by {escape(status.holder)}")
     table = Table(show_header=True, box=None, pad_edge=False)
@@ -81,6 +79,16 @@ def print_status(location: str, status: RunStatus) -> None:
         console.print("slowest:")
         for video in status.slowest:
             console.print(f"  {video['seconds']:8.1f} s  {video['frames']:6} frames  {escape(video['input'])}")
+
+
+def _when(status: RunStatus) -> str:
+    if status.state != "died":
+        return f"after {status.elapsed_s:g} s"
+    if status.dead_after_s is None:
+        span = f"{status.elapsed_s:g} s or more"
+    else:
+        span = f"{status.elapsed_s:g} to {status.dead_after_s:g} s"
+    return f"{span} after its start at {status.started}"
 
 
 if __name__ == "__main__":

@@ -6,8 +6,10 @@ import csv
 import hashlib
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from clips import make_clip
 
 from birefnet_batch.comparison import as_csv, compare_runs, show
@@ -34,7 +36,9 @@ def add(store: LocalStore, run_id: str, job_id: str, model: str, mask: Path, mat
     store.put(f"runs/{run_id}/manifest.jsonl", json.dumps(line).encode() + b"\n")
 
 
-def test_each_job_has_its_speed_size_and_difference_to_the_first_one(tmp_path: Path, capsys: object) -> None:
+def test_each_job_has_its_speed_size_and_difference_to_the_first_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     store = LocalStore(tmp_path / "out")
     one = make_clip(tmp_path / "one.mp4", frames=4, size=(64, 48))
     two = make_clip(tmp_path / "two.mp4", frames=4, size=(64, 48), rate=5)
@@ -49,4 +53,10 @@ def test_each_job_has_its_speed_size_and_difference_to_the_first_one(tmp_path: P
     assert rows[2].matte_difference is not None
     read = list(csv.DictReader(io.StringIO(as_csv(rows).decode())))
     assert read[1]["model"] == "Portrait"
-    show(rows)
+    long = replace(rows[0], input=f"file:///{'long ' * 40}[b]clip.mp4", model="General Use (Light 2K)")
+    show([long, *rows])
+    names, first, *_ = capsys.readouterr().out.splitlines()
+    assert names.split()[-2:] == ["matte", "difference"]
+    assert long.input in first
+    assert long.model in first
+    assert first.split()[-1] == "0.0"

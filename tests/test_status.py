@@ -12,9 +12,11 @@ from pyarrow import csv, parquet
 
 from birefnet_batch.errors import ConfigError
 from birefnet_batch.results import JobRecord, SourceRecord
+from birefnet_batch.run_record import close_dead_runs
 from birefnet_batch.status import read_status
 from birefnet_batch.status_command import main
 from birefnet_batch.storage import Output
+from birefnet_batch.storage.lease import RENEW_S, Holder
 from birefnet_batch.storage.local_store import LocalStore
 
 RUN = "20260101T000000Z-abc"
@@ -66,6 +68,28 @@ def test_a_run_that_was_killed_is_read_to_its_last_sign_of_life(store: LocalStor
     assert [video["input"] for video in status.slowest] == [f"file:///clip-{n}.mp4" for n in (3, 2, 1)]
 
 
+def test_a_run_that_was_killed_in_its_first_video_died_between_its_last_sign_of_life_and_the_next_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = LocalStore(tmp_path)
+    record = {"status": "running", "started": at(0), "finished": None, "counts": {"videos": 1}}
+    store.put(f"runs/{RUN}/run.json", json.dumps(record).encode())
+    store.put(f"runs/{RUN}/running", b"")
+    assert main([str(tmp_path)]) == 0
+    assert f"died 0 s or more after its start at {at(0)}" in capsys.readouterr().out
+    holder = Holder(RUN, "ada", "far", 12, "elsewhere", "1", at(-1), renewed=at(59))
+    store.put(".lease/00000001.json", json.dumps(vars(holder)).encode())
+    for _ in range(2):
+        status = read_status(store, RUN)
+        assert (status.state, status.elapsed_s, status.dead_after_s) == ("died", 59.0, 59.0 + RENEW_S)
+        assert main([str(tmp_path), "--run", RUN]) == 0
+        assert f"died 59 to 79 s after its start at {at(0)}" in capsys.readouterr().out
+        # The next run removes the lease, and keeps what it said.
+        with Output(str(tmp_path), "next") as output:
+            close_dead_runs(output)
+        assert not list(tmp_path.glob(".lease/*"))
+
+
 def test_a_run_that_goes_on_names_its_holder_and_the_time_left(store: LocalStore, tmp_path: Path) -> None:
     with Output(str(tmp_path), RUN):
         status = read_status(store)
@@ -82,6 +106,8 @@ def test_the_program_prints_a_table_or_json_and_says_what_is_wrong(
     shown = capsys.readouterr().out
     assert "died" in shown
     assert "file:///clip-3.mp4: it is broken" in shown
+    assert "..." not in shown
+    assert "…" not in shown
     assert main([str(tmp_path), "--json", "--slowest", "1"]) == 0
     assert len(json.loads(capsys.readouterr().out)["slowest"]) == 1
     assert main([str(tmp_path / "none")]) == 2

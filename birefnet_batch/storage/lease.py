@@ -80,6 +80,8 @@ class Lease:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._lost = False
+        self.dead: tuple[Holder, ...] = ()
+        """Holders that did not give the output back, found when it was taken."""
 
     def acquire(self) -> None:
         """Take the lease and keep it.
@@ -102,6 +104,7 @@ class Lease:
         except BirefnetBatchError:
             self.release()
             raise
+        self.dead = tuple(holder for old in names if (holder := _read(self._store, old)) is not None)
         for old in names:
             self._store.remove(f"{FOLDER}/{old}")
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
@@ -159,8 +162,13 @@ class Lease:
 
 def holder_of(store: Store) -> Holder | None:
     """The living holder of an output; None where nobody works on it."""
-    holders = [_read(store, name) for name in store.names(FOLDER)]
-    return next((holder for holder in holders if holder is not None and holder.is_alive), None)
+    return next((holder for holder in holders_of(store) if holder.is_alive), None)
+
+
+def holders_of(store: Store) -> list[Holder]:
+    """Who holds an output, or held it and died."""
+    holders = (_read(store, name) for name in store.names(FOLDER))
+    return [holder for holder in holders if holder is not None]
 
 
 def _read(store: Store, name: str) -> Holder | None:

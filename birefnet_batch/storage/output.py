@@ -9,7 +9,7 @@ from pathlib import Path
 
 from birefnet_batch.errors import OutputError
 from birefnet_batch.settings import StorageSettings
-from birefnet_batch.storage.lease import Lease
+from birefnet_batch.storage.lease import Holder, Lease
 from birefnet_batch.storage.local_store import LocalStore
 from birefnet_batch.storage.reasons import reason_of
 from birefnet_batch.storage.scratch import Scratch
@@ -115,6 +115,11 @@ class Output:
     def shown(self) -> str:
         """The location, fit for files and logs."""
         return self.store.shown
+
+    @property
+    def dead_holders(self) -> tuple[Holder, ...]:
+        """Runs that held the output and did not give it back, for the one that holds it now."""
+        return () if self._lease is None else self._lease.dead
 
     @property
     def scratch(self) -> Path:
