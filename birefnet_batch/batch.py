@@ -23,6 +23,7 @@ from birefnet_batch.resume import split_complete
 from birefnet_batch.run_record import RunRecorder
 from birefnet_batch.settings import Settings
 from birefnet_batch.storage import Output
+from birefnet_batch.uris import scheme_of
 from birefnet_batch.versions import library_versions
 
 _log = logging.getLogger(__name__)
@@ -103,6 +104,11 @@ def run(
     jobs = list(by_id.values())
     if not jobs:
         raise ConfigError("There is nothing to do; give request.video_url=..., request_file=... or manifest=...")
+    # Otherwise wrong options would be told once for each video.
+    for scheme in {scheme_of(job.uri) for job in jobs} & set(settings.storage.options):
+        from birefnet_batch.storage.filesystems import bucket_filesystem
+
+        bucket_filesystem(scheme, settings.storage)
     run_id = new_run_id()
     tally = _Tally()
     with Output(settings.output, run_id, settings.storage) as output:

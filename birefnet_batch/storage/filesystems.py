@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import Any
 
 from birefnet_batch.errors import BirefnetBatchError, ConfigError
 from birefnet_batch.settings import StorageSettings
+from birefnet_batch.storage.options import check_options
 from birefnet_batch.uris import redact, redact_text, scheme_of
 
 # Module, class, extra. Of gcsfs the plain class: its usual one asks by gRPC, which only Google's servers answer.
@@ -32,6 +34,10 @@ _NO_CREDENTIALS = frozenset(
     )
 )
 _NOT_THERE = frozenset(("FileNotFoundError", "ResourceNotFoundError", "NoSuchBucket"))
+# What S3 and Azure call it; a name that no bucket can have is refused by its form.
+_NO_BUCKET = frozenset(("NoSuchBucket", "InvalidBucketName", "ContainerNotFound", "InvalidResourceName"))
+# Azure adds the request's number, its time and the whole answer.
+_AZURE_APPENDIX = re.compile(r"\s*\b(RequestId|ErrorCode):.*", re.DOTALL)
 _UNREACHABLE = frozenset(
     (
         *("EndpointConnectionError", "ConnectTimeoutError", "ConnectionClosedError", "ServiceRequestError"),
@@ -55,11 +61,17 @@ def bucket_filesystem(scheme: str, settings: StorageSettings) -> Any:
             f"{scheme}:// needs {module.partition('.')[0]}, which cannot be imported ({error}); "
             f"install it: pip install 'birefnet-batch[{extra}]'"
         ) from None
-    options = {**_defaults(scheme, settings), **settings.options.get(scheme, {})}
+    given = settings.options.get(scheme, {})
+    check_options(scheme, files, given)
+    options = {**_defaults(scheme, settings), **given}
     try:
         # Created by one thread at a time: fsspec's cache of instances is shared.
         with _opening:
-            return files(use_listings_cache=False, **options)
+            found = files(use_listings_cache=False, **options)
+            if scheme == "s3":
+                # Of wrong options s3fs would say so with the first request only.
+                found.connect()
+            return found
     except Exception as error:
         # An option's value may be a secret, so of the library's words only those that hold none are kept.
         detail = " ".join(redact_text(str(error)).split())
@@ -68,7 +80,7 @@ def bucket_filesystem(scheme: str, settings: StorageSettings) -> Any:
         if _names(error) & _NO_CREDENTIALS:
             raise ConfigError(f"{scheme}:// cannot be used: {_advice(scheme)}: {detail}") from None
         raise ConfigError(
-            f"{scheme}:// cannot be used with storage.options.{scheme} ({', '.join(sorted(options)) or 'none'}): "
+            f"{scheme}:// cannot be used with storage.options.{scheme} ({', '.join(sorted(given)) or 'none'}): "
             f"{type(error).__name__}: {detail}"
         ) from None
 
@@ -106,20 +118,38 @@ def bucket_errors(uri: str, doing: str, kind: type[BirefnetBatchError]) -> Itera
     except BirefnetBatchError:
         raise
     except Exception as error:
-        raise kind(f"{redact(uri)} cannot be {doing}: {bucket_reason(uri, error)}") from None
+        # Whatever is written needs its bucket and nothing else; a local file that is missing has a name.
+        homeless = doing == "written" and _names(error) & _NOT_THERE and getattr(error, "filename", None) is None
+        reason = no_bucket(uri) if homeless else bucket_reason(uri, error)
+        raise kind(f"{redact(uri)} cannot be {doing}: {reason}") from None
+
+
+def is_missing(files: Any, bucket: str) -> bool:
+    """Whether a bucket does not exist, as far as that may be asked."""
+    try:
+        files.info(bucket)
+    except FileNotFoundError:
+        return True
+    except Exception:
+        return False
+    return False
 
 
 def is_permanent(error: BaseException) -> bool:
     """Whether trying again cannot help: nothing is there, or the credentials are wrong."""
-    return bool(_names(error) & (_NO_CREDENTIALS | _NOT_THERE)) or _status(error) in (401, 403, 404)
+    known = _names(error) & (_NO_CREDENTIALS | _NOT_THERE) or _code(error) in _NO_BUCKET
+    return bool(known) or _status(error) in (401, 403, 404)
 
 
 def bucket_reason(uri: str, error: BaseException) -> str:
     """A cloud library's error in one line that says what to do, without secrets."""
     scheme, names = scheme_of(uri), _names(error)
-    detail = " ".join(redact_text(str(error)).split())[:300] or type(error).__name__
+    told = _AZURE_APPENDIX.sub("", redact_text(str(error)))
+    detail = " ".join(told.split())[:300] or type(error).__name__
     if names & _NO_CREDENTIALS or _status(error) in (401, 403):
         return f"{_advice(scheme)} (the storage says: {detail})"
+    if _code(error) in _NO_BUCKET:
+        return no_bucket(uri)
     if names & _NOT_THERE:
         return "nothing is there; check the bucket's name and the path"
     if names & _UNREACHABLE:
@@ -127,6 +157,12 @@ def bucket_reason(uri: str, error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "the storage did not answer in time (storage.timeout_s)"
     return f"{type(error).__name__}: {detail}"
+
+
+def no_bucket(uri: str) -> str:
+    """What to say where the bucket of a URL does not exist."""
+    bucket = uri.partition("://")[2].partition("/")[0]
+    return f"there is no bucket {bucket!r}; check its name, or create it first"
 
 
 def _advice(scheme: str) -> str:
@@ -145,6 +181,19 @@ def _status(error: BaseException | None) -> int | None:
                 return int(value)
         error = error.__cause__ or error.__context__
     return None
+
+
+def _code(error: BaseException | None) -> str:
+    """The store's own name of an error, as botocore and azure.core keep it."""
+    while error is not None:
+        response = getattr(error, "response", None)
+        code = getattr(error, "error_code", None) or (
+            response.get("Error", {}).get("Code") if isinstance(response, dict) else None
+        )
+        if code:
+            return str(getattr(code, "value", code))
+        error = error.__cause__ or error.__context__
+    return ""
 
 
 def _names(error: BaseException | None) -> frozenset[str]:

@@ -8,9 +8,9 @@ from collections.abc import Collection
 
 from birefnet_batch.errors import InputError
 from birefnet_batch.settings import StorageSettings
-from birefnet_batch.storage.filesystems import bucket_errors, bucket_filesystem
+from birefnet_batch.storage.filesystems import bucket_errors, bucket_filesystem, is_missing, no_bucket
 from birefnet_batch.storage.http_guard import check_scheme
-from birefnet_batch.uris import scheme_of
+from birefnet_batch.uris import redact, scheme_of
 
 
 def list_videos(location: str, suffixes: Collection[str], settings: StorageSettings) -> list[str]:
@@ -37,6 +37,9 @@ def list_videos(location: str, suffixes: Collection[str], settings: StorageSetti
             found: list[str] = files.find(folder)
         except FileNotFoundError:
             found = []
+        # A store that lists nothing says the same of an empty folder and of a bucket that is not there.
+        if not found and is_missing(files, folder.partition("/")[0]):
+            raise InputError(f"{redact(location)} cannot be listed: {no_bucket(location)}")
     return [
         f"{scheme}://{name}"
         for name in sorted(found)

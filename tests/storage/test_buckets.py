@@ -6,12 +6,14 @@ import hashlib
 import os
 import pickle
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from servers import Cloud
 
+from birefnet_batch import Request, Settings, run
 from birefnet_batch.errors import BirefnetBatchError, ConfigError, InputError, ManifestError, OutputError
 from birefnet_batch.manifest import load_manifest
 from birefnet_batch.settings import StorageSettings
@@ -109,6 +111,56 @@ def test_what_is_not_there_and_folders_say_so(cloud: Cloud) -> None:
         source_facts(f"{cloud.root}/folder", cloud.settings())
 
 
+def test_a_bucket_that_is_not_there_is_named(cloud: Cloud, tmp_path: Path) -> None:
+    settings, root = cloud.settings(max_retries=0, scratch=str(tmp_path / "scratch")), f"{cloud.scheme}://none-such"
+    for location in (f"{root}/in", f"{root}/in/*.mp4"):
+        with pytest.raises(InputError, match="there is no bucket 'none-such'; check its name, or create it first"):
+            load_manifest(location, {}, storage=settings)
+    with pytest.raises(InputError, match="there is no bucket|nothing is there; check the bucket's name"):
+        source_facts(f"{root}/a.mp4", settings)
+    # SeaweedFS makes a bucket that is written to; a name that none can have is refused everywhere.
+    for name in ("My_Bucket",) if cloud.scheme == "s3" else ("My_Bucket", "none-such"):
+        with (
+            pytest.raises(OutputError, match=f"there is no bucket '{name}'"),
+            Output(f"{cloud.scheme}://{name}/out", "run", settings),
+        ):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("scheme", "options", "said"),
+    [
+        ("s3", {"no_such": 1}, "storage.options.s3.no_such is no option of s3fs; it takes anon, "),
+        ("gs", {"tokn": "x"}, r"storage.options.gs.tokn is no option of gcsfs; did you mean token\? It takes access, "),
+        ("az", {"account": "x"}, r"storage.options.az.account is no option of adlfs; .*[Ii]t takes account_host, "),
+        ("s3", {"endpoint_url": "host:9000"}, "storage.options.s3.endpoint_url=host:9000 is no URL; give http://"),
+        ("gs", {"endpoint_url": "host"}, "storage.options.gs.endpoint_url=host is no URL"),
+        ("s3", {"client_kwargs": {"no_such": 1}}, r"storage.options.s3 \(client_kwargs\): TypeError: .*'no_such'"),
+        ("s3", {"config_kwargs": {"no_such": 1}}, r"storage.options.s3 \(config_kwargs\): TypeError: .*'no_such'"),
+        ("s3", {"profile": "nobody"}, r"the credentials are missing.*config profile \(\.\.\.\) could not be found"),
+    ],
+)
+def test_options_that_a_library_does_not_take_are_one_error_at_once(
+    tmp_path: Path, scheme: str, options: dict[str, Any], said: str
+) -> None:
+    settings = StorageSettings(options={scheme: options}, scratch=str(tmp_path / "scratch"))
+    requests = [Request(f"{scheme}://bucket/{number}.mp4", model="Demo") for number in range(2)]
+    for attempt in (
+        lambda: source_facts(requests[0].video_url, settings),
+        lambda: Output(f"{scheme}://bucket/out", "run", settings),
+        lambda: run(replace(Settings(), output=str(tmp_path / "out"), storage=settings), requests),
+    ):
+        with pytest.raises(ConfigError, match=said) as caught:
+            attempt()
+        assert len(str(caught.value).splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_options_that_azures_library_hands_on_are_taken() -> None:
+    options = {"account_name": "a", "exclude_cli_credential": True}
+    assert BucketStore("az://bucket/out", StorageSettings(options={"az": options})).shown == "az://bucket/out"
+
+
 @pytest.mark.parametrize("which", ["s3", "azure"])
 def test_wrong_keys_give_one_clear_message_without_them(request: pytest.FixtureRequest, which: str) -> None:
     cloud: Cloud = request.getfixturevalue(which)
@@ -122,6 +174,8 @@ def test_wrong_keys_give_one_clear_message_without_them(request: pytest.FixtureR
         message = str(caught.value)
         assert f"storage.options.{cloud.scheme}" in message
         assert len(message.splitlines()) == 1
+        assert "xml" not in message
+        assert "RequestId" not in message
         for secret in cloud.wrong.values():
             assert secret.startswith("http") or secret not in message
 

@@ -1,0 +1,65 @@
+"""Which options a cloud's library takes: of others it says nothing, or what it says comes late and with a request."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from importlib import import_module
+from inspect import Parameter, signature
+from typing import Any
+
+from birefnet_batch.errors import ConfigError
+from birefnet_batch.uris import redact
+
+# Where a library hands on what it does not know itself.
+_HANDED_ON = {"s3": ("aiobotocore.session", "AioSession"), "az": ("azure.identity.aio", "DefaultAzureCredential")}
+_OF_FSSPEC = frozenset(("listings_expiry_time", "max_paths", "skip_instance_cache"))
+
+
+def check_options(scheme: str, files: type, options: Mapping[str, Any]) -> None:
+    """Look at the names of options, and at the form of an endpoint.
+
+    Args:
+        scheme: s3, gs or az.
+        files: the file system's class.
+        options: `storage.options` of that scheme.
+
+    Raises:
+        ConfigError: an option is none of the library's, or the endpoint is no URL.
+    """
+    for name in options:
+        if name not in _taken(files) and name not in _handed_on(scheme):
+            near = difflib.get_close_matches(name, _taken(files), 1)
+            hint = f"did you mean {near[0]}? It" if near else "it"
+            raise ConfigError(
+                f"storage.options.{scheme}.{name} is no option of {files.__module__.partition('.')[0]}; {hint} "
+                f"takes {', '.join(sorted(_taken(files)))}"
+            )
+    endpoint = options.get("endpoint_url")
+    if endpoint is not None and not re.match(r"https?://[^/\s]", str(endpoint)):
+        raise ConfigError(
+            f"storage.options.{scheme}.endpoint_url={redact(str(endpoint))} is no URL; give http://HOST:PORT or "
+            "https://HOST"
+        )
+
+
+@lru_cache
+def _taken(files: type) -> frozenset[str]:
+    return _OF_FSSPEC.union(*map(_named, files.__mro__[:-1])) - {"self", "loop", "asynchronous"}
+
+
+@lru_cache
+def _handed_on(scheme: str) -> frozenset[str]:
+    if scheme not in _HANDED_ON:
+        return frozenset()
+    module, name = _HANDED_ON[scheme]
+    found = getattr(import_module(module), name)
+    # Azure's takes any, and has them in its documentation alone.
+    return _named(found) | frozenset(re.findall(r":keyword \w+ (\w+):", found.__doc__ or ""))
+
+
+def _named(kind: type) -> frozenset[str]:
+    parameters = signature(kind.__init__).parameters.values()  # type: ignore[misc]
+    return frozenset(item.name for item in parameters if item.kind is Parameter.POSITIONAL_OR_KEYWORD)
