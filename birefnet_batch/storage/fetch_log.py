@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import time
 
+from rich.filesize import decimal
+
 from birefnet_batch.uris import redact
 
 _log = logging.getLogger(__name__)
@@ -28,6 +30,6 @@ class FetchLog:
         if now - self._next < _EVERY_S:
             return
         self._next = now
-        share = f" of {size / 1e6:.0f}" if size is not None else ""
-        rate = count / 1e6 / (now - self._began)
-        _log.info("fetching %s: %.0f%s MB, %.1f MB/s", self._shown, count / 1e6, share, rate)
+        share = f" of {decimal(size)}" if size is not None else ""
+        rate = decimal(round(count / max(now - self._began, 1e-3)))
+        _log.info("fetching %s: %s%s, %s/s", self._shown, decimal(count), share, rate)

@@ -18,7 +18,6 @@ from birefnet_batch.storage.http_guard import GuardedTransport, check_scheme
 from birefnet_batch.storage.remote import PassingError, Remote
 from birefnet_batch.uris import redact, redact_text
 
-_CHUNK = 1 << 18
 _MAY_PASS = frozenset((408, 425, 429, 500, 502, 503, 504))
 _MOST_REDIRECTS = 10
 
@@ -71,16 +70,19 @@ class HttpSource(Remote):
         """See `Remote`."""
         with self._answer(start if facts.ranges else 0, None) as answer:
             self._check(answer, start, facts)
-            skip = start if answer.status_code == 200 else 0
-            position = start
-            for chunk in answer.iter_raw(_CHUNK):
-                kept = chunk[skip:] if skip else chunk
-                skip = max(0, skip - len(chunk))
-                position += len(kept)
-                if kept:
-                    yield kept
+            position = 0 if answer.status_code == 200 else start
+            try:
+                # As they come: of chunks of a size of ours, the last one would be lost with the connection.
+                for chunk in answer.iter_raw():
+                    kept = chunk[max(0, start - position) :]
+                    position += len(chunk)
+                    if kept:
+                        yield kept
+            except httpx.RemoteProtocolError:
+                if facts.size is None or position >= facts.size:
+                    raise
             if facts.size is not None and position < facts.size:
-                raise PassingError(f"the connection ended after {position} of {facts.size} bytes")
+                raise PassingError(f"the server announced {facts.size} bytes and sent {position}")
 
     def close(self) -> None:
         """See `Remote`."""
@@ -88,9 +90,18 @@ class HttpSource(Remote):
 
     def _check(self, answer: httpx.Response, start: int, facts: SourceFacts) -> None:
         """Refuse another version, and an answer that is not what was asked for."""
-        size = _whole_size(answer) if answer.status_code == 206 else _declared_length(answer)
-        if answer.status_code == 416 or _version(answer) != facts.version or (size is not None and size != facts.size):
+        beyond = answer.status_code == 416
+        size = _declared_length(answer) if answer.status_code == 200 else _whole_size(answer)
+        # An answer without content need not have a version.
+        if _version(answer) != facts.version and not (beyond and _version(answer) is None):
             raise InputError(f"{self._shown} changed while it was read; run it again when nothing writes to it")
+        if beyond or (facts.size is not None and size is not None and size != facts.size):
+            later = f"fewer than {start + 1}" if size is None else size
+            what = "its server" if facts.version else "it changed while it was read, or its server"
+            raise InputError(
+                f"{self._shown} cannot be read: {what} is wrong about its length: {facts.size} bytes were announced, "
+                f"then {later}; run it again when nothing writes to it, or fetch it by other means and give its path"
+            )
         if answer.status_code == 206 and not _content_range(answer).startswith(f"bytes {start}-"):
             raise InputError(
                 f"{self._shown} cannot be read: asked for the bytes from {start} on, its server gave "
@@ -151,7 +162,7 @@ def _content_range(answer: httpx.Response) -> str:
 
 
 def _whole_size(answer: httpx.Response) -> int | None:
-    match = re.fullmatch(r"bytes \d+-\d+/(\d+)", _content_range(answer))
+    match = re.fullmatch(r"bytes (?:\d+-\d+|\*)/(\d+)", _content_range(answer))
     return int(match.group(1)) if match else None
 
 

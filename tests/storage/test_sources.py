@@ -6,6 +6,7 @@ import base64
 import hashlib
 import http.server
 import os
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -79,17 +80,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return
         self.close_connection = True
         start, stop, whole = 0, len(site.content), len(site.content)
-        if site.asked[-1] and behaviour != "no-ranges":
+        if site.asked[-1] and behaviour not in ("no-ranges", "lies"):
             first, _, last = site.asked[-1].removeprefix("bytes=").partition("-")
             start, stop = int(first), min(whole, int(last) + 1 if last else whole)
             self.send_response(206)
-            self.send_header("Content-Range", f"bytes {start + (behaviour == 'elsewhere')}-{stop - 1}/{whole}")
+            told = whole + 1000 if behaviour == "lies-in-ranges" else whole
+            self.send_header("Content-Range", f"bytes {start + (behaviour == 'elsewhere')}-{stop - 1}/{told}")
         else:
             self.send_response(200)
         if site.etag:
             self.send_header("ETag", '"two"' if behaviour == "changed" else site.etag)
         if behaviour != "no-length":
-            promised = stop - start + (1000 if behaviour == "promises-too-much" else 0)
+            promised = stop - start + (1000 if behaviour in ("promises-too-much", "lies") else 0)
             self.send_header("Content-Length", str(promised))
         self.end_headers()
         body = site.content[start:stop]
@@ -180,6 +182,7 @@ def test_missing_inputs_and_folders_say_what_to_do(tmp_path: Path) -> None:
         ("cut", "no-ranges"),
         ("503", "429", "500", "good"),
         ("stall", "good"),
+        ("cut", "promises-too-much"),
     ],
     ids=" ".join,
 )
@@ -225,7 +228,6 @@ def test_the_end_of_a_file_can_be_read_while_its_middle_is_on_its_way(site: Site
         ("403", "403 Forbidden"),
         ("500", r"500 Internal Server Error; given up after 4 tries in a row \(storage.max_retries=3\)"),
         ("changed", "changed while it was read"),
-        ("promises-too-much", "changed while it was read|cannot be fetched"),
         ("elsewhere", "asked for the bytes from 0 on|asked for the bytes from"),
     ],
 )
@@ -237,6 +239,32 @@ def test_a_url_that_fails_gives_one_line_without_its_secrets(
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "etag", "reason"),
+    [
+        (
+            "lies",
+            '"one"',
+            "the server announced {more} bytes and sent {whole}; given up after 4 tries",
+        ),
+        ("lies-in-ranges", '"one"', "its server is wrong about its length: {more} bytes were announced, then {whole};"),
+        ("lies-in-ranges", None, "it changed while it was read, or its server is wrong about its length: {more} bytes"),
+    ],
+)
+def test_a_server_that_lies_about_the_length_is_told_from_a_file_that_changes(
+    site: Site, tmp_path: Path, behaviour: str, etag: str | None, reason: str
+) -> None:
+    site.etag = etag
+    site.behave(behaviour)
+    facts = source_facts(site.url, SETTINGS)
+    expected = reason.format(more=len(CONTENT) + 1000, whole=len(CONTENT))
+    with (
+        pytest.raises(InputError, match=re.escape(expected)),
+        open_source(site.url, facts, tmp_path, SETTINGS) as source,
+    ):
+        source.complete()
 
 
 def test_a_reader_of_a_file_that_fails_ends_and_the_transfer_says_why(site: Site, tmp_path: Path) -> None:
@@ -285,8 +313,11 @@ def test_a_fetch_that_takes_long_is_logged_without_secrets(
     monkeypatch.setattr(fetch_log, "_EVERY_S", 0.0)
     caplog.set_level("INFO")
     fetched(site, tmp_path)
-    assert f"{site.root}/a/clip.mp4: 6 of 6 MB" in caplog.text
+    assert f"{site.root}/a/clip.mp4: 6.3 MB of 6.3 MB" in caplog.text
     assert "secret" not in caplog.text
+    site.content = CONTENT[:4321]
+    fetched(site, tmp_path)
+    assert "clip.mp4: 4.3 kB of 4.3 kB" in caplog.text
 
 
 def test_schemes_that_an_operator_closed_are_refused_on_redirects_too(site: Site, tmp_path: Path) -> None:
