@@ -19,10 +19,10 @@ from omegaconf import DictConfig, OmegaConf
 from birefnet_batch.command_line import quoted, sweep_jobs
 from birefnet_batch.conf_folder import conf_folder, demo_clips
 from birefnet_batch.config_errors import explained
-from birefnet_batch.errors import BirefnetBatchError, ConfigError
+from birefnet_batch.errors import BirefnetBatchError, ConfigError, RequestError
 from birefnet_batch.manifest import InvalidEntry, invalid_entries, load_manifest
 from birefnet_batch.redaction import Redactor, shown_options
-from birefnet_batch.request import Request
+from birefnet_batch.request import Request, wrong_fields
 from birefnet_batch.request_file import load_request_file
 from birefnet_batch.settings import OnInvalid, Settings, StorageSettings, schema_node
 
@@ -190,6 +190,10 @@ def requests_of(settings: Settings) -> tuple[tuple[Request, ...], tuple[InvalidE
         return (load_request_file(settings.request_file, fields, _given(fields), settings.catalogue),), ()
     if settings.manifest is None:
         return (Request.from_dict(fields, settings.catalogue),), ()
+    wrong = wrong_fields(fields, settings.catalogue)
+    if wrong:
+        # They are part of every entry, and none is to blame.
+        raise RequestError("The command line has problems", [f"request.{reason}" for reason in wrong.values()])
     manifest = load_manifest(
         settings.manifest, fields, exclude=settings.output, models=settings.catalogue, storage=settings.storage
     )

@@ -92,6 +92,11 @@ def test_with_nothing_to_do_it_says_what_to_try(program: Program, capsys: pytest
         (("request.video_url=a.mp4",), "output=FOLDER"),
         (("request.video_url=a.mp4", "manifest=b.yaml", "output=o"), "a run takes one of them"),
         (("manifest=none.yaml", "output=o"), "does not exist"),
+        (("manifest=none.yaml", "request.model=cat", "output=o"), "has problems:\n  - request.model: 'cat' is not"),
+        (
+            ("request.video_url=s3://b/a.mp4", "output=o", "storage.options.s3.endpont_url=http://h"),
+            "storage.options.s3.endpont_url is no option of s3fs; did you mean endpoint_url?",
+        ),
         (("request_file=none.json", "output=o"), "does not exist"),
         (("request.video_url=ftp://b/a.mp4", "output=o"), "scheme 'ftp'"),
         (("request.video_url=a.mp4", "output=/dev/null/x"), "output=/dev/null/x cannot be written"),

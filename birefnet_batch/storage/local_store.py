@@ -87,11 +87,15 @@ class LocalStore(Store):
 
     def walk(self, folder: str) -> Iterator[tuple[str, str]]:
         """See `Store`."""
-        with suppress(FileNotFoundError):
+        try:
             for entry in os.scandir(self.root / folder):
                 with suppress(NotADirectoryError, FileNotFoundError):
                     for file in os.scandir(entry.path):
                         yield entry.name, file.name
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise OutputError(f"{self.root / folder} cannot be read: {reason_of(error)}") from None
 
     def prepare(self) -> None:
         """See `Store`: temporary files are in scratch folders, which go with their runs."""

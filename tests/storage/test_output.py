@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
+from birefnet_batch import Request, Settings, run
 from birefnet_batch.errors import ConfigError, OutputError
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage import Output
@@ -62,6 +65,15 @@ def test_an_output_that_cannot_be_a_folder_is_one_clear_error(tmp_path: Path) ->
         pass
     with pytest.raises(ConfigError, match="give a folder, a file:// URI, or an s3://"):
         Output("ftp://host/x", "run")
+
+
+@pytest.mark.parametrize("name", ["jobs", "runs", ".lease", ".scratch"])
+def test_a_file_in_the_way_below_the_output_is_one_clear_error(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    request = Request(str(tmp_path / "clip.mp4"), model="Demo")
+    with pytest.raises(OutputError, match=re.escape(str(tmp_path)) + ".* cannot be .*: not a directory"):
+        run(replace(Settings(), output=str(tmp_path)), [request], command=["test"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == [name]
 
 
 _WORKER = """
