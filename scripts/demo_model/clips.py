@@ -63,7 +63,7 @@ CLIPS_MADE = (
         30,
         75,
         "picosdeeuropa",
-        lambda t: (0.02 + 0.16 * t, 0.14 + 0.03 * t, 0.72),
+        lambda t: (0.2 + 0.08 * t, 0.02 + 0.02 * t, 0.7),
         (("1f439", lambda t: Pose(0.75 + 0.35 * t, 0.52 + 0.06 * _wave(t, 2), 0.62, 9 * _wave(t, 1.5))),),
     ),
     Clip(
@@ -71,8 +71,8 @@ CLIPS_MADE = (
         (640, 360),
         25,
         75,
-        "venice",
-        lambda t: (0.30 + 0.04 * t, 0.02, 0.5),
+        "sunrise",
+        lambda t: (0.3 + 0.05 * t, 0.05, 0.5),
         (("1f3cd", lambda t: Pose(-0.75 + 3.3 * t, 0.66 + 0.012 * _wave(t, 9), 0.5, 3 * _wave(t, 4), True)),),
     ),
     Clip(

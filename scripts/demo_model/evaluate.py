@@ -66,13 +66,13 @@ def main() -> None:
     step = len(order) // 8
     shown = [*order[-1 : -4 * step : -step][:4], *order[: 4 * max(1, step // 4) : max(1, step // 4)][:4]]
     rows = [row(frames[i][0], masks[i], alphas[i], f"held out, IoU {overlaps[i]:.2f}") for i in shown]
-    sheet(rows, PICTURES / "demo_model_held_out.jpg")
+    sheet(rows, PICTURES / "held_out.jpg")
     rows = []
     for name, file in PHOTOGRAPHS.items():
         photo = Image.open(SOURCES / "skimage" / "skimage" / "data" / file).convert("RGB").resize((SIDE, SIDE))
         picture = np.asarray(photo)
         rows.append(row(picture, matte(network, picture), None, f"photograph: {name}"))
-    sheet(rows, PICTURES / "demo_model_photographs.jpg")
+    sheet(rows, PICTURES / "photographs.jpg")
 
 
 if __name__ == "__main__":
