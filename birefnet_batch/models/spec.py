@@ -44,6 +44,21 @@ class ModelSpec:
         width, height = map(int, resolution.split("x"))
         return width in FREE_SIDES and height in FREE_SIDES
 
+    @property
+    def allowed(self) -> str:
+        """What a request may name, in words."""
+        if self.resolutions is not None:
+            return " or ".join(self.resolutions)
+        return (
+            f"WIDTHxHEIGHT with sides from {FREE_SIDES.start} to {FREE_SIDES[-1]} "
+            f"that are multiples of {FREE_SIDES.step}"
+        )
+
+
+def hub_name(repository: str, revision: str | None) -> str:
+    """The reverse of `hub_repository`."""
+    return repository if revision is None else f"{repository}@{revision}"
+
 
 def hub_repository(text: str) -> tuple[str, str | None] | None:
     """`owner/name` or `owner/name@revision` as (repository, revision); None: it is no such thing."""

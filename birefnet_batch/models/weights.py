@@ -10,7 +10,7 @@ from birefnet_batch.digests import known_sha256
 from birefnet_batch.errors import WeightsError
 from birefnet_batch.models.hub import FILE_NAME, HubError, cached, fetch_to_cache, is_damaged
 from birefnet_batch.models.registry import MODELS, ModelSpec
-from birefnet_batch.models.spec import hub_repository
+from birefnet_batch.models.spec import hub_name, hub_repository
 from birefnet_batch.models.weights_folder import checkpoint_in, source_in
 from birefnet_batch.uris import user_path
 
@@ -91,7 +91,7 @@ def _local(path: Path, source: str) -> WeightsFile:
 
 def _from_folder(spec: ModelSpec, folder: Path, repository: str, revision: str | None) -> WeightsFile:
     path = checkpoint_in(folder, spec.short_name)
-    asked = repository if revision is None else f"{repository}@{revision}"
+    asked = hub_name(repository, revision)
     if not path.is_file():
         raise WeightsError(
             f"weights_folder={folder} holds no weights of {spec.name}: {path} does not exist."
@@ -115,7 +115,7 @@ def _from_folder(spec: ModelSpec, folder: Path, repository: str, revision: str |
 
 
 def _from_hub(spec: ModelSpec, repository: str, revision: str | None) -> WeightsFile:
-    asked = repository if revision is None else f"{repository}@{revision}"
+    asked = hub_name(repository, revision)
     try:
         path = cached(repository, revision) or fetch_to_cache(repository, revision)
     except HubError as error:
@@ -126,7 +126,7 @@ def _from_hub(spec: ModelSpec, repository: str, revision: str | None) -> Weights
     weights = _local(path, f"{repository}@{path.parent.name}")
     if is_damaged(path, weights.sha256):
         raise WeightsError(
-            f"The weights of {spec.name} in the hub's cache are damaged (sha256 {weights.sha256}); "
+            f"The weights of {spec.name} ({asked}) in the hub's cache are damaged (sha256 {weights.sha256}); "
             f"delete {path.resolve()}, and the next run fetches them again"
         )
     return weights

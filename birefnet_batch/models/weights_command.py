@@ -11,7 +11,7 @@ from pathlib import Path
 from birefnet_batch.errors import BirefnetBatchError, WeightsError
 from birefnet_batch.models.hub import cached
 from birefnet_batch.models.registry import MODELS, ModelSpec
-from birefnet_batch.models.spec import hub_repository
+from birefnet_batch.models.spec import hub_name, hub_repository
 from birefnet_batch.models.weights import DEFAULT_FOLDER, fetch_command
 from birefnet_batch.models.weights_folder import checkpoint_in, fetch, names_in, source_in, verify
 from birefnet_batch.uris import user_path
@@ -106,8 +106,9 @@ def _asked(words: Sequence[str]) -> list[tuple[str, str, str | None]]:
 
 
 def _source_of(spec: ModelSpec) -> tuple[str, str, str | None]:
-    assert spec.repository is not None
-    return spec.short_name, spec.repository, None
+    hub = hub_repository(spec.weights or "")
+    assert hub is not None
+    return spec.short_name, *hub
 
 
 def _fetch(folder: Path, words: list[str]) -> int:
@@ -122,6 +123,12 @@ def _fetch(folder: Path, words: list[str]) -> int:
             continue
         state = "fetched" if new else "there already"
         print(f"{name}: {state}, {repository}@{source.commit}, {source.size:,} bytes, sha256 {source.sha256}")
+        try:
+            _check_tensors(folder, name)
+        except WeightsError as error:
+            # It came whole: fetching it again would bring the same.
+            print(f"error: {name}: what {repository}@{source.commit} has cannot be used: {error}", file=sys.stderr)
+            status = WRONG
     if status == OK:
         print(f"use them with weights_folder={folder}")
     return status
@@ -134,13 +141,13 @@ def _list(folder: Path, _: list[str]) -> int:
         came = f"{source.repository}@{source.commit}" if source else "put there by hand"
         print(f"{name}: {checkpoint_in(folder, name)}, {came}, {checkpoint_in(folder, name).stat().st_size:,} bytes")
     for spec in _PUBLISHED:
-        assert spec.repository is not None
-        path = cached(spec.repository, None)
+        name, repository, revision = _source_of(spec)
+        path = cached(repository, revision)
         if path is not None:
             size = path.stat().st_size
-            print(f"{spec.short_name}: the hub's cache, {spec.repository}@{path.parent.name}, {size:,} bytes")
-        elif spec.short_name not in held:
-            print(f"{spec.short_name}: not here; `{fetch_command(spec, spec.repository, str(folder))}`")
+            print(f"{name}: the hub's cache, {repository}@{path.parent.name}, {size:,} bytes")
+        elif name not in held:
+            print(f"{name}: not here; `{fetch_command(spec, hub_name(repository, revision), str(folder))}`")
     return OK
 
 

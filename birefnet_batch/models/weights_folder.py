@@ -9,6 +9,7 @@ from pathlib import Path
 from birefnet_batch.digests import file_sha256, known_sha256
 from birefnet_batch.errors import WeightsError
 from birefnet_batch.models.hub import FILE_NAME, HubError, fetch_to_file, look_up
+from birefnet_batch.models.spec import hub_name
 
 _SOURCE = "source.json"
 
@@ -79,7 +80,7 @@ def fetch(folder: Path, name: str, repository: str, revision: str | None) -> tup
         unfinished.write_text(json.dumps(asdict(source), indent=2) + "\n", "utf-8")
         unfinished.replace(target.with_name(_SOURCE))
     except HubError as error:
-        raise WeightsError(f"The weights of {name} ({repository}) cannot be had: {error}") from None
+        raise WeightsError(f"The weights of {name} ({hub_name(repository, revision)}) cannot be had: {error}") from None
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise WeightsError(f"The weights of {name} cannot be written to {target.parent}: {reason}") from None

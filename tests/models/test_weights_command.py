@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -11,9 +10,14 @@ from pathlib import Path
 
 import pytest
 from hub_server import COMMIT, Hub, environment, located, serve_hub, start_locating
-from safetensors.torch import save
+from safetensors.torch import load, save
 
+import birefnet_batch
 from birefnet_batch.models.weights_command import run
+
+# Every network is the demo model's, whose checkpoint a test can serve.
+SMALL = "import birefnet_batch.models as m; build = m.build_network; m.build_network = lambda _: build('demo')"
+CHECKPOINT = (Path(birefnet_batch.__file__).parent / "models" / "demo" / "demo.safetensors").read_bytes()
 
 
 @pytest.fixture
@@ -23,15 +27,15 @@ def hub() -> Iterator[Hub]:
 
 
 def command(words: str, env: dict[str, str], cwd: Path) -> subprocess.CompletedProcess[str]:
-    code = "from birefnet_batch.models.weights_command import main; main()"
+    code = f"{SMALL}; from birefnet_batch.models.weights_command import main; main()"
     return subprocess.run(
         [sys.executable, "-c", code, *words.split()], env=env, cwd=cwd, capture_output=True, text=True, timeout=120
     )
 
 
 def test_the_command_that_an_error_names_makes_the_next_run_work(tmp_path: Path, hub: Hub):
-    hub.large["ZhengPeng7/BiRefNet@main"] = content = os.urandom(50_000)
-    hub.large["some/tuned@v2"] = tuned = os.urandom(1000)
+    hub.large["ZhengPeng7/BiRefNet@main"] = content = CHECKPOINT
+    hub.large["some/tuned@v2"] = tuned = save(load(CHECKPOINT), metadata={"tuned": "yes"})
     online = environment(tmp_path / "online", hub.endpoint)
     offline = environment(tmp_path / "offline", "http://127.0.0.1:9", HF_HUB_OFFLINE="1")
     folder = str(tmp_path / "copied")
@@ -54,12 +58,14 @@ def test_the_command_that_an_error_names_makes_the_next_run_work(tmp_path: Path,
 
 
 def test_what_is_there_is_not_fetched_again_and_what_fails_costs_no_other(tmp_path: Path, hub: Hub):
-    hub.large["ZhengPeng7/BiRefNet-matting@main"] = os.urandom(1000)
+    hub.large["ZhengPeng7/BiRefNet-matting@main"] = CHECKPOINT
     env = environment(tmp_path / "hf", hub.endpoint)
     first = command("fetch light matting", env, tmp_path)
     assert first.returncode == 1
     assert "error: The weights of light (ZhengPeng7/BiRefNet) cannot be had: " in first.stderr
     assert "matting: fetched, " in first.stdout
+    other = command("fetch light=some/tuned@v3", env, tmp_path)
+    assert "error: The weights of light (some/tuned@v3) cannot be had: " in other.stderr
     again = command("fetch matting", env, tmp_path)
     assert "matting: there already, " in again.stdout
     assert len(hub.transfers()) == 1
@@ -76,7 +82,12 @@ def test_list_and_verify_show_what_is_there_and_what_is_damaged(tmp_path: Path, 
     hub.large["some/tuned@main"] = content
     hub.large["ZhengPeng7/BiRefNet-matting@main"] = content
     env = environment(tmp_path / "hf", hub.endpoint)
-    assert command("fetch tuned=some/tuned matting", env, tmp_path).returncode == 0
+    hub.small["some/text@main"] = b"no checkpoint"
+    fetched = command("fetch tuned=some/tuned text=some/text matting", env, tmp_path)
+    assert (fetched.returncode, "use them with" in fetched.stdout) == (1, False)
+    for name, why in (("text", "are no safetensors file that can be read"), ("matting", "are not those of Matting")):
+        assert re.search(rf"error: {name}: what \S+@{COMMIT} has cannot be used: The weights \S+ {why}", fetched.stderr)
+    assert "error: tuned" not in fetched.stderr
     listed = command("list", env, tmp_path)
     assert f"tuned: weights/tuned/model.safetensors, some/tuned@{COMMIT}, {len(content)} bytes" in listed.stdout
     assert "portrait: not here; `birefnet-batch-weights fetch portrait --folder weights`" in listed.stdout
