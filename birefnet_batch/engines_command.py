@@ -47,12 +47,16 @@ def run(words: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from birefnet_batch.models.registry import SHIPPED
+
     parser = argparse.ArgumentParser(prog="birefnet-batch-engines", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     export = commands.add_parser("export", help="write a model at a resolution as one ONNX file")
-    export.add_argument("model", metavar="MODEL", help="light, light_2k, heavy, matting, portrait, dynamic or demo")
-    export.add_argument("resolution", metavar="RESOLUTION", help="WIDTHxHEIGHT, or one number for a square")
+    export.add_argument("model", metavar="MODEL", help=f"{', '.join(SHIPPED.short_names)} or one of --models")
+    export.add_argument(
+        "resolution", metavar="RESOLUTION", help="WIDTHxHEIGHT that the model runs at, or one number for a square"
+    )
     export.add_argument("--precision", choices=("fp32", "fp16", "bf16"), default="fp32", help="default: fp32")
     export.add_argument(
         "--deform-conv",
@@ -96,6 +100,16 @@ def _parser() -> argparse.ArgumentParser:
             metavar="MODEL=WHERE",
             help="a model's checkpoint, as weights.MODEL; may be repeated",
         )
+    for command in (export, build, verify):
+        command.add_argument(
+            "--models",
+            dest="catalogue",
+            action="append",
+            default=[],
+            type=Path,
+            metavar="FILE",
+            help="models of yours, FOLDER/models/NAME.yaml of `birefnet-batch --config-dir FOLDER models=NAME`",
+        )
     return parser
 
 
@@ -116,12 +130,14 @@ def _store(arguments: argparse.Namespace) -> EngineStore:
 
 def _build(arguments: argparse.Namespace) -> int:
     from birefnet_batch.engines.build_command import build
-    from birefnet_batch.engines.sizes import parse_model
+    from birefnet_batch.engines.sizes import parse_model, read_models
 
+    models = read_models(arguments.catalogue)
     built = build(
         _store(arguments),
         arguments.matrix,
-        [parse_model(name).short_name for name in arguments.models],
+        models,
+        [parse_model(name, models).short_name for name in arguments.models],
         arguments.engine,
         _pairs(arguments.weights),
         tuple(arguments.compute_capability),
@@ -137,9 +153,11 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
+    from birefnet_batch.engines.sizes import read_models
     from birefnet_batch.engines.store_command import verify
 
-    return OK if verify(_store(arguments), _pairs(arguments.weights)) else FAILED
+    right = verify(_store(arguments), _pairs(arguments.weights), read_models(arguments.catalogue))
+    return OK if right else FAILED
 
 
 def _prune(arguments: argparse.Namespace) -> int:
@@ -151,9 +169,10 @@ def _prune(arguments: argparse.Namespace) -> int:
 
 def _export(arguments: argparse.Namespace) -> int:
     from birefnet_batch.engines.export_command import export
+    from birefnet_batch.engines.sizes import parse_model, read_models
 
     export(
-        model=arguments.model,
+        model=parse_model(arguments.model, read_models(arguments.catalogue)),
         resolution=arguments.resolution,
         precision=arguments.precision,
         form=arguments.deform_conv,

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 
 from birefnet_batch.errors import RequestError
 from birefnet_batch.models.registry import SHIPPED, Catalogue
-from birefnet_batch.models.spec import FREE_SIDES, ModelSpec
+from birefnet_batch.models.spec import ModelSpec
 
 OutputType = Literal["X264 (.mp4)", "VP9 (.webm)", "PRORES4444 (.mov)", "GIF (.gif)"]
 Quality = Literal["low", "medium", "high", "maximum"]
@@ -185,7 +185,7 @@ def _canonical(arguments: Mapping[str, Any], models: Catalogue) -> dict[str, Any
             problems.append(f"operating_resolution: {_not_allowed(resolution, spec, models)}")
     elif resolution and not any(spec.allows(resolution) for spec in models):
         default = models.models[0]
-        problems.append(f"operating_resolution: {resolution!r} is allowed with no model; give {_allowed(default)}")
+        problems.append(f"operating_resolution: {resolution!r} is allowed with no model; give {default.allowed}")
     if problems:
         raise RequestError(f"The request{_named(arguments)} has problems", problems)
     return canonical
@@ -258,13 +258,7 @@ def _resolution(value: Any) -> str:
 def _not_allowed(resolution: str, spec: ModelSpec, models: Catalogue) -> str:
     others = [other.name for other in models if other.weights is not None and other.allows(resolution)]
     hint = f"; {resolution} goes with {' and '.join(others)} only" if others and spec.resolutions is not None else ""
-    return f"{resolution!r} is not allowed with {spec.name}; give {_allowed(spec)}{hint}"
-
-
-def _allowed(spec: ModelSpec) -> str:
-    if spec.resolutions is None:
-        return f"WIDTHxHEIGHT with sides from {FREE_SIDES.start} to {FREE_SIDES[-1]} that are multiples of 32"
-    return " or ".join(spec.resolutions)
+    return f"{resolution!r} is not allowed with {spec.name}; give {spec.allowed}{hint}"
 
 
 _PARSERS: dict[str, Callable[[Any], Any]] = {

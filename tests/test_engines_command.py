@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+import birefnet_batch
 from birefnet_batch.engines_command import FAILED, OK, WRONG_USE, run
 
 
 def test_export_writes_one_checked_file_that_says_what_it_is(tmp_path, capsys):
     onnx = pytest.importorskip("onnx")
     path = tmp_path / "demo.onnx"
-    assert run(["export", "demo", "96x64", "--output", str(path)]) == OK
+    assert run(["export", "demo", "288x256", "--output", str(path)]) == OK
     said = capsys.readouterr().out
     assert "nodes" in said
     assert "against torch in fp32, batch 2: logits max" in said
     facts = {item.key.removeprefix("birefnet_batch."): item.value for item in onnx.load(path).metadata_props}
-    assert (facts["model"], facts["width"], facts["height"]) == ("demo", "96", "64")
+    assert (facts["model"], facts["width"], facts["height"]) == ("demo", "288", "256")
     assert (facts["precision"], facts["deform_conv"]) == ("fp32", "native")
     assert len(facts["weights_sha256"]) == 64
     assert facts["exporter"].startswith("birefnet_batch ")
@@ -25,9 +28,12 @@ def test_export_writes_one_checked_file_that_says_what_it_is(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["nobody", "96x64"], "there is no model 'nobody'; the models are"),
-        (["demo", "100x64"], "resolution '100x64' is none: give WIDTHxHEIGHT in multiples of 32"),
-        (["demo", "0"], "give WIDTHxHEIGHT"),
+        (["nobody", "256x256"], "there is no model 'nobody'; the models are General Use (Light), "),
+        (["nobody", "256x256"], "one of yours comes with --models FILE"),
+        (["demo", "0x512"], "resolution 0x512 is not allowed with Demo; give WIDTHxHEIGHT with sides from 256 to 2304"),
+        (["demo", "8192"], "resolution 8192x8192 is not allowed with Demo; give WIDTHxHEIGHT with sides from 256"),
+        (["heavy", "512"], "512x512 is not allowed with General Use (Heavy); give 1024x1024 or 2048x2048"),
+        (["demo", "wide"], "'wide' is no resolution; give WIDTHxHEIGHT"),
     ],
 )
 def test_wrong_words_are_named(words, message, capsys):
@@ -37,7 +43,7 @@ def test_wrong_words_are_named(words, message, capsys):
 
 def test_missing_weights_fail_with_what_to_do(tmp_path, capsys):
     missing = tmp_path / "missing.safetensors"
-    assert run(["export", "heavy", "64", "--weights", str(missing)]) == FAILED
+    assert run(["export", "heavy", "1024", "--weights", str(missing)]) == FAILED
     assert "does not exist" in capsys.readouterr().err
 
 
@@ -45,8 +51,8 @@ def test_missing_weights_fail_with_what_to_do(tmp_path, capsys):
 def matrix(tmp_path) -> str:
     path = tmp_path / "matrix.yaml"
     path.write_text(
-        "- {model: demo, resolution: 64x64, engine: onnxruntime}\n"
-        "- {model: demo, resolution: 64x64, engine: onnxruntime, provider: openvino}\n"
+        "- {model: demo, resolution: 256x256, engine: onnxruntime}\n"
+        "- {model: demo, resolution: 256x256, engine: onnxruntime, provider: openvino}\n"
     )
     return str(path)
 
@@ -56,13 +62,13 @@ def test_the_store_is_filled_listed_verified_and_emptied(tmp_path, matrix, capsy
     store = ["--store", str(tmp_path / "store")]
     assert run(["build", "--matrix", matrix, *store]) == OK
     said = capsys.readouterr().out
-    assert "[1/2] onnxruntime demo 64x64 fp32: " in said
-    assert "[2/2] onnxruntime demo 64x64 fp32: left out: engine.provider=openvino was asked for" in said
+    assert "[1/2] onnxruntime demo 256x256 fp32: " in said
+    assert "[2/2] onnxruntime demo 256x256 fp32: left out: engine.provider=openvino was asked for" in said
 
     assert run(["list", *store]) == OK
     said = capsys.readouterr().out
     assert "1 engines" in said
-    assert "onnx demo 64x64 fp32 native" in said
+    assert "onnx demo 256x256 fp32 native" in said
 
     assert run(["verify", *store]) == OK
     assert "intact; against torch in fp32: logits max" in capsys.readouterr().out
@@ -75,6 +81,40 @@ def test_the_store_is_filled_listed_verified_and_emptied(tmp_path, matrix, capsy
     assert run(["prune", *store]) == OK
     assert "MB freed" in capsys.readouterr().out
     assert not list((tmp_path / "store").glob("*/model.onnx"))
+
+
+def test_a_model_of_yours_is_exported_built_and_verified_from_the_file_of_the_main_program(tmp_path, capsys):
+    pytest.importorskip("onnxruntime")
+    models, matrix = tmp_path / "mine.yaml", tmp_path / "matrix.yaml"
+    weights = Path(birefnet_batch.__file__).parent / "models" / "demo" / "demo.safetensors"
+    models.write_text(f"mine: {{network: demo, weights: {weights}, native_resolution: 96x64}}\n")
+    matrix.write_text("- {model: mine, resolution: 96x64, engine: onnxruntime}\n")
+    known, store = ["--models", str(models)], ["--store", str(tmp_path / "store")]
+    assert run(["export", "mine", "96x64", *known, "--output", str(tmp_path / "mine.onnx")]) == OK
+    assert (tmp_path / "mine.onnx").is_file()
+    assert run(["build", "mine", "--matrix", str(matrix), *known, *store]) == OK
+    capsys.readouterr()
+    assert run(["verify", *known, *store]) == OK
+    assert "onnx mine 96x64 fp32 native: intact; against torch in fp32: logits max" in capsys.readouterr().out
+    assert run(["verify", *store]) == OK
+    assert "intact; not run: mine is no model here (--models FILE)" in capsys.readouterr().out
+    assert run(["export", "mine", "256x256", *known]) == WRONG_USE
+    assert "the resolution 256x256 is not allowed with mine; give 96x64" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("mine: {network: demo}", "models.mine.weights is missing"),
+        ("[mine]", "does not map short names to models"),
+        ("{", "cannot be read"),
+    ],
+)
+def test_a_wrong_file_of_models_is_one_clear_error(tmp_path, capsys, content, message):
+    path = tmp_path / "mine.yaml"
+    path.write_text(content)
+    assert run(["export", "mine", "96x64", "--models", str(path)]) == WRONG_USE
+    assert message in capsys.readouterr().err
 
 
 def test_engines_of_another_exporter_are_pruned_and_current_ones_kept(tmp_path, capsys):
@@ -105,14 +145,14 @@ def test_wrong_rows_of_a_matrix_are_all_named(tmp_path, capsys):
     path = tmp_path / "matrix.yaml"
     path.write_text(
         "- {model: demo, resolution: 60, engine: onnxruntime}\n"
-        "- {model: nobody, resolution: 64, engine: onnxruntime}\n"
-        "- {model: demo, resolution: 64, engine: caffe}\n"
+        "- {model: nobody, resolution: 256, engine: onnxruntime}\n"
+        "- {model: demo, resolution: 256, engine: caffe}\n"
         "- {model: demo, engine: tensorrt, size: 3}\n"
     )
     assert run(["build", "--matrix", str(path), "--store", str(tmp_path)]) == WRONG_USE
     said = capsys.readouterr().err
     for problem in (
-        "row 1: the resolution '60'",
+        "row 1: the resolution 60x60 is not allowed with Demo",
         "row 2: there is no model 'nobody'",
         "row 3: engine is 'caffe'",
         "row 4",

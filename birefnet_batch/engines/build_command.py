@@ -12,13 +12,15 @@ from birefnet_batch.engines.store import EngineStore
 from birefnet_batch.engines.stored_onnx import stored_onnx
 from birefnet_batch.engines.tensorrt_module import load_tensorrt
 from birefnet_batch.errors import BirefnetBatchError, EngineError
+from birefnet_batch.models.registry import Catalogue
 from birefnet_batch.models.weights import locate_weights
 
 
 def build(
     store: EngineStore,
     matrix: Path | None,
-    models: Sequence[str],
+    models: Catalogue,
+    names: Sequence[str],
     engines: Sequence[str],
     weights: Mapping[str, str],
     capabilities: tuple[str, ...],
@@ -28,7 +30,8 @@ def build(
     Args:
         store: where they go.
         matrix: the file; None is the shipped one.
-        models: short names; none is all.
+        models: those that rows may name.
+        names: short names of those to build; none is all.
         engines: families; none is all.
         weights: by short name where a model's checkpoint is, where it is not the usual one.
         capabilities: TensorRT-RTX: GPUs to compile for without one, as SM89.
@@ -41,8 +44,8 @@ def build(
     """
     rows = [
         row
-        for row in read_matrix(matrix or default_matrix())
-        if (not models or row.model.short_name in models) and (not engines or row.engine in engines)
+        for row in read_matrix(matrix or default_matrix(), models)
+        if (not names or row.model.short_name in names) and (not engines or row.engine in engines)
     ]
     failed = 0
     for number, row in enumerate(rows, 1):

@@ -7,8 +7,9 @@ import time
 from pathlib import Path
 
 from birefnet_batch.engines.artifact import DeformableForm
-from birefnet_batch.engines.sizes import parse_model, parse_resolution
+from birefnet_batch.engines.sizes import parse_resolution
 from birefnet_batch.errors import OutputError
+from birefnet_batch.models.registry import ModelSpec
 from birefnet_batch.models.weights import locate_weights
 
 _CHECKED_TOGETHER = 1024 * 1024
@@ -16,7 +17,7 @@ _CHECKED_TOGETHER = 1024 * 1024
 
 def export(
     *,
-    model: str,
+    model: ModelSpec,
     resolution: str,
     precision: str,
     form: DeformableForm,
@@ -27,22 +28,21 @@ def export(
     """Write a model as an ONNX file and say what came of it; the file has its name only after it was checked.
 
     Raises:
-        ConfigError: the model or the resolution does not exist.
+        ConfigError: the model does not run at this resolution.
         EngineError: the file cannot be made, or differs from torch.
         OutputError: it cannot be written.
         WeightsError: the checkpoint is missing or does not fit.
     """
-    spec = parse_model(model)
-    width, height = parse_resolution(resolution)
+    width, height = parse_resolution(resolution, model)
     from birefnet_batch.engines.onnx_export.export import require_onnx, write_onnx
 
     require_onnx()
-    checkpoint = locate_weights(spec, weights)
-    target = output or Path(f"{spec.short_name}-{width}x{height}-{precision}-{form}.onnx")
+    checkpoint = locate_weights(model, weights)
+    target = output or Path(f"{model.short_name}-{width}x{height}-{precision}-{form}.onnx")
     partial = target.with_name(f".{target.name}.{os.getpid()}")
     started = time.perf_counter()
     try:
-        facts = write_onnx(partial, spec, checkpoint, width, height, precision, form)
+        facts = write_onnx(partial, model, checkpoint, width, height, precision, form)
         seconds = time.perf_counter() - started
         print(f"{facts['nodes']} nodes, {partial.stat().st_size / 1e6:.1f} MB, written in {seconds:.1f} s")
         if check:
@@ -50,7 +50,7 @@ def export(
 
             batch = 2 if width * height <= _CHECKED_TOGETHER else 1
             started = time.perf_counter()
-            found = checked(partial, spec, checkpoint, (width, height), precision, batch)
+            found = checked(partial, model, checkpoint, (width, height), precision, batch)
             seconds = time.perf_counter() - started
             print(f"against torch in fp32, batch {batch}: {found} ({seconds:.1f} s)")
         partial.replace(target)

@@ -11,7 +11,7 @@ import yaml
 
 from birefnet_batch.engines.sizes import parse_model, parse_resolution
 from birefnet_batch.errors import BirefnetBatchError, ConfigError, ProblemsError
-from birefnet_batch.models.registry import ModelSpec
+from birefnet_batch.models.registry import SHIPPED, Catalogue, ModelSpec
 
 _ENGINES = ("onnxruntime", "tensorrt")
 _PRECISIONS = ("fp32", "fp16", "bf16")
@@ -43,8 +43,8 @@ def default_matrix() -> Path:
     return Path(__file__).resolve().parent.parent.parent / "engines" / "matrix.yaml"
 
 
-def read_matrix(path: Path) -> list[Row]:
-    """The rows of a matrix file.
+def read_matrix(path: Path, models: Catalogue = SHIPPED) -> list[Row]:
+    """The rows of a matrix file, which may name these models.
 
     Raises:
         ConfigError: it cannot be read.
@@ -59,7 +59,7 @@ def read_matrix(path: Path) -> list[Row]:
     rows, problems = [], []
     for number, entry in enumerate(content, 1):
         try:
-            rows.append(_row(entry))
+            rows.append(_row(entry, models))
         except BirefnetBatchError as error:
             problems.append(f"row {number}: {error}")
     if problems:
@@ -67,7 +67,7 @@ def read_matrix(path: Path) -> list[Row]:
     return rows
 
 
-def _row(entry: Any) -> Row:
+def _row(entry: Any, models: Catalogue) -> Row:
     known = ("resolution", *(item.name for item in fields(Row) if item.name not in ("width", "height")))
     if not isinstance(entry, dict) or (unknown := [key for key in entry if key not in known]):
         what = f"{', '.join(map(str, unknown))} is unknown" if isinstance(entry, dict) else "it is no mapping"
@@ -76,12 +76,13 @@ def _row(entry: Any) -> Row:
     if missing:
         raise ConfigError(f"{' and '.join(missing)} is missing")
     engine = _one_of("engine", entry["engine"], _ENGINES)
-    width, height = parse_resolution(str(entry["resolution"]))
+    model = parse_model(str(entry["model"]), models)
+    width, height = parse_resolution(str(entry["resolution"]), model)
     batch = entry.get("batch_size", _BATCH)
     if not isinstance(batch, int) or batch < 1:
         raise ConfigError(f"batch_size is {batch!r}; it must be a whole number of at least 1")
     return Row(
-        model=parse_model(str(entry["model"])),
+        model=model,
         width=width,
         height=height,
         engine=engine,

@@ -9,7 +9,7 @@ from typing import cast
 from birefnet_batch.engines.artifact import source_digest
 from birefnet_batch.engines.store import EngineStore, Entry
 from birefnet_batch.errors import BirefnetBatchError
-from birefnet_batch.models.registry import find_model
+from birefnet_batch.models.registry import Catalogue
 from birefnet_batch.models.weights import locate_weights
 
 _DAY = 86400.0
@@ -28,12 +28,13 @@ def list_engines(store: EngineStore) -> None:
         print(f"building {line}")
 
 
-def verify(store: EngineStore, weights: Mapping[str, str]) -> bool:
+def verify(store: EngineStore, weights: Mapping[str, str], models: Catalogue) -> bool:
     """Check each engine's digest, run it, and print how far it is from torch in float32.
 
     Args:
         store: which store.
         weights: by short name where a model's checkpoint is, where it is not the usual one.
+        models: those that there are.
 
     Returns:
         Whether none is damaged or wrong; what cannot be run here is said, and is neither.
@@ -45,7 +46,7 @@ def verify(store: EngineStore, weights: Mapping[str, str]) -> bool:
             print(f"{entry.key}  {_what(entry)}: damaged; it is made again at its next use")
             continue
         try:
-            found = _run(entry, weights.get(entry.artifact["model"]))
+            found = _run(entry, weights.get(entry.artifact["model"]), models)
         except BirefnetBatchError as error:
             right = False
             found = str(error)
@@ -71,9 +72,11 @@ def prune(store: EngineStore, unused_days: float | None, everything: bool) -> No
     print(f"{freed / 1e6:.1f} MB freed")
 
 
-def _run(entry: Entry, weights: str | None) -> str:
+def _run(entry: Entry, weights: str | None, models: Catalogue) -> str:
     artifact = entry.artifact
-    model = find_model(artifact["model"])
+    if artifact["model"] not in models.short_names:
+        return f"intact; not run: {artifact['model']} is no model here (--models FILE)"
+    model = models.find(artifact["model"])
     checkpoint = locate_weights(model, weights)
     if checkpoint.sha256 != artifact["weights_sha256"]:
         return "intact; not run: its weights are not those of this model here (--weights MODEL=WHERE)"
