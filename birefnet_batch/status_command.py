@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--manifest", type=Path, metavar="FILE", help="write a row per video to FILE.parquet or FILE.csv (pyarrow)"
     )
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     try:
         store = open_store(options.output, storage_from_words(options.settings))
         if options.manifest is not None:

@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="which N (default 0)")
     parser.add_argument("--scratch", type=Path, help="a folder for the repeats; the system's temporary one if left out")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     spin_briefly()
     if options.sample is not None and options.sample < 1:
         parser.error("--sample must be at least 1")

@@ -19,9 +19,20 @@ import jsonschema
 import numpy as np
 import pytest
 from clips import make_clip, read_frames
+from safetensors.torch import load_file, save_file
 
-from birefnet_batch import BirefnetBatchError, InputError, Request, RunSummary, Settings, process_video, run
+from birefnet_batch import (
+    BirefnetBatchError,
+    ConfigError,
+    InputError,
+    Request,
+    RunSummary,
+    Settings,
+    process_video,
+    run,
+)
 from birefnet_batch.executors.base import JobOutcome
+from birefnet_batch.models import demo
 from birefnet_batch.progress import Progress
 from birefnet_batch.schemas import job_schema, result_schema
 from birefnet_batch.settings import MediaSettings, Resume
@@ -138,6 +149,8 @@ def test_complete_jobs_are_skipped_and_left_untouched(clip: Path, output: Path) 
     assert after == before
     assert json.loads((output / "manifest.jsonl").read_text())["status"] == "succeeded"
     assert process_video(request(clip), output=output).video.num_frames == 7
+    with pytest.raises(ConfigError, match="has 1 jobs of earlier runs, and resume=never; give another output"):
+        run_all(output, request(clip), resume=Resume.never)
 
 
 def test_the_same_key_gives_the_same_bytes(clip: Path, output: Path) -> None:
@@ -150,14 +163,22 @@ def test_the_same_key_gives_the_same_bytes(clip: Path, output: Path) -> None:
     assert len(first) == 2
 
 
-@pytest.mark.parametrize("change", ["source", "settings"])
-def test_a_changed_source_or_setting_is_done_again(clip: Path, output: Path, tmp_path: Path, change: str) -> None:
+@pytest.mark.parametrize("change", ["source", "settings", "weights"])
+def test_a_changed_source_setting_or_checkpoint_is_done_again(
+    clip: Path, output: Path, tmp_path: Path, change: str
+) -> None:
     run_all(output, request(clip))
     (old,) = job_folder(output).glob("complete-*")
     media = MediaSettings(background="white" if change == "settings" else "black")
     if change == "source":
         make_clip(clip, frames=5)
-    summary, _ = run_all(output, request(clip), media=media)
+    if change == "weights":
+        shipped = Path(demo.__file__).parent / "demo.safetensors"
+        tensors = load_file(shipped)
+        next(tensor for tensor in tensors.values() if tensor.is_floating_point()).add_(0.001)
+        save_file(tensors, tmp_path / "other.safetensors")
+    weights = {"demo": str(tmp_path / "other.safetensors")} if change == "weights" else {}
+    summary, _ = run_all(output, request(clip), media=media, weights=weights)
     assert summary.succeeded == 1
     (new,) = job_folder(output).glob("complete-*")
     assert new.name != old.name

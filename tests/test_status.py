@@ -108,7 +108,7 @@ def test_the_program_prints_a_table_or_json_and_says_what_is_wrong(
     assert "file:///clip-3.mp4: it is broken" in shown
     assert "..." not in shown
     assert "…" not in shown
-    assert main([str(tmp_path), "--json", "--slowest", "1"]) == 0
+    assert main([str(tmp_path), "--json", "--slowest", "1", "storage.timeout_s=5"]) == 0
     assert len(json.loads(capsys.readouterr().out)["slowest"]) == 1
     assert main([str(tmp_path / "none")]) == 2
     assert "has no runs" in capsys.readouterr().err

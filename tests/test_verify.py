@@ -79,7 +79,7 @@ def give_other_bytes(output: Path) -> None:
 
 def test_a_repeat_on_the_same_machine_gives_the_same_bytes(output: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = sorted(path for path in output.rglob("*"))
-    assert main([str(output), "--sample", "1"]) == 0
+    assert main([str(output), "--sample", "1", "storage.timeout_s=5"]) == 0
     assert "1 identical" in capsys.readouterr().out
     assert sorted(path for path in output.rglob("*")) == before
 
