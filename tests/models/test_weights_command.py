@@ -60,12 +60,11 @@ def test_the_command_that_an_error_names_makes_the_next_run_work(tmp_path: Path,
 def test_what_is_there_is_not_fetched_again_and_what_fails_costs_no_other(tmp_path: Path, hub: Hub):
     hub.large["ZhengPeng7/BiRefNet-matting@main"] = CHECKPOINT
     env = environment(tmp_path / "hf", hub.endpoint)
-    first = command("fetch light matting", env, tmp_path)
+    first = command("fetch light portrait=some/tuned@v3 matting", env, tmp_path)
     assert first.returncode == 1
     assert "error: The weights of light (ZhengPeng7/BiRefNet) cannot be had: " in first.stderr
     assert "matting: fetched, " in first.stdout
-    other = command("fetch light=some/tuned@v3", env, tmp_path)
-    assert "error: The weights of light (some/tuned@v3) cannot be had: " in other.stderr
+    assert "error: The weights of portrait (some/tuned@v3) cannot be had: " in first.stderr
     again = command("fetch matting", env, tmp_path)
     assert "matting: there already, " in again.stdout
     assert len(hub.transfers()) == 1

@@ -20,24 +20,26 @@ from video_clips import number_of
 
 CHROMIUM = which("chromium") or which("chromium-browser") or which("google-chrome")
 _PLAYER = """<html><body><script>
-const video = document.createElement('video');
-video.muted = true;
-// A server that knows no ranges gives no seekable video; a blob is one.
-fetch('NAME').then(file => file.blob()).then(blob => { video.src = URL.createObjectURL(blob); });
 const send = (path, body) => fetch(path, {method: 'POST', body});
-const seek = time => new Promise(done => {
+const seek = (video, time) => new Promise(done => {
   video.addEventListener('seeked', () => setTimeout(done, 100), {once: true});
   video.currentTime = time;
 });
-video.addEventListener('error', () => send('/error', video.error.message));
-video.addEventListener('loadeddata', async () => {
+const show = async name => {
+  const video = document.createElement('video');
+  video.muted = true;
+  video.addEventListener('error', () => send('/error', video.error.message));
+  const loaded = new Promise(done => video.addEventListener('loadeddata', done, {once: true}));
+  // A server that knows no ranges gives no seekable video; a blob is one.
+  video.src = URL.createObjectURL(await (await fetch(name)).blob());
+  await loaded;
   const canvas = document.createElement('canvas');
   canvas.width = video.videoWidth;
   canvas.height = video.videoHeight;
   const context = canvas.getContext('2d', {willReadFrequently: true});
   await send('/facts', JSON.stringify([video.videoWidth, video.videoHeight, video.duration]));
   for (const time of TIMES) {
-    await seek(time);
+    await seek(video, time);
     for (const colour of COLOURS) {
       context.fillStyle = colour;
       context.fillRect(0, 0, canvas.width, canvas.height);
@@ -45,7 +47,8 @@ video.addEventListener('loadeddata', async () => {
       await send('/pixels', context.getImageData(0, 0, canvas.width, canvas.height).data);
     }
   }
-});
+};
+(async () => { for (const name of NAMES) await show(name); })();
 </script></body></html>"""
 Sent = queue.Queue[tuple[str, bytes]]
 
@@ -66,15 +69,17 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def player(path: Path, times: Sequence[float], colours: Sequence[str] = ("rgb(0,0,0)",)) -> Iterator[Sent]:
-    """Play a file; the page sends its facts once, then its pixels at each time over each colour."""
+def player(paths: Sequence[Path], times: Sequence[float], colours: Sequence[str] = ("rgb(0,0,0)",)) -> Iterator[Sent]:
+    """Play files; of each the page sends its facts once, then its pixels at each time over each colour."""
     assert CHROMIUM is not None
     sent: Sent = queue.Queue()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         site = Path(name) / "site"
         site.mkdir()
-        copy(path, site / path.name)
-        page = _PLAYER.replace("NAME", path.name).replace("TIMES", json.dumps(list(times)))
+        for path in paths:
+            copy(path, site / path.name)
+        page = _PLAYER.replace("NAMES", json.dumps([path.name for path in paths]))
+        page = page.replace("TIMES", json.dumps(list(times)))
         (site / "index.html").write_text(page.replace("COLOURS", json.dumps(list(colours))))
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, directory=str(site), sent=sent))
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -98,15 +103,16 @@ def player(path: Path, times: Sequence[float], colours: Sequence[str] = ("rgb(0,
             server.server_close()
 
 
-def played(path: Path, frames: Sequence[int], step: float) -> tuple[int, float, list[int]]:
-    """Play a file of numbered frames, `step` seconds each: its width, its duration, and the numbers that are seen."""
-    with player(path, [(frame + 0.5) * step for frame in frames]) as sent:
-        kind, body = sent.get(timeout=90)
-        assert kind == "/facts", body
-        width, height, duration = json.loads(body)
-        numbers = []
-        for _ in frames:
+def played(paths: Sequence[Path], frames: Sequence[int], step: float) -> Iterator[tuple[Path, int, float, list[int]]]:
+    """Play files of numbered frames, `step` seconds each: their widths, durations, and the numbers that are seen."""
+    with player(paths, [(frame + 0.5) * step for frame in frames]) as sent:
+        for path in paths:
             kind, body = sent.get(timeout=90)
-            assert kind == "/pixels", body
-            numbers.append(number_of(np.frombuffer(body, np.uint8).reshape(height, width, 4)[..., :3]))
-    return width, duration, numbers
+            assert kind == "/facts", body
+            width, height, duration = json.loads(body)
+            numbers = []
+            for _ in frames:
+                kind, body = sent.get(timeout=90)
+                assert kind == "/pixels", body
+                numbers.append(number_of(np.frombuffer(body, np.uint8).reshape(height, width, 4)[..., :3]))
+            yield path, width, duration, numbers

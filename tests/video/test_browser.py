@@ -24,7 +24,7 @@ def test_chromium_lays_every_frame_over_what_is_behind_it(tmp_path: Path) -> Non
     path = tmp_path / "out.webm"
     write(path, [cut_out(number, (128, 96)) for number in range(8)], spec, parts=2)
     frames, colours = (0, 3, 6), ((255, 0, 0), (0, 0, 255))
-    with player(path, [(frame + 0.5) / 25 for frame in frames], [f"rgb{colour}" for colour in colours]) as sent:
+    with player([path], [(frame + 0.5) / 25 for frame in frames], [f"rgb{colour}" for colour in colours]) as sent:
         assert sent.get(timeout=90)[0] == "/facts"
         for frame in frames:
             for colour in colours:
