@@ -4,8 +4,29 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+TESTS = Path(__file__).parent
+# One cluster and one set of servers; no process of Ray comes or goes while /dev/shm is looked at.
+_TOGETHER = {"executors": "ray", "video/test_processes.py": "ray", "storage": "storage"}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of several processes (`pytest -n 2 --dist loadgroup`) each takes whole files, those with slow tests first."""
+    if not hasattr(config, "workerinput"):
+        return
+    groups = {item: _group(item.path.relative_to(TESTS)) for item in items}
+    slow = {groups[item] for item in items if item.get_closest_marker("slow")}
+    first = {group: number for number, group in enumerate(sorted(slow, key=lambda group: group != "ray"))}
+    for item, group in groups.items():
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: first.get(groups[item], len(first)))
+
+
+def _group(path: Path) -> str:
+    return _TOGETHER.get(path.as_posix()) or _TOGETHER.get(path.parts[0]) or path.as_posix()
 
 
 @pytest.fixture(autouse=True)
