@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 from fractions import Fraction
-from types import TracebackType
 
 import av
 from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 
-from birefnet_batch.errors import InputError
-from birefnet_batch.video.container import BROKEN, open_input, reason_of
+from birefnet_batch.video.carried import CarriedTracks
+from birefnet_batch.video.container import BROKEN
 from birefnet_batch.video.encoded_audio import EncodedTrack
 from birefnet_batch.video.timed import Timed
 
 
-class AudioTracks:
-    """Every audio track of a source, each read through a container of its own; a context.
-
-    A track that cannot be read is left out, with a note: broken sound must not cost the picture.
+class AudioTracks(CarriedTracks["_Track"]):
+    """Every audio track of a source; a context.
 
     Args:
         path: the source; None has no tracks.
@@ -29,41 +25,21 @@ class AudioTracks:
         origin: the source's time that becomes 0, in seconds.
     """
 
+    kind = "audio was"
+    one = "audio track"
+    parts = "damaged or misplaced packets"
+
     def __init__(self, path: bytes | None, copied: frozenset[str], encoder: str | None, origin: Fraction) -> None:
-        self._path = path if encoder else None
+        super().__init__(path if encoder else None)
         self._copied = copied
         self._encoder = encoder or ""
         self._origin = origin
-        self._context = ExitStack()
-        self._tracks: list[_Track] = []
-        self.notes: list[str] = []
 
-    def __enter__(self) -> AudioTracks:
-        if self._path is None:
-            return self
-        try:
-            with open_input(self._path) as container:
-                indexes = [stream.index for stream in container.streams.audio]
-        except (InputError, *BROKEN) as error:
-            self.notes.append(f"the audio was left out: {reason_of(error)}")
-            return self
-        for number, index in enumerate(indexes, 1):
-            try:
-                container = self._context.enter_context(open_input(self._path))
-                self._tracks.append(_Track(number, container, index, self._origin, self._copied, self._encoder))
-            except (InputError, *BROKEN) as error:
-                self._leave_out(number, error)
-        return self
+    def _indexes(self, container: InputContainer) -> list[int]:
+        return [stream.index for stream in container.streams.audio]
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._context.close()
-
-    @property
-    def count(self) -> int:
-        """How many tracks the file has."""
-        return len(self._tracks)
+    def _track(self, number: int, container: InputContainer, index: int) -> _Track:
+        return _Track(number, container, index, self._origin, self._copied, self._encoder)
 
     @property
     def rates(self) -> list[int]:
@@ -80,21 +56,6 @@ class AudioTracks:
             except BROKEN as error:
                 self._leave_out(track.number, error)
         self._tracks = usable
-
-    def packets(self) -> list[Iterator[Timed]]:
-        """For each track its packets, ready to mux, with their decode times in seconds."""
-        return [self._guarded(track) for track in self._tracks]
-
-    def _guarded(self, track: _Track) -> Iterator[Timed]:
-        try:
-            yield from track.packets()
-        except BROKEN as error:
-            self.notes.append(f"audio track {track.number} ends early: {reason_of(error)}")
-        if track.dropped:
-            self.notes.append(f"audio track {track.number}: {track.dropped} damaged or misplaced packets were left out")
-
-    def _leave_out(self, number: int, error: BaseException) -> None:
-        self.notes.append(f"audio track {number} was left out: {reason_of(error)}")
 
 
 class _Track:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from contextlib import ExitStack
 from fractions import Fraction
-from types import TracebackType
 from typing import Any, NamedTuple, cast
 
 import av
@@ -14,8 +12,7 @@ from av.container import InputContainer, OutputContainer
 from av.subtitles.stream import SubtitleStream
 from av.subtitles.subtitle import AssSubtitle, SubtitleSet
 
-from birefnet_batch.errors import InputError
-from birefnet_batch.video.container import BROKEN, open_input, reason_of
+from birefnet_batch.video.carried import CarriedTracks
 from birefnet_batch.video.timed import Timed
 
 _TICK = Fraction(1, 1000)
@@ -37,10 +34,8 @@ Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
 """
 
 
-class SubtitleTracks:
-    """Every subtitle track of a source, each read through a container of its own; a context.
-
-    A track that is pictures, or that cannot be read, is left out with a note.
+class SubtitleTracks(CarriedTracks["_Track"]):
+    """Every subtitle track of a source; one that is pictures is left out with a note; a context.
 
     Args:
         path: the source; None has no tracks.
@@ -48,60 +43,25 @@ class SubtitleTracks:
         origin: the source's time that becomes 0, in seconds.
     """
 
+    kind = "subtitles were"
+    one = "subtitle track"
+    parts = "damaged subtitles"
+
     def __init__(self, path: bytes | None, encoder: str | None, origin: Fraction) -> None:
-        self._path = path if encoder else None
+        super().__init__(path if encoder else None)
         self._encoder = encoder or ""
         self._origin = origin
-        self._context = ExitStack()
-        self._tracks: list[_Track] = []
-        self.notes: list[str] = []
 
-    def __enter__(self) -> SubtitleTracks:
-        if self._path is None:
-            return self
-        try:
-            with open_input(self._path) as container:
-                indexes = [stream.index for stream in container.streams.subtitles]
-        except (InputError, *BROKEN) as error:
-            self.notes.append(f"the subtitles were left out: {reason_of(error)}")
-            return self
-        for number, index in enumerate(indexes, 1):
-            try:
-                container = self._context.enter_context(open_input(self._path))
-                self._tracks.append(_Track(number, container, index, self._origin))
-            except (InputError, *BROKEN) as error:
-                self._leave_out(number, error)
-        return self
+    def _indexes(self, container: InputContainer) -> list[int]:
+        return [stream.index for stream in container.streams.subtitles]
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._context.close()
-
-    @property
-    def count(self) -> int:
-        """How many tracks the file has."""
-        return len(self._tracks)
+    def _track(self, number: int, container: InputContainer, index: int) -> _Track:
+        return _Track(number, container, index, self._origin)
 
     def add_streams(self, output: OutputContainer) -> None:
         """Declare the tracks in the joined file."""
         for track in self._tracks:
             track.add_stream(output, self._encoder)
-
-    def packets(self) -> list[Iterator[Timed]]:
-        """For each track its packets, ready to mux."""
-        return [self._guarded(track) for track in self._tracks]
-
-    def _guarded(self, track: _Track) -> Iterator[Timed]:
-        try:
-            yield from track.packets()
-        except BROKEN as error:
-            self.notes.append(f"subtitle track {track.number} ends early: {reason_of(error)}")
-        if track.dropped:
-            self.notes.append(f"subtitle track {track.number}: {track.dropped} damaged subtitles were left out")
-
-    def _leave_out(self, number: int, error: BaseException) -> None:
-        self.notes.append(f"subtitle track {number} was left out: {reason_of(error)}")
 
 
 class _Said(NamedTuple):

@@ -1,0 +1,104 @@
+"""What audio and subtitles share on their way from the source into the joined file."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import ExitStack
+from types import TracebackType
+from typing import ClassVar, Generic, Protocol, Self, TypeVar
+
+from av.container import InputContainer
+
+from birefnet_batch.errors import InputError
+from birefnet_batch.video.container import BROKEN, open_input, reason_of
+from birefnet_batch.video.timed import Timed
+
+
+class CarriedTrack(Protocol):
+    """One track of the source."""
+
+    number: int
+    """From 1 on, of its kind."""
+    dropped: int
+    """How many of its packets were left out."""
+
+    def packets(self) -> Iterator[Timed]:
+        """Its packets, ready to mux; to be called once."""
+        ...
+
+
+Track = TypeVar("Track", bound=CarriedTrack)
+
+
+class CarriedTracks(ABC, Generic[Track]):
+    """Every track of a kind, each read through a container of its own; a context.
+
+    A track that cannot be read is left out with a note: it must not cost the picture.
+
+    Args:
+        path: the source; None has no tracks.
+    """
+
+    kind: ClassVar[str]
+    """What all of them are, and the verb, for notes."""
+    one: ClassVar[str]
+    """What one is, before its number."""
+    parts: ClassVar[str]
+    """What is left out of a damaged one."""
+
+    def __init__(self, path: bytes | None) -> None:
+        self._path = path
+        self._context = ExitStack()
+        self._tracks: list[Track] = []
+        self.notes: list[str] = []
+
+    @abstractmethod
+    def _indexes(self, container: InputContainer) -> list[int]:
+        """The streams of this kind."""
+
+    @abstractmethod
+    def _track(self, number: int, container: InputContainer, index: int) -> Track:
+        """A track; ValueError or what FFmpeg raises leaves it out."""
+
+    def __enter__(self) -> Self:
+        if self._path is None:
+            return self
+        try:
+            with open_input(self._path) as container:
+                indexes = self._indexes(container)
+        except (InputError, *BROKEN) as error:
+            self.notes.append(f"the {self.kind} left out: {reason_of(error)}")
+            return self
+        for number, index in enumerate(indexes, 1):
+            try:
+                container = self._context.enter_context(open_input(self._path))
+                self._tracks.append(self._track(number, container, index))
+            except (InputError, *BROKEN) as error:
+                self._leave_out(number, error)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._context.close()
+
+    @property
+    def count(self) -> int:
+        """How many tracks the file has."""
+        return len(self._tracks)
+
+    def packets(self) -> list[Iterator[Timed]]:
+        """For each track its packets, ready to mux, with their decode times in seconds."""
+        return [self._guarded(track) for track in self._tracks]
+
+    def _guarded(self, track: Track) -> Iterator[Timed]:
+        try:
+            yield from track.packets()
+        except BROKEN as error:
+            self.notes.append(f"{self.one} {track.number} ends early: {reason_of(error)}")
+        if track.dropped:
+            self.notes.append(f"{self.one} {track.number}: {track.dropped} {self.parts} were left out")
+
+    def _leave_out(self, number: int, error: BaseException) -> None:
+        self.notes.append(f"{self.one} {number} was left out: {reason_of(error)}")
