@@ -8,7 +8,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from birefnet_batch.models.registry import ModelSpec
+    from birefnet_batch.models.weights import WeightsFile
 
 DeformableForm = Literal["native", "gridsample"]
 """How an ONNX file has its deformable convolutions: as DeformConv, or as GridSample and a convolution."""
@@ -41,6 +45,31 @@ class Artifact:
     """Of a plan: the GPU's name and compute capability."""
     code: str = ""
     """Digest of the exporter's source, `source_digest()`."""
+
+    @classmethod
+    def of(
+        cls,
+        kind: Literal["onnx", "plan"],
+        model: ModelSpec,
+        weights: WeightsFile,
+        size: tuple[int, int],
+        precision: str,
+        options: Mapping[str, Any],
+        **of_a_plan: Any,
+    ) -> Artifact:
+        """What this version's exporter makes of a model; `size` is (width, height), `of_a_plan` further fields."""
+        return cls(
+            kind=kind,
+            model=model.short_name,
+            network=model.network,
+            weights_sha256=weights.sha256,
+            width=size[0],
+            height=size[1],
+            precision=precision,
+            options=options,
+            code=source_digest(),
+            **of_a_plan,
+        )
 
     @property
     def key(self) -> str:

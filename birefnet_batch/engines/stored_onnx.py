@@ -5,27 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from birefnet_batch.engines.artifact import Artifact, DeformableForm, source_digest
+from birefnet_batch.engines.artifact import Artifact, DeformableForm
 from birefnet_batch.engines.store import EngineStore
 from birefnet_batch.models.registry import ModelSpec
 from birefnet_batch.models.weights import WeightsFile
-
-
-def onnx_artifact(
-    model: ModelSpec, weights: WeightsFile, size: tuple[int, int], precision: str, form: DeformableForm
-) -> Artifact:
-    """The identity of an ONNX file; `size` is (width, height)."""
-    return Artifact(
-        kind="onnx",
-        model=model.short_name,
-        network=model.network,
-        weights_sha256=weights.sha256,
-        width=size[0],
-        height=size[1],
-        precision=precision,
-        options={"deform_conv": form},
-        code=source_digest(),
-    )
 
 
 def stored_onnx(
@@ -58,4 +41,4 @@ def stored_onnx(
         facts = write_onnx(path, model, weights, *size, precision, form)
         return {**facts, "against_torch": checked(path, model, weights, size, precision, batch=1)}
 
-    return store.get(onnx_artifact(model, weights, size, precision, form), build)
+    return store.get(Artifact.of("onnx", model, weights, size, precision, {"deform_conv": form}), build)

@@ -5,39 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from birefnet_batch.engines.artifact import Artifact, source_digest
+from birefnet_batch.engines.artifact import Artifact
 from birefnet_batch.engines.store import EngineStore
 from birefnet_batch.engines.stored_onnx import stored_onnx
 from birefnet_batch.engines.tensorrt_module import TensorRT
 from birefnet_batch.models.registry import ModelSpec
 from birefnet_batch.models.weights import WeightsFile
-
-
-def plan_artifact(
-    library: TensorRT,
-    model: ModelSpec,
-    weights: WeightsFile,
-    size: tuple[int, int],
-    precision: str,
-    batch: int,
-    workspace_bytes: int | None,
-    device: dict[str, str],
-) -> Artifact:
-    """The identity of a plan; `size` is (width, height)."""
-    return Artifact(
-        kind="plan",
-        model=model.short_name,
-        network=model.network,
-        weights_sha256=weights.sha256,
-        width=size[0],
-        height=size[1],
-        precision=precision,
-        options={"deform_conv": "gridsample", "workspace_bytes": workspace_bytes},
-        batch=batch,
-        libraries={library.name: library.version},
-        device=device,
-        code=source_digest(),
-    )
 
 
 def this_device() -> dict[str, str]:
@@ -85,7 +58,17 @@ def stored_plan(
         WeightsError: the checkpoint does not fit the network.
     """
     device = {"name": "any", "compute_capability": ",".join(capabilities)} if capabilities else this_device()
-    artifact = plan_artifact(library, model, weights, size, precision, batch, workspace_bytes, device)
+    artifact = Artifact.of(
+        "plan",
+        model,
+        weights,
+        size,
+        precision,
+        {"deform_conv": "gridsample", "workspace_bytes": workspace_bytes},
+        batch=batch,
+        libraries={library.name: library.version},
+        device=device,
+    )
 
     def build(path: Path) -> dict[str, Any]:
         from birefnet_batch.engines.tensorrt_builder import PlanProfile, build_plan

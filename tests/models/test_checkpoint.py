@@ -12,31 +12,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from checkpoints import loaded, written
 
 from birefnet_batch.errors import WeightsError
-from birefnet_batch.models import build_network
 from birefnet_batch.models.registry import find_model
 from birefnet_batch.models.weights import load_network, locate_weights
 
-DEMO = find_model("demo")
 LIGHT = find_model("light")
-
-
-@pytest.fixture(scope="module")
-def state() -> dict[str, torch.Tensor]:
-    torch.manual_seed(3)
-    return build_network("demo").state_dict()
-
-
-def written(path: Path, state: dict[str, torch.Tensor]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({name: value.contiguous() for name, value in state.items()}, path)
-    return path
-
-
-def loaded(path: Path) -> dict[str, torch.Tensor]:
-    return load_network(DEMO, locate_weights(DEMO, str(path))).state_dict()
 
 
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64], ids=str)
