@@ -1,0 +1,81 @@
+"""What is wrong with the settings of a run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from birefnet_batch.errors import ProblemsError
+from birefnet_batch.uris import BUCKET_SCHEMES, SCHEMES
+
+if TYPE_CHECKING:
+    from birefnet_batch.settings.run import Settings
+
+
+def range_problems(settings: Settings) -> list[str]:
+    """Numbers that no run can have."""
+    low = {
+        "engine.batch_size": (settings.engine.batch_size, 1),
+        "engine.threads": (settings.engine.threads, 1),
+        "executor.max_retries": (settings.executor.max_retries, 0),
+        "executor.workers": (settings.executor.workers, 1),
+        "executor.grace_s": (settings.executor.grace_s, 0),
+        "storage.max_input_bytes": (settings.storage.max_input_bytes, 1),
+        "storage.max_data_uri_bytes": (settings.storage.max_data_uri_bytes, 1),
+        "storage.max_retries": (settings.storage.max_retries, 0),
+        "media.encoder_threads": (settings.media.encoder_threads, 1),
+        "media.decode_memory_bytes": (settings.media.decode_memory_bytes, 256 * 1024**2),
+        "media.segment_frames": (settings.media.segment_frames, 1),
+    }
+    problems = [
+        f"{name} is {value}; it must be at least {least}"
+        for name, (value, least) in low.items()
+        if value is not None and value < least
+    ]
+    positive = {
+        "engine.memory_gib": 1 if settings.engine.memory_gib is None else settings.engine.memory_gib,
+        "engine.workspace_gib": 1 if settings.engine.workspace_gib is None else settings.engine.workspace_gib,
+        "executor.engine_memory_gib": 1
+        if settings.executor.engine_memory_gib is None
+        else settings.executor.engine_memory_gib,
+        "executor.gpus_per_worker": settings.executor.gpus_per_worker,
+        "executor.cpus_per_worker": 1
+        if settings.executor.cpus_per_worker is None
+        else settings.executor.cpus_per_worker,
+        "storage.timeout_s": settings.storage.timeout_s,
+        "media.decode_timeout_s": settings.media.decode_timeout_s,
+    }
+    problems += [
+        f"{name} is {value}; it must be above 0"
+        for name, value in positive.items()
+        if value is not None and not value > 0
+    ]
+    return problems
+
+
+def storage_problems(settings: Settings) -> list[str]:
+    """Schemes that there are not."""
+    schemes = ", ".join(SCHEMES)
+    problems = [
+        f"storage.allow_schemes has {scheme!r}; the schemes are {schemes}"
+        for scheme in settings.storage.allow_schemes
+        if scheme not in SCHEMES
+    ]
+    problems += [
+        f"storage.options.{scheme} names no store; the stores are {', '.join(BUCKET_SCHEMES)}"
+        for scheme in settings.storage.options
+        if scheme not in BUCKET_SCHEMES
+    ]
+    return problems
+
+
+def model_problems(settings: Settings) -> list[str]:
+    """Entries of `models` that are wrong, and `weights` of no model."""
+    try:
+        known = list(settings.catalogue.short_names)
+    except ProblemsError as error:
+        return list(error.problems)
+    return [
+        f"weights.{name} names no model; the models are {', '.join(known)}"
+        for name in settings.weights
+        if name not in known
+    ]

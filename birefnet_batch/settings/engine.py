@@ -1,0 +1,76 @@
+"""The group `engine`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from birefnet_batch.settings.fields import setting
+
+
+class EngineName(Enum):
+    """The engine families of this version."""
+
+    auto = "auto"
+    torch = "torch"
+    onnxruntime = "onnxruntime"
+    tensorrt = "tensorrt"
+
+
+class Provider(Enum):
+    """What ONNX Runtime runs on."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+    tensorrt = "tensorrt"
+    openvino = "openvino"
+
+
+class Device(Enum):
+    """Where an engine runs."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+class Precision(Enum):
+    """The number format of an engine's weights and activations."""
+
+    auto = "auto"
+    fp32 = "fp32"
+    fp16 = "fp16"
+    bf16 = "bf16"
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """How the network runs."""
+
+    name: EngineName = setting(EngineName.auto, "auto | torch | onnxruntime | tensorrt")
+    device: Device = setting(Device.auto, "auto | cpu | cuda")
+    precision: Precision = setting(Precision.auto, "auto (fp32 on a CPU, fp16 on CUDA) | fp32 | fp16 | bf16")
+    batch_size: int | None = setting(None, "frames a batch; null is 1 on a CPU, 4 on CUDA, or see memory_gib")
+    memory_gib: float | None = setting(
+        None, "GiB that the engine may take: batch_size=null is then the quickest that fits, measured once a machine"
+    )
+    threads: int | None = setting(None, "CPU threads of the network; null is the library's own choice (recorded)")
+    provider: Provider = setting(
+        Provider.auto, "of onnxruntime: auto (cuda on CUDA, cpu else) | cpu | cuda | tensorrt | openvino"
+    )
+    compile: bool = setting(
+        False, "of torch on CUDA: through torch.compile; minutes at the first use, kept in the engine store"
+    )
+    workspace_gib: float | None = setting(
+        None, "of tensorrt: GiB that a layer may use while it runs; null is the library's own limit"
+    )
+    fallback: list[EngineName] = setting(
+        [], "engines to take, in order, where the one asked for cannot be had, [onnxruntime, torch]; recorded"
+    )
+    store: str | None = setting(
+        None, "folder of built engines; null is engines/store of a checkout, else the user's cache folder"
+    )
+    shared_store: str | None = setting(
+        None, "folder or bucket URL that machines share: read before an engine is built, filled afterwards"
+    )

@@ -1,0 +1,34 @@
+"""The group `storage`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from birefnet_batch.settings.fields import setting
+
+
+@dataclass(frozen=True)
+class StorageSettings:
+    """Where inputs come from and what they may cost."""
+
+    scratch: str | None = setting(
+        None, "folder for work in progress; null is <output>/.scratch, or the system's temporary folder for buckets"
+    )
+    max_input_bytes: int = setting(64 * 1024**3, "largest remote input that is fetched, in bytes")
+    timeout_s: float = setting(60.0, "seconds a remote source may stay silent")
+    max_retries: int = setting(5, "tries in a row that may fail (dropped connections, 429, 5xx) before an input does")
+    allow_schemes: list[str] = setting(
+        ["file", "http", "https", "s3", "gs", "az", "data"], "where inputs may come from; leave out file to close disks"
+    )
+    allow_private_hosts: bool = setting(
+        True, "whether http(s) inputs may come from private, loopback and link-local addresses"
+    )
+    max_data_uri_bytes: int = setting(
+        64 * 1024**2, "with sync_mode: the longest data URI of a media file, in bytes (4 for each 3 of the file)"
+    )
+    options: dict[str, dict[str, Any]] = setting(
+        {},
+        "by scheme (s3 | gs | az): options of s3fs, gcsfs or adlfs, such as storage.options.s3.endpoint_url; "
+        "credentials are better left to the cloud's own conventions",
+    )
