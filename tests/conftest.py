@@ -13,13 +13,14 @@ TESTS = Path(__file__).parent
 _TOGETHER = {"executors": "ray", "video/test_processes.py": "ray", "storage": "storage"}
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Of several processes (`pytest -n 2 --dist loadgroup`) each takes whole files, those with slow tests first."""
     if not hasattr(config, "workerinput"):
         return
     groups = {item: _group(item.path.relative_to(TESTS)) for item in items}
     slow = {groups[item] for item in items if item.get_closest_marker("slow")}
-    first = {group: number for number, group in enumerate(sorted(slow, key=lambda group: group != "ray"))}
+    first = {group: number for number, group in enumerate(sorted(slow, key=lambda group: (group != "ray", group)))}
     for item, group in groups.items():
         item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=lambda item: first.get(groups[item], len(first)))
