@@ -8,6 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from birefnet_batch.process_tuning import spin_briefly
+
+# As each of our programs does: two processes of tests have more threads than there are processors.
+spin_briefly()
+
 TESTS = Path(__file__).parent
 # One cluster and one set of servers; no process of Ray comes or goes while /dev/shm is looked at.
 _TOGETHER = {"executors": "ray", "video/test_processes.py": "ray", "storage": "storage"}

@@ -216,6 +216,7 @@ def test_the_end_of_a_file_can_be_read_while_its_middle_is_on_its_way(site: Site
             file.seek(-500, os.SEEK_END)
             site.behave("good")
             assert file.read() == CONTENT[-500:]
+            site.stalled.set()
             file.seek(5 * BLOCK - 10)
             assert file.read(20) == CONTENT[5 * BLOCK - 10 : 5 * BLOCK + 10]
         assert source.sha256() == SHA256
