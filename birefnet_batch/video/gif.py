@@ -25,6 +25,7 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from birefnet_batch.errors import OutputError
+from birefnet_batch.overlap import Channel, Stages
 from birefnet_batch.video.encode import EncodeSpec, Kind, PartWriter, discard
 from birefnet_batch.video.formats import GIF
 from birefnet_batch.video.libav_writer import output_errors
@@ -36,6 +37,7 @@ _PALETTE_FIRST = 8  # frames of a short video that are all looked at
 PALETTE_EVERY = {"fast": 4, "balanced": 1, "small": 1}
 MOST_SCRATCH_BYTES = 32 * 1024**3
 _OPAQUE_FROM = 128
+_WAITING = 4  # frames between palette and encoder
 _OPAQUE = np.uint32(255 << 24)
 _FORMAT = av.VideoFormat("bgra")
 assert GIF.tick is not None
@@ -127,10 +129,20 @@ class GifWriter(PartWriter):
             stream = output.add_stream("gif", rate=100)
             stream.width, stream.height, stream.pix_fmt = self.spec.width, self.spec.height, "pal8"
             stream.codec_context.time_base = _TICK
-            frames = waiting.decode(video=0)
-            for at, frame in zip(self._times, self._paletted(frames), strict=True):
-                frame.pts, frame.time_base = at, _TICK
-                output.mux(stream.encode(frame))
+            waiting.streams.video[0].thread_type = "AUTO"
+            waiting.streams.video[0].codec_context.thread_count = self.spec.threads
+            with Stages() as stages:
+                paletted: Channel[av.VideoFrame] = stages.channel(_WAITING)
+
+                def find_colours() -> None:
+                    for frame in self._paletted(waiting.decode(video=0)):
+                        paletted.put(frame)
+                    paletted.close()
+
+                stages.start("palette", find_colours)
+                for at, frame in zip(self._times, paletted, strict=True):
+                    frame.pts, frame.time_base = at, _TICK
+                    output.mux(stream.encode(frame))
             output.mux(stream.encode(None))
 
     def _paletted(self, frames: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
