@@ -22,12 +22,17 @@ def frames_to_input(frames: Tensor, width: int, height: int, dtype: torch.dtype 
     Returns:
         (B, 3, height, width).
     """
-    pixels = frames.permute(0, 3, 1, 2).to(torch.float32)
+    pixels = frames.permute(0, 3, 1, 2)
     if pixels.shape[-2:] != (height, width):
-        pixels = F.interpolate(pixels, size=(height, width), mode="bilinear", antialias=True)
+        # Colour by colour: three float planes of a 4K frame are 100 MB.
+        parts = [
+            F.interpolate(colour.to(torch.float32), size=(height, width), mode="bilinear", antialias=True)
+            for colour in ([pixels[:, c : c + 1] for c in range(3)] if frames.device.type == "cpu" else [pixels])
+        ]
+        pixels = torch.cat(parts, dim=1)
     mean = torch.tensor(MEAN, device=frames.device).view(1, 3, 1, 1)
     std = torch.tensor(STD, device=frames.device).view(1, 3, 1, 1)
-    return ((pixels - 255 * mean) / (255 * std)).to(dtype).contiguous()
+    return ((pixels.to(torch.float32) - 255 * mean) / (255 * std)).to(dtype).contiguous()
 
 
 def logits_to_matte(logits: Tensor, width: int, height: int) -> Tensor:

@@ -48,6 +48,9 @@ class X264Writer(LibavWriter):
         if self.size[0] * self.size[1] > _LARGE:
             # The encoder keeps every frame that it looks ahead at: forty of 4K are a gigabyte.
             context.options |= {"rc-lookahead": "5"}
+            if self.kind == "mask":
+                # A matte is flat but for its edges: what it gains by more frames to refer to is not worth their memory.
+                context.options |= {"rc-lookahead": "0", "bf": "0", "refs": "1"}
 
     def _grey(self, mask: NDArray[np.uint8]) -> av.VideoFrame:
         return grey_420(mask, self.size)
