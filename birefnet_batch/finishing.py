@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     Made = tuple[dict[Kind, torch.Tensor], list[tuple[int, int]], float]
 
 _MOST_WORKERS = 4
+_LEAST_ALPHA = 1 / 255
 # A batch of floats with what is made of them takes some 50 bytes a pixel: above it one is enough for all processors.
 _MOST_PIXELS_BESIDE_OTHERS = 4_000_000
 
@@ -91,10 +92,19 @@ class Finishing:
         assert mattes is not None
         images: dict[Kind, torch.Tensor] = {}
         with torch.inference_mode():
+            own = None if batch.alpha is None else batch.alpha / 255
             if frames is not None:
+                if own is not None:
+                    # The source's own colours again, which were laid over black.
+                    frames = (frames / own.clamp_min(_LEAST_ALPHA)).clamp_(0, 1)
                 subject = frames
                 if task.refine_foreground:
-                    subject = estimate_foreground(frames, mattes, self._threads, in_place=True)
+                    # Straight colours are mixed by the network's matte alone; where there are none, none count.
+                    weights = mattes if own is None else mattes * (own > 0)
+                    subject = estimate_foreground(frames, weights, self._threads, in_place=True)
+            if own is not None:
+                mattes = mattes * own
+            if frames is not None:
                 if behind is None:
                     made = cut_out(subject, mattes, premultiplied=task.premultiplied)
                 else:

@@ -89,6 +89,8 @@ class Batch:
     frames: torch.Tensor
     times: list[tuple[int, int]]
     mattes: torch.Tensor | None = None
+    alpha: torch.Tensor | None = None
+    """The source's own, uint8 (B, 1, H, W), where it has any; the frames are then over black."""
 
 
 @dataclass
@@ -232,23 +234,33 @@ def _batches(frames: Iterator[Frame], size: int) -> Iterator[Batch]:
     import torch
 
     waiting: list[torch.Tensor] = []
+    alphas: list[torch.Tensor] = []
     times: list[tuple[int, int]] = []
+
+    def batch() -> Batch:
+        alpha = torch.stack(alphas)[:, None] if alphas else None
+        return Batch(torch.stack(waiting) if len(waiting) > 1 else waiting[0][None], times, alpha=alpha)
+
     for frame in frames:
         # The slot in shared memory is the decoder's again as soon as the frame is copied.
         waiting.append(torch.from_numpy(frame.image).clone())
+        if frame.alpha is not None:
+            alphas.append(torch.from_numpy(frame.alpha).clone())
         times.append((frame.pts, frame.duration))
         frame.release()
         if len(waiting) == size:
-            yield Batch(torch.stack(waiting) if size > 1 else waiting[0][None], times)
-            waiting, times = [], []
+            yield batch()
+            waiting, alphas, times = [], [], []
     if waiting:
-        yield Batch(torch.stack(waiting), times)
+        yield batch()
 
 
 def _matte(batch: Batch, engine: Engine, size: tuple[int, int]) -> torch.Tensor:
     from birefnet_batch.matting import frames_to_input, logits_to_matte
 
     batch.frames = batch.frames.to(engine.device)
+    if batch.alpha is not None:
+        batch.alpha = batch.alpha.to(engine.device)
     height, width = batch.frames.shape[1:3]
     logits = engine.infer(frames_to_input(batch.frames, *size))
     return logits_to_matte(logits, width, height)

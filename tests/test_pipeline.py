@@ -6,8 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from clips import make_clip, read_frames
@@ -156,3 +158,26 @@ def test_memory_does_not_grow_with_the_length_of_a_video(tmp_path: Path) -> None
         frames, peaks[count] = map(int, done.stdout.split())
         assert frames == count
     assert peaks[3000] <= 1.05 * peaks[300], f"peak memory in kB by frames: {peaks}"
+
+
+@pytest.mark.parametrize("refine", [True, False])
+def test_the_source_s_own_alpha_is_multiplied_into_the_matte(tmp_path: Path, refine: bool) -> None:
+    clip = tmp_path / "clear.mov"
+    image = np.full((64, 96, 4), 250, np.uint8)
+    image[..., 3] = np.repeat((0, 200, 255), 32)
+    with av.open(str(clip), "w") as container:
+        stream = container.add_stream("png", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "rgba"
+        for _ in range(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgba")))
+        container.mux(stream.encode(None))
+    task = task_for(clip, tmp_path)
+    encode = replace(task.encode, output_type="PRORES4444 (.mov)", alpha=True)
+    task = replace(task, encode=encode, backdrop=Backdrop("none"), refine_foreground=refine)
+    with TrivialEngine(batch_size=2) as engine:
+        record = process_segment(task, engine)
+    assert record.frames == 3
+    with av.open(str(task.part("video"))) as container:
+        made = next(container.decode(video=0)).to_ndarray(format="rgba").astype(int)
+    assert [made[32, x, 3] for x in (8, 48, 88)] == pytest.approx([0, 200, 255], abs=1)
+    assert made[32, 48, :3] == pytest.approx(250, abs=1)

@@ -10,7 +10,9 @@ from fractions import Fraction
 from typing import Any
 
 import av
+from av.codec.context import CodecContext
 from av.container import InputContainer
+from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from birefnet_batch.errors import InputError
@@ -80,6 +82,16 @@ def pick_video(container: InputContainer, path: bytes) -> VideoStream:
             what = "a video whose codec is not supported"
         raise InputError(f"{shown} holds {what}; give a file with a video stream")
     return max(usable, key=lambda stream: stream.width * stream.height)
+
+
+def decoder_of(stream: VideoStream) -> VideoCodecContext:
+    """The stream's decoder; of VP9 with alpha libvpx's, for libav's own drops it."""
+    tags = {name.lower(): value for name, value in stream.metadata.items()}
+    if stream.codec_context.codec.canonical_name == "vp9" and tags.get("alpha_mode") == "1":
+        context = CodecContext.create("libvpx-vp9", "r")
+        assert isinstance(context, VideoCodecContext)
+        return context
+    return stream.codec_context
 
 
 def origin_of(container: InputContainer, video: VideoStream, first: av.VideoFrame) -> Fraction:

@@ -28,9 +28,8 @@ def work(connection: Connection[Any, Any], memory: int, task: DecodeTask) -> Non
         connection.send(info)
         start = connection.recv()
         assert isinstance(start, Start)
-        size = info.width * info.height * 3
-        shared = np.frombuffer(map_memory(memory, start.slots * size), np.uint8)
-        slots = shared.reshape(start.slots, info.height, info.width, 3)
+        shared = np.frombuffer(map_memory(memory, start.slots * info.frame_bytes), np.uint8)
+        slots = shared.reshape(start.slots, info.frame_bytes)
         timeline = Timeline(round(info.origin / info.time_base), info.time_base, info.average_rate)
         chosen = FrameRange(task, decoder)
         _send_frames(connection, slots, timeline, chosen, picture)
@@ -76,6 +75,8 @@ def _notes(chosen: FrameRange, picture: Picture, timeline: Timeline) -> Iterator
         yield f"{chosen.corrupt} corrupt frames could not be decoded, or only in part"
     if chosen.deinterlaced:
         yield f"{chosen.deinterlaced} frames were deinterlaced"
+    if picture.transparent:
+        yield "the source has transparency of its own, which was multiplied into the matte"
     if picture.resized:
         yield f"{picture.resized} frames of another size were scaled to {picture.width}x{picture.height}"
     if picture.hdr:

@@ -13,7 +13,7 @@ from av.video.stream import VideoStream
 
 from birefnet_batch.errors import InputError
 from birefnet_batch.storage.growing_file import open_file
-from birefnet_batch.video.container import open_input, origin_of, pick_video, reason_of, time_base_of
+from birefnet_batch.video.container import decoder_of, open_input, origin_of, pick_video, reason_of, time_base_of
 from birefnet_batch.video.info import Chapter, Keyframe, VideoInfo
 from birefnet_batch.video.picture import Picture
 from birefnet_batch.video.truncation import missing_bytes
@@ -56,8 +56,9 @@ class Decoder:
         first: Keyframe | None = None,
         corrupt: str = "conceal",
     ) -> None:
-        stream.thread_type = "AUTO"
-        stream.codec_context.thread_count = _THREADS
+        self._context = decoder_of(stream)
+        self._context.thread_type = "AUTO"
+        self._context.thread_count = _THREADS
         self._container = container
         self._stream = stream
         self._shown = shown
@@ -122,7 +123,7 @@ class Decoder:
             )
 
     def _decode(self) -> Iterator[av.VideoFrame]:
-        context = self._stream.codec_context
+        context = self._context
         for packet in self._demux():
             try:
                 decoded = context.decode(packet)
@@ -250,6 +251,7 @@ def info_of(container: InputContainer, stream: VideoStream, decoder: Decoder, pi
         audio_tracks=len(container.streams.audio),
         subtitle_tracks=len(container.streams.subtitles),
         origin=decoder.origin,
+        alpha=picture.alpha,
         tags=tuple((name, container.metadata[name]) for name in _KEPT_TAGS if container.metadata.get(name)),
         chapters=tuple(_chapters(container, decoder.origin)),
     )

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
+import numpy as np
+from numpy.typing import NDArray
+
 
 @dataclass(frozen=True)
 class Chapter:
@@ -58,6 +61,20 @@ class VideoInfo:
     subtitle_tracks: int
     origin: Fraction
     """The container's time, in seconds, that is time 0 of `Frame.pts`; audio is shifted by it too."""
+    alpha: bool = False
+    """Whether its frames have an alpha channel of their own."""
     tags: tuple[tuple[str, str], ...] = ()
     """What is kept of the container's tags, names and values: the title and when it was made, never where."""
     chapters: tuple[Chapter, ...] = ()
+
+    @property
+    def frame_bytes(self) -> int:
+        """What a frame takes: (H, W, 3) bytes of colours and then, with alpha, (H, W) of it."""
+        return self.width * self.height * (4 if self.alpha else 3)
+
+
+def split(memory: NDArray[np.uint8], width: int, height: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+    """A frame's memory as (H, W, 3) colours over black and, where there is more of it, (H, W) alpha; both views."""
+    size = width * height * 3
+    alpha = memory[size:].reshape(height, width) if memory.size > size else None
+    return memory[:size].reshape(height, width, 3), alpha

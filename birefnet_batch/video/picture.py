@@ -10,6 +10,8 @@ from av.buffer import Buffer
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
+from birefnet_batch.video.info import split
+
 # Pictures of 720 lines and more are BT.709 where nothing says otherwise (ITU-R BT.709, EBU R 103 practice).
 _HD_HEIGHT = 720
 # By the numbers of ITU-T H.273, which are libav's.
@@ -28,10 +30,14 @@ _FULL_FORMATS = ("yuvj", "rgb", "bgr", "gbr", "pal8", "gray", "0rgb", "0bgr", "a
 # bit-exact, it gives the same on every processor.
 _EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.BITEXACT
 _THREADS = 2
+_OPAQUE = 255
 
 
 class Picture:
     """Writes decoded frames as (H, W, 3) uint8 RGB of the first frame's size, upright.
+
+    Those with an alpha channel, which is taken for straight, are laid over black, as players show them; their alpha
+    is written beside them.
 
     Args:
         first: the video's first frame.
@@ -45,18 +51,28 @@ class Picture:
         self.width, self.height = (height, width) if self.swaps_sides else (width, height)
         self.hdr = _HDR_TRANSFERS.get(int(first.color_trc))
         """The transfer function of a high dynamic range picture; None for others."""
+        self.alpha = first.format.name == "pal8" or any(part.is_alpha for part in first.format.components)
+        """Whether frames have an alpha channel."""
+        self.transparent = 0
+        """How many frames are not opaque everywhere."""
         self.resized = 0
         """How many frames had another size than the first one."""
 
-    def write(self, frame: av.VideoFrame, target: NDArray[np.uint8]) -> None:
-        """Convert one frame; one of another size is scaled to the first one's."""
+    def write(self, frame: av.VideoFrame, memory: NDArray[np.uint8]) -> None:
+        """Convert one frame; one of another size is scaled to the first one's.
+
+        Args:
+            frame: as decoded.
+            memory: `VideoInfo.frame_bytes` to fill.
+        """
+        channels = 4 if self.alpha else 3
         width, height = self._coded
         self.resized += (frame.width, frame.height) != self._coded
         rgb = self._reformatter.reformat(
             frame,
             width=width,
             height=height,
-            format="rgb24",
+            format="rgba" if self.alpha else "rgb24",
             src_colorspace=_matrix(frame),
             src_color_range=ColorRange.JPEG if _is_full(frame) else ColorRange.MPEG,
             dst_color_range=ColorRange.JPEG,
@@ -64,11 +80,20 @@ class Picture:
             threads=_THREADS,
         )
         plane = rgb.planes[0]
-        pixels = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[:height, : width * 3]
-        image = pixels.reshape(height, width, 3)
+        pixels = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[:height, : width * channels]
+        image = pixels.reshape(height, width, channels)
         if self.swaps_sides:
             image = image.transpose(1, 0, 2)
-        target[...] = image[:: -1 if self._vflip else 1, :: -1 if self._hflip else 1]
+        image = image[:: -1 if self._vflip else 1, :: -1 if self._hflip else 1]
+        colours, alpha = split(memory, self.width, self.height)
+        colours[...] = image[..., :3]
+        if alpha is None:
+            return
+        alpha[...] = image[..., 3]
+        if alpha.min() < _OPAQUE:
+            self.transparent += 1
+            laid = colours.astype(np.uint16) * alpha[..., None] + _OPAQUE // 2
+            colours[...] = laid // _OPAQUE
 
 
 def _orientation(frame: av.VideoFrame) -> tuple[bool, bool, bool]:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birefnet_batch.video.child import MEMORY_BYTES, Child, map_memory
-from birefnet_batch.video.info import Keyframe, VideoInfo
+from birefnet_batch.video.info import Keyframe, VideoInfo, split
 from birefnet_batch.video.messages import Decoded, DecodeEnd, DecodeTask, Start
 
 
@@ -33,6 +33,8 @@ class Frame:
     """(H, W, 3) RGB, a view into shared memory that is valid until `release`."""
     release: Callable[[], None]
     """Give the memory back to the decoder; it waits when it has none."""
+    alpha: NDArray[np.uint8] | None = None
+    """(H, W), likewise: the source's own, where it has any; the image is then over black."""
 
 
 class FrameReader:
@@ -85,7 +87,7 @@ class FrameReader:
         )
         try:
             self.info = self._child.receive()
-            size = self._slots * self.info.width * self.info.height * 3
+            size = self._slots * self.info.frame_bytes
             os.ftruncate(self._child.memory, size)
             self._memory = map_memory(self._child.memory, size)
         except BaseException:
@@ -107,8 +109,7 @@ class FrameReader:
         """
         assert self._child is not None
         assert self._memory is not None
-        child, shape = self._child, (self.info.height, self.info.width, 3)
-        size = shape[0] * shape[1] * 3
+        child, size = self._child, self.info.frame_bytes
         child.send(Start(self._slots))
         while True:
             message = child.receive()
@@ -118,9 +119,10 @@ class FrameReader:
                 return
             assert isinstance(message, Decoded)
             slot = message.slot
-            image = np.frombuffer(self._memory, np.uint8, size, slot * size).reshape(shape)
+            memory = np.frombuffer(self._memory, np.uint8, size, slot * size)
+            image, alpha = split(memory, self.info.width, self.info.height)
             release = partial(_release, child, slot, {slot})
-            yield Frame(message.index, message.pts, message.duration, image, release)
+            yield Frame(message.index, message.pts, message.duration, image, release, alpha)
 
     @property
     def pid(self) -> int | None:

@@ -1,0 +1,89 @@
+"""Input that has an alpha channel of its own."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from video_clips import Clip, make
+
+from birefnet_batch.video.reader import FrameReader
+
+SIZE = (96, 64)
+COLOUR = np.array((200, 120, 60))
+
+
+def ramp() -> np.ndarray:
+    """RGBA: one colour, clear on the left and opaque on the right."""
+    image = np.empty((SIZE[1], SIZE[0], 4), np.uint8)
+    image[..., :3] = COLOUR
+    image[..., 3] = np.linspace(0, 255, SIZE[0]).astype(np.uint8)
+    return image
+
+
+def clear_file(path: Path, codec: str, pix_fmt: str, options: dict[str, str], tags: dict[str, str]) -> Path:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25, options=options)
+        stream.width, stream.height, stream.pix_fmt = *SIZE, pix_fmt
+        stream.metadata.update(tags)
+        for index in range(3):
+            frame = av.VideoFrame.from_ndarray(ramp(), format="rgba")
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+VP9 = ("libvpx-vp9", "yuva420p", {"auto-alt-ref": "0", "crf": "4", "b": "0"}, {"alpha_mode": "1"})
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "pix_fmt", "options", "tags", "tolerance"),
+    [
+        ("a.webm", *VP9, 4),
+        ("a.mov", "prores_ks", "yuva444p10le", {}, {}, 3),
+        ("a.mov", "png", "rgba", {}, {}, 0),
+        ("a.mkv", "ffv1", "bgra", {}, {}, 0),
+    ],
+    ids=["VP9", "ProRes 4444", "PNG in QuickTime", "FFV1"],
+)
+def test_alpha_is_read_and_the_colours_are_over_black(
+    name: str,
+    codec: str,
+    pix_fmt: str,
+    options: dict[str, str],
+    tags: dict[str, str],
+    tolerance: int,
+    tmp_path: Path,
+) -> None:
+    with FrameReader(clear_file(tmp_path / name, codec, pix_fmt, options, tags)) as reader:
+        assert reader.info.alpha
+        seen = []
+        for frame in reader:
+            assert frame.alpha is not None
+            seen.append((frame.image.astype(int), frame.alpha.astype(int)))
+            frame.release()
+    wanted = ramp().astype(int)[..., 3]
+    assert len(seen) == 3
+    for image, alpha in seen:
+        assert np.abs(alpha - wanted).max() <= max(1, tolerance)
+        assert np.abs(image - np.rint(wanted[..., None] * COLOUR / 255)).max() <= max(1, tolerance)
+    assert any("transparency of its own" in note for note in reader.notes)
+
+
+def test_an_opaque_gif_stays_opaque(tmp_path: Path) -> None:
+    with FrameReader(make(tmp_path / "plain.gif", Clip(frames=3, codec="gif", format="gif", pix_fmt="rgb8"))) as reader:
+        for frame in reader:
+            assert frame.alpha is not None
+            assert frame.alpha.min() == 255
+            frame.release()
+    assert reader.notes == []
+
+
+def test_video_without_alpha_has_none(tmp_path: Path) -> None:
+    with FrameReader(make(tmp_path / "clip.mp4", Clip(frames=2))) as reader:
+        assert not reader.info.alpha
+        assert next(iter(reader)).alpha is None
