@@ -122,6 +122,8 @@ def _whole(job: Job, source: Path, info: VideoInfo, look: Look, media: MediaSett
             threads=media.encoder_threads,
             encoder=encoder,
             alpha=look.alpha,
+            primaries=info.primaries,
+            transfer=info.transfer,
             tags=info.tags,
             chapters=info.chapters,
         ),

@@ -80,7 +80,10 @@ def _notes(chosen: FrameRange, picture: Picture, timeline: Timeline) -> Iterator
     if picture.resized:
         yield f"{picture.resized} frames of another size were scaled to {picture.width}x{picture.height}"
     if picture.hdr:
-        yield f"the picture is high dynamic range ({picture.hdr}); its colours are kept as they are, not tone-mapped"
+        yield (
+            f"the picture is high dynamic range ({picture.hdr}); its colours are not tone-mapped, and tagged as they "
+            "are where the output type has tags"
+        )
     yield from timeline.notes()
 
 

@@ -252,6 +252,8 @@ def info_of(container: InputContainer, stream: VideoStream, decoder: Decoder, pi
         subtitle_tracks=len(container.streams.subtitles),
         origin=decoder.origin,
         alpha=picture.alpha,
+        primaries=picture.primaries,
+        transfer=picture.transfer,
         tags=tuple((name, container.metadata[name]) for name in _KEPT_TAGS if container.metadata.get(name)),
         chapters=tuple(_chapters(container, decoder.origin)),
     )

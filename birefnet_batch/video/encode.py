@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birefnet_batch.video.formats import format_of
-from birefnet_batch.video.info import Chapter
+from birefnet_batch.video.info import BT709, Chapter
 
 Kind = Literal["video", "mask"]
 
@@ -45,6 +45,10 @@ class EncodeSpec:
     """libav's name of the encoder; None: the type's own, in software."""
     alpha: bool = False
     """Whether the video's frames have an alpha channel."""
+    primaries: int = BT709
+    """The colour primaries' number in ITU-T H.273, to be written; a mask has BT.709's."""
+    transfer: int = BT709
+    """The transfer function's, likewise."""
     tags: tuple[tuple[str, str], ...] = ()
     """The joined file's tags, names and values."""
     chapters: tuple[Chapter, ...] = ()

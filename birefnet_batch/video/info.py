@@ -8,6 +8,9 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+BT709 = 1
+"""ITU-R BT.709's number in all three tables of ITU-T H.273: primaries, transfer function and matrix."""
+
 
 @dataclass(frozen=True)
 class Chapter:
@@ -63,6 +66,10 @@ class VideoInfo:
     """The container's time, in seconds, that is time 0 of `Frame.pts`; audio is shifted by it too."""
     alpha: bool = False
     """Whether its frames have an alpha channel of their own."""
+    primaries: int = BT709
+    """The colour primaries' number in ITU-T H.273; BT.709's where nothing says."""
+    transfer: int = BT709
+    """The transfer function's, likewise."""
     tags: tuple[tuple[str, str], ...] = ()
     """What is kept of the container's tags, names and values: the title and when it was made, never where."""
     chapters: tuple[Chapter, ...] = ()

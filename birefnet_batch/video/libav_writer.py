@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from birefnet_batch.errors import OutputError
 from birefnet_batch.video.encode import EncodeSpec, Kind, PartWriter
 from birefnet_batch.video.formats import format_of
+from birefnet_batch.video.info import BT709
 
-BT709 = 1
 _KEYFRAME_SECONDS = 2
 _MOST_BETWEEN_KEYFRAMES = 250
 _ACCURATE = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
@@ -59,7 +59,7 @@ def padded(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]
 
 
 class LibavWriter(PartWriter):
-    """Frames to one of libav's encoders, BT.709 in limited range."""
+    """Frames to one of libav's encoders: BT.709's matrix in limited range, tagged so."""
 
     codec: ClassVar[str]
 
@@ -77,7 +77,8 @@ class LibavWriter(PartWriter):
             context.pix_fmt = self.pixel_format
             context.time_base = spec.time_base
             context.thread_count = spec.threads
-            context.colorspace = context.color_primaries = context.color_trc = BT709
+            self._primaries, self._transfer = (BT709, BT709) if kind == "mask" else (spec.primaries, spec.transfer)
+            context.colorspace, context.color_primaries, context.color_trc = BT709, self._primaries, self._transfer
             context.color_range = ColorRange.MPEG.value
             if spec.sample_aspect_ratio is not None:
                 context.sample_aspect_ratio = spec.sample_aspect_ratio
@@ -109,7 +110,7 @@ class LibavWriter(PartWriter):
         frame.pts = pts
         frame.time_base = self.spec.time_base
         # ProRes repeats these in each frame's header, from the frame and not from the encoder's own.
-        frame.color_primaries = frame.color_trc = BT709
+        frame.color_primaries, frame.color_trc = self._primaries, self._transfer
         with output_errors(self.path):
             self._container.mux(self._stream.encode(frame))
 

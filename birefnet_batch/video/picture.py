@@ -10,7 +10,7 @@ from av.buffer import Buffer
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
-from birefnet_batch.video.info import split
+from birefnet_batch.video.info import BT709, split
 
 # Pictures of 720 lines and more are BT.709 where nothing says otherwise (ITU-R BT.709, EBU R 103 practice).
 _HD_HEIGHT = 720
@@ -24,6 +24,9 @@ _MATRICES = {
     9: Colorspace.BT2020,
     10: Colorspace.BT2020,
 }
+# What H.273 defines of pictures' primaries and transfer functions; anything else is taken for BT.709.
+_PRIMARIES = frozenset((1, 4, 5, 6, 7, 8, 9, 10, 11, 12, 22))
+_TRANSFERS = frozenset((1, 4, 5, 6, 7, 8, 11, 13, 14, 15, 16, 18))
 _HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
 _FULL_FORMATS = ("yuvj", "rgb", "bgr", "gbr", "pal8", "gray", "0rgb", "0bgr", "argb", "abgr", "ya8", "mono")
 # Without accurate rounding and full chroma swscale is off by up to 3 code values, and darker by 1.1 on average;
@@ -51,6 +54,11 @@ class Picture:
         self.width, self.height = (height, width) if self.swaps_sides else (width, height)
         self.hdr = _HDR_TRANSFERS.get(int(first.color_trc))
         """The transfer function of a high dynamic range picture; None for others."""
+        primaries, transfer = int(first.color_primaries), int(first.color_trc)
+        self.primaries = primaries if primaries in _PRIMARIES else BT709
+        """The colour primaries' number in ITU-T H.273."""
+        self.transfer = transfer if transfer in _TRANSFERS else BT709
+        """The transfer function's, likewise."""
         self.alpha = first.format.name == "pal8" or any(part.is_alpha for part in first.format.components)
         """Whether frames have an alpha channel."""
         self.transparent = 0

@@ -233,6 +233,8 @@ def convert(
                 average_rate=info.average_rate,
                 sample_aspect_ratio=info.sample_aspect_ratio,
                 threads=threads,
+                primaries=info.primaries,
+                transfer=info.transfer,
                 tags=info.tags,
                 chapters=info.chapters,
             )
