@@ -20,6 +20,7 @@ from birefnet_batch.errors import BirefnetBatchError, DecoderCrashError, OutputE
 from birefnet_batch.pipeline import SegmentTask, join, process_segment
 from birefnet_batch.segments import Segment
 from birefnet_batch.video.encode import EncodeSpec, PartWriter
+from birefnet_batch.video.formats import FORMATS
 from birefnet_batch.video.probe import probe
 
 
@@ -181,3 +182,26 @@ def test_the_source_s_own_alpha_is_multiplied_into_the_matte(tmp_path: Path, ref
         made = next(container.decode(video=0)).to_ndarray(format="rgba").astype(int)
     assert [made[32, x, 3] for x in (8, 48, 88)] == pytest.approx([0, 200, 255], abs=1)
     assert made[32, 48, :3] == pytest.approx(250, abs=1)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 2), (2, 1), (3, 5)], ids="{0[0]}x{0[1]}".format)
+def test_pictures_of_a_few_pixels_come_out_in_every_type(tmp_path: Path, size: tuple[int, int]) -> None:
+    clip = tmp_path / "tiny.mov"
+    with av.open(str(clip), "w") as container:
+        stream = container.add_stream("png", rate=25)
+        stream.width, stream.height, stream.pix_fmt = *size, "rgb24"
+        for _ in range(2):
+            image = np.full((size[1], size[0], 3), 200, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+    task = task_for(clip, tmp_path)
+    for form in FORMATS.values():
+        encode = replace(task.encode, output_type=form.output_type, alpha=form.alpha)
+        backdrop = Backdrop("none" if form.alpha else "colour")
+        with TrivialEngine() as engine:
+            process_segment(replace(task, encode=encode, backdrop=backdrop), engine)
+        for kind in task.kinds:
+            with av.open(str(task.part(kind))) as container:
+                made = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+            assert [image.shape[:2] for image in made] == [tuple(map(form.coded, size[::-1]))] * 2
+            assert made[0] == pytest.approx(255 if kind == "mask" else 200, abs=2), (form.output_type, kind)

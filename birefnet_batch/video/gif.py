@@ -59,7 +59,9 @@ class GifWriter(PartWriter):
         self._palette = _palette_graph(spec, transparent)
         with output_errors(self._scratch):
             self._container = av.open(str(self._scratch), "w", format="nut")
-            self._stream = self._container.add_stream("ffv1", rate=25, options={"level": "3"})
+            # Level 3 cuts pictures into slices, and cannot cut one that is a pixel wide.
+            level = "3" if spec.width > 1 else "1"
+            self._stream = self._container.add_stream("ffv1", rate=25, options={"level": level})
             self._stream.width, self._stream.height = spec.width, spec.height
             self._stream.pix_fmt = "bgra"
             self._stream.codec_context.thread_count = spec.threads
