@@ -11,6 +11,7 @@ from PIL import Image, ImageFilter
 
 from demo_model.backgrounds_split import is_held_out
 from demo_model.families import held_out
+from demo_model.lookalikes import lookalikes
 from demo_model.paths import CACHE
 from demo_model.textures import noise
 
@@ -36,8 +37,9 @@ class Library:
         names = json.loads((CACHE / "subjects.json").read_text())
         self.pictures = np.load(CACHE / "subjects.npy", mmap_mode="r")
         members: dict[str, list[int]] = {}
+        left_out = lookalikes()
         for index, name in enumerate(names):
-            if held_out(name) == wanted:
+            if held_out(name) == wanted and name not in left_out:
                 members.setdefault(name, []).append(index)
         self.members = list(members.values())
         weights = np.array(

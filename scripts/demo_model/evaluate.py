@@ -49,9 +49,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, default=400, help="held-out composites with a subject")
     parser.add_argument("--weights", type=Path, default=WEIGHTS)
+    parser.add_argument("--pictures", action="store_true", help="draw the model card's pictures again")
     options = parser.parse_args()
     network = load(options.weights)
-    print(f"weights {options.weights.name}, {options.weights.stat().st_size / 1e6:.2f} MB, at {SIDE}x{SIDE}")
+    print(
+        f"weights {options.weights.name}, {options.weights.stat().st_size / 1e6:.2f} MB, at {SIDE}x{SIDE}", flush=True
+    )
     photographs = held_out_frames(options.frames, SEED, procedural=False)
     print(f"photographs behind: {evaluate(network, photographs)}", flush=True)
     frames = held_out_frames(options.frames, SEED)
@@ -62,6 +65,8 @@ def main() -> None:
     quartiles = {share: round(float(np.quantile(overlaps[: options.frames], share)), 3) for share in (0.1, 0.25, 0.5)}
     print(f"IoU quantiles {json.dumps(quartiles)}")
 
+    if not options.pictures:
+        return
     order = np.argsort(overlaps[: options.frames])
     step = len(order) // 8
     shown = [*order[-1 : -4 * step : -step][:4], *order[: 4 * max(1, step // 4) : max(1, step // 4)][:4]]

@@ -193,7 +193,7 @@ def work(rank: int, world: int, options: argparse.Namespace) -> None:
                 flush=True,
             )
             reported, losses = step, []
-        if time.monotonic() - saved > 120:
+        if time.monotonic() - saved > 60:
             saved = time.monotonic()
             _save(CHECKPOINT, _state(network, averaged, optimiser, step, elapsed, seen))
         if elapsed - validated > options.validate_every * 60:
@@ -231,7 +231,7 @@ def _judge(averaged: nn.Module, library: Library, device: str, validation: list,
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=175, help="CPU minutes a process, for the whole training")
+    parser.add_argument("--minutes", type=float, default=165, help="CPU minutes a process, for the whole training")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--validate-every", type=float, default=10, help="CPU minutes")
     parser.add_argument(
@@ -239,6 +239,14 @@ def main() -> None:
     )
     parser.add_argument("--fresh", action="store_true", help="forget the checkpoint")
     options = parser.parse_args()
+    if CHECKPOINT.exists() and options.from_shipped and not options.fresh:
+        parser.error(
+            f"{CHECKPOINT} is there to go on from: give --fresh too, to begin with the shipped weights instead"
+        )
+    if CHECKPOINT.exists() and not options.fresh:
+        spent = torch.load(CHECKPOINT, weights_only=True)["spent"] / 60
+        if spent >= options.minutes:
+            parser.error(f"{CHECKPOINT} has been trained for {spent:.0f} minutes: give more --minutes, or --fresh")
     CHECKPOINT.parent.mkdir(parents=True, exist_ok=True)
     options.rendezvous = CHECKPOINT.with_name(f"rendezvous-{os.getpid()}")
     world = 1 if torch.cuda.is_available() else options.processes
