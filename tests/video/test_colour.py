@@ -7,17 +7,16 @@ from pathlib import Path
 from shutil import which
 from typing import Any
 
-import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from test_picture import BARS, KR_KB, image_of
+from test_picture import BARS, image_of
 from video_clips import convert
+from ycbcr import KR_KB, Planes, coefficients, to_ycbcr, write_planes
 
 from birefnet_batch.video.formats import FORMATS, GIF, PRORES
 
 pytestmark = pytest.mark.skipif(which("ffmpeg") is None, reason="ffmpeg, the judge of the colours, is not installed")
-Planes = NDArray[np.float64]
 WIDTH, HEIGHT = 256, 64
 TAGS = {
     "bt709": ("bt709", "bt709"),
@@ -40,20 +39,6 @@ def patches(image: NDArray[Any]) -> Planes:
     return np.concatenate([bars, greys]).astype(np.float64)
 
 
-def coefficients(matrix: str, full: bool) -> tuple[float, float, int, int, int]:
-    return (*KR_KB[matrix], *((255, 0, 255) if full else (219, 16, 224)))
-
-
-def to_ycbcr(image: Planes, matrix: str, full: bool) -> list[Planes]:
-    """Whole numbers of 8 bits, by ITU-T H.273's formulas (equations 38 to 40, and 20 to 25 for the ranges)."""
-    kr, kb, scale, offset, spread = coefficients(matrix, full)
-    red, green, blue = np.moveaxis(image / 255, -1, 0)
-    luma = kr * red + (1 - kr - kb) * green + kb * blue
-    chroma = ((blue - luma) / (2 - 2 * kb), (red - luma) / (2 - 2 * kr))
-    planes = [luma * scale + offset, *(part * spread + 128 for part in chroma)]
-    return [np.clip(np.rint(plane), 0, 255) for plane in planes]
-
-
 def to_rgb(planes: list[Planes], matrix: str, full: bool) -> Planes:
     """What those numbers stand for, (H, W, 3) in [0, 255]."""
     kr, kb, scale, offset, spread = coefficients(matrix, full)
@@ -66,20 +51,13 @@ def to_rgb(planes: list[Planes], matrix: str, full: bool) -> Planes:
 def chart_file(path: Path, matrix: str, full: bool, primaries: str, transfer: str) -> list[Planes]:
     """Write the chart without loss, tagged; its planes."""
     planes = to_ycbcr(chart(), matrix, full)
-    frame = av.VideoFrame(WIDTH, HEIGHT, "yuv444p")
-    for plane, values in zip(frame.planes, planes, strict=True):
-        np.frombuffer(memoryview(plane), np.uint8).reshape(HEIGHT, -1)[:, :WIDTH] = values
-    options = {
+    tags = {
         "colorspace": matrix,
         "color_range": "pc" if full else "tv",
         "color_primaries": primaries,
         "color_trc": transfer,
     }
-    with av.open(str(path), "w", format="matroska") as container:
-        stream = container.add_stream("ffv1", rate=25, options=options)
-        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv444p"
-        container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
+    write_planes(path, planes, tags)
     return planes
 
 

@@ -6,13 +6,13 @@ import subprocess
 from fractions import Fraction
 from pathlib import Path
 from shutil import which
-from typing import Any
 
 import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from video_clips import Clip, make, numbered
+from ycbcr import to_ycbcr, write_planes
 
 from birefnet_batch.errors import InputError
 from birefnet_batch.video.info import VideoInfo
@@ -23,7 +23,6 @@ BARS = np.array(
     [(255, 255, 255), (255, 255, 0), (0, 255, 255), (0, 255, 0), (255, 0, 255), (255, 0, 0), (0, 0, 255), (0, 0, 0)],
     np.float64,
 )
-KR_KB = {"bt709": (0.2126, 0.0722), "smpte170m": (0.299, 0.114), "bt2020nc": (0.2627, 0.0593)}
 
 
 def image_of(path: Path, index: int = 0) -> tuple[NDArray[np.uint8], VideoInfo]:
@@ -35,24 +34,10 @@ def image_of(path: Path, index: int = 0) -> tuple[NDArray[np.uint8], VideoInfo]:
 
 def bars_file(path: Path, matrix: str, full: bool, size: tuple[int, int], tags: dict[str, str]) -> Path:
     """Eight bars, converted to YCbCr by the textbook's formulas, coded without loss."""
-    kr, kb = KR_KB[matrix]
-    red, green, blue = (BARS / 255).T
-    luma = kr * red + (1 - kr - kb) * green + kb * blue
-    chroma = ((blue - luma) / (2 - 2 * kb), (red - luma) / (2 - 2 * kr))
-    scale, offset, spread = (255, 0, 255) if full else (219, 16, 224)
-    planes = [luma * scale + offset, *(c * spread + 128 for c in chroma)]
     width, height = size
-    frame = av.VideoFrame(width, height, "yuv444p")
-    for plane, values in zip(frame.planes, planes, strict=True):
-        row = np.rint(np.clip(values, 0, 255)).astype(np.uint8)[np.arange(width) * 8 // width]
-        view: Any = np.frombuffer(memoryview(plane), np.uint8).reshape(height, plane.line_size)
-        view[:, :width] = row
-    with av.open(str(path), "w", format="matroska") as container:
-        stream = container.add_stream("ffv1", rate=25, options=tags)
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv444p"
-        container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return path
+    columns = np.arange(width) * 8 // width
+    planes = [np.tile(plane[columns], (height, 1)) for plane in to_ycbcr(BARS, matrix, full)]
+    return write_planes(path, planes, tags)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,46 @@
+"""Colours as luma and chroma by the textbook, and files that hold them without loss."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+Planes = NDArray[np.float64]
+KR_KB = {"bt709": (0.2126, 0.0722), "smpte170m": (0.299, 0.114), "bt2020nc": (0.2627, 0.0593)}
+
+
+def coefficients(matrix: str, full: bool) -> tuple[float, float, int, int, int]:
+    """The weights of red and blue; luma's scale and offset, and chroma's scale."""
+    return (*KR_KB[matrix], *((255, 0, 255) if full else (219, 16, 224)))
+
+
+def to_ycbcr(image: Planes, matrix: str, full: bool) -> list[Planes]:
+    """Colours (..., 3) in [0, 255] as three planes (...): whole numbers of 8 bits.
+
+    By ITU-T H.273's formulas (equations 38 to 40, and 20 to 25 for the ranges).
+    """
+    kr, kb, scale, offset, spread = coefficients(matrix, full)
+    red, green, blue = np.moveaxis(image / 255, -1, 0)
+    luma = kr * red + (1 - kr - kb) * green + kb * blue
+    chroma = ((blue - luma) / (2 - 2 * kb), (red - luma) / (2 - 2 * kr))
+    planes = [luma * scale + offset, *(part * spread + 128 for part in chroma)]
+    return [np.clip(np.rint(plane), 0, 255) for plane in planes]
+
+
+def write_planes(path: Path, planes: list[Planes], tags: dict[str, str]) -> Path:
+    """One frame of three planes (H, W), with the encoder's options as its tags."""
+    height, width = planes[0].shape
+    frame = av.VideoFrame(width, height, "yuv444p")
+    for plane, values in zip(frame.planes, planes, strict=True):
+        view: Any = np.frombuffer(memoryview(plane), np.uint8).reshape(height, plane.line_size)
+        view[:, :width] = values
+    with av.open(str(path), "w", format="matroska") as container:
+        stream = container.add_stream("ffv1", rate=25, options=tags)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv444p"
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
