@@ -46,11 +46,10 @@ class X264Writer(LibavWriter):
         context.gop_size = keyframe_interval(self.spec)
         context.options = {"crf": str(CRF[self.spec.quality]), "preset": PRESET[self.spec.write_mode], **_repeatable()}
         if self.size[0] * self.size[1] > _LARGE:
-            # The encoder keeps every frame that it looks ahead at: forty of 4K are a gigabyte.
-            context.options |= {"rc-lookahead": "5"}
-            if self.kind == "mask":
-                # A matte is flat but for its edges: what it gains by more frames to refer to is not worth their memory.
-                context.options |= {"rc-lookahead": "0", "bf": "0", "refs": "1"}
+            # The encoder keeps every frame that it looks ahead at or refers to: forty of 4K are a gigabyte. A matte is
+            # flat but for its edges: what it gains by other frames is not worth their memory.
+            few = {"rc-lookahead": "0", "bf": "0", "refs": "1"} if self.kind == "mask" else {"rc-lookahead": "5"}
+            context.options |= few
 
     def _grey(self, mask: NDArray[np.uint8]) -> av.VideoFrame:
         return grey_420(mask, self.size)
