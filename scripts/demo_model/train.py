@@ -239,11 +239,9 @@ def main() -> None:
     )
     parser.add_argument("--fresh", action="store_true", help="forget the checkpoint")
     options = parser.parse_args()
-    if CHECKPOINT.exists() and options.from_shipped and not options.fresh:
-        parser.error(
-            f"{CHECKPOINT} is there to go on from: give --fresh too, to begin with the shipped weights instead"
-        )
     if CHECKPOINT.exists() and not options.fresh:
+        if options.from_shipped:
+            parser.error(f"{CHECKPOINT} would be gone on from: give --fresh to begin with the shipped weights")
         spent = torch.load(CHECKPOINT, weights_only=True)["spent"] / 60
         if spent >= options.minutes:
             parser.error(f"{CHECKPOINT} has been trained for {spent:.0f} minutes: give more --minutes, or --fresh")
