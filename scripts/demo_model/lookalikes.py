@@ -70,5 +70,5 @@ if __name__ == "__main__":
     rows = find()
     for row in rows:
         print("{:24} {:24} overlap {:.3f} correlation {:.3f}".format(*row))
-    LIST.write_text("".join(f"{name}\n" for name in sorted({row[0].replace(" ", "_") for row in rows})))
+    LIST.write_text("".join(f"{name}\n" for name in sorted(row[0] for row in rows)))
     print(len(rows))
