@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from birefnet_batch.process_tuning import spin_briefly
 
@@ -33,6 +34,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _group(path: Path) -> str:
     return _TOGETHER.get(path.as_posix()) or _TOGETHER.get(path.parts[0]) or path.as_posix()
+
+
+@pytest.fixture(autouse=True)
+def _repeatable_draws() -> None:
+    """A failure over random pictures can be had again, in any order of the tests."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture(autouse=True)
