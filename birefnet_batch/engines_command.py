@@ -8,13 +8,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from birefnet_batch.errors import BirefnetBatchError, ConfigError
+from birefnet_batch.errors import ConfigError
+from birefnet_batch.exit_status import FAILED, INTERRUPTED, OK, status_of
+from birefnet_batch.models.models_file import add_models_option, read_models
 from birefnet_batch.process_tuning import spin_briefly
 
 if TYPE_CHECKING:
     from birefnet_batch.engines.store import EngineStore
-
-OK, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 
 
 def main() -> None:
@@ -27,23 +27,11 @@ def main() -> None:
 
 
 def run(words: list[str]) -> int:
-    """Run one command; errors go to standard error.
-
-    Returns:
-        The exit status: 0, 1 when it failed, 2 for wrong use.
-    """
+    """Run one command and return the exit status, see `status_of`."""
     arguments = _parser().parse_args(words)
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("birefnet_batch").setLevel(logging.INFO)
-    try:
-        status: int = arguments.command(arguments)
-    except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return WRONG_USE
-    except BirefnetBatchError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return FAILED
-    return status
+    return status_of(lambda: arguments.command(arguments))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -101,15 +89,7 @@ def _parser() -> argparse.ArgumentParser:
             help="a model's checkpoint, as weights.MODEL; may be repeated",
         )
     for command in (export, build, verify):
-        command.add_argument(
-            "--models",
-            dest="catalogue",
-            action="append",
-            default=[],
-            type=Path,
-            metavar="FILE",
-            help="models of yours, FOLDER/models/NAME.yaml of `birefnet-batch --config-dir FOLDER models=NAME`",
-        )
+        add_models_option(command)
     return parser
 
 
@@ -130,7 +110,7 @@ def _store(arguments: argparse.Namespace) -> EngineStore:
 
 def _build(arguments: argparse.Namespace) -> int:
     from birefnet_batch.engines.build_command import build
-    from birefnet_batch.engines.sizes import parse_model, read_models
+    from birefnet_batch.engines.sizes import parse_model
 
     models = read_models(arguments.catalogue)
     built = build(
@@ -153,7 +133,6 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    from birefnet_batch.engines.sizes import read_models
     from birefnet_batch.engines.store_command import verify
 
     right = verify(_store(arguments), _pairs(arguments.weights), read_models(arguments.catalogue))
@@ -169,7 +148,7 @@ def _prune(arguments: argparse.Namespace) -> int:
 
 def _export(arguments: argparse.Namespace) -> int:
     from birefnet_batch.engines.export_command import export
-    from birefnet_batch.engines.sizes import parse_model, read_models
+    from birefnet_batch.engines.sizes import parse_model
 
     export(
         model=parse_model(arguments.model, read_models(arguments.catalogue)),

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 import birefnet_batch
-from birefnet_batch.engines_command import FAILED, OK, WRONG_USE, run
+from birefnet_batch.engines_command import run
+from birefnet_batch.exit_status import FAILED, OK, WRONG_USE
 
 
 def test_export_writes_one_checked_file_that_says_what_it_is(tmp_path, capsys):

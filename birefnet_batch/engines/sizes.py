@@ -3,33 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
-
-import yaml
 
 from birefnet_batch.errors import ConfigError
 from birefnet_batch.models.registry import SHIPPED, Catalogue, ModelSpec
-
-
-def read_models(files: Sequence[Path]) -> Catalogue:
-    """The shipped models and those of files that the main program takes as `--config-dir FOLDER models=NAME`.
-
-    Raises:
-        ConfigError: a file cannot be read.
-        ProblemsError: entries are wrong, all of them at once.
-    """
-    entries: dict[str, Any] = {}
-    for file in files:
-        try:
-            content = yaml.safe_load(file.read_text("utf-8"))
-        except (OSError, ValueError, yaml.YAMLError) as error:
-            raise ConfigError(f"the models {file} cannot be read: {' '.join(str(error).split())}") from None
-        if not isinstance(content, Mapping):
-            raise ConfigError(f"{file} does not map short names to models; docs/models.md shows such a file")
-        entries.update({str(key): entry for key, entry in content.items()})
-    return SHIPPED.with_entries(entries)
 
 
 def parse_model(name: str, models: Catalogue = SHIPPED) -> ModelSpec:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from birefnet_batch.errors import WeightsError
 from birefnet_batch.models import build_network
+from birefnet_batch.models.birefnet import NETWORKS
 from birefnet_batch.models.pickled import SUFFIXES, PickledError, read_pickled
 from birefnet_batch.models.safetensors_header import HeaderError, read_header
 from birefnet_batch.models.spec import ModelSpec
@@ -39,11 +40,11 @@ def network_from(path: Path, spec: ModelSpec) -> nn.Module:
     Raises:
         WeightsError: the file is damaged, or its tensors are not the network's; the message says which.
     """
-    network = _unallocated(spec)
+    network = _unallocated(spec.network)
     wanted = network.state_dict()
     with _refusals(path):
         tensors = _pickled(path) if _is_pickled(path) else {}
-        _check(path, spec, wanted, _described(path, tensors))
+        _check(path, f"{spec.name} (network {spec.network})", wanted, _described(path, tensors))
         tensors = tensors or _safetensors(path)
     network.to_empty(device="cpu")
     missing = [name for name in wanted if name not in tensors]
@@ -51,20 +52,34 @@ def network_from(path: Path, spec: ModelSpec) -> nn.Module:
     network.load_state_dict(
         {name: value.to(wanted[name].dtype) for name, value in {**derived, **tensors}.items()}, strict=True
     )
-    _check_numbers(path, network)
+    _check_numbers(path, network.state_dict().items())
     return network.eval()
 
 
-def check_file(path: Path, spec: ModelSpec | None) -> None:
-    """Whether a file is a whole checkpoint, and of this model if one is given; the tensors are not read.
+def check_file(path: Path, spec: ModelSpec | None) -> str:
+    """Read a whole checkpoint and judge it as `network_from` does, one tensor in memory at a time.
+
+    Args:
+        path: the file.
+        spec: the model that it must be of; None: any network here will do.
+
+    Returns:
+        The network that it is of, as `build_network` is asked for it.
 
     Raises:
-        WeightsError: it is not; the message says what is wrong.
+        WeightsError: it is damaged, of another network or holds NaN; the message says what is wrong.
     """
     with _refusals(path):
-        found = _described(path, _pickled(path) if _is_pickled(path) else {})
-    if spec is not None:
-        _check(path, spec, _unallocated(spec).state_dict(), found)
+        tensors = _pickled(path) if _is_pickled(path) else {}
+        found = _described(path, tensors)
+        if spec is not None:
+            name, whose = spec.network, f"{spec.name} (network {spec.network})"
+        else:
+            name = _nearest(found)
+            whose = f"any network here (the nearest is {name})"
+        _check(path, whose, _unallocated(name).state_dict(), found)
+        _check_numbers(path, tensors.items() if _is_pickled(path) else _one_by_one(path))
+    return name
 
 
 def build_buffers(network: str) -> dict[str, Tensor]:
@@ -76,9 +91,19 @@ def build_buffers(network: str) -> dict[str, Tensor]:
     }
 
 
-def _unallocated(spec: ModelSpec) -> nn.Module:
+def _unallocated(network: str) -> nn.Module:
     with torch.device("meta"):
-        return build_network(spec.network)
+        return build_network(network)
+
+
+def _nearest(found: Mapping[str, _Found]) -> str:
+    """The network with the most tensors of these names and shapes."""
+
+    def alike(network: str) -> int:
+        wanted = _unallocated(network).state_dict()
+        return sum(name in found and found[name].shape == tuple(value.shape) for name, value in wanted.items())
+
+    return max(NETWORKS, key=alike)
 
 
 def _is_pickled(path: Path) -> bool:
@@ -106,6 +131,17 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
 
     try:
         return _stripped(path, load_file(path))
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise HeaderError(" ".join(str(error).split())) from None
+
+
+def _one_by_one(path: Path) -> Iterator[tuple[str, Tensor]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118 - it is no mapping
+                yield name, file.get_tensor(name)
     except (SafetensorError, ValueError, KeyError) as error:
         raise HeaderError(" ".join(str(error).split())) from None
 
@@ -140,7 +176,7 @@ def _stripped(path: Path, tensors: Mapping[str, Any]) -> dict[str, Any]:
     return stripped
 
 
-def _check(path: Path, spec: ModelSpec, wanted: Mapping[str, Tensor], found: Mapping[str, _Found]) -> None:
+def _check(path: Path, whose: str, wanted: Mapping[str, Tensor], found: Mapping[str, _Found]) -> None:
     both = [name for name in wanted if name in found]
     differences = {
         "missing": [name for name in wanted if name not in found and name.rpartition(".")[2] not in _DERIVED],
@@ -162,16 +198,14 @@ def _check(path: Path, spec: ModelSpec, wanted: Mapping[str, Tensor], found: Map
         if names
     ]
     if said:
-        raise WeightsError(
-            f"The weights {path} are not those of {spec.name} (network {spec.network}): {'; '.join(said)}"
-        )
+        raise WeightsError(f"The weights {path} are not those of {whose}: {'; '.join(said)}")
 
 
-def _check_numbers(path: Path, network: nn.Module) -> None:
+def _check_numbers(path: Path, tensors: Iterable[tuple[str, Tensor]]) -> None:
     """Refuse NaN, which every matte would be made of. Infinite variances switch channels off, no more."""
     wrong = [
         name
-        for name, value in network.state_dict().items()
+        for name, value in tensors
         if value.is_floating_point() and math.isnan(value.sum(dtype=torch.float64)) and bool(value.isnan().any())
     ]
     if wrong:

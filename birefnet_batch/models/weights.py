@@ -36,8 +36,9 @@ def locate_weights(spec: ModelSpec, setting: str | None = None, folder: str | No
 
     Args:
         spec: the model.
-        setting: a safetensors or .pth file, a folder that holds one, or a hub repository (`owner/name` or
-            `owner/name@revision`); None is what the model's entry says.
+        setting: a safetensors or .pth file; a folder with model.safetensors, or with exactly one safetensors file of
+            another name; or a hub repository (`owner/name` or `owner/name@revision`). None is what the model's entry
+            says.
         folder: a folder that `birefnet-batch-weights fetch` filled; what comes from the hub is taken from there
             and nowhere else.
 
@@ -48,7 +49,7 @@ def locate_weights(spec: ModelSpec, setting: str | None = None, folder: str | No
     if asked is None:
         return _local(_DEMO, _DEMO.name)
     path = user_path(asked)
-    if path.is_file() or path.is_dir():
+    if _is_local(path):
         return _local(_in_folder(path) if path.is_dir() else path, str(path))
     hub = hub_repository(asked)
     if hub is None:
@@ -73,11 +74,20 @@ def load_network(spec: ModelSpec, weights: WeightsFile) -> nn.Module:
     return network_from(weights.path, spec)
 
 
+def on_hub(spec: ModelSpec) -> bool:
+    """Whether a model's entry names a hub repository: no file or folder of this machine, nor the package's own."""
+    return spec.weights is not None and not _is_local(user_path(spec.weights)) and bool(hub_repository(spec.weights))
+
+
+def _is_local(path: Path) -> bool:
+    return path.is_file() or path.is_dir()
+
+
 def _in_folder(folder: Path) -> Path:
     preferred = folder / FILE_NAME
     found = [preferred] if preferred.is_file() else sorted(folder.glob("*.safetensors"))
     if len(found) != 1:
-        what = f"{len(found)} safetensors files" if found else "no safetensors file"
+        what = f"{len(found)} safetensors files" if found else "no safetensors file (a .pth file is given by its path)"
         raise WeightsError(f"The weights folder {folder} holds {what}; it must hold {FILE_NAME}, or exactly one")
     return found[0]
 

@@ -7,17 +7,17 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from birefnet_batch.errors import BirefnetBatchError, WeightsError
+from birefnet_batch.errors import ConfigError, WeightsError
+from birefnet_batch.exit_status import FAILED, INTERRUPTED, OK, status_of
 from birefnet_batch.models.hub import cached
-from birefnet_batch.models.registry import MODELS, ModelSpec
+from birefnet_batch.models.models_file import add_models_option, read_models
+from birefnet_batch.models.registry import SHIPPED, Catalogue, ModelSpec
 from birefnet_batch.models.spec import hub_name, hub_repository
-from birefnet_batch.models.weights import DEFAULT_FOLDER, fetch_command
+from birefnet_batch.models.weights import DEFAULT_FOLDER, fetch_command, locate_weights, on_hub
 from birefnet_batch.models.weights_folder import checkpoint_in, fetch, names_in, source_in, verify
 from birefnet_batch.uris import user_path
-
-OK, WRONG, USAGE, INTERRUPTED = 0, 1, 2, 130
-_PUBLISHED = tuple(spec for spec in MODELS if spec.repository is not None)
 
 
 def main() -> None:
@@ -34,26 +34,14 @@ def main() -> None:
 
 
 def run(words: Sequence[str]) -> int:
-    """Do what the words say.
-
-    Returns:
-        The exit status: 0 all is right, 1 something is not, 2 the words are wrong.
-    """
+    """Do what the words say and return the exit status, see `status_of`."""
     arguments = _parser().parse_args(words)
     folder = user_path(arguments.folder)
-    try:
-        status: int = arguments.action(folder, arguments.models)
-    except WeightsError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return WRONG
-    except BirefnetBatchError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return USAGE
-    return status
+    return status_of(lambda: arguments.action(folder, arguments.models, read_models(arguments.catalogue)))
 
 
 def _parser() -> argparse.ArgumentParser:
-    names = ", ".join(spec.short_name for spec in _PUBLISHED)
+    names = ", ".join(spec.short_name for spec in _to_have(SHIPPED))
     parser = argparse.ArgumentParser(
         prog="birefnet-batch-weights",
         description="Keep checkpoints in a folder, for machines without a network.",
@@ -67,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
         if models:
             added.add_argument("models", nargs=nargs, metavar="MODEL", help=models)
         added.add_argument("--folder", default=DEFAULT_FOLDER, help="the folder (default: %(default)s)")
+        add_models_option(added)
         added.set_defaults(action=action)
         if not models:
             added.set_defaults(models=[])
@@ -75,101 +64,150 @@ def _parser() -> argparse.ArgumentParser:
         "fetch",
         "fetch checkpoints from the hub; what is there stays, what was interrupted goes on",
         _fetch,
-        f"{names}, all, or NAME=OWNER/REPOSITORY[@REVISION] for a model of yours or another revision",
+        f"{names}, one of --models, all, or NAME=OWNER/REPOSITORY[@REVISION] for another revision of one, or any other",
         "+",
     )
     command("list", "show what the folder and the hub's cache hold", _list, "", "")
-    command("verify", "read checkpoints again and compare them with what was fetched", _verify, "default: all", "*")
+    command(
+        "verify",
+        "read checkpoints again, all of each, and compare them with what was fetched and with their network",
+        _verify,
+        "default: all of the folder and of --models",
+        "*",
+    )
     return parser
 
 
-def _asked(words: Sequence[str]) -> list[tuple[str, str, str | None]]:
-    """(short name, repository, revision) of each MODEL of `fetch`."""
-    asked: list[tuple[str, str, str | None]] = []
+class _Asked(NamedTuple):
+    """A MODEL of `fetch`."""
+
+    name: str
+    where: str
+    """As a `weights` setting has it."""
+    spec: ModelSpec | None
+    """None: of a name that no model has."""
+
+
+def _to_have(models: Catalogue) -> list[ModelSpec]:
+    """Those that are not in this package."""
+    return [spec for spec in models if spec.weights is not None]
+
+
+def _spec_of(name: str, models: Catalogue) -> ModelSpec | None:
+    return next((spec for spec in models if name in (spec.short_name, spec.name)), None)
+
+
+def _asked(words: Sequence[str], models: Catalogue) -> list[_Asked]:
+    asked: list[_Asked] = []
     for word in words:
         name, _, given = word.partition("=")
+        spec = _spec_of(name, models)
         if word == "all":
-            asked += [_source_of(spec) for spec in _PUBLISHED]
-            continue
-        if given:
-            hub = hub_repository(given)
-            if hub is None or not name.replace("_", "").isalnum():
-                raise BirefnetBatchError(f"{word} is no NAME=OWNER/REPOSITORY[@REVISION]")
-            asked.append((name, *hub))
-            continue
-        spec = next((spec for spec in _PUBLISHED if name in (spec.short_name, spec.name)), None)
-        if spec is None:
-            known = ", ".join(spec.short_name for spec in _PUBLISHED)
-            raise BirefnetBatchError(f"{word} is no published model; give {known}, all or NAME=OWNER/REPOSITORY")
-        asked.append(_source_of(spec))
+            asked += [_Asked(each.short_name, each.weights or "", each) for each in _to_have(models)]
+        elif given:
+            if hub_repository(given) is None or not name.replace("_", "").isalnum():
+                raise ConfigError(f"{word} is no NAME=OWNER/REPOSITORY[@REVISION]")
+            asked.append(_Asked(name, given, spec))
+        elif spec is None or spec.weights is None:
+            known = ", ".join(each.short_name for each in _to_have(models))
+            raise ConfigError(
+                f"{word} is no model to fetch; give {known}, all or NAME=OWNER/REPOSITORY; "
+                "one of yours comes with --models FILE"
+            )
+        else:
+            asked.append(_Asked(spec.short_name, spec.weights, spec))
     return asked
 
 
-def _source_of(spec: ModelSpec) -> tuple[str, str, str | None]:
-    hub = hub_repository(spec.weights or "")
-    assert hub is not None
-    return spec.short_name, *hub
-
-
-def _fetch(folder: Path, words: list[str]) -> int:
-    status = OK
-    for name, repository, revision in _asked(words):
+def _fetch(folder: Path, words: list[str], models: Catalogue) -> int:
+    status, fetched = OK, False
+    for name, where, spec in _asked(words, models):
         try:
-            source, new = fetch(folder, name, repository, revision)
+            if spec is not None and where == spec.weights and not on_hub(spec):
+                print(f"{name}: nothing to fetch, {_own_file(spec)}")
+                continue
+            hub = hub_repository(where)
+            assert hub is not None
+            source, new = fetch(folder, name, *hub)
         except WeightsError as error:
             # The others may be had all the same.
             print(f"error: {error}", file=sys.stderr)
-            status = WRONG
+            status = FAILED
             continue
-        state = "fetched" if new else "there already"
-        print(f"{name}: {state}, {repository}@{source.commit}, {source.size:,} bytes, sha256 {source.sha256}")
+        came = f"{source.repository}@{source.commit}"
         try:
-            _check_tensors(folder, name)
+            network = _check(checkpoint_in(folder, name), spec)
         except WeightsError as error:
             # It came whole: fetching it again would bring the same.
-            print(f"error: {name}: what {repository}@{source.commit} has cannot be used: {error}", file=sys.stderr)
-            status = WRONG
-    if status == OK:
+            print(f"error: {name}: what {came} has cannot be used: {error}", file=sys.stderr)
+            status = FAILED
+            continue
+        fetched = True
+        state = "fetched" if new else "there already"
+        print(f"{name}: {state}, {came}, {source.size:,} bytes, sha256 {source.sha256}, network {network}")
+    if fetched and status == OK:
         print(f"use them with weights_folder={folder}")
     return status
 
 
-def _list(folder: Path, _: list[str]) -> int:
+def _list(folder: Path, _: list[str], models: Catalogue) -> int:
     held = names_in(folder)
     for name in held:
         source = source_in(folder, name)
         came = f"{source.repository}@{source.commit}" if source else "put there by hand"
         print(f"{name}: {checkpoint_in(folder, name)}, {came}, {checkpoint_in(folder, name).stat().st_size:,} bytes")
-    for spec in _PUBLISHED:
-        name, repository, revision = _source_of(spec)
-        path = cached(repository, revision)
+    for spec in _to_have(models):
+        name, where = spec.short_name, spec.weights or ""
+        hub = hub_repository(where) if on_hub(spec) else None
+        if hub is None:
+            print(f"{name}: {where}{'' if user_path(where).exists() else ', which does not exist'}")
+            continue
+        path = cached(*hub)
         if path is not None:
             size = path.stat().st_size
-            print(f"{name}: the hub's cache, {repository}@{path.parent.name}, {size:,} bytes")
+            print(f"{name}: the hub's cache, {hub[0]}@{path.parent.name}, {size:,} bytes")
         elif name not in held:
-            print(f"{name}: not here; `{fetch_command(spec, hub_name(repository, revision), str(folder))}`")
+            print(f"{name}: not here; `{fetch_command(spec, hub_name(*hub), str(folder))}`")
     return OK
 
 
-def _verify(folder: Path, words: list[str]) -> int:
-    names = words or names_in(folder)
+def _verify(folder: Path, words: list[str], models: Catalogue) -> int:
+    held = names_in(folder)
+    own = [spec.short_name for spec in models if spec not in SHIPPED.models and spec.short_name not in held]
+    names = words or [*held, *own]
     if not names:
         raise WeightsError(f"{folder} holds no weights; `birefnet-batch-weights fetch MODEL --folder {folder}`")
     status = OK
-    for name in names:
+    for word in names:
+        spec = _spec_of(word, models)
+        name = word if spec is None else spec.short_name
         try:
+            if spec is not None and name not in held and not on_hub(spec):
+                print(f"{name}: right, {_own_file(spec)}")
+                continue
             source = verify(folder, name)
-            _check_tensors(folder, name)
+            network = _check(checkpoint_in(folder, name), spec)
         except WeightsError as error:
             print(f"{name}: {error}")
-            status = WRONG
+            status = FAILED
             continue
-        what = "readable, put there by hand" if source is None else f"right, {source.repository}@{source.commit}"
-        print(f"{name}: {what}")
+        what = "put there by hand" if source is None else f"{source.repository}@{source.commit}"
+        print(f"{name}: right, {what}, network {network}")
     return status
 
 
-def _check_tensors(folder: Path, name: str) -> None:
+def _own_file(spec: ModelSpec) -> str:
+    """What is said of a checkpoint that is a file of this machine, once it was read.
+
+    Raises:
+        WeightsError: it is missing, or not the model's.
+    """
+    found = locate_weights(spec)
+    network = _check(found.path, spec)
+    return f"{found.path}, {found.path.stat().st_size:,} bytes, sha256 {found.sha256}, network {network}"
+
+
+def _check(path: Path, spec: ModelSpec | None) -> str:
     from birefnet_batch.models.checkpoint import check_file
 
-    check_file(checkpoint_in(folder, name), next((spec for spec in MODELS if spec.short_name == name), None))
+    return check_file(path, spec)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from hub_server import COMMIT, Hub, environment, located, serve_hub, start_locating
 from safetensors.torch import load, save
 
@@ -75,37 +76,92 @@ def test_what_is_there_is_not_fetched_again_and_what_fails_costs_no_other(tmp_pa
 
 
 def test_list_and_verify_show_what_is_there_and_what_is_damaged(tmp_path: Path, hub: Hub):
-    import torch
-
-    content = save({"x": torch.zeros(8)})
-    hub.large["some/tuned@main"] = content
-    hub.large["ZhengPeng7/BiRefNet-matting@main"] = content
+    foreign = save({"x": torch.zeros(8)})
+    hub.large["some/tuned@main"] = CHECKPOINT
+    hub.large["ZhengPeng7/BiRefNet-matting@main"] = hub.large["some/other@main"] = foreign
     env = environment(tmp_path / "hf", hub.endpoint)
     hub.small["some/text@main"] = b"no checkpoint"
-    fetched = command("fetch tuned=some/tuned text=some/text matting", env, tmp_path)
+    fetched = command("fetch tuned=some/tuned text=some/text matting other=some/other", env, tmp_path)
     assert (fetched.returncode, "use them with" in fetched.stdout) == (1, False)
-    for name, why in (("text", "are no safetensors file that can be read"), ("matting", "are not those of Matting")):
+    for name, why in (
+        ("text", "are no safetensors file that can be read"),
+        ("matting", "are not those of Matting"),
+        ("other", "are not those of any network here"),
+    ):
         assert re.search(rf"error: {name}: what \S+@{COMMIT} has cannot be used: The weights \S+ {why}", fetched.stderr)
-    assert "error: tuned" not in fetched.stderr
+        assert f"{name}: fetched" not in fetched.stdout
+    assert "tuned: fetched, " in fetched.stdout
     listed = command("list", env, tmp_path)
-    assert f"tuned: weights/tuned/model.safetensors, some/tuned@{COMMIT}, {len(content)} bytes" in listed.stdout
+    assert f"tuned: weights/tuned/model.safetensors, some/tuned@{COMMIT}, {len(CHECKPOINT):,} bytes" in listed.stdout
     assert "portrait: not here; `birefnet-batch-weights fetch portrait --folder weights`" in listed.stdout
     assert "matting: not here" not in listed.stdout
     verified = command("verify", env, tmp_path)
-    assert f"tuned: right, some/tuned@{COMMIT}" in verified.stdout
+    assert f"tuned: right, some/tuned@{COMMIT}, network " in verified.stdout
     assert verified.returncode == 1, "the file came whole, but it is no checkpoint of Matting"
     assert re.search(
         r"matting: The weights .* are not those of Matting \(network swin_v1_l\): .* 1 unknown: x", verified.stdout
     )
     path = tmp_path / "weights" / "tuned" / "model.safetensors"
-    path.write_bytes(content[:-1] + b"\1")
+    path.write_bytes(CHECKPOINT[:-1] + b"\1")
     damaged = command("verify tuned", env, tmp_path)
     assert damaged.returncode == 1
     assert "weights/tuned/model.safetensors is damaged: it has" in damaged.stdout
 
 
+def test_a_model_of_yours_is_fetched_listed_and_verified_by_its_entry(
+    tmp_path: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    hub.large["me/tuned@v2"] = CHECKPOINT
+    (tmp_path / "file.safetensors").write_bytes(CHECKPOINT)
+    (tmp_path / "mine.yaml").write_text(
+        "tuned: {network: demo, weights: me/tuned@v2}\n"
+        "local: {network: demo, weights: file.safetensors, name: Local One}\n"
+        "large: {network: swin_v1_l, weights: file.safetensors}\n"
+        "gone: {network: demo, weights: gone.safetensors}\n"
+    )
+    code = "from birefnet_batch.models.weights_command import main; main()"
+    words = "fetch tuned local large gone --models mine.yaml"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words.split()],
+        env=environment(tmp_path / "hf", hub.endpoint), cwd=tmp_path, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert re.search(rf"tuned: fetched, me/tuned@{COMMIT}, .* network demo", done.stdout)
+    assert re.search(r"local: nothing to fetch, file.safetensors, .* network demo", done.stdout)
+    assert "file.safetensors are not those of large (network swin_v1_l): " in done.stderr
+    assert "models.gone.weights=gone.safetensors does not exist" in done.stderr
+    monkeypatch.chdir(tmp_path)
+    assert run(["list", "--models", "mine.yaml"]) == 0
+    listed = capsys.readouterr().out
+    assert f"tuned: weights/tuned/model.safetensors, me/tuned@{COMMIT}" in listed
+    assert "gone: gone.safetensors, which does not exist" in listed
+    assert run(["verify", "--models", "mine.yaml"]) == 1
+    verified = capsys.readouterr().out
+    assert f"tuned: right, me/tuned@{COMMIT}, network demo" in verified
+    assert "local: right, file.safetensors" in verified
+    assert "large: The weights file.safetensors are not those of large" in verified
+
+
+def test_verify_reads_the_numbers_and_not_only_the_header(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    tensors = load(CHECKPOINT)
+    tensors["decoder.conv_out1.0.bias"] = torch.full_like(tensors["decoder.conv_out1.0.bias"], torch.nan)
+    for name in ("safetensors", "pth"):
+        path = tmp_path / f"broken.{name}"
+        if name == "pth":
+            torch.save(tensors, path)
+        else:
+            path.write_bytes(save(tensors))
+        (tmp_path / "mine.yaml").write_text(f"mine: {{network: demo, weights: {path}}}\n")
+        for words in (["verify"], ["fetch", "mine"]):
+            assert run([*words, "--folder", str(tmp_path / "none"), "--models", str(tmp_path / "mine.yaml")]) == 1
+            said = "".join(capsys.readouterr())
+            assert f"{path} hold NaN, in 1 tensors: decoder.conv_out1.0.bias" in said
+            assert "right" not in said
+            assert "nothing to fetch" not in said
+
+
 def test_wrong_words_are_refused_before_anything_is_fetched(capsys: pytest.CaptureFixture[str]):
     assert run(["fetch", "ligth"]) == 2
-    assert "ligth is no published model; give light, light_2k, heavy" in capsys.readouterr().err
+    assert "ligth is no model to fetch; give light, light_2k, heavy" in capsys.readouterr().err
     assert run(["fetch", "mine=nothing"]) == 2
     assert "mine=nothing is no NAME=OWNER/REPOSITORY[@REVISION]" in capsys.readouterr().err

@@ -1,0 +1,23 @@
+"""The exit statuses of the small programs, and which error means which."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from birefnet_batch.errors import BirefnetBatchError, ConfigError
+
+OK, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
+
+
+def status_of(command: Callable[[], int]) -> int:
+    """Run a command; what it raises of ours goes to standard error, as one line.
+
+    Returns:
+        Its own status, 2 if the words or files that say what to do are wrong (ConfigError), 1 if it failed.
+    """
+    try:
+        return command()
+    except BirefnetBatchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return WRONG_USE if isinstance(error, ConfigError) else FAILED
