@@ -90,6 +90,9 @@ def as_csv(rows: Sequence[Row]) -> bytes:
 
 def _records(store: Store, run_id: str) -> Iterator[JobRecord]:
     for line in read_lines(store, run_id):
+        # The record of a video that failed may be that of an earlier run's result.
+        if line.status == "failed":
+            continue
         try:
             record = JobRecord.from_json(store.get(f"jobs/{line.job_id}/job.json") or b"")
         except ValueError:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from birefnet_batch.errors import ConfigError, OutputError
-from birefnet_batch.results import JobRecord
+from birefnet_batch.results import FAILED, RECORD, JobRecord
 from birefnet_batch.storage.reasons import reason_of
 from birefnet_batch.storage.stores import Store
 
@@ -67,7 +67,7 @@ def export_manifest(store: Store, destination: Path) -> int:
 
 
 def rows(store: Store) -> Iterator[dict[str, Any]]:
-    """A row per line of manifest.jsonl, with what its job.json adds."""
+    """A row per line of manifest.jsonl, with what the job's record adds."""
     for text in (store.get("manifest.jsonl") or b"").decode("utf-8", "replace").splitlines():
         try:
             line = json.loads(text)
@@ -75,7 +75,8 @@ def rows(store: Store) -> Iterator[dict[str, Any]]:
         except (ValueError, KeyError, TypeError):
             continue
         row = {name: line.get(name) for name in ("job_id", "input", "status", "error", "result")}
-        content = store.get(f"jobs/{job_id}/job.json")
+        name = FAILED if row["status"] == "failed" else RECORD
+        content = store.get(f"jobs/{job_id}/{name}") or store.get(f"jobs/{job_id}/{RECORD}")
         try:
             record = None if content is None else JobRecord.from_json(content)
         except ValueError:

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from birefnet_batch.digests import file_sha256
 from birefnet_batch.errors import OutputError
-from birefnet_batch.jobs import Job, marker
+from birefnet_batch.jobs import Job, is_marker, marker
 from birefnet_batch.pipeline import Kind
 from birefnet_batch.request import Result, VideoFile
-from birefnet_batch.results import JobRecord, markers, pretty_json
+from birefnet_batch.results import FAILED, RECORD, JobRecord, markers, pretty_json
 from birefnet_batch.storage import Output
 from birefnet_batch.versions import git_revision, machine
 from birefnet_batch.video.encode import EncodeSpec
@@ -100,26 +100,25 @@ def publish(output: Output, job: Job, record: JobRecord, media: list[Media]) -> 
     outputs["result"] = job.file("result.json")
     output.write(outputs["result"], pretty_json(result.to_dict()))
     record = replace(located(record), outputs=outputs, outputs_sha256=digests)
-    output.write(job.file("job.json"), record.to_json())
+    output.write(job.file(RECORD), record.to_json())
     output.write(job.file(marker(key)), b"")
+    output.remove(job.file(FAILED))
     return result
 
 
 def publish_failure(output: Output, job: Job, record: JobRecord) -> None:
     """Record that a job failed.
 
-    A complete result stays as it is when the same work failed now, or when it failed before it was known whether
-    anything changed (the source is out of reach): that does not make the result wrong. A result of another key
-    belongs to other inputs or settings and goes.
+    A complete result goes only when another takes its place: it stays as it is, right for the input, weights and
+    settings that its record names, and the attempt that failed is recorded beside it, in failed.json.
     """
-    complete = markers(output, job)
-    if complete and (record.key is None or marker(record.key) in complete):
+    names = output.list(job.folder)
+    if any(is_marker(name) for name in names):
+        output.write(job.file(FAILED), located(record).to_json())
         return
-    for name in complete:
+    for name in names:
         output.remove(job.file(name))
-    for name in output.list(job.folder):
-        output.remove(job.file(name))
-    output.write(job.file("job.json"), located(record).to_json())
+    output.write(job.file(RECORD), located(record).to_json())
 
 
 def located(record: JobRecord) -> JobRecord:

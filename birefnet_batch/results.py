@@ -14,6 +14,9 @@ from birefnet_batch.jobs import Job, is_marker
 from birefnet_batch.storage import Output
 
 SCHEMA_VERSION = 1
+RECORD = "job.json"
+FAILED = "failed.json"
+"""The record of a failed attempt at a job that has a complete result."""
 Status = Literal["succeeded", "failed"]
 _DOCUMENTED = ConfigDict(use_attribute_docstrings=True)
 
@@ -188,7 +191,7 @@ def markers(output: Output, job: Job) -> list[str]:
 
 def read_record(output: Output, job: Job) -> JobRecord | None:
     """The job's last record; None where there is none that can be read."""
-    content = output.read(job.file("job.json"))
+    content = output.read(job.file(RECORD))
     try:
         return None if content is None else JobRecord.from_json(content)
     except ValidationError:

@@ -187,17 +187,22 @@ def test_a_changed_source_setting_or_checkpoint_is_done_again(
     )
 
 
-def test_a_repetition_that_fails_keeps_a_good_result_and_drops_a_stale_one(clip: Path, output: Path) -> None:
+def test_a_repetition_that_fails_keeps_the_result_and_is_told_of_until_one_succeeds(clip: Path, output: Path) -> None:
     run_all(output, request(clip))
-    content = clip.read_bytes()
+    content, result = clip.read_bytes(), (job_folder(output) / "clip.mp4").read_bytes()
     clip.unlink()
-    summary, _ = run_all(output, request(clip))
-    assert summary.failed == 1
-    assert (job_folder(output) / "clip.mp4").exists()
+    assert run_all(output, request(clip))[0].failed == 1
     clip.write_bytes(content[: len(content) // 3])
-    summary, _ = run_all(output, request(clip))
-    assert summary.failed == 1
-    assert [path.name for path in job_folder(output).iterdir()] == ["job.json"]
+    assert run_all(output, request(clip))[0].failed == 1
+    assert (job_folder(output) / "clip.mp4").read_bytes() == result
+    failed = json.loads((job_folder(output) / "failed.json").read_text())
+    jsonschema.validate(failed, job_schema())
+    assert "clip.mp4" in failed["error"]["message"]
+    (line,) = (output / "manifest.jsonl").read_text().splitlines()
+    assert (json.loads(line)["status"], json.loads(line)["result"]) == ("failed", None)
+    clip.write_bytes(content)
+    assert run_all(output, request(clip), resume=Resume.force)[0].succeeded == 1
+    assert not (job_folder(output) / "failed.json").exists()
 
 
 def broken_missing(path: Path) -> None:

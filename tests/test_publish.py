@@ -91,16 +91,22 @@ def test_urls_are_absolute_and_paths_in_the_record_relative(output: Output) -> N
     assert written.outputs_sha256.keys() == {"video", "mask_video"}
 
 
-@pytest.mark.parametrize(("key", "stays"), [("abc", True), (None, True), ("other", False)])
-def test_a_failure_keeps_a_result_that_may_be_right_and_drops_one_that_is_not(
-    output: Output, key: str | None, stays: bool
-) -> None:
+@pytest.mark.parametrize("key", ["abc", None, "other"])
+def test_a_failure_loses_no_complete_result_and_is_recorded_beside_it(output: Output, key: str | None) -> None:
     publish(output, JOB, record("abc"), media(output))
+    before = output.list(JOB.folder)
     publish_failure(output, JOB, record(key, error="it broke"))
-    assert (marker("abc") in output.list(JOB.folder)) is stays
-    assert ("clip.mp4" in output.list(JOB.folder)) is stays
-    written = JobRecord.from_json(output.read(JOB.file("job.json")) or b"")
-    assert written.status == ("succeeded" if stays else "failed")
+    assert output.list(JOB.folder) == sorted([*before, "failed.json"])
+    kept, failed = (JobRecord.from_json(output.read(JOB.file(name)) or b"") for name in ("job.json", "failed.json"))
+    assert (kept.status, failed.status) == ("succeeded", "failed")
+    publish(output, JOB, record(key or "abc"), media(output))
+    assert "failed.json" not in output.list(JOB.folder)
+
+
+def test_what_an_attempt_that_failed_left_goes_with_the_next_failure(output: Output) -> None:
+    output.write(JOB.file("clip.mp4"), b"half a job: no marker")
+    publish_failure(output, JOB, record("abc", error="it broke"))
+    assert output.list(JOB.folder) == ["job.json"]
 
 
 def test_sync_mode_keeps_no_media_and_says_so_and_refuses_what_is_too_long(tmp_path: Path) -> None:
