@@ -69,7 +69,8 @@ def read_status(store: Store, run_id: str | None = None, slowest: int = 5) -> Ru
     """
     runs = sorted({folder for folder, name in store.walk("runs") if name == "run.json"})
     if not runs:
-        raise ConfigError(f"{store.shown} has no runs; give the output of a run (output=...)")
+        reason = store.absence() or "give the output of a run (output=...)"
+        raise ConfigError(f"{store.shown} has no runs: {reason}")
     run_id = run_id or runs[-1]
     if run_id not in runs:
         raise ConfigError(f"{store.shown} has no run {run_id!r}; its runs are {', '.join(runs[-10:])}")

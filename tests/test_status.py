@@ -110,8 +110,10 @@ def test_the_program_prints_a_table_or_json_and_says_what_is_wrong(
     assert "…" not in shown
     assert main([str(tmp_path), "--json", "--slowest", "1", "storage.timeout_s=5"]) == 0
     assert len(json.loads(capsys.readouterr().out)["slowest"]) == 1
-    assert main([str(tmp_path / "none")]) == 2
-    assert "has no runs" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    for name, reason in (("empty", "give the output of a run"), ("none", "there is no such folder")):
+        assert main([str(tmp_path / name)]) == 2
+        assert f"{name} has no runs: {reason}" in capsys.readouterr().err
     assert main([str(tmp_path), "--run", "other"]) == 2
     assert RUN in capsys.readouterr().err
     assert main([str(tmp_path), "storage.nothing=1"]) == 2

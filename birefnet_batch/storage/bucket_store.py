@@ -8,7 +8,7 @@ from typing import Any
 
 from birefnet_batch.errors import ConfigError, OutputError
 from birefnet_batch.settings import StorageSettings
-from birefnet_batch.storage.filesystems import bucket_errors, bucket_filesystem
+from birefnet_batch.storage.filesystems import bucket_errors, bucket_filesystem, is_missing, no_bucket
 from birefnet_batch.storage.stores import Store
 from birefnet_batch.uris import redact, scheme_of
 
@@ -100,6 +100,10 @@ class BucketStore(Store):
             subfolder, slash, name = path.partition("/")
             if slash and "/" not in name:
                 yield subfolder, name
+
+    def absence(self) -> str | None:
+        """See `Store`."""
+        return no_bucket(self.shown) if is_missing(self._files, self._prefix.partition("/")[0]) else None
 
     def prepare(self) -> None:
         """See `Store`. Google and Azure drop uncommitted uploads by themselves, after a week."""

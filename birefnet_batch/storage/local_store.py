@@ -97,6 +97,10 @@ class LocalStore(Store):
         except OSError as error:
             raise OutputError(f"{self.root / folder} cannot be read: {reason_of(error)}") from None
 
+    def absence(self) -> str | None:
+        """See `Store`."""
+        return None if self.root.is_dir() else "there is no such folder; check its name"
+
     def prepare(self) -> None:
         """See `Store`: temporary files are in scratch folders, which go with their runs."""
 

@@ -66,6 +66,10 @@ class Store(ABC):
         """(subfolder, file name) of every file one level below a folder, without opening any."""
 
     @abstractmethod
+    def absence(self) -> str | None:
+        """What to tell a person when the folder or the bucket itself does not exist; None when it does."""
+
+    @abstractmethod
     def prepare(self) -> None:
         """Abort what killed uploads left invisible; to be called by the holder of the lease alone."""
 

@@ -17,6 +17,7 @@ from birefnet_batch import Request, Settings, run
 from birefnet_batch.errors import BirefnetBatchError, ConfigError, InputError, ManifestError, OutputError
 from birefnet_batch.manifest import load_manifest
 from birefnet_batch.settings import StorageSettings
+from birefnet_batch.status import read_status
 from birefnet_batch.storage import Output, open_source, source_facts
 from birefnet_batch.storage.bucket_store import BucketStore
 from birefnet_batch.storage.sources import many_source_facts
@@ -118,6 +119,8 @@ def test_a_bucket_that_is_not_there_is_named(cloud: Cloud, tmp_path: Path) -> No
             load_manifest(location, {}, storage=settings)
     with pytest.raises(InputError, match="there is no bucket|nothing is there; check the bucket's name"):
         source_facts(f"{root}/a.mp4", settings)
+    with pytest.raises(ConfigError, match="has no runs: there is no bucket 'none-such'"):
+        read_status(open_store(f"{root}/out", settings))
     # SeaweedFS makes a bucket that is written to; a name that none can have is refused everywhere.
     for name in ("My_Bucket",) if cloud.scheme == "s3" else ("My_Bucket", "none-such"):
         with (
