@@ -6,13 +6,7 @@ from collections.abc import Sequence
 
 
 class BirefnetBatchError(Exception):
-    """Root of every error that this package raises on purpose.
-
-    `retryable` tells an executor whether the same work may succeed when it is tried again elsewhere: a lost
-    process may, a user's mistake may not.
-    """
-
-    retryable = False
+    """Root of every error that this package raises on purpose."""
 
 
 class ConfigError(BirefnetBatchError):
@@ -52,13 +46,9 @@ class InputError(BirefnetBatchError):
 class DecoderCrashError(InputError):
     """The decoding process died or stopped answering while it read an input."""
 
-    retryable = True
-
 
 class WorkerLostError(BirefnetBatchError):
     """A worker died, was killed or ran out of memory while it worked on a video."""
-
-    retryable = True
 
 
 class OutputError(BirefnetBatchError):

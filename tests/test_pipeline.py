@@ -17,6 +17,7 @@ from trivial import TrivialEngine
 
 from birefnet_batch.backdrop import Backdrop
 from birefnet_batch.errors import BirefnetBatchError, DecoderCrashError, OutputError
+from birefnet_batch.executors.retries import may_be_tried_again
 from birefnet_batch.pipeline import SegmentTask, join, process_segment
 from birefnet_batch.segments import Segment
 from birefnet_batch.video.encode import EncodeSpec, PartWriter
@@ -124,7 +125,7 @@ def test_a_decoder_that_is_killed_is_an_error_that_may_be_tried_again(tmp_path: 
 
     with TrivialEngine() as engine, pytest.raises(DecoderCrashError, match=r"clip.mp4 was given up.*SIGKILL") as caught:
         process_segment(task, engine, kill_decoder)
-    assert caught.value.retryable
+    assert may_be_tried_again(caught.value)
     assert not list(tmp_path.glob("*.part"))
     with TrivialEngine() as engine:
         assert process_segment(task, engine).frames == 120

@@ -15,7 +15,7 @@ wrongly, and what a defect broke, would only fail again."""
 
 def may_be_tried_again(error: Exception) -> bool:
     """Whether the same work may succeed elsewhere."""
-    return isinstance(error, RETRYABLE_ERRORS) or bool(getattr(error, "retryable", False))
+    return isinstance(error, RETRYABLE_ERRORS)
 
 
 def ran_out_of_memory(error: Exception) -> bool:

@@ -14,6 +14,7 @@ import pytest
 from video_clips import Clip, Sound, make, numbered, read
 
 from birefnet_batch.errors import InputError
+from birefnet_batch.executors.retries import may_be_tried_again
 from birefnet_batch.video.probe import probe
 from birefnet_batch.video.reader import FrameReader
 
@@ -81,7 +82,7 @@ def test_refused(name: str, tmp_path: Path) -> None:
     message = str(caught.value)
     assert str(path) in message
     assert "\n" not in message
-    assert not caught.value.retryable
+    assert not may_be_tried_again(caught.value)
 
 
 def test_unreadable(tmp_path: Path) -> None:

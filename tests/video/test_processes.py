@@ -16,6 +16,7 @@ import pytest
 from video_clips import Clip, make, number_of, read
 
 from birefnet_batch.errors import DecoderCrashError
+from birefnet_batch.executors.retries import may_be_tried_again
 from birefnet_batch.video.reader import FrameReader
 
 
@@ -57,7 +58,7 @@ def test_a_killed_decoder_is_an_error_that_names_the_file_and_the_signal(clip: P
         with pytest.raises(DecoderCrashError, match=rf"{clip}.*{number.name}") as caught:
             for frame in frames:
                 frame.release()
-    assert caught.value.retryable
+    assert may_be_tried_again(caught.value)
     assert len(read(clip).numbers) == 200
 
 
