@@ -1,13 +1,15 @@
 """Seconds a frame, GFLOP/s and peak memory of engines and precisions, for one model at one resolution.
 
     .venv/bin/python scripts/bench_model.py [--model heavy] [--resolution 1024x1024]
-        [--engines plain,torch:fp32,torch:bf16] [--rounds 5] [--threads 2] [--weights FILE]
+        [--engines plain,plain:kept,torch:fp32,torch:bf16] [--rounds 5] [--threads 2] [--weights FILE]
 
-`plain` is the network written straight from its definition (plain_birefnet.py) in float32: the baseline. Every other
-entry is an engine.name and an engine.precision; torch:fp32:packing is torch without the lever `packing`, to see what
-it gives (the levers are those of LEVERS). Each runs in a process of its own, and they take turns frame by
-frame, so that drift of the machine cancels; the figures are medians. Without --weights the weights are the
-deterministic ones of tests/reference.
+`plain` is the network written straight from its definition (plain_birefnet.py) in float32, in a process like any
+other: the baseline. `plain:kept` is the same in a process that keeps freed memory (process_tuning.keep_freed_memory),
+as all processes of engines do: against it shows what the network's own code gives. Every other entry is an engine.name
+and an engine.precision; torch:fp32:packing is torch without the lever `packing`, to see what it gives (the levers are
+in network_levers.py). Each runs in a process of its own, and they take turns frame by frame, so that drift of the
+machine cancels; the figures are medians, and ratios are to each plain entry, or to the first entry where there is none.
+Without --weights the weights are the deterministic ones of tests/reference.
 
 CPU seconds are what the process used on all processors, and of these the calling thread's own; they tell more than the
 clock on a machine that others use. Threads that wait for each other spin, which counts: set OMP_WAIT_POLICY=PASSIVE to
@@ -29,60 +31,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
-
-
-def without_packing() -> None:
-    """Products by torch's own layout of weights."""
-    import birefnet_batch.models.linear
-
-    birefnet_batch.models.linear._PACKED_DTYPES = ()
-
-
-def without_chunks() -> None:
-    """Whole token maps at once."""
-    import birefnet_batch.models.swin
-
-    birefnet_batch.models.swin.CPU_CHUNK_ELEMENTS = 1 << 40
-
-
-def without_adding_up() -> None:
-    """Every branch of a pyramid as a whole map before the 1x1 convolution."""
-    from birefnet_batch.models.decoder import DeformableBranch
-
-    DeformableBranch.samples_by_rows = property(lambda branch: False)  # type: ignore[assignment]
-
-
-def without_tables() -> None:
-    """Samples by grid_sample, channel by channel, in place of rows of a table."""
-    from birefnet_batch.models import deformable
-
-    without_adding_up()
-    deformable.table_convolution = deformable.grid_sample_convolution
-
-
-def without_channels_last() -> None:
-    """Image patches stored plane by plane; what they are laid beside follows them."""
-    from birefnet_batch.models import decoder
-
-    patches = decoder.image_patches
-    decoder.image_patches = lambda image, like: patches(image, like).contiguous()
-
-
-def without_preparing() -> None:
-    """Everything that follows from the weights alone anew for each frame."""
-    from birefnet_batch.models.birefnet import BiRefNet
-
-    BiRefNet.prepare = lambda network: None  # type: ignore[method-assign]
-
-
-LEVERS = {
-    "packing": without_packing,
-    "chunks": without_chunks,
-    "adding-up": without_adding_up,
-    "tables": without_tables,
-    "channels-last": without_channels_last,
-    "preparing": without_preparing,
-}
+PLAIN = {"plain": "plain", "plain:kept": "plain, memory kept"}
 
 
 def size_of(resolution: str) -> tuple[int, int]:
@@ -132,6 +81,7 @@ def count_gflop(network: str, width: int, height: int) -> float:
 def work(engine: str, model_name: str, resolution: str, weights: str, threads: int, device: str) -> None:
     """Open one engine, then run a frame for each line on standard input."""
     import torch
+    from network_levers import LEVERS
     from reference.fill import golden_input
     from safetensors.torch import load_file
 
@@ -143,16 +93,18 @@ def work(engine: str, model_name: str, resolution: str, weights: str, threads: i
     torch.set_num_threads(threads)
     model, (width, height) = find_model(model_name), size_of(resolution)
     image = torch.from_numpy(golden_input(1, height, width))
-    if engine == "plain":
+    name, _, rest = engine.partition(":")
+    if engine != "plain":
+        # As our programs do; to the baseline, memory is what it is to any program.
+        keep_freed_memory()
+    if name == "plain":
         from plain_birefnet import PlainBiRefNet
 
         network = PlainBiRefNet(model.network).eval()
         network.load_state_dict(load_file(weights))
         serve(lambda: network(image))
         return
-    # As our programs do; to the baseline, memory is what it is to any program.
-    keep_freed_memory()
-    name, precision, *levers = engine.split(":")
+    precision, *levers = rest.split(":")
     for lever in levers:
         LEVERS[lever]()
     opened = open_engine(
@@ -201,7 +153,9 @@ def main() -> None:
     parser.add_argument("--model", default="heavy", help="short name of a model")
     parser.add_argument("--resolution", default="1024x1024", help="WIDTHxHEIGHT")
     parser.add_argument(
-        "--engines", default="plain,torch:fp32,torch:bf16", help="plain, NAME:PRECISION, NAME:PRECISION:LEVER"
+        "--engines",
+        default="plain,plain:kept,torch:fp32,torch:bf16",
+        help="plain, plain:kept, NAME:PRECISION, NAME:PRECISION:LEVER",
     )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
@@ -214,7 +168,7 @@ def main() -> None:
     from birefnet_batch.models.registry import find_model
 
     network = find_model(options.model).network
-    engines = [engine for engine in options.engines.split(",") if (engine, network) != ("plain", "demo")]
+    engines = [engine for engine in options.engines.split(",") if network != "demo" or engine not in PLAIN]
     gflop = count_gflop(network, *size_of(options.resolution))
     print(f"{options.model} ({network}) at {options.resolution}: {gflop:.0f} GFLOP a frame; {options.threads} threads")
     print(f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}, {platform.machine()}")
@@ -246,12 +200,15 @@ def main() -> None:
                 process.kill()
                 process.wait()
     columns = {engine: [median(column) for column in zip(*rows, strict=True)] for engine, rows in found.items()}
-    base = columns[engines[0]]
-    for engine, values in columns.items():
-        (wall, cpu, own, peak), ratios = values, [value / first for value, first in zip(values, base, strict=True)]
+    bases = [engine for engine in engines if engine in PLAIN] or engines[:1]
+    print(f"ratios in brackets: to {' and to '.join(PLAIN.get(base, base) for base in bases)}")
+    for engine, (wall, cpu, own, peak) in columns.items():
+        to_wall, to_cpu, to_own = (
+            ", ".join(f"{columns[engine][index] / columns[base][index]:.2f}" for base in bases) for index in range(3)
+        )
         print(
-            f"{engine:24} {wall:6.2f} s a frame ({ratios[0]:.2f} of {engines[0]}), {gflop / wall:5.0f} GFLOP/s; "
-            f"CPU {cpu:5.2f} s ({ratios[1]:.2f}), calling thread {own:5.2f} s ({ratios[2]:.2f}); peak {peak:.0f} MiB"
+            f"{PLAIN.get(engine, engine):24} {wall:6.2f} s a frame ({to_wall}), {gflop / wall:5.0f} GFLOP/s; "
+            f"CPU {cpu:5.2f} s ({to_cpu}), calling thread {own:5.2f} s ({to_own}); peak {peak:.0f} MiB"
         )
 
 
