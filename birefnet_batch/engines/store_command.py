@@ -22,8 +22,11 @@ def list_engines(store: EngineStore) -> None:
     now = time.time()
     for entry in entries:
         made, used = _age(now - entry.facts["created"]), _age(now - entry.used)
+        size = f"{entry.size / 1e6:7.1f} MB"
+        for unit in ("nodes", "layers"):
+            size += f", {entry.facts['facts'][unit]} {unit}" if unit in entry.facts["facts"] else ""
         stale = "" if _current(entry) else ", of an earlier version: prune removes it"
-        print(f"{entry.key}  {_what(entry):52} {entry.size / 1e6:7.1f} MB  made {made} ago, used {used} ago{stale}")
+        print(f"{entry.key}  {_what(entry):52} {size}  made {made} ago, used {used} ago{stale}")
     for line in store.building():
         print(f"building {line}")
 

@@ -128,6 +128,17 @@ def test_a_file_that_is_not_the_networks_is_refused(tmp_path):
         check_onnx(path, DEMO, locate_weights(DEMO), 64, 64, "fp32")
 
 
+def test_in_single_precision_logits_count_by_the_largest_and_the_matte_by_itself():
+    wanted = torch.full((1, 1, 10, 10), 5.0)
+    wanted[0, 0, 0, 0] = 1000.0
+    assert compare(wanted + 1e-3, wanted).acceptable("fp32")
+    assert not compare(wanted + 0.3, wanted).acceptable("fp32")
+    near_zero = torch.where(wanted < 1000, 0.0, wanted)
+    assert not compare(near_zero + 1e-3, near_zero).acceptable("fp32"), "soft pixels would be off by 2.5e-4"
+    assert compare(near_zero + 1e-5, near_zero).acceptable("fp32")
+    assert compare(near_zero + 1e-3, near_zero).acceptable("fp16")
+
+
 def test_a_checkpoint_of_another_network_is_refused(tmp_path):
     from birefnet_batch.engines.onnx_export.export import write_onnx
 
