@@ -9,7 +9,7 @@ import av
 from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 
-from birefnet_batch.video.carried import CarriedTracks
+from birefnet_batch.video.carried import CarriedTracks, describe
 from birefnet_batch.video.container import BROKEN
 from birefnet_batch.video.encoded_audio import EncodedTrack
 from birefnet_batch.video.timed import Timed
@@ -93,8 +93,7 @@ class _Track:
     def add_stream(self, output: OutputContainer) -> None:
         """Declare the track."""
         self._out = self._encoded.add_stream(output) if self._encoded else output.add_stream_from_template(self._source)
-        if self._source.language:
-            self._out.metadata["language"] = self._source.language
+        describe(self._source, self._out)
 
     def packets(self) -> Iterator[Timed]:
         """The track's packets; to be called once."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -9,6 +10,7 @@ from types import TracebackType
 from typing import ClassVar, Generic, Protocol, Self, TypeVar
 
 from av.container import InputContainer
+from av.stream import Disposition, Stream
 
 from birefnet_batch.errors import InputError
 from birefnet_batch.video.container import BROKEN, open_input, reason_of
@@ -29,6 +31,30 @@ class CarriedTrack(Protocol):
 
 
 Track = TypeVar("Track", bound=CarriedTrack)
+
+# MP4 and MOV name a track's handler too, which older readers take for the title; nearly always it is a program's own
+# word for the kind of track. A QuickTime string has at most 255 bytes.
+_HANDLED = ("mp4", "mov")
+_NO_TITLE = re.compile("handler|core media|iso media|^(sound|audio|text|subtitle)s?$", re.IGNORECASE)
+_LONGEST_HANDLER = 255
+
+
+def describe(source: Stream, out: Stream) -> None:
+    """Give a track the language, title and disposition of the source's, as far as its container carries them.
+
+    WebM has the title and the flags default and forced, MP4 the title and nearly every flag, MOV the title and
+    default.
+    """
+    tags = source.metadata
+    if tags.get("language"):
+        out.metadata["language"] = tags["language"]
+    handler = tags.get("handler_name", "")
+    title = tags.get("title") or tags.get("name") or ("" if _NO_TITLE.search(handler) else handler)
+    if title:
+        out.metadata["title"] = title
+        if out.container.format.name in _HANDLED and len(title.encode()) <= _LONGEST_HANDLER:
+            out.metadata["handler_name"] = title
+    out.disposition = Disposition(source.disposition)
 
 
 class CarriedTracks(ABC, Generic[Track]):

@@ -23,6 +23,7 @@ from birefnet_batch.video.encode import EncodeSpec
 from birefnet_batch.video.formats import format_of
 from birefnet_batch.video.join import JoinedFacts, JoinTask
 from birefnet_batch.video.libav_writer import container_options, output_errors
+from birefnet_batch.video.mov_languages import keep_languages
 from birefnet_batch.video.parts import Parts, WholePart
 from birefnet_batch.video.subtitles import SubtitleTracks
 from birefnet_batch.video.timed import Timed
@@ -100,7 +101,10 @@ def _join(connection: Connection[Any, Any], task: JoinTask, parts: Parts, copied
             audio.add_streams(output)
             subtitles.add_streams(output)
             _start(output, "subtitles" if subtitles.count else "audio" if audio.count else "")
+            languages = [stream.metadata.get("language") for stream in output.streams]
             _mux(connection, output, heapq.merge(video, *audio.packets(), *subtitles.packets()))
+        if form.muxer == "mov":
+            keep_languages(task.destination, languages)
         return _facts(task, parts, audio.count, [*audio.notes, *subtitles.notes])
 
 

@@ -12,7 +12,7 @@ from av.container import InputContainer, OutputContainer
 from av.subtitles.stream import SubtitleStream
 from av.subtitles.subtitle import AssSubtitle, SubtitleSet
 
-from birefnet_batch.video.carried import CarriedTracks
+from birefnet_batch.video.carried import CarriedTracks, describe
 from birefnet_batch.video.timed import Timed
 
 _TICK = Fraction(1, 1000)
@@ -97,10 +97,7 @@ class _Track:
         out.codec_context.subtitle_header = header if header and b"Style:" in header else _PLAIN
         out.codec_context.time_base = _TICK
         out.time_base = _TICK
-        out.disposition = self._source.disposition
-        for name in ("language", "title"):
-            if self._source.metadata.get(name):
-                out.metadata[name] = self._source.metadata[name]
+        describe(self._source, out)
         self._out = out
 
     def packets(self) -> Iterator[Timed]:
