@@ -107,7 +107,7 @@ def _asked(words: Sequence[str], models: Catalogue) -> list[_Asked]:
         elif given:
             if hub_repository(given) is None or not name.replace("_", "").isalnum():
                 raise ConfigError(f"{word} is no NAME=OWNER/REPOSITORY[@REVISION]")
-            asked.append(_Asked(name, given, spec))
+            asked.append(_Asked(name if spec is None else spec.short_name, given, spec))
         elif spec is None or spec.weights is None:
             known = ", ".join(each.short_name for each in _to_have(models))
             raise ConfigError(
@@ -185,6 +185,8 @@ def _verify(folder: Path, words: list[str], models: Catalogue) -> int:
             if spec is not None and name not in held and not on_hub(spec):
                 print(f"{name}: right, {_own_file(spec)}")
                 continue
+            if spec is not None and name not in held:
+                raise WeightsError(f"not here; `{fetch_command(spec, spec.weights or '', str(folder))}`")
             source = verify(folder, name)
             network = _check(checkpoint_in(folder, name), spec)
         except WeightsError as error:

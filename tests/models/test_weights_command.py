@@ -114,13 +114,14 @@ def test_a_model_of_yours_is_fetched_listed_and_verified_by_its_entry(
     hub.large["me/tuned@v2"] = CHECKPOINT
     (tmp_path / "file.safetensors").write_bytes(CHECKPOINT)
     (tmp_path / "mine.yaml").write_text(
-        "tuned: {network: demo, weights: me/tuned@v2}\n"
+        "tuned: {network: demo, weights: me/tuned@v2, name: Tuned}\n"
         "local: {network: demo, weights: file.safetensors, name: Local One}\n"
         "large: {network: swin_v1_l, weights: file.safetensors}\n"
         "gone: {network: demo, weights: gone.safetensors}\n"
+        "other: {network: demo, weights: me/other}\n"
     )
     code = "from birefnet_batch.models.weights_command import main; main()"
-    words = "fetch tuned local large gone --models mine.yaml"
+    words = "fetch Tuned=me/tuned@v2 local large gone --models mine.yaml"
     done = subprocess.run(
         [sys.executable, "-c", code, *words.split()],
         env=environment(tmp_path / "hf", hub.endpoint), cwd=tmp_path, capture_output=True, text=True, timeout=120,
@@ -140,6 +141,7 @@ def test_a_model_of_yours_is_fetched_listed_and_verified_by_its_entry(
     assert f"tuned: right, me/tuned@{COMMIT}, network demo" in verified
     assert "local: right, file.safetensors" in verified
     assert "large: The weights file.safetensors are not those of large" in verified
+    assert "other: not here; `birefnet-batch-weights fetch other=me/other --folder weights`" in verified
 
 
 def test_verify_reads_the_numbers_and_not_only_the_header(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
