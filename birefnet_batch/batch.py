@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from birefnet_batch.errors import ConfigError
+from birefnet_batch.errors import ConfigError, ProblemsError
 from birefnet_batch.executors.base import JobOutcome, RunContext
 from birefnet_batch.executors.selection import make_executor
 from birefnet_batch.jobs import Job
@@ -21,10 +21,13 @@ from birefnet_batch.request import Request, Result
 from birefnet_batch.results import ManifestLine, merge_manifest
 from birefnet_batch.resume import split_complete
 from birefnet_batch.run_record import RunRecorder
-from birefnet_batch.settings import Settings
+from birefnet_batch.settings import MediaSettings, OnInvalid, Settings
 from birefnet_batch.storage import Output
 from birefnet_batch.uris import scheme_of
 from birefnet_batch.versions import library_versions
+from birefnet_batch.video.formats import Format, format_of
+from birefnet_batch.video.hardware import check_type
+from birefnet_batch.video.look import look_of
 
 _log = logging.getLogger(__name__)
 
@@ -91,7 +94,7 @@ def run(
         on_outcome: told of each video as it ends.
 
     Raises:
-        ConfigError: there is no output, or nothing to do.
+        ConfigError: there is no output, nothing to do, or the media settings do not go with an output type.
         OutputError: the output cannot be written.
     """
     settings.validate()
@@ -104,6 +107,7 @@ def run(
     jobs = list(by_id.values())
     if not jobs:
         raise ConfigError("There is nothing to do; give request.video_url=..., request_file=... or manifest=...")
+    _check_types(settings, jobs)
     # Otherwise wrong options would be told once for each video.
     for scheme in {scheme_of(job.uri) for job in jobs} & set(settings.storage.options):
         from birefnet_batch.storage.filesystems import bucket_filesystem
@@ -138,6 +142,26 @@ def run(
                 merge_manifest(output, tally.lines)
         location = output.shown
     return RunSummary(run_id=run_id, output=location, failures=tuple(tally.failures), **tally.counts)
+
+
+def _check_types(settings: Settings, jobs: Iterable[Job]) -> None:
+    """See that the media settings and the output types go together; bad entries that are skipped fail by themselves.
+
+    Raises:
+        ConfigError: some do not.
+    """
+    if settings.on_invalid is OnInvalid.skip:
+        return
+    problems = []
+    checks: tuple[Callable[[Format, MediaSettings], object], ...] = (look_of, check_type)
+    for output_type in dict.fromkeys(job.request.video_output_type for job in jobs):
+        for check in checks:
+            try:
+                check(format_of(output_type), settings.media)
+            except ConfigError as error:
+                problems.append(str(error))
+    if problems:
+        raise ProblemsError("The settings have problems", problems)
 
 
 class _Silent(Progress):

@@ -82,7 +82,7 @@ def make_clip(path: Path, frames: int, width: int, height: int, rate: int = 30) 
 
 
 def task_of(source: Path, info: VideoInfo, output_type: str, folder: Path) -> SegmentTask:
-    """One segment that is the whole clip, with a mask."""
+    """One segment that is the whole clip, without a mask video."""
     look = look_of(format_of(output_type), MediaSettings())
     spec = EncodeSpec(
         output_type,

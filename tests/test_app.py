@@ -97,6 +97,11 @@ def test_with_nothing_to_do_it_says_what_to_try(program: Program, capsys: pytest
             ("request.video_url=s3://b/a.mp4", "output=o", "storage.options.s3.endpont_url=http://h"),
             "storage.options.s3.endpont_url is no option of s3fs; did you mean endpoint_url?",
         ),
+        (("request.video_url=a.mp4", "output=o", "media.background=none"), "and X264 (.mp4) has none; give media."),
+        (
+            ("request.video_url=a.mp4", "output=o", "media.hardware=require", "request.video_output_type=vp9"),
+            "no hardware encoder writes VP9 (.webm); libvpx-vp9 can be had. Give media.hardware auto or off, or",
+        ),
         (("request_file=none.json", "output=o"), "does not exist"),
         (("request.video_url=ftp://b/a.mp4", "output=o"), "scheme 'ftp'"),
         (("request.video_url=a.mp4", "output=/dev/null/x"), "output=/dev/null/x cannot be written"),

@@ -35,7 +35,7 @@ from birefnet_batch.executors.base import JobOutcome
 from birefnet_batch.models import demo
 from birefnet_batch.progress import Progress
 from birefnet_batch.schemas import job_schema, result_schema
-from birefnet_batch.settings import MediaSettings, Resume
+from birefnet_batch.settings import MediaSettings, OnInvalid, Resume
 
 
 class Quiet(Progress):
@@ -294,10 +294,23 @@ def test_every_output_type_gives_a_video_and_a_mask_of_that_type(
     assert (record["media"]["background"], record["media"]["alpha"]) == ("none", "straight")
 
 
-def test_no_background_needs_a_type_with_alpha(clip: Path, output: Path) -> None:
-    summary, _ = run_all(output, request(clip), media=MediaSettings(background="none"))
+def test_media_settings_that_no_type_of_the_run_can_have_stop_it_before_it_starts(clip: Path, output: Path) -> None:
+    several = [request(clip), request(clip, video_output_type="GIF (.gif)")]
+    with pytest.raises(ConfigError) as caught:
+        run_all(output, *several, media=MediaSettings(background="none", hardware="require"))
+    message = str(caught.value)
+    assert "media.background=none needs an output type with an alpha channel" in message
+    assert "VP9 (.webm)" in message
+    assert "no hardware encoder writes GIF (.gif)" in message
+    assert not output.exists()
+
+
+def test_where_bad_entries_are_skipped_a_type_that_does_not_fit_costs_its_video_alone(clip: Path, output: Path) -> None:
+    several = [request(clip), request(clip, video_output_type="GIF (.gif)")]
+    media = MediaSettings(background="none")
+    summary, _ = run_all(output, *several, media=media, on_invalid=OnInvalid.skip)
+    assert (summary.succeeded, summary.failed) == (1, 1)
     assert "media.background=none needs an output type with an alpha channel" in summary.failures[0][1]
-    assert "VP9 (.webm)" in summary.failures[0][1]
 
 
 def test_sync_mode_returns_the_media_and_keeps_none(clip: Path, output: Path) -> None:

@@ -27,34 +27,54 @@ def encoder_of(form: Format, media: MediaSettings) -> str:
     Raises:
         ConfigError: hardware is required, and there is none that writes this type.
     """
-    wish = media.hardware_wish
-    if wish == "off":
+    if media.hardware_wish == "off":
         return form.encoder
-    if form.hardware_encoder is None:
-        trouble = f"no hardware encoder writes {form.output_type}"
-        others = [other.output_type for other in FORMATS.values() if other.hardware_encoder]
-        remedy = f"give video_output_type {' or '.join(others)}"
-    else:
-        problem = why_not(form.hardware_encoder)
-        if problem is None:
-            return form.hardware_encoder
-        trouble = f"{form.hardware_encoder} was tried for {form.output_type} and does not work here: {problem}"
-        remedy = "run where an NVIDIA card with an encoder and its driver are (A100 and H100 have none)"
-    if wish == "require":
+    check_type(form, media)
+    trouble = _trouble(form)
+    if trouble is None:
+        assert form.hardware_encoder is not None
+        return form.hardware_encoder
+    if media.hardware_wish == "require":
         raise ConfigError(
-            f"media.hardware is require, and {trouble}; {form.encoder} can be had. "
-            f"Give media.hardware auto or off, or {remedy}"
+            f"media.hardware is require, and {trouble}; {form.encoder} can be had. Give media.hardware auto or off, "
+            "or run where an NVIDIA card with an encoder and its driver are (A100 and H100 have none)"
         )
     return form.encoder
 
 
+def check_type(form: Format, media: MediaSettings) -> None:
+    """See that hardware is not required of a type that no machine's hardware writes.
+
+    Raises:
+        ConfigError: it is.
+    """
+    if media.hardware_wish == "require" and form.hardware_encoder is None:
+        others = [other.output_type for other in FORMATS.values() if other.hardware_encoder]
+        raise ConfigError(
+            f"media.hardware is require, and {_trouble(form)}; {form.encoder} can be had. "
+            f"Give media.hardware auto or off, or give video_output_type {' or '.join(others)}"
+        )
+
+
+def _trouble(form: Format) -> str | None:
+    """Why hardware does not write a type here; None: it does."""
+    if form.hardware_encoder is None:
+        return f"no hardware encoder writes {form.output_type}"
+    problem = why_not(form.hardware_encoder)
+    if problem is None:
+        return None
+    return f"{form.hardware_encoder} was tried for {form.output_type} and does not work here: {problem}"
+
+
 def fitting(form: Format, media: MediaSettings, size: tuple[int, int]) -> tuple[str, tuple[str, ...]]:
-    """The encoder for frames of a size (width, height), and a note where that keeps the hardware from being used.
+    """The encoder for frames of a size (width, height), and a note why it is not the hardware that was asked for.
 
     Raises:
         ConfigError: hardware is required and cannot be used.
     """
     encoder = encoder_of(form, media)
+    if media.hardware_wish == "auto" and encoder == form.encoder:
+        return encoder, (f"{encoder} was used: {_trouble(form)}",)
     limits = SIDES.get(encoder)
     if limits is None or all(least <= side <= most for side, (least, most) in zip(size, limits, strict=True)):
         return encoder, ()

@@ -52,7 +52,7 @@ def work(connection: Connection[Any, Any], memory: int, task: JoinTask) -> None:
     try:
         if isinstance(parts, WholePart):
             parts.move()
-            connection.send(_facts(task, parts, 0, []))
+            connection.send(_facts(task, parts, 0, list(parts.notes())))
         else:
             connection.send(_join_somehow(connection, task, parts))
     except BaseException:

@@ -12,9 +12,11 @@ from av.container import InputContainer, OutputContainer
 from av.video.stream import VideoStream
 
 from birefnet_batch.errors import OutputError
-from birefnet_batch.video.formats import format_of
+from birefnet_batch.video.formats import FORMATS, format_of
 from birefnet_batch.video.join import JoinTask
 from birefnet_batch.video.timed import Timed
+
+_SHORTEST_SHOWN = 2  # hundredths of a second of a GIF's frame that players believe
 
 
 class Parts:
@@ -97,18 +99,30 @@ class WholePart:
             raise OutputError(f"{task.destination} cannot be joined of {len(task.parts)} parts; keep the video whole")
         self._task = task
         base = format_of(task.spec.output_type).time_base(task.spec.time_base)
-        self.order = list(_times(task.parts[0], base))
+        # Without it delays of 10 ms are read as players show them, ten times as long.
+        self.order = list(_times(task.parts[0], base, {"min_delay": "1"}))
         """Presentation times of all frames, in ticks of the container's clock."""
         self.start = Fraction(0)
         """When the first frame is shown, in ticks of the source's clock."""
+
+    def notes(self) -> Iterator[str]:
+        """What players will not show as it is written."""
+        hasty = sum(after - before < _SHORTEST_SHOWN for before, after in pairwise(self.order))
+        if hasty:
+            others = " or ".join(form.output_type for form in FORMATS.values() if form.alpha and form.joinable)
+            yield (
+                f"{hasty} of the {len(self.order)} frames are shown for 10 ms, for the source has more than 50 frames "
+                f"a second; browsers and most players make 100 ms of that. Give video_output_type {others}, "
+                "or a source of at most 50 frames a second"
+            )
 
     def move(self) -> None:
         """Give the part its new name."""
         self._task.parts[0].replace(self._task.destination)
 
 
-def _times(part: Path, base: Fraction) -> Iterator[int]:
-    with av.open(str(part.absolute())) as container:
+def _times(part: Path, base: Fraction, options: dict[str, str] | None = None) -> Iterator[int]:
+    with av.open(str(part.absolute()), options=options or {}) as container:
         for _, pts in _packets(container, container.streams.video[0], base):
             yield pts
 

@@ -47,6 +47,18 @@ def test_a_requirement_that_fails_says_what_was_asked_for_what_there_is_and_what
         assert part in message
 
 
+@NONE_HERE
+def test_auto_that_takes_software_says_why() -> None:
+    encoder, notes = fitting(X264, MediaSettings(hardware="auto"), (640, 360))
+    assert encoder == "libx264"
+    assert notes == (f"libx264 was used: h264_nvenc was tried for X264 (.mp4) and does not work here: {HERE}",)
+    assert fitting(VP9, MediaSettings(hardware="auto"), (640, 360)) == (
+        "libvpx-vp9",
+        ("libvpx-vp9 was used: no hardware encoder writes VP9 (.webm)",),
+    )
+    assert fitting(VP9, MediaSettings(), (640, 360)) == ("libvpx-vp9", ())
+
+
 def test_types_without_a_hardware_encoder_refuse_a_requirement() -> None:
     with pytest.raises(ConfigError, match=r"no hardware encoder writes VP9 .*give video_output_type X264 \(.mp4\)"):
         encoder_of(VP9, MediaSettings(hardware="require"))

@@ -151,8 +151,18 @@ def test_the_errors_of_gif_delays_do_not_add_up(tmp_path: Path) -> None:
 
 def test_more_frames_than_hundredths_are_all_kept(tmp_path: Path) -> None:
     spec = replace(SPEC, output_type=GIF, time_base=Fraction(1, 250))
-    write(tmp_path / "out.gif", [cut_out(number) for number in range(10)], spec)
+    facts = write(tmp_path / "out.gif", [cut_out(number) for number in range(10)], spec)
     assert _gif_delays(tmp_path / "out.gif") == [1] * 10
+    assert facts.frames == 10
+
+
+@pytest.mark.parametrize(("rate", "hasty"), [(50, 0), (60, 3), (100, 9)])
+def test_the_record_notes_frames_that_are_too_short_for_players(rate: int, hasty: int, tmp_path: Path) -> None:
+    spec = replace(SPEC, output_type=GIF, time_base=Fraction(1, rate))
+    notes = write(tmp_path / "out.gif", [cut_out(number) for number in range(10)], spec).notes
+    assert _gif_delays(tmp_path / "out.gif")[:-1].count(1) == hasty
+    assert [note.partition(",")[0] for note in notes] == [f"{hasty} of the 10 frames are shown for 10 ms"] * bool(hasty)
+    assert all("Give video_output_type VP9 (.webm) or PRORES4444 (.mov)" in note for note in notes)
 
 
 @pytest.mark.parametrize("parts", [1, 2, 5])
