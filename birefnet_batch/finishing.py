@@ -59,7 +59,7 @@ class Finishing:
     def of(self, batches: Iterable[Batch]) -> Iterator[Made]:
         """For each batch, in order: the images of each medium, the frames' times, and the seconds that it took.
 
-        Images are uint8 in host memory, (B, H, W, 3 or 4) of a video and (B, H, W) of a mask.
+        Images are in host memory: (B, H, W, 3 or 4) of a video, of its frames' dtype, and uint8 (B, H, W) of a mask.
         """
         begun: deque[Future[Made]] = deque()
         for batch in batches:
@@ -72,11 +72,13 @@ class Finishing:
     def _begin(self, batch: Batch) -> Future[Made]:
         import torch
 
+        from birefnet_batch.matting import full_scale
+
         started = time.perf_counter()
         frames = behind = None
         if "video" in self._task.kinds:
             with torch.inference_mode():
-                frames = batch.frames.permute(0, 3, 1, 2).float().div_(255)
+                frames = batch.frames.permute(0, 3, 1, 2).float().div_(full_scale(batch.frames))
                 if self._task.backdrop.kind != "none":
                     # Here, for a film behind the subject goes on from batch to batch.
                     behind = self._painter.paint(frames, [pts for pts, _ in batch.times])
@@ -85,14 +87,14 @@ class Finishing:
     def _finish(self, batch: Batch, frames: torch.Tensor | None, behind: torch.Tensor | None, seconds: float) -> Made:
         import torch
 
-        from birefnet_batch.matting import composite, cut_out, estimate_foreground, to_bytes
+        from birefnet_batch.matting import composite, cut_out, estimate_foreground, full_scale, to_bytes, to_words
 
         started = time.perf_counter()
         task, mattes = self._task, batch.mattes
         assert mattes is not None
         images: dict[Kind, torch.Tensor] = {}
         with torch.inference_mode():
-            own = None if batch.alpha is None else batch.alpha / 255
+            own = None if batch.alpha is None else batch.alpha.float().div_(full_scale(batch.alpha))
             if frames is not None:
                 if own is not None:
                     # The source's own colours again, which were laid over black.
@@ -109,7 +111,8 @@ class Finishing:
                     made = cut_out(subject, mattes, premultiplied=task.premultiplied)
                 else:
                     made = composite(subject, mattes, behind)
-                images["video"] = to_bytes(made).cpu()
+                wide = batch.frames.dtype == torch.uint16
+                images["video"] = (to_words(made) if wide else to_bytes(made)).cpu()
             if "mask" in task.kinds:
                 images["mask"] = to_bytes(mattes)[..., 0].cpu()
         return images, batch.times, seconds + time.perf_counter() - started

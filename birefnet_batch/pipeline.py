@@ -20,7 +20,9 @@ from birefnet_batch.overlap import Cancelled, Channel, Clock, Stages
 from birefnet_batch.process_tuning import compute_alone
 from birefnet_batch.segments import Segment
 from birefnet_batch.video.child import MEMORY_BYTES
+from birefnet_batch.video.depth import reads_wide, tone_maps
 from birefnet_batch.video.encode import EncodeSpec, PartWriter, open_part
+from birefnet_batch.video.formats import format_of
 from birefnet_batch.video.info import VideoInfo
 from birefnet_batch.video.join import JoinedFacts, join_parts
 from birefnet_batch.video.reader import Frame, FrameReader
@@ -84,18 +86,18 @@ class SegmentRecord:
 
 @dataclass
 class Batch:
-    """Frames on their way: uint8 (B, H, W, 3) RGB, later their mattes, float32 (B, 1, H, W) in [0, 1]."""
+    """Frames on their way: uint8 or uint16 (B, H, W, 3) RGB, later their mattes, float32 (B, 1, H, W) in [0, 1]."""
 
     frames: torch.Tensor
     times: list[tuple[int, int]]
     mattes: torch.Tensor | None = None
     alpha: torch.Tensor | None = None
-    """The source's own, uint8 (B, 1, H, W), where it has any; the frames are then over black."""
+    """The source's own, uint8 or uint16 (B, 1, H, W), where it has any; the frames are then over black."""
 
 
 @dataclass
 class _Finished:
-    """Images for one encoder, uint8 (B, H, W, 3 or 4) or (B, H, W) in host memory, with (pts, duration) of each."""
+    """Images for one encoder, (B, H, W, 3 or 4) or (B, H, W) in host memory, with (pts, duration) of each."""
 
     images: torch.Tensor
     times: list[tuple[int, int]]
@@ -118,6 +120,7 @@ def process_segment(
     clock = Clock()
     segment = task.segment
     count = end = 0
+    form = format_of(task.encode.output_type)
     large = task.info.width * task.info.height > _LARGE
     with ExitStack() as context:
         reader = context.enter_context(
@@ -130,6 +133,7 @@ def process_segment(
                 memory_bytes=task.decode_memory_bytes,
                 corrupt=task.corrupt_frames,
                 deinterlace=task.deinterlace,
+                wide=reads_wide(task.info, form),
             )
         )
         writers = {kind: context.enter_context(open_part(task.part(kind), task.encode, kind)) for kind in task.kinds}
@@ -174,7 +178,7 @@ def process_segment(
         try:
             for batch in decoded:
                 started = time.perf_counter()
-                batch.mattes = _matte(batch, engine, task.size)
+                batch.mattes = _matte(batch, engine, task)
                 clock.add("matte", time.perf_counter() - started)
                 matted.put(batch)
             matted.close()
@@ -255,12 +259,19 @@ def _batches(frames: Iterator[Frame], size: int) -> Iterator[Batch]:
         yield batch()
 
 
-def _matte(batch: Batch, engine: Engine, size: tuple[int, int]) -> torch.Tensor:
+def _matte(batch: Batch, engine: Engine, task: SegmentTask) -> torch.Tensor:
     from birefnet_batch.matting import frames_to_input, logits_to_matte
 
-    batch.frames = batch.frames.to(engine.device)
+    batch.frames = shown = batch.frames.to(engine.device)
     if batch.alpha is not None:
         batch.alpha = batch.alpha.to(engine.device)
+    if task.info.hdr:
+        from birefnet_batch.matting.tone import to_sdr
+
+        # The network has seen pictures as displays show them.
+        shown = to_sdr(batch.frames, task.info.transfer, task.info.primaries)
+        if tone_maps(task.info, format_of(task.encode.output_type)):
+            batch.frames = shown
     height, width = batch.frames.shape[1:3]
-    logits = engine.infer(frames_to_input(batch.frames, *size))
+    logits = engine.infer(frames_to_input(shown, *task.size))
     return logits_to_matte(logits, width, height)

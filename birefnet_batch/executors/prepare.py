@@ -16,10 +16,11 @@ from birefnet_batch.results import JobRecord, ModelRecord, markers
 from birefnet_batch.segments import Segment, plan_segments
 from birefnet_batch.settings import MediaSettings, Resume
 from birefnet_batch.storage import SourceFacts, source_facts
+from birefnet_batch.video import depth
 from birefnet_batch.video.encode import EncodeSpec
 from birefnet_batch.video.formats import format_of
 from birefnet_batch.video.hardware import encoder_of, fitting
-from birefnet_batch.video.info import VideoInfo
+from birefnet_batch.video.info import BT709, VideoInfo
 from birefnet_batch.video.look import Look, look_of
 from birefnet_batch.video.probe import probe
 
@@ -93,14 +94,17 @@ def prepare(
     with workspace.naming(job):
         cut = plan_segments(source.path, info, form, media.segment_frames, media.decode_timeout_s)
     ledger.note(
-        media={**ledger.record.media, "encoder": encoder}, segments=len(cut.segments), notes=[*reasons, *cut.notes]
+        media={**ledger.record.media, "encoder": encoder},
+        segments=len(cut.segments),
+        notes=[*reasons, *depth.notes(info, form), *cut.notes],
     )
     whole = _whole(job, source.path, info, look, media, encoder)
     return Plan(job, facts, ledger.record, whole, cut.segments)
 
 
 def _whole(job: Job, source: Path, info: VideoInfo, look: Look, media: MediaSettings, encoder: str) -> SegmentTask:
-    request = job.request
+    request, form = job.request, format_of(job.request.video_output_type)
+    mapped = depth.tone_maps(info, form)
     kinds: tuple[Kind, ...] = ("video", "mask") if request.output_mask else ("video",)
     return SegmentTask(
         source=source,
@@ -122,8 +126,9 @@ def _whole(job: Job, source: Path, info: VideoInfo, look: Look, media: MediaSett
             threads=media.encoder_threads,
             encoder=encoder,
             alpha=look.alpha,
-            primaries=info.primaries,
-            transfer=info.transfer,
+            primaries=BT709 if mapped else info.primaries,
+            transfer=BT709 if mapped else info.transfer,
+            dither=depth.dithers(info, form),
             tags=info.tags,
             chapters=info.chapters,
         ),

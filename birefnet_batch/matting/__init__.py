@@ -1,7 +1,17 @@
-"""Frames to network input, logits to mattes, foreground colours, compositing."""
+"""Frames to network input, logits to mattes, foreground colours, compositing, levels."""
 
-from birefnet_batch.matting.composite import composite, cut_out, to_bytes
+from birefnet_batch.matting.composite import composite, cut_out
 from birefnet_batch.matting.foreground import estimate_foreground
+from birefnet_batch.matting.levels import full_scale, to_bytes, to_words
 from birefnet_batch.matting.preprocess import frames_to_input, logits_to_matte
 
-__all__ = ["composite", "cut_out", "estimate_foreground", "frames_to_input", "logits_to_matte", "to_bytes"]
+__all__ = [
+    "composite",
+    "cut_out",
+    "estimate_foreground",
+    "frames_to_input",
+    "full_scale",
+    "logits_to_matte",
+    "to_bytes",
+    "to_words",
+]

@@ -1,4 +1,4 @@
-"""The subject over a background, or cut out with its alpha; floats to bytes."""
+"""The subject over a background, or cut out with its alpha."""
 
 from __future__ import annotations
 
@@ -53,18 +53,3 @@ def cut_out(foreground: Tensor, alpha: Tensor, *, premultiplied: bool) -> Tensor
     torch.mul(foreground, shown, out=made[:, :3])
     made[:, 3:] = alpha
     return made
-
-
-def to_bytes(images: Tensor) -> Tensor:
-    """(B, C, H, W) float in [0, 1] -> (B, H, W, C) uint8, rounded to the nearest value, contiguous."""
-    import torch
-
-    if images.device.type == "cpu" and images.dtype == torch.float32:
-        from birefnet_batch.matting.bytes_cpu import interleave
-
-        batch, channels, height, width = images.shape
-        made = torch.empty((batch, height, width, channels), dtype=torch.uint8)
-        for planes, pixels in zip(images.contiguous().numpy(), made.numpy(), strict=True):
-            interleave(planes, pixels)
-        return made
-    return images.mul(255).add_(0.5).clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()

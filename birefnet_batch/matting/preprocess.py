@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from birefnet_batch.matting.levels import full_scale
+
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 
@@ -14,7 +16,7 @@ def frames_to_input(frames: Tensor, width: int, height: int, dtype: torch.dtype 
     """Stretch frames to the operating resolution, antialiased bilinear, and normalise them.
 
     Args:
-        frames: (B, H, W, 3) uint8 RGB.
+        frames: (B, H, W, 3) uint8 or uint16 RGB.
         width: pixels; the aspect is not kept.
         height: pixels.
         dtype: of the result; the arithmetic is float32.
@@ -32,7 +34,8 @@ def frames_to_input(frames: Tensor, width: int, height: int, dtype: torch.dtype 
         pixels = torch.cat(parts, dim=1)
     mean = torch.tensor(MEAN, device=frames.device).view(1, 3, 1, 1)
     std = torch.tensor(STD, device=frames.device).view(1, 3, 1, 1)
-    return ((pixels.to(torch.float32) - 255 * mean) / (255 * std)).to(dtype).contiguous()
+    most = full_scale(frames)
+    return ((pixels.to(torch.float32) - most * mean) / (most * std)).to(dtype).contiguous()
 
 
 def logits_to_matte(logits: Tensor, width: int, height: int) -> Tensor:

@@ -23,13 +23,13 @@ _ALIVE_EVERY_S = 1.0
 def work(connection: Connection[Any, Any], memory: int, task: DecodeTask) -> None:
     """Send a VideoInfo, then, after `Start`, the frames, then `DecodeEnd`."""
     with open_video(task.path, task.corrupt) as (container, stream, decoder):
-        picture = Picture(decoder.first)
+        picture = Picture(decoder.first, task.wide)
         info = info_of(container, stream, decoder, picture)
         connection.send(info)
         start = connection.recv()
         assert isinstance(start, Start)
-        shared = np.frombuffer(map_memory(memory, start.slots * info.frame_bytes), np.uint8)
-        slots = shared.reshape(start.slots, info.frame_bytes)
+        size = info.frame_bytes(task.wide)
+        slots = np.frombuffer(map_memory(memory, start.slots * size), np.uint8).reshape(start.slots, size)
         timeline = Timeline(round(info.origin / info.time_base), info.time_base, info.average_rate)
         chosen = FrameRange(task, decoder)
         _send_frames(connection, slots, timeline, chosen, picture)
@@ -79,11 +79,6 @@ def _notes(chosen: FrameRange, picture: Picture, timeline: Timeline) -> Iterator
         yield "the source has transparency of its own, which was multiplied into the matte"
     if picture.resized:
         yield f"{picture.resized} frames of another size were scaled to {picture.width}x{picture.height}"
-    if picture.hdr:
-        yield (
-            f"the picture is high dynamic range ({picture.hdr}); its colours are not tone-mapped, and tagged as they "
-            "are where the output type has tags"
-        )
     yield from timeline.notes()
 
 

@@ -254,6 +254,7 @@ def info_of(container: InputContainer, stream: VideoStream, decoder: Decoder, pi
         alpha=picture.alpha,
         primaries=picture.primaries,
         transfer=picture.transfer,
+        bits=picture.bits,
         tags=tuple((name, container.metadata[name]) for name in _KEPT_TAGS if container.metadata.get(name)),
         chapters=tuple(_chapters(container, decoder.origin)),
     )

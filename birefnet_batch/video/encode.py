@@ -12,11 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
-import numpy as np
-from numpy.typing import NDArray
-
 from birefnet_batch.video.formats import format_of
-from birefnet_batch.video.info import BT709, Chapter
+from birefnet_batch.video.info import BT709, Chapter, Levels
 
 Kind = Literal["video", "mask"]
 
@@ -49,6 +46,8 @@ class EncodeSpec:
     """The colour primaries' number in ITU-T H.273, to be written; a mask has BT.709's."""
     transfer: int = BT709
     """The transfer function's, likewise."""
+    dither: bool = False
+    """Whether values of 16 bits are dithered to the type's depth, rather than rounded."""
     tags: tuple[tuple[str, str], ...] = ()
     """The joined file's tags, names and values."""
     chapters: tuple[Chapter, ...] = ()
@@ -82,11 +81,12 @@ class PartWriter(ABC):
         discard(self.path)
 
     @abstractmethod
-    def write(self, image: NDArray[np.uint8], pts: int, duration: int) -> None:
+    def write(self, image: Levels, pts: int, duration: int) -> None:
         """Encode one frame.
 
         Args:
             image: (H, W, 3) RGB for a video, (H, W, 4) RGBA for one with alpha, (H, W) for a mask, contiguous.
+                uint8; a video's uint16 too where its type has more than 8 bits.
             pts: presentation time in ticks of the spec's time base, larger than the one before.
             duration: ticks until the next frame.
 

@@ -33,6 +33,8 @@ class Format:
     """The encoder of subtitles; None: the type has none."""
     hardware_encoder: str | None = None
     """libav's name of another encoder of them, in hardware; None: there is none."""
+    bits: int = 8
+    """Of a component of its pictures."""
     joinable: bool = True
     """Whether segments that were encoded apart can be one file."""
 
@@ -67,7 +69,18 @@ VP9 = Format(
     "webvtt",
 )
 PRORES = Format(
-    "PRORES4444 (.mov)", "video/quicktime", ".mov", "mov", "prores_ks", True, False, None, _MOV_AUDIO, "aac", "mov_text"
+    "PRORES4444 (.mov)",
+    "video/quicktime",
+    ".mov",
+    "mov",
+    "prores_ks",
+    True,
+    False,
+    None,
+    _MOV_AUDIO,
+    "aac",
+    "mov_text",
+    bits=10,
 )
 GIF = Format(
     "GIF (.gif)", "image/gif", ".gif", "gif", "gif", True, False, _HUNDREDTH, frozenset(), None, joinable=False

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 BT709 = 1
 """ITU-R BT.709's number in all three tables of ITU-T H.273: primaries, transfer function and matrix."""
+BT2020 = 9
+"""ITU-R BT.2020's number among the primaries and, not constant luminance, the matrices."""
+PQ, HLG = 16, 18
+"""The numbers of SMPTE ST 2084's transfer function and of ARIB STD-B67's."""
+
+Levels = NDArray[np.unsignedinteger[Any]]
+"""A picture's values: uint8, 0 to 255, or uint16, 0 to 65535."""
 
 
 @dataclass(frozen=True)
@@ -70,18 +78,29 @@ class VideoInfo:
     """The colour primaries' number in ITU-T H.273; BT.709's where nothing says."""
     transfer: int = BT709
     """The transfer function's, likewise."""
+    bits: int = 8
+    """Of a component, as it is coded."""
     tags: tuple[tuple[str, str], ...] = ()
     """What is kept of the container's tags, names and values: the title and when it was made, never where."""
     chapters: tuple[Chapter, ...] = ()
 
     @property
-    def frame_bytes(self) -> int:
-        """What a frame takes: (H, W, 3) bytes of colours and then, with alpha, (H, W) of it."""
-        return self.width * self.height * (4 if self.alpha else 3)
+    def hdr(self) -> str | None:
+        """The name of a high dynamic range picture's transfer function; None for others."""
+        return {PQ: "PQ", HLG: "HLG"}.get(self.transfer)
+
+    def frame_bytes(self, wide: bool) -> int:
+        """What a frame takes: (H, W, 3) values of colours and then, with alpha, (H, W) of it.
+
+        Args:
+            wide: values of 16 bits instead of 8.
+        """
+        return self.width * self.height * (4 if self.alpha else 3) * (2 if wide else 1)
 
 
-def split(memory: NDArray[np.uint8], width: int, height: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+def split(memory: NDArray[np.uint8], width: int, height: int, wide: bool) -> tuple[Levels, Levels | None]:
     """A frame's memory as (H, W, 3) colours over black and, where there is more of it, (H, W) alpha; both views."""
+    levels: Levels = memory.view(np.uint16) if wide else memory
     size = width * height * 3
-    alpha = memory[size:].reshape(height, width) if memory.size > size else None
-    return memory[:size].reshape(height, width, 3), alpha
+    alpha = levels[size:].reshape(height, width) if levels.size > size else None
+    return levels[:size].reshape(height, width, 3), alpha

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import ClassVar, cast
+from typing import ClassVar, TypeVar, cast
 
 import av
 import numpy as np
@@ -18,10 +18,13 @@ from numpy.typing import NDArray
 from birefnet_batch.errors import OutputError
 from birefnet_batch.video.encode import EncodeSpec, Kind, PartWriter
 from birefnet_batch.video.formats import format_of
-from birefnet_batch.video.info import BT709
+from birefnet_batch.video.info import BT709, BT2020, Levels
+from birefnet_batch.video.wide import LIMITED_WHITE, WHITE, table
 
+Image = TypeVar("Image", NDArray[np.uint8], Levels)
 _KEYFRAME_SECONDS = 2
 _MOST_BETWEEN_KEYFRAMES = 250
+_NARROW = 8
 _ACCURATE = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 
 
@@ -50,7 +53,7 @@ def keyframe_interval(spec: EncodeSpec) -> int:
     return max(1, min(_MOST_BETWEEN_KEYFRAMES, round(_KEYFRAME_SECONDS * rate)))
 
 
-def padded(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+def padded(image: Image, size: tuple[int, int]) -> Image:
     """The image (H, W, ...) with its edge repeated on the right and below up to `size` (width, height)."""
     right, below = size[0] - image.shape[1], size[1] - image.shape[0]
     if not (right or below):
@@ -59,7 +62,7 @@ def padded(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]
 
 
 class LibavWriter(PartWriter):
-    """Frames to one of libav's encoders: BT.709's matrix in limited range, tagged so."""
+    """Frames to one of libav's encoders: BT.709's matrix, or with more than 8 bits BT.2020's, in limited range."""
 
     codec: ClassVar[str]
 
@@ -78,7 +81,9 @@ class LibavWriter(PartWriter):
             context.time_base = spec.time_base
             context.thread_count = spec.threads
             self._primaries, self._transfer = (BT709, BT709) if kind == "mask" else (spec.primaries, spec.transfer)
-            context.colorspace, context.color_primaries, context.color_trc = BT709, self._primaries, self._transfer
+            self._matrix = BT2020 if form.bits > _NARROW and self._primaries == BT2020 else BT709
+            context.colorspace, context.color_primaries = self._matrix, self._primaries
+            context.color_trc = self._transfer
             context.color_range = ColorRange.MPEG.value
             if spec.sample_aspect_ratio is not None:
                 context.sample_aspect_ratio = spec.sample_aspect_ratio
@@ -104,9 +109,9 @@ class LibavWriter(PartWriter):
         """The track's tags."""
         return self._stream.metadata
 
-    def write(self, image: NDArray[np.uint8], pts: int, duration: int) -> None:
+    def write(self, image: Levels, pts: int, duration: int) -> None:
         """See `PartWriter.write`."""
-        frame = self._grey(image) if self.kind == "mask" else self._colour(image)
+        frame = self._grey(cast(NDArray[np.uint8], image)) if self.kind == "mask" else self._colour(image)
         frame.pts = pts
         frame.time_base = self.spec.time_base
         # ProRes repeats these in each frame's header, from the frame and not from the encoder's own.
@@ -128,12 +133,19 @@ class LibavWriter(PartWriter):
             # The error that led here is the one to report.
             return
 
-    def _colour(self, image: NDArray[np.uint8]) -> av.VideoFrame:
-        frame = av.VideoFrame.from_ndarray(padded(image, self.size), format="rgba" if self.spec.alpha else "rgb24")
+    def _colour(self, image: Levels) -> av.VideoFrame:
+        return self._converted(image, self.pixel_format)
+
+    def _converted(self, image: Levels, pixel_format: str) -> av.VideoFrame:
+        narrow, wide = ("rgba", "rgba64le") if self.spec.alpha else ("rgb24", "rgb48le")
+        given = narrow if image.dtype == np.uint8 else wide
+        if given is wide:
+            colours = table(WHITE, LIMITED_WHITE)[image[..., :3]]
+            image = np.concatenate((colours, image[..., 3:]), axis=-1) if self.spec.alpha else colours
         return self._reformatter.reformat(
-            frame,
-            format=self.pixel_format,
-            dst_colorspace=Colorspace.ITU709,
+            av.VideoFrame.from_ndarray(padded(image, self.size), format=given),
+            format=pixel_format,
+            dst_colorspace=Colorspace(self._matrix),
             src_color_range=ColorRange.JPEG,
             dst_color_range=ColorRange.MPEG,
             interpolation=self.interpolation,

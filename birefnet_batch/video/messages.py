@@ -21,6 +21,8 @@ class DecodeTask:
     """What is done with frames that are decoded in part: conceal, drop or fail."""
     deinterlace: str = "auto"
     """Which frames are deinterlaced: auto (those that are marked), on (all) or off."""
+    wide: bool = False
+    """Whether values are handed on with 16 bits instead of 8."""
 
 
 @dataclass(frozen=True)

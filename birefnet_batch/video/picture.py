@@ -10,7 +10,8 @@ from av.buffer import Buffer
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
-from birefnet_batch.video.info import BT709, split
+from birefnet_batch.video.info import BT709, Levels, split
+from birefnet_batch.video.wide import LIMITED_WHITE, WHITE, full_white, table
 
 # Pictures of 720 lines and more are BT.709 where nothing says otherwise (ITU-R BT.709, EBU R 103 practice).
 _HD_HEIGHT = 720
@@ -27,33 +28,31 @@ _MATRICES = {
 # What H.273 defines of pictures' primaries and transfer functions; anything else is taken for BT.709.
 _PRIMARIES = frozenset((1, 4, 5, 6, 7, 8, 9, 10, 11, 12, 22))
 _TRANSFERS = frozenset((1, 4, 5, 6, 7, 8, 11, 13, 14, 15, 16, 18))
-_HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
 _FULL_FORMATS = ("yuvj", "rgb", "bgr", "gbr", "pal8", "gray", "0rgb", "0bgr", "argb", "abgr", "ya8", "mono")
 # Without accurate rounding and full chroma swscale is off by up to 3 code values, and darker by 1.1 on average;
 # bit-exact, it gives the same on every processor.
 _EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.BITEXACT
 _THREADS = 2
-_OPAQUE = 255
 
 
 class Picture:
-    """Writes decoded frames as (H, W, 3) uint8 RGB of the first frame's size, upright.
+    """Writes decoded frames as (H, W, 3) RGB of the first frame's size, upright.
 
     Those with an alpha channel, which is taken for straight, are laid over black, as players show them; their alpha
     is written beside them.
 
     Args:
         first: the video's first frame.
+        wide: write uint16 instead of uint8.
     """
 
-    def __init__(self, first: av.VideoFrame) -> None:
+    def __init__(self, first: av.VideoFrame, wide: bool = False) -> None:
+        self._wide = wide
         self._reformatter = VideoReformatter()
         self._coded = (first.width, first.height)
         self._hflip, self._vflip, self.swaps_sides = _orientation(first)
         width, height = self._coded
         self.width, self.height = (height, width) if self.swaps_sides else (width, height)
-        self.hdr = _HDR_TRANSFERS.get(int(first.color_trc))
-        """The transfer function of a high dynamic range picture; None for others."""
         primaries, transfer = int(first.color_primaries), int(first.color_trc)
         self.primaries = primaries if primaries in _PRIMARIES else BT709
         """The colour primaries' number in ITU-T H.273."""
@@ -61,6 +60,9 @@ class Picture:
         """The transfer function's, likewise."""
         self.alpha = first.format.name == "pal8" or any(part.is_alpha for part in first.format.components)
         """Whether frames have an alpha channel."""
+        # Palettes have components of their own; floating point has more than can be handed on.
+        self.bits = min(16, max(8, *(part.bits for part in first.format.components)))
+        """Of a component."""
         self.transparent = 0
         """How many frames are not opaque everywhere."""
         self.resized = 0
@@ -76,11 +78,12 @@ class Picture:
         channels = 4 if self.alpha else 3
         width, height = self._coded
         self.resized += (frame.width, frame.height) != self._coded
+        narrow, wide = ("rgba", "rgba64le") if self.alpha else ("rgb24", "rgb48le")
         rgb = self._reformatter.reformat(
             frame,
             width=width,
             height=height,
-            format="rgba" if self.alpha else "rgb24",
+            format=wide if self._wide else narrow,
             src_colorspace=_matrix(frame),
             src_color_range=ColorRange.JPEG if _is_full(frame) else ColorRange.MPEG,
             dst_color_range=ColorRange.JPEG,
@@ -88,20 +91,30 @@ class Picture:
             threads=_THREADS,
         )
         plane = rgb.planes[0]
-        pixels = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)[:height, : width * channels]
-        image = pixels.reshape(height, width, channels)
+        level = np.dtype(np.uint16 if self._wide else np.uint8)
+        lines = np.frombuffer(memoryview(plane), level).reshape(-1, plane.line_size // level.itemsize)
+        image = lines[:height, : width * channels].reshape(height, width, channels)
         if self.swaps_sides:
             image = image.transpose(1, 0, 2)
         image = image[:: -1 if self._vflip else 1, :: -1 if self._hflip else 1]
-        colours, alpha = split(memory, self.width, self.height)
+        colours, alpha = split(memory, self.width, self.height, self._wide)
         colours[...] = image[..., :3]
-        if alpha is None:
-            return
-        alpha[...] = image[..., 3]
-        if alpha.min() < _OPAQUE:
+        if alpha is not None:
+            alpha[...] = image[..., 3]
+        if self._wide and not frame.format.is_rgb:
+            opaque = full_white(self.bits)
+            np.take(table(opaque if _is_full(frame) else LIMITED_WHITE, WHITE), colours, out=colours)
+            if alpha is not None:
+                np.take(table(opaque, WHITE), alpha, out=alpha)
+        if alpha is not None:
+            self._lay(colours, alpha)
+
+    def _lay(self, colours: Levels, alpha: Levels) -> None:
+        opaque = np.iinfo(alpha.dtype).max
+        if alpha.min() < opaque:
             self.transparent += 1
-            laid = colours.astype(np.uint16) * alpha[..., None] + _OPAQUE // 2
-            colours[...] = laid // _OPAQUE
+            laid = np.multiply(colours, alpha[..., None], dtype=np.uint32 if self._wide else np.uint16)
+            colours[...] = (laid + opaque // 2) // opaque
 
 
 def _orientation(frame: av.VideoFrame) -> tuple[bool, bool, bool]:

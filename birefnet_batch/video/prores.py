@@ -1,4 +1,4 @@
-"""ProRes 4444 in QuickTime: yuva444p10, alpha of 16 bits, BT.709, limited range.
+"""ProRes 4444 in QuickTime: yuva444p10, alpha of 16 bits, limited range, the matrix of BT.709 or of BT.2020.
 
 Quality is the quantiser of every block, the same for the whole video: with it the encoder does not search for one per
 slice, which takes most of its time otherwise (docs/encoding.md).
@@ -19,6 +19,8 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.reformatter import ColorRange, Colorspace
 from numpy.typing import NDArray
 
+from birefnet_batch.video.dither import dithered
+from birefnet_batch.video.info import Levels
 from birefnet_batch.video.libav_writer import LibavWriter, padded
 
 QUANTISER = {"low": 12, "medium": 8, "high": 4, "maximum": 2}
@@ -46,6 +48,11 @@ class ProresWriter(LibavWriter):
             "alpha_bits": str(ALPHA_BITS[self.spec.write_mode]) if self.pixel_format.startswith("yuva") else "0",
             "vendor": "apl0",
         }
+
+    def _colour(self, image: Levels) -> av.VideoFrame:
+        if not (self.spec.dither and image.dtype == np.uint16):
+            return super()._colour(image)
+        return dithered(self._converted(image, self.pixel_format.replace("10le", "16le")), self.pixel_format)
 
     def _grey(self, mask: NDArray[np.uint8]) -> av.VideoFrame:
         width, height = self.size

@@ -12,10 +12,9 @@ from pathlib import Path
 from types import TracebackType
 
 import numpy as np
-from numpy.typing import NDArray
 
 from birefnet_batch.video.child import MEMORY_BYTES, Child, map_memory
-from birefnet_batch.video.info import Keyframe, VideoInfo, split
+from birefnet_batch.video.info import Keyframe, Levels, VideoInfo, split
 from birefnet_batch.video.messages import Decoded, DecodeEnd, DecodeTask, Start
 
 
@@ -29,11 +28,11 @@ class Frame:
     """Presentation time in ticks of the video's time base; strictly increasing."""
     duration: int
     """Ticks until the next frame; of the last one, its own."""
-    image: NDArray[np.uint8]
+    image: Levels
     """(H, W, 3) RGB, a view into shared memory that is valid until `release`."""
     release: Callable[[], None]
     """Give the memory back to the decoder; it waits when it has none."""
-    alpha: NDArray[np.uint8] | None = None
+    alpha: Levels | None = None
     """(H, W), likewise: the source's own, where it has any; the image is then over black."""
 
 
@@ -49,6 +48,7 @@ class FrameReader:
         memory_bytes: what the decoding process may allocate.
         corrupt: what is done with frames that are decoded in part: conceal, drop or fail.
         deinterlace: which frames are deinterlaced: auto (those that are marked), on (all) or off.
+        wide: read uint16, 0 to 65535, instead of uint8, 0 to 255.
     """
 
     info: VideoInfo
@@ -64,8 +64,9 @@ class FrameReader:
         memory_bytes: int = MEMORY_BYTES,
         corrupt: str = "conceal",
         deinterlace: str = "auto",
+        wide: bool = False,
     ) -> None:
-        self._task = DecodeTask(os.fsencode(path.absolute()), start, stop, corrupt, deinterlace)
+        self._task = DecodeTask(os.fsencode(path.absolute()), start, stop, corrupt, deinterlace, wide)
         self._memory_bytes = memory_bytes
         self._path = path
         self._slots = max(2, slots)
@@ -87,7 +88,7 @@ class FrameReader:
         )
         try:
             self.info = self._child.receive()
-            size = self._slots * self.info.frame_bytes
+            size = self._slots * self.info.frame_bytes(self._task.wide)
             os.ftruncate(self._child.memory, size)
             self._memory = map_memory(self._child.memory, size)
         except BaseException:
@@ -109,7 +110,7 @@ class FrameReader:
         """
         assert self._child is not None
         assert self._memory is not None
-        child, size = self._child, self.info.frame_bytes
+        child, size = self._child, self.info.frame_bytes(self._task.wide)
         child.send(Start(self._slots))
         while True:
             message = child.receive()
@@ -120,7 +121,7 @@ class FrameReader:
             assert isinstance(message, Decoded)
             slot = message.slot
             memory = np.frombuffer(self._memory, np.uint8, size, slot * size)
-            image, alpha = split(memory, self.info.width, self.info.height)
+            image, alpha = split(memory, self.info.width, self.info.height, self._task.wide)
             release = partial(_release, child, slot, {slot})
             yield Frame(message.index, message.pts, message.duration, image, release, alpha)
 

@@ -211,6 +211,8 @@ def convert(
     audio: bool = True,
     threads: int = 2,
     output_type: str = "X264 (.mp4)",
+    wide: bool = False,
+    dither: bool = False,
 ) -> JoinedFacts:
     """Read, encode and join a video as the pipeline does, in segments that begin at 0 and at each cut."""
     starts = [0, *cuts]
@@ -220,7 +222,7 @@ def convert(
     end = 0
     for number, (start, stop) in enumerate(zip(starts, [*starts[1:], None], strict=True)):
         part = destination.with_name(f"{destination.stem}-{number}.part")
-        with FrameReader(source, start=start, stop=stop) as reader:
+        with FrameReader(source, start=start, stop=stop, wide=wide) as reader:
             info = reader.info
             origin = info.origin
             spec = EncodeSpec(
@@ -235,6 +237,7 @@ def convert(
                 threads=threads,
                 primaries=info.primaries,
                 transfer=info.transfer,
+                dither=dither,
                 tags=info.tags,
                 chapters=info.chapters,
             )

@@ -18,8 +18,8 @@ def coefficients(matrix: str, full: bool) -> tuple[float, float, int, int, int]:
     return (*KR_KB[matrix], *((255, 0, 255) if full else (219, 16, 224)))
 
 
-def to_ycbcr(image: Planes, matrix: str, full: bool) -> list[Planes]:
-    """Colours (..., 3) in [0, 255] as three planes (...): whole numbers of 8 bits.
+def to_ycbcr(image: Planes, matrix: str, full: bool, bits: int = 8) -> list[Planes]:
+    """Colours (..., 3) in [0, 255] as three planes (...): whole numbers of so many bits.
 
     By ITU-T H.273's formulas (equations 38 to 40, and 20 to 25 for the ranges).
     """
@@ -28,19 +28,22 @@ def to_ycbcr(image: Planes, matrix: str, full: bool) -> list[Planes]:
     luma = kr * red + (1 - kr - kb) * green + kb * blue
     chroma = ((blue - luma) / (2 - 2 * kb), (red - luma) / (2 - 2 * kr))
     planes = [luma * scale + offset, *(part * spread + 128 for part in chroma)]
-    return [np.clip(np.rint(plane), 0, 255) for plane in planes]
+    finer = 2 ** (bits - 8)
+    return [np.clip(np.rint(plane * finer), 0, 2**bits - 1) for plane in planes]
 
 
-def write_planes(path: Path, planes: list[Planes], tags: dict[str, str]) -> Path:
+def write_planes(path: Path, planes: list[Planes], tags: dict[str, str], bits: int = 8) -> Path:
     """One frame of three planes (H, W), with the encoder's options as its tags."""
     height, width = planes[0].shape
-    frame = av.VideoFrame(width, height, "yuv444p")
+    pix_fmt = "yuv444p" if bits == 8 else f"yuv444p{bits}le"
+    level = np.dtype(np.uint8 if bits == 8 else "<u2")
+    frame = av.VideoFrame(width, height, pix_fmt)
     for plane, values in zip(frame.planes, planes, strict=True):
-        view: Any = np.frombuffer(memoryview(plane), np.uint8).reshape(height, plane.line_size)
+        view: Any = np.frombuffer(memoryview(plane), level).reshape(height, plane.line_size // level.itemsize)
         view[:, :width] = values
     with av.open(str(path), "w", format="matroska") as container:
         stream = container.add_stream("ffv1", rate=25, options=tags)
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv444p"
+        stream.width, stream.height, stream.pix_fmt = width, height, pix_fmt
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return path

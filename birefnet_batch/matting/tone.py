@@ -1,0 +1,95 @@
+"""High dynamic range to BT.709: what a display of SDR white shows of PQ (SMPTE ST 2084) and HLG (ITU-R BT.2100).
+
+    PQ     L = 10000 (max(E^(1/m2) - c1, 0) / (c2 - c3 E^(1/m2)))^(1/m1) cd/m2             (ST 2084, equation 4.1)
+    HLG    L = 1000 Y^0.2 S, S the inverse of BT.2100's OETF, Y = 0.2627 R + 0.678 G + 0.0593 B   (BT.2100, table 5)
+
+in BT.709's primaries (BT.2087, section 3). The largest component is bent by the EETF of BT.2390 (section 5.4.1), from a
+peak of 1000 cd/m2 down to HDR's reference white of 203 cd/m2 (BT.2408), the others in proportion, so that hues stay.
+What is outside of BT.709's gamut is cut off. SDR's levels are those of a display of gamma 2.4 (BT.1886).
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from birefnet_batch.matting.levels import full_scale
+from birefnet_batch.video.info import BT2020, HLG
+
+PEAK = 1000.0
+"""cd/m2 that are mapped to SDR's white; brighter light is cut off there."""
+WHITE = 203.0
+_PQ_PEAK = 10000.0
+_M1, _M2 = 2610 / 16384, 2523 / 4096 * 128
+_C1, _C2, _C3 = 3424 / 4096, 2413 / 4096 * 32, 2392 / 4096 * 32
+_A, _B, _C = 0.17883277, 0.28466892, 0.55991073
+_HLG_GAMMA = 1.2
+_LUMINANCE_2020 = (0.2627, 0.6780, 0.0593)
+_TO_709 = ((1.6605, -0.5876, -0.0728), (-0.1246, 1.1329, -0.0083), (-0.0182, -0.1006, 1.1187))
+_SDR_GAMMA = 2.4
+# A strip's floats stay in a processor's cache.
+_ROWS = 64
+
+
+def to_sdr(frames: Tensor, transfer: int, primaries: int) -> Tensor:
+    """Map frames to BT.709.
+
+    Args:
+        frames: (B, H, W, 3) uint16 RGB, as coded.
+        transfer: PQ's or HLG's number in ITU-T H.273.
+        primaries: their number; of any but BT.2020's the gamut is left as it is.
+
+    Returns:
+        (B, H, W, 3) uint8 RGB.
+    """
+    light_of = _light(transfer).to(frames.device)
+    luminance = torch.tensor(_LUMINANCE_2020, device=frames.device)
+    gamut = torch.tensor(_TO_709, device=frames.device).T
+    made = torch.empty(frames.shape, dtype=torch.uint8, device=frames.device)
+    for frame, result in zip(frames, made, strict=True):
+        for rows, shown in zip(frame.split(_ROWS), result.split(_ROWS), strict=True):
+            light = light_of[rows.to(torch.int32)]
+            if transfer == HLG:
+                light *= PEAK * (light @ luminance).pow_(_HLG_GAMMA - 1)[..., None]
+            if primaries == BT2020:
+                light = light @ gamut
+            light.clamp_(min=0)
+            brightest = light.amax(dim=-1, keepdim=True).clamp_(min=1e-6)
+            light *= bent(brightest).div_(brightest * WHITE)
+            shown.copy_(light.clamp_(0, 1).pow_(1 / _SDR_GAMMA).mul_(full_scale(shown)).add_(0.5))
+    return made
+
+
+def pq_to_light(values: Tensor) -> Tensor:
+    """PQ's values in [0, 1] to cd/m2."""
+    root = values.pow(1 / _M2)
+    return (root - _C1).clamp_(min=0).div_(_C2 - _C3 * root).pow_(1 / _M1).mul_(_PQ_PEAK)
+
+
+def light_to_pq(light: Tensor) -> Tensor:
+    """The inverse."""
+    power = (light / _PQ_PEAK).pow_(_M1)
+    return (_C1 + _C2 * power).div_(1 + _C3 * power).pow_(_M2)
+
+
+def bent(light: Tensor) -> Tensor:
+    """BT.2390's EETF from 0 to `PEAK` cd/m2 down to 0 to `WHITE`: unchanged up to the knee, then a Hermite spline."""
+    top = float(light_to_pq(torch.tensor(PEAK, dtype=torch.float64)))
+    most = float(light_to_pq(torch.tensor(WHITE, dtype=torch.float64))) / top
+    knee = 1.5 * most - 0.5
+    value = light_to_pq(light).div_(top).clamp_(max=1)
+    t = (value - knee).div_(1 - knee)
+    t2, t3 = t * t, t * t * t
+    spline = (2 * t3 - 3 * t2 + 1) * knee + (t3 - 2 * t2 + t) * (1 - knee) + (3 * t2 - 2 * t3) * most
+    return pq_to_light(torch.where(value < knee, value, spline).mul_(top))
+
+
+@cache
+def _light(transfer: int) -> Tensor:
+    """Light by level of 16 bits: cd/m2, or of HLG the scene's, from 0 to 1."""
+    values = torch.arange(65536, dtype=torch.float64) / 65535
+    if transfer != HLG:
+        return pq_to_light(values).float()
+    return torch.where(values <= 0.5, values * values / 3, (((values - _C) / _A).exp() + _B) / 12).float()

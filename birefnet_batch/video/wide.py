@@ -1,0 +1,25 @@
+"""RGB of 16 bits as libswscale has it, whose white is not 65535 where the other side is YCbCr."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+WHITE = 65535
+LIMITED_WHITE = 255 << 8
+"""White of what is converted from or to YCbCr of limited range, whatever its bits."""
+
+
+def full_white(bits: int) -> int:
+    """White of what is converted from YCbCr of full range, and opacity, with so many bits."""
+    return ((1 << bits) - 1) << (16 - bits)
+
+
+@lru_cache(16)
+def table(white: int, wanted: int) -> NDArray[np.uint16]:
+    """The levels, (65536,), that one white's are with another's."""
+    levels = np.rint(np.arange(65536) * (wanted / white))
+    made: NDArray[np.uint16] = np.minimum(levels, WHITE).astype(np.uint16)
+    return made

@@ -1,0 +1,61 @@
+"""High dynamic range as BT.709."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from birefnet_batch.matting.tone import PEAK, WHITE, bent, light_to_pq, pq_to_light, to_sdr
+from birefnet_batch.video.info import BT709, BT2020, HLG, PQ
+
+
+def coded(light: torch.Tensor) -> torch.Tensor:
+    """Colours (N, 3) in cd/m2 as PQ's levels (1, 1, N, 3)."""
+    return (light_to_pq(light.double()) * 65535).round().to(torch.uint16)[None, None]
+
+
+def greys(light: torch.Tensor) -> torch.Tensor:
+    return light[:, None].repeat(1, 3)
+
+
+@pytest.mark.parametrize(("light", "value"), [(0, 0.0), (100, 0.5081), (203, 0.5807), (1000, 0.7518), (10000, 1.0)])
+def test_pq_is_that_of_st_2084(light: float, value: float) -> None:
+    # The values are BT.2408's and ST 2084's.
+    given = torch.tensor(light, dtype=torch.float64)
+    assert light_to_pq(given).item() == pytest.approx(value, abs=1e-4)
+    assert pq_to_light(light_to_pq(given)).item() == pytest.approx(light, rel=1e-6, abs=1e-6)
+
+
+def test_shadows_are_shown_as_they_are_and_the_peak_is_white() -> None:
+    light = torch.tensor([0.0, 1.0, 20.0, 50.0, 80.0])
+    shown = to_sdr(coded(greys(light)), PQ, BT2020)[0, 0]
+    wanted = (light / WHITE).pow(1 / 2.4).mul(255).round()
+    assert (shown.float() - wanted[:, None]).abs().max() <= 1
+    assert to_sdr(coded(greys(torch.tensor([PEAK, 4000.0, 10000.0]))), PQ, BT2020).unique().tolist() == [255]
+
+
+def test_brighter_light_is_never_shown_darker_and_greys_stay_grey() -> None:
+    light = torch.logspace(-2, 4, 500)
+    shown = to_sdr(coded(greys(light)), PQ, BT2020)[0, 0].int()
+    assert (shown.diff(dim=0) >= 0).all()
+    assert (shown.amax(dim=1) - shown.amin(dim=1)).max() <= 1
+    assert (bent(light.double()) <= WHITE * (1 + 1e-9)).all()
+
+
+def test_hlg_and_pq_of_the_same_light_look_the_same() -> None:
+    # 75 % of HLG is reference white, 203 cd/m2, on a display of 1000 (BT.2408).
+    hlg = torch.full((1, 1, 1, 3), round(0.75 * 65535), dtype=torch.int32).to(torch.uint16)
+    same = coded(greys(torch.tensor([203.0])))
+    assert (to_sdr(hlg, HLG, BT2020).int() - to_sdr(same, PQ, BT2020).int()).abs().max() <= 1
+
+
+def test_colours_of_bt709_in_bt2020_come_back() -> None:
+    # A dim red, green and blue of BT.709, given in BT.2020's primaries (BT.2087).
+    to_2020 = torch.tensor([[0.6274, 0.3293, 0.0433], [0.0691, 0.9195, 0.0114], [0.0164, 0.0880, 0.8956]])
+    light = 60 * torch.eye(3) @ to_2020.T
+    shown = to_sdr(coded(light), PQ, BT2020)[0, 0].int()
+    wanted = (torch.eye(3) * (60 / WHITE) ** (1 / 2.4) * 255).round().int()
+    # Next to black a level is a tiny amount of light.
+    assert (shown - wanted).abs().diagonal().max() <= 1
+    assert shown[wanted == 0].max() <= 16
+    assert (to_sdr(coded(60 * torch.eye(3)), PQ, BT709)[0, 0].int() - wanted).abs().max() <= 1

@@ -1,0 +1,135 @@
+"""More than 8 bits, and a high dynamic range, from a file to a file."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from shutil import which
+
+import av
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from test_colour import tags
+from video_clips import convert
+from ycbcr import Planes, coefficients, to_ycbcr, write_planes
+
+from birefnet_batch import Request, Settings, run
+from birefnet_batch.video.dither import dithered
+from birefnet_batch.video.formats import PRORES, VP9
+from birefnet_batch.video.reader import FrameReader
+
+WIDTH, HEIGHT = 2048, 32
+TAGS = {"colorspace": "bt709", "color_range": "tv", "color_primaries": "bt709", "color_trc": "bt709"}
+HDR_TAGS = {**TAGS, "colorspace": "bt2020nc", "color_primaries": "bt2020"}
+needs_ffmpeg = pytest.mark.skipif(which("ffmpeg") is None, reason="ffmpeg, the judge of the values, is not installed")
+
+
+def ramps() -> Planes:
+    """Greys above, red against blue below; (H, W, 3) in [0, 255]."""
+    ramp = np.linspace(0, 255, WIDTH)
+    image = np.zeros((HEIGHT, WIDTH, 3))
+    image[: HEIGHT // 2] = ramp[:, None]
+    image[HEIGHT // 2 :, :, 0], image[HEIGHT // 2 :, :, 2] = ramp, ramp[::-1]
+    return image
+
+
+def judged(path: Path, bits: int) -> NDArray[np.uint16]:
+    """The first frame's planes (3, H, W) in so many bits, as FFmpeg's program decodes them."""
+    command = ["ffmpeg", "-v", "error", "-i", str(path), "-frames:v", "1", "-f", "rawvideo"]
+    raw = subprocess.run([*command, "-pix_fmt", f"yuv444p{bits}le", "-"], capture_output=True, check=True).stdout
+    return np.frombuffer(raw, "<u2").reshape(3, HEIGHT, WIDTH)
+
+
+@pytest.mark.parametrize("full", [False, True], ids=["limited", "full"])
+@pytest.mark.parametrize("matrix", ["bt709", "bt2020nc"])
+def test_wide_values_are_read_exactly(matrix: str, full: bool, tmp_path: Path) -> None:
+    planes = to_ycbcr(ramps(), matrix, full, bits=10)
+    range_tag = {"colorspace": matrix, "color_range": "pc" if full else "tv"}
+    path = write_planes(tmp_path / "ramps.mkv", planes, {**TAGS, **range_tag}, bits=10)
+    with FrameReader(path, wide=True) as reader:
+        assert (reader.info.bits, reader.info.hdr) == (10, None)
+        image = next(iter(reader)).image.astype(np.float64) / 65535
+    kr, kb, scale, offset, spread = coefficients(matrix, full)
+    # Of full range, 10 bits are 0 to 1023 and not 0 to 1020 (H.273, equations 26 to 31).
+    top = 1023 / 255 if full else 4
+    luma = (planes[0] / top - offset) / scale
+    blue, red = (luma + (2 - 2 * k) * (plane - 512) / (spread * top) for k, plane in ((kb, planes[1]), (kr, planes[2])))
+    exact = np.clip(np.stack([red, (luma - kr * red - kb * blue) / (1 - kr - kb), blue], axis=-1), 0, 1)
+    assert np.abs(image - exact).max() * 1023 <= 0.5
+
+
+@pytest.mark.parametrize(("codec", "pix_fmt"), [("ffv1", "gbrp10le"), ("ffv1", "rgb48le"), ("ffv1", "rgba64le")])
+def test_white_and_opaque_are_the_largest_value_whatever_the_format(codec: str, pix_fmt: str, tmp_path: Path) -> None:
+    path = tmp_path / "white.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = 32, 16, pix_fmt
+        white = av.VideoFrame.from_ndarray(np.full((16, 32, 4), 65535, np.uint16), format="rgba64le")
+        container.mux(stream.encode(white.reformat(format=pix_fmt)))
+        container.mux(stream.encode(None))
+    with FrameReader(path, wide=True) as reader:
+        frame = next(iter(reader))
+        assert frame.image.min() == 65535
+        assert frame.alpha is None or frame.alpha.min() == 65535
+
+
+@needs_ffmpeg
+def test_ten_bits_stay_ten_bits_through_prores(tmp_path: Path) -> None:
+    planes = to_ycbcr(ramps(), "bt709", False, bits=10)
+    source = write_planes(tmp_path / "ramps.mkv", planes, TAGS, bits=10)
+    convert(source, tmp_path / "out.mov", output_type=PRORES.output_type, quality="maximum", wide=True)
+    made = judged(tmp_path / "out.mov", 10)
+    assert np.abs(made - np.stack(planes)).max() <= 1
+    assert len(np.unique(made[0, : HEIGHT // 2])) == 940 - 64 + 1
+
+
+@pytest.mark.parametrize("value", [0, 1, 500 * 64 + 48, 940 * 64, 65535])
+def test_dithered_areas_keep_their_mean_and_black_and_white_stay(value: int) -> None:
+    frame = av.VideoFrame(70, 37, "yuva444p16le")
+    for plane in frame.planes:
+        np.frombuffer(memoryview(plane), "<u2")[:] = value
+    made = dithered(frame, "yuva444p10le")
+    for plane in made.planes:
+        values = np.frombuffer(memoryview(plane), "<u2").reshape(37, -1)[:, :70]
+        assert values[:32, :64].mean() == pytest.approx(min(value / 64, 1023), abs=1e-9)
+        assert values.max() - values.min() <= 1
+
+
+@needs_ffmpeg
+def test_twelve_bits_come_within_a_value_of_ten(tmp_path: Path) -> None:
+    planes = to_ycbcr(ramps(), "bt709", False, bits=12)
+    source = write_planes(tmp_path / "ramps.mkv", planes, TAGS, bits=12)
+    path = tmp_path / "out.mov"
+    convert(source, path, output_type=PRORES.output_type, quality="maximum", wide=True, dither=True)
+    assert np.abs(judged(path, 10) - np.stack(planes) / 4).max() <= 1.5
+
+
+def hdr_file(path: Path, transfer: str, bits: int) -> Path:
+    """A clip of a grey of 80 cd/m2 or, in HLG, of half the signal."""
+    level = 0.4833 if transfer == "smpte2084" else 0.5
+    grey = [np.full((48, 64), round((219 * level + 16) * 2 ** (bits - 8)), np.float64)]
+    grey += [np.full((48, 64), 2.0 ** (bits - 1))] * 2
+    return write_planes(path, grey, {**HDR_TAGS, "color_trc": transfer}, bits=bits)
+
+
+@pytest.mark.parametrize("transfer", ["smpte2084", "arib-std-b67"])
+@needs_ffmpeg
+def test_a_high_dynamic_range_is_mapped_for_8_bits_and_kept_by_prores(transfer: str, tmp_path: Path) -> None:
+    source = hdr_file(tmp_path / "hdr.mkv", transfer, bits=12)
+    asked = {"video_url": str(source), "model": "demo", "operating_resolution": 256, "refine_foreground": False}
+    requests = [Request.from_dict({**asked, "video_output_type": form.output_type}) for form in (VP9, PRORES)]
+    assert run(Settings(output=str(tmp_path / "out")), requests).succeeded == 2
+    for path in (tmp_path / "out" / "jobs").glob("*/job.json"):
+        record = json.loads(path.read_text())
+        notes = " ".join(record["notes"])
+        video = tmp_path / "out" / record["outputs"]["video"]
+        found = tags(video)
+        if record["request"]["video_output_type"] == PRORES.output_type:
+            assert "it was kept, with its tags" in notes
+            assert "12 bits a component: they were dithered to 10" in notes
+            assert (found["color_primaries"], found["color_transfer"]) == ("bt2020", transfer)
+        else:
+            assert "tone-mapped to BT.709" in notes
+            assert (found["color_primaries"], found["color_transfer"]) == ("bt709", "bt709")
