@@ -1,12 +1,12 @@
 """What bf16 and fp16 change in the mattes of real pictures, against float32, on a CPU.
 
-    .venv/bin/python scripts/measure_precision.py [--models demo,heavy,light] [--resolution 512x512] [--pictures 6]
+    .venv/bin/python scripts/measure_precision.py [MODEL:WIDTHxHEIGHT:PICTURES ...]
         [--precisions bf16,fp16] [--weights heavy=FILE] [--threads 2]
 
-The pictures are frames of the demo clips. The demo model has its trained weights; others have those of --weights, or
-the deterministic ones of tests/reference. Errors are differences of mattes at the operating resolution, in steps of
-1/255. A black, a white and a noise frame run too: their mattes must be finite. Table in docs/models.md; the figures
-that engines warn by are in birefnet_batch/models/precision.py.
+Without words it prints the table of docs/models.md. The pictures are frames of the demo clips. The demo model has its
+trained weights; others have those of --weights, or the deterministic ones of tests/reference. Errors are differences of
+mattes at the operating resolution, in steps of 1/255. A black, a white and a noise frame run too: their mattes must be
+finite. The figures that engines warn by are in birefnet_batch/models/precision.py.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ from birefnet_batch.engines import open_engine
 from birefnet_batch.matting import frames_to_input
 from birefnet_batch.models.registry import find_model
 from birefnet_batch.models.weights import WeightsFile, locate_weights
+
+# The table of docs/models.md.
+ROWS = ("demo:512x512:6", "heavy:256x256:2", "heavy:512x512:3", "light:256x256:2")
 
 
 def pictures(count: int) -> Iterator[tuple[str, torch.Tensor]]:
@@ -64,50 +67,55 @@ def mattes(
         return torch.cat([engine.infer(image).sigmoid()[:, 0] for image in inputs])
 
 
+def weights_of(model_name: str, given: dict[str, str], folder: Path) -> tuple[str, WeightsFile]:
+    """What the weights are, in a word, and their file."""
+    model = find_model(model_name)
+    if model_name in given or model.network == "demo":
+        return given.get(model_name, "trained"), locate_weights(model, given.get(model_name))
+    path = folder / f"{model.network}.safetensors"
+    write_weights(model.network, path)
+    return "deterministic", WeightsFile(path, "0" * 64, str(path))
+
+
 def main() -> None:
-    """Print a line of the table per model and precision."""
+    """Print a line of the table per model, size and precision."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", default="demo,heavy,light", help="short names; commas")
-    parser.add_argument("--resolution", default="512x512", help="WIDTHxHEIGHT")
-    parser.add_argument("--pictures", type=int, default=6)
+    parser.add_argument("rows", nargs="*", default=ROWS, metavar="MODEL:WIDTHxHEIGHT:PICTURES", help="short names")
     parser.add_argument("--precisions", default="bf16,fp16")
     parser.add_argument("--weights", nargs="*", default=[], metavar="MODEL=FILE")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     given = dict(entry.split("=", 1) for entry in options.weights)
-    size = size_of(options.resolution)
-    named = [*pictures(options.pictures), *extremes()]
-    inputs = [frames_to_input(frame, *size) for _, frame in named]
-    print(f"{options.pictures} pictures at {options.resolution}, torch {torch.__version__}; errors in steps of 1/255")
-    print("| model | weights | precision | mean | 99.9 % | largest |\n|---|---|---|---|---|---|")
-    broken = False
-    with tempfile.TemporaryDirectory() as folder:
-        for name in options.models.split(","):
-            network, origin = find_model(name).network, given.get(name, "trained")
-            if name in given or network == "demo":
-                weights = locate_weights(find_model(name), given.get(name))
-            else:
-                path, origin = Path(folder) / f"{network}.safetensors", "deterministic"
-                write_weights(network, path)
-                weights = WeightsFile(path, "0" * 64, str(path))
+    print(
+        "| model | weights | pictures | precision | mean | 99.9th percentile | largest |\n|---|---|---|---|---|---|---|"
+    )
+    broken: list[str] = []
+    for row in options.rows:
+        name, resolution, count = row.split(":")
+        size = size_of(resolution)
+        named = [*pictures(int(count)), *extremes()]
+        inputs = [frames_to_input(frame, *size) for _, frame in named]
+        with tempfile.TemporaryDirectory() as folder:
+            origin, weights = weights_of(name, given, Path(folder))
             wanted = mattes(name, weights, "fp32", size, inputs, options.threads)
             for precision in ("fp32", *options.precisions.split(",")):
                 found = wanted
                 if precision != "fp32":
                     found = mattes(name, weights, precision, size, inputs, options.threads)
-                    errors = 255 * (found - wanted)[: options.pictures].abs().flatten().double()
+                    errors = 255 * (found - wanted)[: int(count)].abs().flatten().double()
                     high = errors.kthvalue(max(1, round(0.999 * len(errors)))).values
                     print(
-                        f"| {name} ({network}) | {origin} | {precision} | {errors.mean():.3f} | {high:.2f} "
-                        f"| {errors.max():.1f} |",
+                        f"| {name} ({find_model(name).network}) | {origin} | {count} at {resolution} | {precision} "
+                        f"| {errors.mean():.3f} | {high:.2f} | {errors.max():.1f} |",
                         flush=True,
                     )
-                for (label, _), matte in zip(named, found, strict=True):
-                    if not matte.isfinite().all():
-                        broken = True
-                        print(f"{name} {precision}: the matte of {label} is not finite")
-    print("some mattes are not finite" if broken else "every matte is finite: black, white and noise too")
-    sys.exit(broken)
+                broken += [
+                    f"{row} {precision}: the matte of {label} is not finite"
+                    for (label, _), matte in zip(named, found, strict=True)
+                    if not matte.isfinite().all()
+                ]
+    print("\n".join(broken) or "every matte is finite: black, white and noise too")
+    sys.exit(bool(broken))
 
 
 if __name__ == "__main__":
