@@ -3,7 +3,8 @@
     quality   colours: low 32, medium 64, high 128, maximum 256
     mode      fast looks at every fourth frame for the palette (and at all of the first ones) and does not dither;
               balanced diffuses errors, which looks smoother and costs time and bytes;
-              small makes the palette from what changes between frames and does not dither
+              small makes the palette from what changes between frames, does not dither, and of colours that
+              are near enough takes those that compress (`gif_strings`; a mask's stay the nearest)
 
 The palette needs every frame before the first one can be written: frames wait losslessly compressed (FFV1) in a
 scratch file beside the part. A pixel is transparent where the matte is below one half. Delays are hundredths of a
@@ -13,10 +14,11 @@ second; each frame is at the nearest one, so that errors do not add up.
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import av
 import numpy as np
@@ -28,6 +30,7 @@ from birefnet_batch.errors import OutputError
 from birefnet_batch.overlap import Channel, Stages
 from birefnet_batch.video.encode import EncodeSpec, Kind, PartWriter, discard
 from birefnet_batch.video.formats import GIF
+from birefnet_batch.video.gif_strings import Strings
 from birefnet_batch.video.libav_writer import output_errors
 
 COLOURS = {"low": 32, "medium": 64, "high": 128, "maximum": 256}
@@ -57,6 +60,7 @@ class GifWriter(PartWriter):
         self._scratch = path.with_name(f"{path.name}.frames")
         transparent = spec.alpha and kind == "video"
         self._palette = _palette_graph(spec, transparent)
+        self._strings = Strings(spec.quality) if spec.write_mode == "small" and kind == "video" else None
         with output_errors(self._scratch):
             self._container = av.open(str(self._scratch), "w", format="nut")
             # Level 3 cuts pictures into slices, and cannot cut one that is a pixel wide.
@@ -137,7 +141,7 @@ class GifWriter(PartWriter):
                 paletted: Channel[av.VideoFrame] = stages.channel(_WAITING)
 
                 def find_colours() -> None:
-                    for frame in self._paletted(waiting.decode(video=0)):
+                    for frame in self._thrifty(waiting.decode(video=0)):
                         paletted.put(frame)
                     paletted.close()
 
@@ -146,6 +150,20 @@ class GifWriter(PartWriter):
                     frame.pts, frame.time_base = at, _TICK
                     output.mux(stream.encode(frame))
             output.mux(stream.encode(None))
+
+    def _thrifty(self, frames: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
+        if self._strings is None:
+            yield from self._paletted(frames)
+            return
+        pixels: deque[NDArray[np.uint8]] = deque()
+
+        def remembered() -> Iterator[av.VideoFrame]:
+            for frame in frames:
+                pixels.append(cast(NDArray[np.uint8], frame.to_ndarray()))
+                yield frame
+
+        for paletted in self._paletted(remembered()):
+            yield self._strings.bend(pixels.popleft(), paletted)
 
     def _paletted(self, frames: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
         spec = self.spec

@@ -243,6 +243,33 @@ def test_better_quality_is_larger_and_nearer(output_type: str, tmp_path: Path) -
     assert all(before > after for before, after in pairwise(errors))
 
 
+def test_a_small_gif_needs_the_fewest_bytes_at_equal_error(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    scene = np.kron(generator.integers(0, 256, (10, 14, 3)), np.ones((16, 16, 1))) + generator.normal(
+        0, 6, (160, 224, 3)
+    )
+    images = [_opaque(np.roll(scene, 2 * step, axis=1)[16:144, 16:208]) for step in range(4)]
+    found = {}
+    for mode in ("fast", "small"):
+        path = tmp_path / f"{mode}.gif"
+        spec = replace(SPEC, output_type=GIF, quality="medium", write_mode=mode, width=192, height=128)
+        size = write(path, images, spec).size
+        found[mode] = size, np.mean([_error(a, b) for a, b in zip(rgba_frames(path), images, strict=True)])
+    assert found["small"][0] < 0.9 * found["fast"][0]
+    assert found["small"][1] < 1.1 * found["fast"][1]
+
+
+def test_colours_that_the_palette_has_stay_exact_in_a_small_gif(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    few = np.array([(10, 20, 30, 255), (12, 20, 30, 255), (10, 22, 30, 255), (200, 90, 5, 255), (0, 0, 0, 0)], np.uint8)
+    images = [few[generator.integers(0, 5, (64, 96))] for _ in range(3)]
+    write(tmp_path / "out.gif", images, replace(SPEC, output_type=GIF, write_mode="small"))
+    for image, wanted in zip(rgba_frames(tmp_path / "out.gif"), images, strict=True):
+        seen = wanted[..., 3] == 255
+        assert np.array_equal(image[seen], wanted[seen])
+        assert np.array_equal(image[..., 3], wanted[..., 3])
+
+
 def _opaque(scene: NDArray[np.float64]) -> Image:
     full = np.full(scene.shape[:2], 255.0)
     return np.ascontiguousarray(np.dstack([scene, full]).clip(0, 255).astype(np.uint8))
