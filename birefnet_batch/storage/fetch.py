@@ -125,13 +125,17 @@ class Fetch:
     def _fetch_blocks(self, blocks: Blocks) -> None:
         size = self._facts.size
         assert size is not None
+        block, held = -1, bytearray()
         with self.path.open("r+b") as file:
-            while (block := self._next(blocks)) is not None:
+            while (following := self._next(blocks)) is not None:
+                # Of a connection that drops within a block nothing is asked for twice.
+                if following != block:
+                    block, held = following, bytearray()
                 try:
-                    held = bytearray()
-                    with closing(self._remote.read(block * BLOCK, self._facts)) as chunks:
+                    with closing(self._remote.read(block * BLOCK + len(held), self._facts)) as chunks:
                         for chunk in chunks:
                             self._look_up()
+                            self._retries.succeeded()
                             held += chunk
                             while len(held) >= (length := min(BLOCK, size - block * BLOCK)) > 0:
                                 file.seek(block * BLOCK)
@@ -164,6 +168,7 @@ class Fetch:
                     count = 0
                     for chunk in self._remote.read(0, self._facts):
                         self._look_up()
+                        self._retries.succeeded()
                         count += len(chunk)
                         if count > self._limit:
                             raise self._too_large()
@@ -177,7 +182,6 @@ class Fetch:
                 self._retries.failed(error)
 
     def _arrived(self, count: int) -> None:
-        self._retries.succeeded()
         self._count += count
         self._told(self._count, self._facts.size)
 

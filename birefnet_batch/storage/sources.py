@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from stat import S_ISREG
 
 from birefnet_batch.errors import BirefnetBatchError, InputError, OutputError
 from birefnet_batch.settings import StorageSettings
@@ -258,6 +259,8 @@ def _local_facts(path: Path) -> SourceFacts:
         raise InputError(f"{path} cannot be read: {reason_of(error)}") from None
     if path.is_dir():
         raise InputError(f"{path} is a folder; give manifest={path} to run every video in it")
+    if not S_ISREG(stat.st_mode):
+        raise InputError(f"{path} is no regular file; give a video file on disk")
     if not os.access(path, os.R_OK):
         raise InputError(f"{path} cannot be read: permission denied for this user")
     return SourceFacts(stat.st_size, f"size={stat.st_size};mtime_ns={stat.st_mtime_ns}")

@@ -96,7 +96,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         body = site.content[start:stop]
         try:
-            if behaviour == "cut":
+            if behaviour == "short":
+                self.wfile.write(body[:100_000])
+            elif behaviour == "cut":
                 self.wfile.write(body[: 2 * BLOCK + 77])
             elif behaviour == "halting" and len(body) > 2 * BLOCK:
                 self.wfile.write(body[: 2 * BLOCK])
@@ -166,6 +168,12 @@ def test_a_changed_input_has_another_fingerprint_and_a_change_under_the_work_is_
     assert source_facts(path.as_uri(), SETTINGS).fingerprint != facts.fingerprint
 
 
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mp4")
+    with pytest.raises(InputError, match="is no regular file; give a video file on disk"):
+        source_facts((tmp_path / "pipe.mp4").as_uri(), SETTINGS)
+
+
 def test_missing_inputs_and_folders_say_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist; check the path"):
         source_facts((tmp_path / "none.mp4").as_uri(), SETTINGS)
@@ -195,7 +203,16 @@ def test_an_http_input_comes_whole_whatever_happens_on_the_way(
 
 def test_a_dropped_connection_is_resumed_where_it_ended(site: Site, tmp_path: Path) -> None:
     fetched(site, tmp_path, "cut", "good")
-    assert site.asked == ["bytes=0-0", "", f"bytes={2 * BLOCK}-"]
+    assert site.asked == ["bytes=0-0", "", f"bytes={2 * BLOCK + 77}-"]
+
+
+@pytest.mark.parametrize("ranges", ["short", "no-ranges"])
+def test_a_connection_that_always_drops_within_a_block_gets_on_all_the_same(
+    site: Site, tmp_path: Path, ranges: str
+) -> None:
+    site.content = CONTENT[: 2 * BLOCK]
+    behaviours = ["short"] * 40 if ranges == "short" else ["cut", "no-ranges"]
+    assert fetched(site, tmp_path, *behaviours, settings=replace(SETTINGS, max_retries=1)) == site.content
 
 
 def test_an_input_of_unknown_length_comes_whole(site: Site, tmp_path: Path) -> None:
