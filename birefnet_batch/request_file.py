@@ -11,7 +11,7 @@ import yaml
 from birefnet_batch.errors import ConfigError, RequestError
 from birefnet_batch.models.registry import SHIPPED, Catalogue
 from birefnet_batch.request import Request
-from birefnet_batch.uris import canonical_uri, user_path
+from birefnet_batch.uris import canonical_uri, redact, redact_text, user_path
 
 
 def load_request_file(
@@ -29,14 +29,14 @@ def load_request_file(
         ConfigError: it cannot be read.
         RequestError: its fields are no request.
     """
-    path = user_path(location)
+    path, location = user_path(location), redact(location)
     try:
         text = path.read_text("utf-8-sig")
         data = json.loads(text) if path.suffix.lower() == ".json" else yaml.safe_load(text)
     except FileNotFoundError:
         raise ConfigError(f"request_file={location} does not exist; give a JSON or YAML file") from None
     except (OSError, ValueError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
+        reason = redact_text(" ".join(str(error).split()))
         raise ConfigError(f"request_file={location} cannot be read: {reason}") from None
     if not isinstance(data, Mapping):
         raise RequestError(

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 
-from birefnet_batch.errors import InputError
+from birefnet_batch.errors import BirefnetBatchError, InputError
 
 HTTP_SCHEMES = ("http", "https")
 BUCKET_SCHEMES = ("s3", "gs", "az")
@@ -16,12 +16,22 @@ SCHEMES = ("file", *HTTP_SCHEMES, *BUCKET_SCHEMES, "data")
 _SECRET_PARAMETER = re.compile(
     r"sig(nature)?$|token|secret|passw|pwd|credential|auth|api[-_]?key|access[-_]?key|key[-_]?pair|^key$"
     r"|expires?$|policy|hmac|jwt|session|bearer|^x-(amz|goog|ms|oss|cos)-|googleaccessid|awsaccesskeyid"
-    r"|(^|[-_.])(pass|pw|pin|otp|sas|login)$",
+    r"|(^|[-_.])(pass|pw|pin|otp|sas|login|user|username|sign|sid|sess|sessid|phpsessid|jsessionid|ak|rlkey)$"
+    r"|(^|[-_.])(app|share|resource)key$|(^|[-_.])(cookie|ticket|psw|nonce)$"
+    r"|private|^hdn[a-z]+$",
     re.IGNORECASE,
 )
+# What looks like a token whatever it is called, but for names of things: digits among letters of both cases, long
+# hexadecimal numbers, JSON web tokens, and signed lists of Akamai's kind.
+_TOKEN = re.compile(
+    r"(?=.*[A-Z])(?=.*[a-z])(?=.*\d)[\w+/=~-]{20,}|[0-9a-f]{24,}|[0-9A-F]{24,}|eyJ[\w.-]{16,}"
+    r"|.*(hmac|sig|signature|token|password)=.*"
+)
+_THING = re.compile(r"(^|[-_.])(id|uid|uuid|guid|v|video|asset|clip|file|filename|name|path|key)$", re.IGNORECASE)
 # Keys of Azure's functions; a short code names a country or a clip.
 _SECRET_CODE = re.compile(r"(^|[-_.])code$", re.IGNORECASE)
 _LEAST_SECRET_CODE = 16
+_PATH_PARAMETER = re.compile(r";([^/;=]+)=([^/;]*)")
 # Parameters of an Azure shared access signature; they mean nothing without its `sig`.
 _AZURE_SAS = frozenset("sv ss srt sp se st spr sr si skoid sktid skt ske sks skv sdd sip".split())
 _URL_IN_TEXT = re.compile(
@@ -56,20 +66,30 @@ def redact(uri: str) -> str:
     try:
         parts = urlsplit(uri)
         host = parts.netloc.rpartition("@")[2]
-        pairs = parse_qsl(parts.query, keep_blank_values=True)
+        # Some servers have semicolons between parameters, and parameters in the path.
+        pairs = parse_qsl(parts.query.replace(";", "&"), keep_blank_values=True)
     except ValueError:
         return f"{scheme}://..."
     signed = any(name.lower() in ("sig", "signature") for name, _ in pairs)
     kept = [
-        (name, value)
+        (name, _shown_value(name, redact_text(value)))
         for name, value in pairs
-        if not (
-            _SECRET_PARAMETER.search(name)
-            or (_SECRET_CODE.search(name) and len(value) >= _LEAST_SECRET_CODE)
-            or (signed and name.lower() in _AZURE_SAS)
-        )
+        if not (_is_secret(name, value) or (signed and name.lower() in _AZURE_SAS))
     ]
-    return urlunsplit((parts.scheme, host, parts.path, urlencode(kept), ""))
+    path = _PATH_PARAMETER.sub(lambda found: "" if _is_secret(found[1], found[2]) else found[0], parts.path)
+    return urlunsplit((parts.scheme, host, path, urlencode(kept), ""))
+
+
+def _is_secret(name: str, value: str) -> bool:
+    secret_code = _SECRET_CODE.search(name) and len(value) >= _LEAST_SECRET_CODE
+    return bool(_SECRET_PARAMETER.search(name) or secret_code)
+
+
+def _shown_value(name: str, value: str) -> str:
+    if _THING.search(name) or not _TOKEN.fullmatch(value):
+        return value
+    # It may name the video after all: two that differ in it must not look alike.
+    return f"sha256-{hashlib.sha256(value.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
 
 
 def redact_text(text: str) -> str:
@@ -81,9 +101,11 @@ def canonical_uri(url: str, base: Path) -> str:
     """The absolute URI of a video: `file:///...` for paths (relative ones below `base`), URLs as they are.
 
     Raises:
-        InputError: the scheme is not one that this version reads.
+        InputError: the scheme is not one that this version reads, or a bucket's URL has credentials.
     """
     scheme = scheme_of(url)
+    if scheme in BUCKET_SCHEMES:
+        bucket_path(url)
     if scheme in (*HTTP_SCHEMES, *BUCKET_SCHEMES, "data"):
         return url
     if scheme == "file":
@@ -94,6 +116,21 @@ def canonical_uri(url: str, base: Path) -> str:
             "az:// URL, or a data URI"
         )
     return _file_uri(base / user_path(url))
+
+
+def bucket_path(uri: str, error: type[BirefnetBatchError] = InputError) -> str:
+    """The bucket and the path of a bucket's URL, `bucket/folder/name`.
+
+    Raises:
+        BirefnetBatchError: of the given kind: a user name or a password is in it, which libraries would repeat.
+    """
+    path = uri.partition("://")[2]
+    if "@" in path.partition("/")[0]:
+        raise error(
+            f"{redact(uri)} was given with a user name or a password before the bucket, which is not read; give "
+            "credentials as the cloud's own tools take them"
+        )
+    return path
 
 
 def user_path(text: str | Path) -> Path:

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from birefnet_batch.errors import InputError
+from birefnet_batch.errors import BirefnetBatchError, InputError
+from birefnet_batch.settings import StorageSettings
+from birefnet_batch.storage.stores import open_store
 from birefnet_batch.uris import canonical_uri, local_path, redact, redact_text, stem_of
 
 
@@ -22,6 +24,20 @@ from birefnet_batch.uris import canonical_uri, local_path, redact, redact_text, 
         ("https://h/a?pass=1&passwd=1&pw=1&pwd=1&bearer=1&sas=1&auth=1&user_pw=1&otp=1&v=2", "https://h/a?v=2"),
         ("https://h/a?code=dGhpcyBpcyBhIGtleQ==&compass=n", "https://h/a?compass=n"),
         ("https://h/a?code=de&country_code=fr", "https://h/a?code=de&country_code=fr"),
+        ("https://h/a?hdnts=exp=1~acl=/*~hmac=ab12&x=1", "https://h/a?x=1"),
+        ("https://h/a?st=exp=1~hmac=ab12&x=1", "https://h/a?st=sha256-991ef38ed690&x=1"),
+        ("https://h/a?username=u&sign=s&private_key=k&q-ak=a&rlkey=r&PHPSESSID=p&x=1", "https://h/a?x=1"),
+        ("https://h/a;jsessionid=ab12/b;page=2?x=1;token=t", "https://h/a/b;page=2?x=1"),
+        ("https://h/a?u=https://me:secret@i/b?sig=s", "https://h/a?u=https%3A%2F%2Fi%2Fb"),
+        (
+            "https://h/a?x=9fB2kLm0QrStUvWx7YzA&y=0123456789abcdef01234567",
+            "https://h/a?x=sha256-76c46d22e35b&y=sha256-8865fea8edb6",
+        ),
+        (
+            "https://h/a?id=507f1f77bcf86cd799439011&file=A-long-name-of-2024&title=two-words-of-2024-here",
+            "https://h/a?id=507f1f77bcf86cd799439011&file=A-long-name-of-2024&title=two-words-of-2024-here",
+        ),
+        ("https://h/a?t=123e4567-e89b-12d3-a456-426614174000", "https://h/a?t=123e4567-e89b-12d3-a456-426614174000"),
         ("data:video/mp4;base64,AAAA", "data:video/mp4;sha256=054f0d4d0960135a,..."),
         ("s3://bucket/a?b#c.mp4", "s3://bucket/a?b#c.mp4"),
         ("az://me:secret@container/a.mp4", "az://container/a.mp4"),
@@ -53,6 +69,14 @@ def test_a_tilde_is_a_home_folder_or_where_nobody_has_that_name_itself(monkeypat
     monkeypatch.setenv("HOME", "/home/me")
     assert canonical_uri("~/a.mp4", Path("/base")) == "file:///home/me/a.mp4"
     assert canonical_uri("~nobody-here.mp4", Path("/base")) == "file:///base/~nobody-here.mp4"
+
+
+@pytest.mark.parametrize("scheme", ["s3", "gs", "az"])
+def test_a_bucket_is_not_given_with_a_password_and_nobody_repeats_it(scheme: str) -> None:
+    for use in (lambda url: canonical_uri(url, Path("/")), lambda url: open_store(url, StorageSettings())):
+        with pytest.raises(BirefnetBatchError, match="with a user name or a password before the bucket") as caught:
+            use(f"{scheme}://me:very-secret@bucket/a.mp4")
+        assert "very-secret" not in str(caught.value)
 
 
 def test_unknown_schemes_are_refused_with_what_to_do() -> None:

@@ -10,7 +10,7 @@ from birefnet_batch.errors import ConfigError, OutputError
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage.filesystems import bucket_errors, bucket_filesystem, is_missing, no_bucket
 from birefnet_batch.storage.stores import Store
-from birefnet_batch.uris import redact, scheme_of
+from birefnet_batch.uris import bucket_path, redact, scheme_of
 
 # Of an upload in several parts, the size of one: a larger file than two of these is sent so.
 PART_BYTES = 16 * 1024**2
@@ -20,12 +20,12 @@ class BucketStore(Store):
     """Objects below a prefix of an S3, Google Cloud Storage or Azure bucket.
 
     Raises:
-        ConfigError: no bucket is named, or the library for it is missing.
+        ConfigError: no bucket is named, its URL has credentials, or the library for it is missing.
     """
 
     def __init__(self, location: str, settings: StorageSettings) -> None:
         self._scheme = scheme_of(location)
-        prefix = location.partition("://")[2].strip("/")
+        prefix = bucket_path(location, ConfigError).strip("/")
         if not prefix:
             raise ConfigError(
                 f"output is {redact(location)!r}, which names no bucket; give {self._scheme}://BUCKET/PATH"

@@ -10,7 +10,7 @@ from birefnet_batch.errors import InputError
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage.filesystems import bucket_errors, bucket_filesystem, is_missing, no_bucket
 from birefnet_batch.storage.http_guard import check_scheme
-from birefnet_batch.uris import redact, scheme_of
+from birefnet_batch.uris import bucket_path, redact, scheme_of
 
 
 def list_videos(location: str, suffixes: Collection[str], settings: StorageSettings) -> list[str]:
@@ -22,11 +22,11 @@ def list_videos(location: str, suffixes: Collection[str], settings: StorageSetti
         settings: how the bucket is reached.
 
     Raises:
-        InputError: the bucket cannot be listed, or its scheme is closed.
+        InputError: the bucket cannot be listed, its URL has credentials, or its scheme is closed.
     """
     check_scheme(location, settings)
     scheme = scheme_of(location)
-    path = location.partition("://")[2].rstrip("/")
+    path = bucket_path(location).rstrip("/")
     pattern = glob.has_magic(path)
     folder = path
     while glob.has_magic(folder):
