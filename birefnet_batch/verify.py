@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from birefnet_batch.batch import run
 from birefnet_batch.digests import file_sha256
 from birefnet_batch.errors import BirefnetBatchError, ConfigError
 from birefnet_batch.executors.base import JobOutcome
+from birefnet_batch.jobs import is_marker
 from birefnet_batch.media_difference import Difference, compare_media
 from birefnet_batch.progress import Progress
 from birefnet_batch.recorded_media import bring_media
 from birefnet_batch.recorded_settings import read_settings, repeating
-from birefnet_batch.request import Request
-from birefnet_batch.results import JobRecord
+from birefnet_batch.request import Request, Result
+from birefnet_batch.results import RECORD, JobRecord
 from birefnet_batch.settings import Settings, StorageSettings
 from birefnet_batch.storage.stores import Store, open_store
 from birefnet_batch.uris import scheme_of
@@ -72,12 +74,14 @@ def verify(
         ConfigError: the output has no video that succeeded.
         OutputError: the output or scratch space cannot be used.
     """
-    records = succeeded_records(store)
-    if not records:
-        raise ConfigError(f"{store.shown} has no video that succeeded; there is nothing to verify")
+    records, damaged = succeeded_records(store)
+    if not records and not damaged:
+        reason = store.absence() or "there is nothing to verify"
+        raise ConfigError(f"{store.shown} has no video that succeeded: {reason}")
     if sample is not None and sample < len(records):
         records = sorted(random.Random(seed).sample(records, sample), key=lambda record: record.job_id)
-    compared: list[Comparison] = []
+    unreadable = "its job.json is gone or damaged; run it again with resume=force"
+    compared = [Comparison(job_id, f"jobs/{job_id}", "unavailable", reason=unreadable) for job_id in damaged]
     groups: dict[str, list[JobRecord]] = defaultdict(list)
     settings: dict[str, Settings] = {}
     for record in records:
@@ -96,17 +100,18 @@ def verify(
     return sorted(compared, key=lambda item: item.job_id)
 
 
-def succeeded_records(store: Store) -> list[JobRecord]:
-    """The records of complete videos, by job."""
-    found = []
-    for job_id in sorted({folder for folder, name in store.walk("jobs") if name == "job.json"}):
+def succeeded_records(store: Store) -> tuple[list[JobRecord], list[str]]:
+    """The records of complete videos, and the complete videos whose record cannot be read, by job."""
+    found, damaged = [], []
+    for job_id in sorted({folder for folder, name in store.walk("jobs") if is_marker(name)}):
         try:
-            record = JobRecord.from_json(store.get(f"jobs/{job_id}/job.json") or b"")
+            record = JobRecord.from_json(store.get(f"jobs/{job_id}/{RECORD}") or b"")
         except ValueError:
+            damaged.append(job_id)
             continue
         if record.status == "succeeded":
             found.append(record)
-    return found
+    return found, damaged
 
 
 def _repeat(
@@ -145,6 +150,9 @@ def _compare(
 ) -> Comparison:
     if second.source.sha256 != first.source.sha256:
         return _unavailable(first, "its source has changed since")
+    if not _fits(store, first):
+        reason = "its result.json is gone or damaged, or is of other files; run it again with resume=force"
+        return Comparison(first.job_id, first.source.uri, "differs", reason=reason)
     for name, recorded in first.outputs_sha256.items():
         kept = place / f"kept-{name}"
         bring_media(store, storage, first, name, kept)
@@ -169,6 +177,19 @@ def _compare(
     if near and changed:
         return Comparison(first.job_id, first.source.uri, "close", _finite(worst.psnr_db), matte, other)
     return Comparison(first.job_id, first.source.uri, "differs", _finite(worst.psnr_db), matte, worst.reason or other)
+
+
+def _fits(store: Store, record: JobRecord) -> bool:
+    """Whether a video's result.json is there and names the files of its record."""
+    try:
+        result = Result.from_dict(json.loads(store.get(record.outputs["result"]) or b""))
+    except (ValueError, KeyError, TypeError):
+        return False
+    files = {"video": result.video, "mask_video": result.mask_video}
+    named = {name: file.file_name for name, file in files.items() if file is not None}
+    return named.keys() == record.outputs_sha256.keys() and all(
+        named[name] == PurePosixPath(record.outputs[name]).name for name in named if name in record.outputs
+    )
 
 
 def _finite(psnr_db: float) -> float | None:

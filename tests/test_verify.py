@@ -110,6 +110,29 @@ def test_a_file_that_was_changed_or_removed_after_it_was_written_is_no_match(
     assert "does not exist" in compared["reason"]
 
 
+@pytest.mark.parametrize("content", [None, "{"])
+def test_a_complete_video_whose_record_is_gone_or_damaged_is_named(
+    output: Path, content: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job_file(output, "job.json").unlink()
+    if content is not None:
+        (job_file(output, "result.json").parent / "job.json").write_text(content)
+    status, compared = verified(output, capsys)
+    assert (status, compared["verdict"]) == (1, "unavailable")
+    assert "its job.json is gone or damaged; run it again with resume=force" in compared["reason"]
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"video": {"url": "http://elsewhere"}}'])
+def test_a_result_that_is_damaged_or_of_other_files_is_no_match(
+    output: Path, made: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], content: str
+) -> None:
+    repeat_by_copying(monkeypatch, made)
+    job_file(output, "result.json").write_text(content)
+    status, compared = verified(output, capsys)
+    assert (status, compared["verdict"]) == (1, "differs")
+    assert "its result.json is gone or damaged, or is of other files" in compared["reason"]
+
+
 def test_near_frames_of_another_machine_are_close_and_far_ones_differ(
     output: Path, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
