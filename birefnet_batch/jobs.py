@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -57,6 +58,18 @@ class Job:
     def folder(self) -> str:
         """The job's folder relative to the output."""
         return f"jobs/{self.job_id}"
+
+    def media_name(self, mask: bool) -> str:
+        """The file name of the job's video, or of its mask."""
+        suffix = format_of(self.request.video_output_type).suffix
+        return f"{self.stem}{'_mask' if mask else ''}{suffix}"
+
+    def is_complete(self, names: Collection[str], key: str) -> bool:
+        """Whether the files in the job's folder are those of a complete job with this key."""
+        # With sync_mode the media are in result.json.
+        masks = () if self.request.sync_mode else (False, True) if self.request.output_mask else (False,)
+        needed = (marker(key), "result.json", "job.json", *(self.media_name(mask) for mask in masks))
+        return all(name in names for name in needed)
 
     def file(self, name: str) -> str:
         """The path of one of the job's files relative to the output."""

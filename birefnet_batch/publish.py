@@ -40,8 +40,7 @@ class Media:
     def from_join(cls, kind: Kind, job: Job, spec: EncodeSpec, staged: Path, facts: JoinedFacts) -> Media:
         """Name the file that `join` wrote."""
         form = format_of(spec.output_type)
-        name = f"{job.stem}{'' if kind == 'video' else '_mask'}{form.suffix}"
-        return cls(kind, staged, name, form.content_type, facts)
+        return cls(kind, staged, job.media_name(mask=kind == "mask"), form.content_type, facts)
 
     def to_video_file(self, url: str) -> VideoFile:
         """The API's description of the file."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from birefnet_batch.engines import resolve_precision
 from birefnet_batch.errors import BirefnetBatchError, ConfigError
 from birefnet_batch.executors.engine_cache import EngineCache
-from birefnet_batch.jobs import Job, is_marker, job_key, marker
+from birefnet_batch.jobs import Job, is_marker, job_key
 from birefnet_batch.settings import Resume, Settings
 from birefnet_batch.storage import Output, SourceFacts
 from birefnet_batch.storage.sources import many_source_facts
@@ -20,8 +20,9 @@ _ASKED_AT_ONCE = 16
 def split_complete(output: Output, settings: Settings, jobs: Iterable[Job]) -> tuple[list[Job], list[Job]]:
     """Tell jobs that are to be done from those that are complete, without opening a file.
 
-    A job is complete when the marker named with its present key is there. Its source is looked at only when it has a
-    marker at all: a local file's folder entry, one listing for the objects of a bucket's folder, a URL's headers.
+    A job is complete when the marker named with its present key is there, and its files are. Its source is looked at
+    only when it has a marker at all: a local file's folder entry, one listing for the objects of a bucket's folder, a
+    URL's headers.
     What cannot be found out here (a source out of reach, missing weights) is left to the job's own attempt.
 
     Returns:
@@ -34,8 +35,8 @@ def split_complete(output: Output, settings: Settings, jobs: Iterable[Job]) -> t
     jobs = list(jobs)
     found: dict[str, set[str]] = defaultdict(set)
     for job_id, name in output.store.walk("jobs"):
-        if is_marker(name) or settings.resume is Resume.never:
-            found[job_id].add(name)
+        found[job_id].add(name)
+    marked = [job for job in jobs if any(is_marker(name) for name in found.get(job.job_id, ()))]
     if settings.resume is Resume.never and found:
         raise ConfigError(
             f"output={output.shown} has {len(found)} jobs of earlier runs, and resume=never; give another output, "
@@ -43,7 +44,6 @@ def split_complete(output: Output, settings: Settings, jobs: Iterable[Job]) -> t
         )
     if settings.resume is not Resume.auto:
         return jobs, []
-    marked = [job for job in jobs if job.job_id in found]
     facts = many_source_facts([job.uri for job in marked], settings.storage, _ASKED_AT_ONCE)
     complete = _complete(settings, marked, facts, found)
     return [job for job in jobs if job.job_id not in complete], [job for job in jobs if job.job_id in complete]
@@ -65,6 +65,6 @@ def _complete(
                 key = job_key(job, facts[job.uri].fingerprint, weights.sha256, precision, settings.media)
             except (BirefnetBatchError, OSError):
                 continue
-            if marker(key) in found[job.job_id]:
+            if job.is_complete(found[job.job_id], key):
                 complete.add(job.job_id)
     return complete

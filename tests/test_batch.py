@@ -187,6 +187,14 @@ def test_a_changed_source_setting_or_checkpoint_is_done_again(
     )
 
 
+@pytest.mark.parametrize("name", ["clip.mp4", "result.json", "job.json"])
+def test_a_complete_job_that_lost_a_file_is_done_again(clip: Path, output: Path, name: str) -> None:
+    run_all(output, request(clip))
+    (job_folder(output) / name).unlink()
+    assert run_all(output, request(clip))[0].succeeded == 1
+    assert (job_folder(output) / name).exists()
+
+
 def test_a_repetition_that_fails_keeps_the_result_and_is_told_of_until_one_succeeds(clip: Path, output: Path) -> None:
     run_all(output, request(clip))
     content, result = clip.read_bytes(), (job_folder(output) / "clip.mp4").read_bytes()

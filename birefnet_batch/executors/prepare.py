@@ -10,9 +10,9 @@ from birefnet_batch.executors.base import Observer, RunContext
 from birefnet_batch.executors.engine_cache import EngineCache
 from birefnet_batch.executors.ledger import Ledger
 from birefnet_batch.executors.workspace import Workspace
-from birefnet_batch.jobs import Job, job_key, marker
+from birefnet_batch.jobs import Job, job_key
 from birefnet_batch.pipeline import Kind, SegmentTask
-from birefnet_batch.results import JobRecord, ModelRecord, markers
+from birefnet_batch.results import JobRecord, ModelRecord
 from birefnet_batch.segments import Segment, plan_segments
 from birefnet_batch.settings import MediaSettings, Resume
 from birefnet_batch.storage import SourceFacts, source_facts
@@ -71,7 +71,7 @@ def prepare(
     weights = engines.weights(spec)
     precision = resolve_precision(settings.engine.precision.value, settings.engine.device.value)
     key = job_key(job, facts.fingerprint, weights.sha256, precision, settings.media)
-    if settings.resume is Resume.auto and marker(key) in markers(context.output, job):
+    if settings.resume is Resume.auto and job.is_complete(context.output.list(job.folder), key):
         return None
     ledger.note(
         key=key,
