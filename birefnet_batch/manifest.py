@@ -110,7 +110,7 @@ def load_manifest(
     if wrong_defaults is not None:
         manifest = Manifest((), (wrong_defaults, *manifest.invalid), manifest.duplicates)
     if not manifest.requests and not manifest.problems:
-        raise ManifestError(f"The manifest {location} names no videos", [_nothing_found(path)])
+        raise ManifestError(f"The manifest {location} names no videos", [_nothing_found(path, outside)])
     return manifest
 
 
@@ -128,7 +128,10 @@ def invalid_entries(location: str, manifest: Manifest) -> ManifestError:
     return ManifestError(f"The manifest {location} has {entries}{hint}", shown)
 
 
-def _nothing_found(path: Path) -> str:
+def _nothing_found(path: Path, outside: str | None) -> str:
+    # A bucket's location loses a slash as a path, and so does the output's here.
+    if outside is not None and path.absolute().is_relative_to(Path(outside).absolute()):
+        return "it is the run's output, or inside of it, and what is there is no input; give another output=FOLDER"
     if path.is_dir():
         return f"the folder holds no file that ends in {', '.join(sorted(VIDEO_SUFFIXES))}"
     if scheme_of(str(path).replace(":/", "://", 1)) in BUCKET_SCHEMES:

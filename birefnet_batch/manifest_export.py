@@ -33,7 +33,7 @@ def export_manifest(store: Store, destination: Path) -> int:
 
     Raises:
         ConfigError: pyarrow is missing, or the name ends otherwise.
-        OutputError: the file cannot be written.
+        OutputError: the manifest is damaged, or the file cannot be written.
     """
     if destination.suffix not in (".parquet", ".csv"):
         raise ConfigError(f"--manifest={destination} must end in .parquet or .csv")
@@ -52,7 +52,11 @@ def export_manifest(store: Store, destination: Path) -> int:
             *(pa.field(name, pa.float64()) for name in _REAL),
         ]
     )
-    table = pa.Table.from_pylist(list(rows(store)), schema=schema)
+    try:
+        table = pa.Table.from_pylist(list(rows(store)), schema=schema)
+    except pa.ArrowException as error:
+        reason = " ".join(str(error).split())
+        raise OutputError(f"The manifest of {store.shown} is damaged: {reason}; run it again to mend it") from None
     temporary = destination.with_name(f"{destination.name}.part")
     try:
         if destination.suffix == ".csv":

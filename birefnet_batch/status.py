@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from birefnet_batch.errors import ConfigError
-from birefnet_batch.storage.lease import RENEW_S, Holder, holders_of
+from birefnet_batch.storage.lease import RENEW_S, Holder, holder_of, holders_of
 from birefnet_batch.storage.stores import Store
 
 
@@ -69,6 +69,9 @@ def read_status(store: Store, run_id: str | None = None, slowest: int = 5) -> Ru
     """
     runs = sorted({folder for folder, name in store.walk("runs") if name == "run.json"})
     if not runs:
+        holder = holder_of(store)
+        if holder is not None:
+            raise ConfigError(f"{store.shown} has no runs yet: {holder.shown} is about to begin; ask again in a moment")
         reason = store.absence() or "give the output of a run (output=...)"
         raise ConfigError(f"{store.shown} has no runs: {reason}")
     run_id = run_id or runs[-1]

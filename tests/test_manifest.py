@@ -125,6 +125,17 @@ def test_a_folder_gives_its_videos_in_depth_but_not_the_output(tmp_path: Path) -
     assert [Path(request.video_url).name for request in manifest.requests] == ["b.mp4", "A.MOV"]
 
 
+@pytest.mark.parametrize("inputs", [".", "videos"])
+def test_inputs_inside_of_the_output_are_said_to_be_there(
+    inputs: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos" / "a.mp4").touch()
+    with pytest.raises(ManifestError, match="inside of it, and what is there is no input; give another output"):
+        load_manifest(inputs, {}, exclude=tmp_path)
+
+
 def test_a_glob_gives_what_it_matches_in_depth(tmp_path: Path) -> None:
     for name in ("a.mp4", "b.mkv", "deep/c.mp4"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

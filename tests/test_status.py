@@ -99,6 +99,14 @@ def test_a_run_that_goes_on_names_its_holder_and_the_time_left(store: LocalStore
     assert status.seconds_left is not None
 
 
+def test_an_output_whose_first_run_has_just_taken_it_says_so(tmp_path: Path) -> None:
+    with (
+        Output(str(tmp_path / "new"), "first"),
+        pytest.raises(ConfigError, match="has no runs yet: run first of .* is about to begin"),
+    ):
+        read_status(LocalStore(tmp_path / "new"))
+
+
 def test_the_program_prints_a_table_or_json_and_says_what_is_wrong(
     store: LocalStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -174,10 +174,12 @@ def holders_of(store: Store) -> list[Holder]:
 def _read(store: Store, name: str) -> Holder | None:
     content = store.get(f"{FOLDER}/{name}")
     try:
-        return None if content is None else Holder(**json.loads(content))
+        holder = Holder(**json.loads(content or b""))
+        dates = [datetime.fromisoformat(date) for date in (holder.since, holder.renewed)]
     except (ValueError, TypeError):
-        # Not ours, or damaged: it keeps nobody out.
+        # Gone, not ours, or damaged: it keeps nobody out.
         return None
+    return holder if all(date.tzinfo is not None for date in dates) else None
 
 
 def _now() -> str:

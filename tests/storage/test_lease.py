@@ -152,6 +152,13 @@ def test_a_lease_is_renewed_and_a_run_that_lost_it_stops(tmp_path: Path, monkeyp
     assert open_store(str(tmp_path), StorageSettings()).names(".lease") == ["00000002.json"]
 
 
+@pytest.mark.parametrize("renewed", ["yesterday", "2026-11-25T08:00:00", 5])
+def test_a_lease_without_a_readable_time_keeps_nobody_out(tmp_path: Path, renewed: object) -> None:
+    written(open_store(str(tmp_path), StorageSettings()), renewed=renewed)
+    with Output(str(tmp_path), "mine") as output:
+        assert output.list(".lease") == ["00000008.json"]
+
+
 def test_a_damaged_lease_keeps_nobody_out(tmp_path: Path) -> None:
     (tmp_path / ".lease").mkdir()
     (tmp_path / ".lease" / "00000001.json").write_text("{oops")
