@@ -20,6 +20,9 @@ from birefnet_batch.uris import redact
 
 # A wanted block this near ahead comes by itself; each jump is a request.
 _NEAR = 4
+# What a connection must bring for its end not to count as another failure in a row: a few bytes before each silence
+# would keep a worker for days.
+_WORTH_ANOTHER_TRY = 1 << 16
 Told = Callable[[int, int | None], None]
 
 
@@ -54,7 +57,7 @@ class Fetch:
         self._stop = threading.Event()
         self._retries = Retries(self._shown, settings.max_retries, self._stop)
         self._told = told
-        self._count = 0
+        self._count = self._since_failure = 0
         self._sha256: str | None = None
         self._blocks: Blocks | None = None
         self._thread = threading.Thread(target=self._run, name="fetch-source", daemon=True)
@@ -135,7 +138,7 @@ class Fetch:
                     with closing(self._remote.read(block * BLOCK + len(held), self._facts)) as chunks:
                         for chunk in chunks:
                             self._look_up()
-                            self._retries.succeeded()
+                            self._came(len(chunk))
                             held += chunk
                             while len(held) >= (length := min(BLOCK, size - block * BLOCK)) > 0:
                                 file.seek(block * BLOCK)
@@ -148,7 +151,7 @@ class Fetch:
                             if block * BLOCK >= size or self._elsewhere(blocks, block):
                                 break
                 except PassingError as error:
-                    self._retries.failed(error)
+                    self._failed(error)
 
     def _next(self, blocks: Blocks) -> int | None:
         return (self._facts.ranges and blocks.wanted) or blocks.first_missing()
@@ -168,7 +171,7 @@ class Fetch:
                     count = 0
                     for chunk in self._remote.read(0, self._facts):
                         self._look_up()
-                        self._retries.succeeded()
+                        self._came(len(chunk))
                         count += len(chunk)
                         if count > self._limit:
                             raise self._too_large()
@@ -179,7 +182,16 @@ class Fetch:
                 return
             except PassingError as error:
                 self._count = 0
-                self._retries.failed(error)
+                self._failed(error)
+
+    def _came(self, count: int) -> None:
+        self._since_failure += count
+        if self._since_failure >= _WORTH_ANOTHER_TRY:
+            self._retries.succeeded()
+
+    def _failed(self, error: PassingError) -> None:
+        self._since_failure = 0
+        self._retries.failed(error)
 
     def _arrived(self, count: int) -> None:
         self._count += count
