@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 from birefnet_batch.backdrop import Painter
 from birefnet_batch.process_tuning import compute_alone, usable_processors
+from birefnet_batch.video.info import LARGE
 
 if TYPE_CHECKING:
     import torch
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 _MOST_WORKERS = 4
 _LEAST_ALPHA = 1 / 255
-# A batch of floats with what is made of them takes some 50 bytes a pixel: above it one is enough for all processors.
-_MOST_PIXELS_BESIDE_OTHERS = 4_000_000
 
 
 class Finishing:
@@ -40,7 +39,8 @@ class Finishing:
     def __init__(self, task: SegmentTask, device: str) -> None:
         self._task = task
         processors = usable_processors()
-        alone = device != "cpu" or task.info.width * task.info.height > _MOST_PIXELS_BESIDE_OTHERS
+        # A batch of floats with what is made of them takes some 50 bytes a pixel: a large one occupies all processors.
+        alone = device != "cpu" or task.info.width * task.info.height > LARGE
         self._workers = 1 if alone else min(_MOST_WORKERS, processors)
         self._threads = max(1, processors // self._workers)
         self._context = ExitStack()

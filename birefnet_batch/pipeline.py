@@ -23,7 +23,7 @@ from birefnet_batch.video.child import MEMORY_BYTES
 from birefnet_batch.video.depth import reads_wide, tone_maps
 from birefnet_batch.video.encode import EncodeSpec, PartWriter, open_part
 from birefnet_batch.video.formats import format_of
-from birefnet_batch.video.info import VideoInfo
+from birefnet_batch.video.info import LARGE, VideoInfo
 from birefnet_batch.video.join import JoinedFacts, join_parts
 from birefnet_batch.video.reader import Frame, FrameReader
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 Kind = Literal["video", "mask"]
 # Batches that wait between two stages: one keeps both sides busy, two ride out jitter.
 _WAITING = 2
-_LARGE = 4_000_000  # pixels of a frame: of larger ones, one waits, and the decoder is one ahead
+# Of large frames one waits, and the decoder is one ahead.
 _SLOTS, _LARGE_SLOTS = 4, 2
 
 
@@ -121,7 +121,7 @@ def process_segment(
     segment = task.segment
     count = end = 0
     form = format_of(task.encode.output_type)
-    large = task.info.width * task.info.height > _LARGE
+    large = task.info.width * task.info.height > LARGE
     with ExitStack() as context:
         reader = context.enter_context(
             FrameReader(

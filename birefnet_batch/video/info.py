@@ -13,6 +13,8 @@ BT709 = 1
 """ITU-R BT.709's number in all three tables of ITU-T H.273: primaries, transfer function and matrix."""
 BT2020 = 9
 """ITU-R BT.2020's number among the primaries and, not constant luminance, the matrices."""
+LARGE = 4_000_000
+"""Pixels of a frame: of larger ones as few as may be are held at once."""
 PQ, HLG = 16, 18
 """The numbers of SMPTE ST 2084's transfer function and of ARIB STD-B67's."""
 

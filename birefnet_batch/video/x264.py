@@ -19,10 +19,10 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.reformatter import Interpolation
 from numpy.typing import NDArray
 
+from birefnet_batch.video.info import LARGE
 from birefnet_batch.video.libav_writer import LibavWriter, grey_420, keyframe_interval
 
 CRF = {"low": 28, "medium": 23, "high": 18, "maximum": 12}
-_LARGE = 4_000_000  # pixels
 PRESET = {"fast": "veryfast", "balanced": "medium", "small": "slow"}
 
 
@@ -45,7 +45,7 @@ class X264Writer(LibavWriter):
         """See `LibavWriter`."""
         context.gop_size = keyframe_interval(self.spec)
         context.options = {"crf": str(CRF[self.spec.quality]), "preset": PRESET[self.spec.write_mode], **_repeatable()}
-        if self.size[0] * self.size[1] > _LARGE:
+        if self.size[0] * self.size[1] > LARGE:
             # The encoder keeps every frame that it looks ahead at or refers to: forty of 4K are a gigabyte. A matte is
             # flat but for its edges: what it gains by other frames is not worth their memory.
             few = {"rc-lookahead": "0", "bf": "0", "refs": "1"} if self.kind == "mask" else {"rc-lookahead": "5"}
