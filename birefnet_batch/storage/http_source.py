@@ -18,7 +18,7 @@ from birefnet_batch.storage.http_guard import GuardedTransport, check_scheme
 from birefnet_batch.storage.remote import PassingError, Remote
 from birefnet_batch.uris import redact, redact_text
 
-_MAY_PASS = frozenset((408, 425, 429, 500, 502, 503, 504))
+_MAY_PASS = frozenset((408, 425, 429, *range(500, 600)))
 _MOST_REDIRECTS = 10
 
 

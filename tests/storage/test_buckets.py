@@ -121,8 +121,7 @@ def test_a_bucket_that_is_not_there_is_named(cloud: Cloud, tmp_path: Path) -> No
         source_facts(f"{root}/a.mp4", settings)
     with pytest.raises(ConfigError, match="has no runs: there is no bucket 'none-such'"):
         read_status(open_store(f"{root}/out", settings))
-    # SeaweedFS makes a bucket that is written to; a name that none can have is refused everywhere.
-    for name in ("My_Bucket",) if cloud.scheme == "s3" else ("My_Bucket", "none-such"):
+    for name in ("My_Bucket", "none-such"):
         with (
             pytest.raises(OutputError, match=f"there is no bucket '{name}'"),
             Output(f"{cloud.scheme}://{name}/out", "run", settings),
