@@ -13,7 +13,7 @@ from birefnet_batch.console import table_console
 from birefnet_batch.errors import BirefnetBatchError
 from birefnet_batch.media_difference import compare_media
 from birefnet_batch.recorded_media import bring_media
-from birefnet_batch.results import JobRecord
+from birefnet_batch.results import JobRecord, read_record
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.status import read_lines
 from birefnet_batch.storage.stores import Store, open_store
@@ -93,11 +93,8 @@ def _records(store: Store, run_id: str) -> Iterator[JobRecord]:
         # The record of a video that failed may be that of an earlier run's result.
         if line.status == "failed":
             continue
-        try:
-            record = JobRecord.from_json(store.get(f"jobs/{line.job_id}/job.json") or b"")
-        except ValueError:
-            continue
-        if record.status == "succeeded":
+        record = read_record(store, line.job_id)
+        if record is not None and record.status == "succeeded":
             yield record
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from birefnet_batch.errors import ConfigError, OutputError
-from birefnet_batch.results import FAILED, RECORD, JobRecord
+from birefnet_batch.results import FAILED, JobRecord, read_record
 from birefnet_batch.storage.reasons import reason_of
 from birefnet_batch.storage.stores import Store
 
@@ -79,12 +79,8 @@ def rows(store: Store) -> Iterator[dict[str, Any]]:
         except (ValueError, KeyError, TypeError):
             continue
         row = {name: line.get(name) for name in ("job_id", "input", "status", "error", "result")}
-        name = FAILED if row["status"] == "failed" else RECORD
-        content = store.get(f"jobs/{job_id}/{name}") or store.get(f"jobs/{job_id}/{RECORD}")
-        try:
-            record = None if content is None else JobRecord.from_json(content)
-        except ValueError:
-            record = None
+        record = read_record(store, job_id, FAILED) if row["status"] == "failed" else None
+        record = record or read_record(store, job_id)
         yield row if record is None else {**row, **_facts(record)}
 
 

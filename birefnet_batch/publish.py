@@ -15,7 +15,7 @@ from birefnet_batch.errors import OutputError
 from birefnet_batch.jobs import Job, is_marker, marker
 from birefnet_batch.pipeline import Kind
 from birefnet_batch.request import Result, VideoFile
-from birefnet_batch.results import FAILED, RECORD, JobRecord, markers, pretty_json
+from birefnet_batch.results import FAILED, RECORD, JobRecord, pretty_json
 from birefnet_batch.storage import Output
 from birefnet_batch.versions import git_revision, machine
 from birefnet_batch.video.encode import EncodeSpec
@@ -79,7 +79,8 @@ def publish(output: Output, job: Job, record: JobRecord, media: list[Media]) -> 
     if job.request.sync_mode:
         _check_length(media, output.settings.max_data_uri_bytes)
         record = replace(record, notes=[*record.notes, _SYNC_NOTE])
-    for name in markers(output, job):
+    before = output.list(job.folder)
+    for name in filter(is_marker, before):
         output.remove(job.file(name))
     files: dict[str, VideoFile] = {}
     outputs: dict[str, str] = {}
@@ -101,7 +102,8 @@ def publish(output: Output, job: Job, record: JobRecord, media: list[Media]) -> 
     record = replace(located(record), outputs=outputs, outputs_sha256=digests)
     output.write(job.file(RECORD), record.to_json())
     output.write(job.file(marker(key)), b"")
-    output.remove(job.file(FAILED))
+    if FAILED in before:
+        output.remove(job.file(FAILED))
     return result
 
 
@@ -112,7 +114,7 @@ def publish_failure(output: Output, job: Job, record: JobRecord) -> None:
     settings that its record names, and the attempt that failed is recorded beside it, in failed.json.
     """
     names = output.list(job.folder)
-    if any(is_marker(name) for name in names):
+    if any(map(is_marker, names)):
         output.write(job.file(FAILED), located(record).to_json())
         return
     for name in names:

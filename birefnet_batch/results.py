@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from birefnet_batch.jobs import Job, is_marker
 from birefnet_batch.storage import Output
+from birefnet_batch.storage.stores import Store
 
 SCHEMA_VERSION = 1
 RECORD = "job.json"
@@ -184,14 +184,13 @@ def utc_now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-def markers(output: Output, job: Job) -> list[str]:
-    """The names of the completion markers in a job's folder."""
-    return [name for name in output.list(job.folder) if is_marker(name)]
+def read_record(store: Store, job_id: str, name: str = RECORD) -> JobRecord | None:
+    """A job's record, or that of its failed attempt; None where there is none that can be read.
 
-
-def read_record(output: Output, job: Job) -> JobRecord | None:
-    """The job's last record; None where there is none that can be read."""
-    content = output.read(job.file(RECORD))
+    Raises:
+        OutputError: the output cannot be read.
+    """
+    content = store.get(f"jobs/{job_id}/{name}")
     try:
         return None if content is None else JobRecord.from_json(content)
     except ValidationError:

@@ -13,7 +13,7 @@ from typing import Any
 
 from birefnet_batch.executors.base import RunContext
 from birefnet_batch.redaction import Redactor, secret_variables
-from birefnet_batch.results import SCHEMA_VERSION, JobRecord, ManifestLine, merge_manifest, pretty_json, utc_now
+from birefnet_batch.results import SCHEMA_VERSION, ManifestLine, merge_manifest, pretty_json, read_record, utc_now
 from birefnet_batch.storage import Output
 from birefnet_batch.storage.live_lines import LiveLines
 from birefnet_batch.versions import git_revision, machine
@@ -86,9 +86,8 @@ class RunRecorder:
 
     def _note_used(self, job_id: str) -> None:
         """Weights, engines and counts that made results, each kind once: what a repeat needs."""
-        try:
-            record = JobRecord.from_json(self._context.output.read(f"jobs/{job_id}/job.json") or b"")
-        except ValueError:
+        record = read_record(self._context.output.store, job_id)
+        if record is None:
             return
         used = {
             "model": None if record.model is None else vars(record.model),

@@ -21,7 +21,7 @@ from birefnet_batch.progress import Progress
 from birefnet_batch.recorded_media import bring_media
 from birefnet_batch.recorded_settings import read_settings, repeating
 from birefnet_batch.request import Request, Result
-from birefnet_batch.results import RECORD, JobRecord
+from birefnet_batch.results import JobRecord, read_record
 from birefnet_batch.settings import Settings, StorageSettings
 from birefnet_batch.storage.stores import Store, open_store
 from birefnet_batch.uris import scheme_of
@@ -104,12 +104,10 @@ def succeeded_records(store: Store) -> tuple[list[JobRecord], list[str]]:
     """The records of complete videos, and the complete videos whose record cannot be read, by job."""
     found, damaged = [], []
     for job_id in sorted({folder for folder, name in store.walk("jobs") if is_marker(name)}):
-        try:
-            record = JobRecord.from_json(store.get(f"jobs/{job_id}/{RECORD}") or b"")
-        except ValueError:
+        record = read_record(store, job_id)
+        if record is None:
             damaged.append(job_id)
-            continue
-        if record.status == "succeeded":
+        elif record.status == "succeeded":
             found.append(record)
     return found, damaged
 
@@ -133,11 +131,10 @@ def _repeat(
     repeated = open_store(str(place), StorageSettings())
     compared = []
     for record in records:
-        content = repeated.get(f"jobs/{record.job_id}/job.json")
-        if record.job_id in failures or content is None:
+        second = read_record(repeated, record.job_id)
+        if record.job_id in failures or second is None:
             compared.append(_unavailable(record, failures.get(record.job_id, "it was not repeated")))
             continue
-        second = JobRecord.from_json(content)
         try:
             compared.append(_compare(store, storage, repeated, place, record, second))
         except BirefnetBatchError as error:
