@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from birefnet_batch.video.mp4_boxes import boxes
+
 _UNSPECIFIED = 0x7FFF
 _CODE = re.compile("[a-z]{3}")
 # Where the language stands in a media header, in bytes from its content's start, by the header's version.
@@ -48,22 +50,8 @@ def _packed(language: str) -> int:
 
 def _headers(file: BinaryIO, start: int, end: int) -> Iterator[int]:
     """Where the content of each track's media header begins."""
-    for kind, inside, after in _boxes(file, start, end):
+    for kind, inside, after in boxes(file, start, end):
         if kind in (b"moov", b"trak", b"mdia"):
             yield from _headers(file, inside, after)
         elif kind == b"mdhd":
             yield inside
-
-
-def _boxes(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Kind, start of the content and end of each box."""
-    while start + 8 <= end:
-        file.seek(start)
-        size, kind, inside = int.from_bytes(file.read(4)), file.read(4), start + 8
-        if size == 1:
-            size, inside = int.from_bytes(file.read(8)), start + 16
-        after = start + size if size else end
-        if after < inside:
-            return
-        yield kind, inside, after
-        start = after

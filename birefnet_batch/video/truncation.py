@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 from typing import BinaryIO
 
+from birefnet_batch.video.mp4_boxes import boxes
+
 _MP4_MEDIA = (b"moov", b"moof", b"mdat")
 _MP4_FIRST = (b"ftyp", b"styp", b"wide", b"free", b"skip", b"pnot", *_MP4_MEDIA)
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
@@ -40,20 +42,7 @@ def missing_bytes(file: BinaryIO) -> int:
 
 
 def _end_of_mp4(file: BinaryIO, size: int) -> int:
-    start = end = 0
-    while start + 8 <= size:
-        file.seek(start)
-        head = file.read(16)
-        length, kind = int.from_bytes(head[:4], "big"), head[4:8]
-        if length == 1:
-            length = int.from_bytes(head[8:], "big")
-        if length < 8:
-            # 0 means up to the end of the file; anything else is no box.
-            return end
-        start += length
-        if kind in _MP4_MEDIA:
-            end = start
-    return end
+    return max((after for kind, _, after in boxes(file, 0, size) if kind in _MP4_MEDIA), default=0)
 
 
 def _end_of_matroska(file: BinaryIO) -> int:
