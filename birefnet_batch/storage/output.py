@@ -14,7 +14,7 @@ from birefnet_batch.storage.local_store import LocalStore
 from birefnet_batch.storage.reasons import reason_of
 from birefnet_batch.storage.scratch import Scratch
 from birefnet_batch.storage.stores import open_store
-from birefnet_batch.uris import BUCKET_SCHEMES, scheme_of, user_path
+from birefnet_batch.uris import user_path
 
 
 class Output:
@@ -64,8 +64,8 @@ class Output:
         """
         self._open(Scratch.own)
         try:
-            # Asked for, because not every store says so of what is written to it.
-            if scheme_of(self.store.shown) in BUCKET_SCHEMES and (reason := self.store.absence()):
+            # Asked for, because not every bucket says so of what is written to it.
+            if reason := self.store.absence():
                 raise OutputError(f"output={self.store.shown} cannot be written: {reason}")
             lease = Lease(self.store, self._run_id)
             lease.acquire()
