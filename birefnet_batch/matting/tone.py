@@ -44,7 +44,7 @@ def to_sdr(frames: Tensor, transfer: int, primaries: int) -> Tensor:
     Returns:
         (B, H, W, 3) uint8 RGB.
     """
-    light_of = _light(transfer).to(frames.device)
+    light_of = _light(transfer, frames.device)
     luminance = torch.tensor(_LUMINANCE_2020, device=frames.device)
     gamut = torch.tensor(_TO_709, device=frames.device).T
     made = torch.empty(frames.shape, dtype=torch.uint8, device=frames.device)
@@ -76,8 +76,7 @@ def light_to_pq(light: Tensor) -> Tensor:
 
 def bent(light: Tensor) -> Tensor:
     """BT.2390's EETF from 0 to `PEAK` cd/m2 down to 0 to `WHITE`: unchanged up to the knee, then a Hermite spline."""
-    top = float(light_to_pq(torch.tensor(PEAK, dtype=torch.float64)))
-    most = float(light_to_pq(torch.tensor(WHITE, dtype=torch.float64))) / top
+    top, most = _ends()
     knee = 1.5 * most - 0.5
     value = light_to_pq(light).div_(top).clamp_(max=1)
     t = (value - knee).div_(1 - knee)
@@ -87,9 +86,18 @@ def bent(light: Tensor) -> Tensor:
 
 
 @cache
-def _light(transfer: int) -> Tensor:
+def _ends() -> tuple[float, float]:
+    """`PEAK` in PQ's values, and `WHITE` in parts of that."""
+    peak, white = light_to_pq(torch.tensor((PEAK, WHITE), dtype=torch.float64)).tolist()
+    return peak, white / peak
+
+
+@cache
+def _light(transfer: int, device: torch.device) -> Tensor:
     """Light by level of 16 bits: cd/m2, or of HLG the scene's, from 0 to 1."""
-    values = torch.arange(65536, dtype=torch.float64) / 65535
-    if transfer != HLG:
-        return pq_to_light(values).float()
-    return torch.where(values <= 0.5, values * values / 3, (((values - _C) / _A).exp() + _B) / 12).float()
+    light = torch.arange(65536, dtype=torch.float64) / 65535
+    if transfer == HLG:
+        light = torch.where(light <= 0.5, light * light / 3, (((light - _C) / _A).exp() + _B) / 12)
+    else:
+        light = pq_to_light(light)
+    return light.float().to(device)
