@@ -22,7 +22,7 @@ from birefnet_batch.segments import Segment
 from birefnet_batch.video.child import MEMORY_BYTES
 from birefnet_batch.video.depth import reads_wide, tone_maps
 from birefnet_batch.video.encode import EncodeSpec, PartWriter, open_part
-from birefnet_batch.video.formats import format_of
+from birefnet_batch.video.formats import Format, format_of
 from birefnet_batch.video.info import LARGE, VideoInfo
 from birefnet_batch.video.join import JoinedFacts, join_parts
 from birefnet_batch.video.reader import Frame, FrameReader
@@ -63,6 +63,11 @@ class SegmentTask:
     """What is done with frames that are decoded in part: conceal, drop or fail."""
     deinterlace: str = "auto"
     """Which frames are deinterlaced: auto, on or off."""
+
+    @property
+    def form(self) -> Format:
+        """The output type."""
+        return format_of(self.encode.output_type)
 
     def part(self, kind: Kind) -> Path:
         """The file of this segment's video or mask."""
@@ -120,7 +125,6 @@ def process_segment(
     clock = Clock()
     segment = task.segment
     count = end = 0
-    form = format_of(task.encode.output_type)
     large = task.info.width * task.info.height > LARGE
     with ExitStack() as context:
         reader = context.enter_context(
@@ -133,7 +137,7 @@ def process_segment(
                 memory_bytes=task.decode_memory_bytes,
                 corrupt=task.corrupt_frames,
                 deinterlace=task.deinterlace,
-                wide=reads_wide(task.info, form),
+                wide=reads_wide(task.info, task.form),
             )
         )
         writers = {kind: context.enter_context(open_part(task.part(kind), task.encode, kind)) for kind in task.kinds}
@@ -270,7 +274,7 @@ def _matte(batch: Batch, engine: Engine, task: SegmentTask) -> torch.Tensor:
 
         # The network has seen pictures as displays show them.
         shown = to_sdr(batch.frames, task.info.transfer, task.info.primaries)
-        if tone_maps(task.info, format_of(task.encode.output_type)):
+        if tone_maps(task.info, task.form):
             batch.frames = shown
     height, width = batch.frames.shape[1:3]
     logits = engine.infer(frames_to_input(shown, *task.size))

@@ -22,8 +22,8 @@ def split_complete(output: Output, settings: Settings, jobs: Iterable[Job]) -> t
 
     A job is complete when the marker named with its present key is there, and its files are. Its source is looked at
     only when it has a marker at all: a local file's folder entry, one listing for the objects of a bucket's folder, a
-    URL's headers.
-    What cannot be found out here (a source out of reach, missing weights) is left to the job's own attempt.
+    URL's headers. What cannot be found out here (a source out of reach, missing weights) is left to the job's own
+    attempt.
 
     Returns:
         The jobs to do and the complete ones, each in the order given.

@@ -7,22 +7,20 @@ from collections.abc import Iterator
 from birefnet_batch.video.formats import Format
 from birefnet_batch.video.info import VideoInfo
 
-_NARROW = 8
-
 
 def reads_wide(info: VideoInfo, form: Format) -> bool:
     """Whether frames are worked on with 16 bits: where they are kept, and where they are to be tone-mapped."""
-    return info.hdr is not None or (info.bits > _NARROW and form.bits > _NARROW)
+    return info.hdr is not None or (info.bits > 8 and form.wide)
 
 
 def tone_maps(info: VideoInfo, form: Format) -> bool:
     """Whether a high dynamic range is mapped to that of BT.709."""
-    return info.hdr is not None and form.bits == _NARROW
+    return info.hdr is not None and not form.wide
 
 
 def dithers(info: VideoInfo, form: Format) -> bool:
     """Whether more bits than the type has are dithered to those that it has."""
-    return _NARROW < form.bits < info.bits
+    return form.wide and info.bits > form.bits
 
 
 def notes(info: VideoInfo, form: Format) -> Iterator[str]:

@@ -38,6 +38,11 @@ class Format:
     joinable: bool = True
     """Whether segments that were encoded apart can be one file."""
 
+    @property
+    def wide(self) -> bool:
+        """Whether it keeps more than 8 bits."""
+        return self.bits > 8
+
     def time_base(self, source: Fraction) -> Fraction:
         """Seconds a tick in the file, for a source's."""
         return self.tick or source

@@ -13,10 +13,10 @@ BT709 = 1
 """ITU-R BT.709's number in all three tables of ITU-T H.273: primaries, transfer function and matrix."""
 BT2020 = 9
 """ITU-R BT.2020's number among the primaries and, not constant luminance, the matrices."""
-LARGE = 4_000_000
-"""Pixels of a frame: of larger ones as few as may be are held at once."""
 PQ, HLG = 16, 18
 """The numbers of SMPTE ST 2084's transfer function and of ARIB STD-B67's."""
+LARGE = 4_000_000
+"""Pixels of a frame: of larger ones as few as may be are held at once."""
 
 Levels = NDArray[np.unsignedinteger[Any]]
 """A picture's values: uint8, 0 to 255, or uint16, 0 to 65535."""

@@ -24,7 +24,6 @@ from birefnet_batch.video.wide import LIMITED_WHITE, WHITE, table
 Image = TypeVar("Image", NDArray[np.uint8], Levels)
 _KEYFRAME_SECONDS = 2
 _MOST_BETWEEN_KEYFRAMES = 250
-_NARROW = 8
 _ACCURATE = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 
 
@@ -81,7 +80,7 @@ class LibavWriter(PartWriter):
             context.time_base = spec.time_base
             context.thread_count = spec.threads
             self._primaries, self._transfer = (BT709, BT709) if kind == "mask" else (spec.primaries, spec.transfer)
-            self._matrix = BT2020 if form.bits > _NARROW and self._primaries == BT2020 else BT709
+            self._matrix = BT2020 if form.wide and self._primaries == BT2020 else BT709
             context.colorspace, context.color_primaries = self._matrix, self._primaries
             context.color_trc = self._transfer
             context.color_range = ColorRange.MPEG.value
