@@ -138,6 +138,7 @@ def run(
                         outcome.seconds,
                         outcome.error,
                     )
+                output.all_ended()
             finally:
                 merge_manifest(output, tally.lines)
         location = output.shown

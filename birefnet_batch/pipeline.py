@@ -19,6 +19,7 @@ from birefnet_batch.finishing import Finishing
 from birefnet_batch.overlap import Cancelled, Channel, Clock, Stages
 from birefnet_batch.process_tuning import compute_alone
 from birefnet_batch.segments import Segment
+from birefnet_batch.storage.finished_parts import part_name
 from birefnet_batch.video.child import MEMORY_BYTES
 from birefnet_batch.video.depth import reads_wide, tone_maps
 from birefnet_batch.video.encode import EncodeSpec, PartWriter, open_part
@@ -71,7 +72,7 @@ class SegmentTask:
 
     def part(self, kind: Kind) -> Path:
         """The file of this segment's video or mask."""
-        return self.folder / f"{kind}-{self.segment.index:05d}.part"
+        return self.folder / part_name(kind, self.segment.index)
 
 
 @dataclass(frozen=True)

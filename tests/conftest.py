@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from servers import Cloud, seaweed
 
 from birefnet_batch.process_tuning import spin_briefly
 
@@ -34,6 +35,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _group(path: Path) -> str:
     return _TOGETHER.get(path.as_posix()) or _TOGETHER.get(path.parts[0]) or path.as_posix()
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """SeaweedFS, started once."""
+    with seaweed(tmp_path_factory.mktemp("seaweed")) as cloud:
+        yield cloud
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ from birefnet_batch.errors import WorkerLostError
 from birefnet_batch.executors.base import JobOutcome, RunContext
 from birefnet_batch.executors.costs import engine_of, guessed_frames, guessed_pace
 from birefnet_batch.executors.ledger import Ledger, fail
-from birefnet_batch.executors.messages import Answer, Call, GivenBack, Lost
+from birefnet_batch.executors.messages import Answer, Call, GivenBack, Lost, Planned
 from birefnet_batch.executors.prepare import Plan
 from birefnet_batch.executors.retries import attempt_record
 from birefnet_batch.executors.scheduler import Scheduler
@@ -97,7 +97,7 @@ class Coordinator:
             self.scheduler.add([unit])
         elif isinstance(value, Lost):
             return self._try_again(unit, worker, value.error, value.record)
-        elif isinstance(value, Plan):
+        elif isinstance(value, Planned):
             self._planned(unit, value)
         else:
             self._segment_done(unit, value, node)
@@ -116,22 +116,28 @@ class Coordinator:
                 return self._try_again(unit, worker, WorkerLostError(reason), None)
         return None
 
-    def _planned(self, unit: Unit, plan: Plan) -> None:
+    def _planned(self, unit: Unit, value: Planned) -> None:
         begun = self._begun.setdefault(unit.job.job_id, _Begun())
-        begun.plan = plan
+        begun.plan = plan = value.plan
+        begun.done = {done.segment.index: done for done in value.finished}
         self.scheduler.add(
             Unit(unit.job, "segment", unit.engine, float(plan.frames(index) or 1), index=index)
             for index in range(len(plan.segments))
+            if index not in begun.done
         )
+        self._join_if_done(unit.job, begun)
 
     def _segment_done(self, unit: Unit, done: SegmentDone, node: str) -> None:
         begun = self._begun[unit.job.job_id]
         begun.done[unit.index] = done
         begun.made_on[node] = begun.made_on.get(node, 0) + done.segment.frames
+        self._join_if_done(unit.job, begun)
+
+    def _join_if_done(self, job: Job, begun: _Begun) -> None:
         assert begun.plan is not None
         if len(begun.done) == len(begun.plan.segments):
-            near = max(begun.made_on, key=lambda node: begun.made_on[node])
-            self.scheduler.add([Unit(unit.job, "join", None, 1.0, near=near)])
+            near = max(begun.made_on, key=lambda node: begun.made_on[node], default=None)
+            self.scheduler.add([Unit(job, "join", None, 1.0, near=near)])
 
     def _try_again(self, unit: Unit, worker: str, error: Exception, record: JobRecord | None) -> JobOutcome | None:
         begun = self._begun.setdefault(unit.job.job_id, _Begun())

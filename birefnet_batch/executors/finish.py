@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from birefnet_batch.executors import finished_segments
 from birefnet_batch.executors.base import JobOutcome, RunContext
 from birefnet_batch.executors.ledger import Ledger
 from birefnet_batch.executors.prepare import Plan
@@ -32,7 +33,11 @@ def finish(context: RunContext, workspace: Workspace, plan: Plan, done: Sequence
     source, folder = workspace.path(job, plan.facts), workspace.parts(job)
     tasks = [plan.task(index, source, folder) for index in range(len(plan.segments))]
     seconds: dict[str, float] = {}
-    notes = [*plan.record.notes, *(note for item in done for note in item.segment.notes)]
+    notes = [
+        *plan.record.notes,
+        *finished_segments.notes(list(done)),
+        *(note for item in done for note in item.segment.notes),
+    ]
     for item in done:
         for stage, busy in item.segment.seconds.items():
             seconds[stage] = seconds.get(stage, 0.0) + busy

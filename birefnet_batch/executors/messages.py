@@ -31,6 +31,15 @@ class Call:
 
 
 @dataclass(frozen=True)
+class Planned:
+    """A job has several segments."""
+
+    plan: Plan
+    finished: tuple[SegmentDone, ...]
+    """Those that need not be done any more."""
+
+
+@dataclass(frozen=True)
 class Lost:
     """A step failed in a way that may pass; somebody else shall try."""
 
@@ -49,7 +58,7 @@ class GivenBack:
 class Answer:
     """What a worker says when a step has ended."""
 
-    value: Plan | SegmentDone | JobOutcome | Lost | GivenBack
+    value: Planned | SegmentDone | JobOutcome | Lost | GivenBack
     frames: int = 0
     """Frames that the step made."""
     seconds: float = 0.0

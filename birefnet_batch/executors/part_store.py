@@ -1,19 +1,20 @@
 """Where the parts of long videos travel between machines that share no folder: a bucket, or a folder that all see.
 
-Below `<location>/<digest of the output>/<run id>/`: who holds the output's lease may remove what dead runs left there.
+Below `<location>/<digest of the output>/<run id>/`: who holds the output's lease takes over or removes what dead runs
+left there.
 """
 
 from __future__ import annotations
 
-import hashlib
 import shutil
+from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
 from birefnet_batch.errors import OutputError
 from birefnet_batch.settings import Settings
 from birefnet_batch.storage.filesystems import bucket_errors, bucket_filesystem
-from birefnet_batch.storage.local_store import LocalStore
+from birefnet_batch.storage.finished_parts import finished_names, keep_finished, move_finished, record_names
 from birefnet_batch.storage.output import Output
 from birefnet_batch.uris import BUCKET_SCHEMES, local_path, scheme_of
 
@@ -22,11 +23,11 @@ def shared_folder(settings: Settings, output: Output, run_id: str) -> Path | Non
     """The folder that all workers see, where there is one: then parts need not travel."""
     given = settings.executor.scratch
     if given is None:
-        return output.scratch / "parts" if isinstance(output.store, LocalStore) else None
+        return output.shared_parts
     if scheme_of(given) in BUCKET_SCHEMES:
         return None
     path = local_path(given) if scheme_of(given) else Path(given).expanduser().absolute()
-    return path / _digest(output) / run_id
+    return path / output.digest / run_id
 
 
 class PartStore:
@@ -43,7 +44,8 @@ class PartStore:
         location = (given or output.uri(".parts")).rstrip("/")
         self._scheme = scheme_of(location)
         self._files = bucket_filesystem(self._scheme, settings.storage)
-        self._all = f"{location.partition('://')[2]}/{_digest(output)}"
+        self._all = f"{location.partition('://')[2]}/{output.digest}"
+        self._run_id = run_id
         self._own = f"{self._all}/{run_id}"
 
     def put(self, job_id: str, paths: Iterable[Path]) -> None:
@@ -70,13 +72,58 @@ class PartStore:
                 self._files.get_file(self._at(job_id, path.name), str(coming))
             coming.replace(path)
 
+    def get_records(self, job_id: str, folder: Path) -> None:
+        """Fetch the records of a job's finished segments.
+
+        Raises:
+            OutputError: they cannot be read.
+        """
+        names = self._names().get(self._run_id, {}).get(job_id, ())
+        self.get(job_id, [folder / name for name in record_names(names)])
+
+    def inherit(self) -> None:
+        """Take over the finished segments of this output's dead runs, and remove what else they left.
+
+        Raises:
+            OutputError: that is impossible.
+        """
+        for run_id, jobs in self._names().items():
+            if run_id == self._run_id:
+                continue
+            for job_id, names in jobs.items():
+                for name in finished_names(names):
+                    with bucket_errors(self._uri(job_id, name), "written", OutputError):
+                        self._files.mv(f"{self._all}/{run_id}/{job_id}/{name}", self._at(job_id, name))
+            self._remove(f"{self._all}/{run_id}")
+
     def drop(self, job_id: str) -> None:
         """Remove a job's parts."""
         self._remove(f"{self._own}/{job_id}")
 
-    def clean(self) -> None:
-        """Remove what this output's runs left, this one's parts too; for the holder of the output's lease."""
-        self._remove(self._all)
+    def clean(self, over: bool) -> None:
+        """Remove the run's parts; before it is over, finished segments stay."""
+        if over:
+            self._remove(self._all)
+            return
+        for job_id, names in self._names().get(self._run_id, {}).items():
+            for name in set(names) - set(finished_names(names)):
+                self._remove(f"{self._own}/{job_id}/{name}")
+
+    def _names(self) -> dict[str, dict[str, list[str]]]:
+        """The files of this output's runs: by run, by job."""
+        found: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+        start = f"{self._all}/"
+        with bucket_errors(f"{self._scheme}://{self._all}", "listed", OutputError):
+            try:
+                paths: list[str] = self._files.find(start)
+            except FileNotFoundError:
+                return found
+        for path in paths:
+            run_id, _, rest = path.removeprefix(start).partition("/")
+            job_id, slash, name = rest.partition("/")
+            if path.startswith(start) and slash:
+                found[run_id][job_id].append(name)
+        return found
 
     def _remove(self, prefix: str) -> None:
         with bucket_errors(f"{self._scheme}://{prefix}", "removed", OutputError):
@@ -92,14 +139,30 @@ class PartStore:
         return f"{self._scheme}://{self._at(job_id, name)}"
 
 
-def clean_shared(settings: Settings, output: Output, run_id: str) -> None:
-    """Remove the parts of this output's runs, dead ones and this one; for the holder of the output's lease."""
+def inherit_shared(settings: Settings, output: Output, run_id: str) -> None:
+    """Take over finished segments of this output's dead runs, where its scratch folders do not; for the lease's holder.
+
+    Raises:
+        OutputError: that is impossible.
+    """
     folder = shared_folder(settings, output, run_id)
     if folder is None:
-        PartStore(settings, output, run_id).clean()
-    elif settings.executor.scratch is not None:
+        PartStore(settings, output, run_id).inherit()
+    elif settings.executor.scratch is not None and folder.parent.is_dir():
+        for dead in folder.parent.iterdir():
+            if dead != folder:
+                move_finished(dead, folder)
+                shutil.rmtree(dead, ignore_errors=True)
+
+
+def clean_shared(settings: Settings, output: Output, run_id: str, *, over: bool) -> None:
+    """Remove the run's parts, where its scratch folder does not; before it is over, finished segments stay.
+
+    Raises:
+        OutputError: that is impossible.
+    """
+    folder = shared_folder(settings, output, run_id)
+    if folder is None:
+        PartStore(settings, output, run_id).clean(over)
+    elif settings.executor.scratch is not None and (over or not keep_finished(folder)):
         shutil.rmtree(folder.parent, ignore_errors=True)
-
-
-def _digest(output: Output) -> str:
-    return hashlib.sha256(output.uri("").encode()).hexdigest()[:16]

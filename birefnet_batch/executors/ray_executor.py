@@ -13,7 +13,7 @@ from birefnet_batch.errors import BirefnetBatchError
 from birefnet_batch.executors.base import Executor, JobOutcome, RunContext
 from birefnet_batch.executors.coordinator import Coordinator
 from birefnet_batch.executors.messages import Answer
-from birefnet_batch.executors.part_store import PartStore, clean_shared, shared_folder
+from birefnet_batch.executors.part_store import PartStore, clean_shared, inherit_shared, shared_folder
 from birefnet_batch.executors.ray_cluster import RayCluster, require_ray, resolved
 from birefnet_batch.executors.ray_crew import Crew, gist
 from birefnet_batch.executors.ray_metrics import DriverMetrics
@@ -59,6 +59,7 @@ class _Driver:
         self._calls: dict[Any, tuple[str, Unit]] = {}
 
     def run(self, jobs: Iterable[Job]) -> Iterator[JobOutcome]:
+        inherit_shared(self._context.settings, self._context.output, self._context.run_id)
         self._coordinator.add(jobs)
         try:
             while self._coordinator.unfinished:
@@ -148,7 +149,8 @@ class _Driver:
 
     def _clean(self) -> None:
         try:
-            clean_shared(self._context.settings, self._context.output, self._context.run_id)
+            over = not self._coordinator.unfinished
+            clean_shared(self._context.settings, self._context.output, self._context.run_id, over=over)
         except BirefnetBatchError as error:
             _log.warning("%s; the next run on this output tries again", error)
 

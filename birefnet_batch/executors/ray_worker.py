@@ -16,8 +16,9 @@ from birefnet_batch.errors import BirefnetBatchError, EngineMemoryError, WorkerL
 from birefnet_batch.executors.base import JobOutcome, RunContext
 from birefnet_batch.executors.engine_cache import EngineCache
 from birefnet_batch.executors.finish import finish
+from birefnet_batch.executors.finished_segments import find, keep
 from birefnet_batch.executors.ledger import Ledger, fail
-from birefnet_batch.executors.messages import Answer, Call, GivenBack, Hello, Lost, Status
+from birefnet_batch.executors.messages import Answer, Call, GivenBack, Hello, Lost, Planned, Status
 from birefnet_batch.executors.part_store import PartStore, shared_folder
 from birefnet_batch.executors.prepare import Plan, prepare
 from birefnet_batch.executors.ray_metrics import WorkerMetrics
@@ -77,14 +78,15 @@ class RayWorker:
 
         try:
             _set_up_logging(self._board)
-            scratch = self._stack.enter_context(self._context.output.attach()).scratch
+            attached = self._stack.enter_context(self._context.output.attach())
             self._metrics = WorkerMetrics()
             self._engines = self._stack.enter_context(EngineCache(self._context.settings))
-            own = scratch / "sources" / f"{self._name}-{os.getpid()}"
+            own = attached.scratch / "sources" / f"{self._name}-{os.getpid()}"
             settings, output, run_id = self._context.settings, self._context.output, self._context.run_id
             shared = shared_folder(settings, output, run_id)
             self._parts = PartStore(settings, output, run_id) if shared is None else None
-            self._workspace = self._stack.enter_context(Workspace(own, shared or scratch / "parts", settings.storage))
+            parts = shared or attached.scratch / "copies"
+            self._workspace = self._stack.enter_context(Workspace(own, parts, settings.storage))
         except (BirefnetBatchError, OSError) as error:
             return Hello(error=str(error))
         return Hello(ray.get_runtime_context().get_node_id(), socket.gethostname(), os.getpid())
@@ -100,7 +102,7 @@ class RayWorker:
         before, began = self._board.count, time.perf_counter()
         opened: list[tuple[EngineKey, float]] = []
         try:
-            value: Plan | SegmentDone | JobOutcome | Lost | GivenBack = self._step(call, ledger, opened)
+            value: Planned | SegmentDone | JobOutcome | Lost | GivenBack = self._step(call, ledger, opened)
         except _StoppedError:
             value = GivenBack()
         except Exception as error:
@@ -131,7 +133,7 @@ class RayWorker:
 
     def _step(
         self, call: Call, ledger: Ledger, opened: list[tuple[EngineKey, float]]
-    ) -> Plan | SegmentDone | JobOutcome:
+    ) -> Planned | SegmentDone | JobOutcome:
         if call.step == "join":
             assert call.plan is not None
             if self._parts is not None:
@@ -143,15 +145,22 @@ class RayWorker:
         if call.step == "segment":
             assert call.plan is not None
             done = self._segment(call.plan, call.index, opened)
+            kept = keep(self._context, call.plan, done)
             if self._parts is not None:
-                self._parts.put(call.job.job_id, done.segment.parts.values())
+                self._parts.put(call.job.job_id, kept)
             return done
         plan = prepare(self._context, self._engines, self._workspace, call.job, ledger, self._board)
         if plan is None:
             return JobOutcome(call.job, "skipped", seconds=ledger.seconds)
         if len(plan.segments) > 1:
-            return plan
+            return Planned(plan, tuple(self._finished(plan).values()))
         return finish(self._context, self._workspace, plan, [self._segment(plan, 0, opened)])
+
+    def _finished(self, plan: Plan) -> dict[int, SegmentDone]:
+        folder = self._workspace.parts(plan.job)
+        if self._parts is not None:
+            self._parts.get_records(plan.job.job_id, folder)
+        return find(self._context, plan, folder, parts_here=self._parts is None)
 
     def _segment(self, plan: Plan, index: int, opened: list[tuple[EngineKey, float]]) -> SegmentDone:
         request = plan.job.request

@@ -28,6 +28,8 @@ class SegmentDone:
     """Digest of the source's content, from its first segment."""
     reproducible: bool = True
     """False after its batch had to be halved: where memory ran out may differ the next time."""
+    run_id: str | None = None
+    """The earlier run that did it, where it was not this one."""
 
 
 def do_segment(engines: EngineCache, workspace: Workspace, plan: Plan, index: int, observer: Observer) -> SegmentDone:

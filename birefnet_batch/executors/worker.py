@@ -10,6 +10,7 @@ from birefnet_batch.errors import BirefnetBatchError
 from birefnet_batch.executors.base import JobOutcome, Observer, RunContext
 from birefnet_batch.executors.engine_cache import EngineCache
 from birefnet_batch.executors.finish import finish
+from birefnet_batch.executors.finished_segments import find, keep
 from birefnet_batch.executors.ledger import Ledger, fail
 from birefnet_batch.executors.prepare import prepare
 from birefnet_batch.executors.retries import attempt_record, may_be_tried_again
@@ -33,8 +34,8 @@ class Worker:
     def __init__(self, context: RunContext, own: Path | None = None) -> None:
         self._context = context
         self._engines = EngineCache(context.settings)
-        scratch = context.output.scratch
-        self._workspace = Workspace(own or scratch / "sources", scratch / "parts", context.settings.storage)
+        output = context.output
+        self._workspace = Workspace(own or output.scratch / "sources", output.parts, context.settings.storage)
 
     def __enter__(self) -> Worker:
         return self
@@ -52,8 +53,9 @@ class Worker:
         while True:
             ledger = Ledger.opened(self._context, job, tuple(history))
             try:
-                return self._attempt(job, ledger, observer)
+                outcome = self._attempt(job, ledger, observer)
             except Exception as error:
+                self._workspace.leave_quietly(job)
                 if may_be_tried_again(error) and len(history) < retries:
                     _log.warning("%s; trying again", redact_text(str(error)))
                     history.append(attempt_record("local", error))
@@ -61,15 +63,19 @@ class Worker:
                 if not isinstance(error, (BirefnetBatchError, OSError)):
                     # A defect of ours or of a library costs this video, with its trace in the log, and no other.
                     _log.exception("%s failed unexpectedly", job.display_uri)
-                return fail(self._context, job, ledger.record, error)
-            finally:
-                self._workspace.drop(job)
+                outcome = fail(self._context, job, ledger.record, error)
+            self._workspace.drop(job)
+            return outcome
 
     def _attempt(self, job: Job, ledger: Ledger, observer: Observer) -> JobOutcome:
         plan = prepare(self._context, self._engines, self._workspace, job, ledger, observer)
         if plan is None:
             return JobOutcome(job, "skipped", seconds=ledger.seconds)
-        done = [
-            do_segment(self._engines, self._workspace, plan, index, observer) for index in range(len(plan.segments))
-        ]
-        return finish(self._context, self._workspace, plan, done)
+        done = find(self._context, plan, self._workspace.parts(job))
+        if done and plan.whole.info.frames is not None:
+            observer.length(plan.whole.info.frames - sum(item.segment.frames for item in done.values()))
+        for index in range(len(plan.segments)):
+            if index not in done:
+                done[index] = do_segment(self._engines, self._workspace, plan, index, observer)
+                keep(self._context, plan, done[index])
+        return finish(self._context, self._workspace, plan, [done[index] for index in sorted(done)])

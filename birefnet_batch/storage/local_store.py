@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from birefnet_batch.errors import OutputError
+from birefnet_batch.storage.durable import rename_durably
 from birefnet_batch.storage.reasons import reason_of
 from birefnet_batch.storage.stores import Store
 
@@ -30,11 +31,7 @@ class LocalStore(Store):
         """See `Store`."""
         target = self.root / relative
         try:
-            with source.open("rb") as file:
-                os.fsync(file.fileno())
-            target.parent.mkdir(parents=True, exist_ok=True)
-            source.replace(target)
-            _sync_folder(target.parent)
+            rename_durably(source, target)
         except OSError as error:
             raise OutputError(f"{target} cannot be written: {reason_of(error)}") from None
 
@@ -112,11 +109,3 @@ class LocalStore(Store):
         except OSError as error:
             raise OutputError(f"{self.root / relative} cannot be written: {reason_of(error)}") from None
         return staged
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

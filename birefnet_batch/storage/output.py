@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -42,11 +43,11 @@ class Output:
             # Absolute: a worker's working folder is another one.
             location = str(self.store.root)
             self._staging = Scratch(self.store.root / ".scratch", run_id)
-            self._work = Scratch(user_path(own).absolute(), run_id) if own else self._staging
+            self._work = Scratch(user_path(own).absolute(), run_id, self._parts) if own else self._staging
             self.store.staging = self._staging.path
         else:
             parent = user_path(own).absolute() if own else Path(tempfile.gettempdir()) / "birefnet-batch"
-            self._staging = self._work = Scratch(parent, run_id)
+            self._staging = self._work = Scratch(parent, run_id, self._parts)
         self._location = location
         self._lease: Lease | None = None
         self._opened = ExitStack()
@@ -56,7 +57,7 @@ class Output:
         return type(self), (self._location, self._run_id, self.settings)
 
     def __enter__(self) -> Output:
-        """Take the output for this run, make the folders, and remove what dead runs left.
+        """Take the output for this run, make the folders, take over finished segments of dead runs and remove the rest.
 
         Raises:
             ConfigError: another run holds it.
@@ -72,6 +73,7 @@ class Output:
             self._opened.callback(lease.release)
             self._lease = lease
             self.store.prepare()
+            self._each(Scratch.inherit)
         except BaseException:
             self._close()
             raise
@@ -97,9 +99,13 @@ class Output:
             self._close()
 
     def _open(self, how: Callable[[Scratch], None]) -> None:
-        for folder in dict.fromkeys((self._work, self._staging)):
+        for folder in self._folders:
+            self._opened.callback(folder.close)
+        self._each(how)
+
+    def _each(self, how: Callable[[Scratch], None]) -> None:
+        for folder in self._folders:
             try:
-                self._opened.callback(folder.close)
                 how(folder)
             except OSError as error:
                 self._close()
@@ -115,6 +121,25 @@ class Output:
         self._lease = None
 
     @property
+    def _folders(self) -> list[Scratch]:
+        return list(dict.fromkeys((self._work, self._staging)))
+
+    @property
+    def _parts(self) -> str:
+        """The folder of parts where several outputs have theirs side by side."""
+        return f"parts-{self.digest}"
+
+    def all_ended(self) -> None:
+        """All jobs of the run have ended: nothing that is in scratch space is of use to a later one."""
+        for folder in self._folders:
+            folder.over = True
+
+    @property
+    def digest(self) -> str:
+        """Stands for the location in names of files."""
+        return hashlib.sha256(self.uri("").encode()).hexdigest()[:16]
+
+    @property
     def shown(self) -> str:
         """The location, fit for files and logs."""
         return self.store.shown
@@ -128,6 +153,16 @@ class Output:
     def scratch(self) -> Path:
         """A folder on this machine for fetched inputs and parts."""
         return self._work.path
+
+    @property
+    def parts(self) -> Path:
+        """A folder on this machine for parts of segments; those that are done outlive a run that does not end well."""
+        return self._work.parts
+
+    @property
+    def shared_parts(self) -> Path | None:
+        """Such a folder below the output, which all machines see; None where that is a bucket."""
+        return self._staging.parts if isinstance(self.store, LocalStore) else None
 
     def staged(self, name: str) -> Path:
         """A temporary path for a file that `publish` takes: on the output's own file system, if it has one."""

@@ -1,17 +1,28 @@
-"""Folders for work in progress: locked by whoever uses them, removed when nobody does any more."""
+"""Folders for work in progress: locked by whoever uses them, removed when nobody does any more.
+
+Finished segments outlive a run that ends before its jobs have ended: the next run on the same output takes them over.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import shutil
 import socket
+import time
 from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from birefnet_batch.storage.finished_parts import keep_finished, move_finished
+
 _RUN_LOCK = "run.lock"
+_ALL_LOCKS = "*.lock"
+# In a folder that several outputs share, another output's finished segments wait for its next run so long.
+_KEPT_S = 7 * 24 * 3600.0
+_log = logging.getLogger(__name__)
 
 
 class Scratch:
@@ -23,20 +34,44 @@ class Scratch:
     Args:
         parent: the folder that holds the runs' folders.
         run_id: names this run's.
+        parts: names the folder of parts in it; what begins with `parts` and is called otherwise is another output's.
     """
 
-    def __init__(self, parent: Path, run_id: str) -> None:
+    def __init__(self, parent: Path, run_id: str, parts: str = "parts") -> None:
         self.path = parent / run_id
+        self.parts = self.path / parts
+        """Parts of segments, in a folder for each job."""
+        self.over = False
+        """Whether all jobs of the run have ended, so that finished segments are of no use any more."""
         self._lock: FileLock | None = None
 
     def own(self) -> None:
-        """Make the folder for the run's own process, and remove those of dead runs.
+        """Make the folder for the run's own process.
 
         Raises:
             OSError: it cannot be written.
         """
         self._open(_RUN_LOCK)
-        _remove_abandoned(self.path)
+
+    def inherit(self) -> None:
+        """Take over the finished segments of dead runs, and remove all else that they left.
+
+        For the run's own process, which holds the output.
+
+        Raises:
+            OSError: they cannot be moved.
+        """
+        for entry in self.path.parent.iterdir():
+            if entry == self.path:
+                continue
+            if _is_free(entry, _RUN_LOCK):
+                move_finished(entry / self.parts.name, self.parts)
+            # Runs of other outputs may be at it too.
+            with suppress(FileNotFoundError):
+                if _is_free(entry, _ALL_LOCKS):
+                    old = time.time() - entry.stat().st_mtime > _KEPT_S
+                    if old or not self._strip(entry, others=True):
+                        shutil.rmtree(entry, ignore_errors=True)
 
     def share(self) -> None:
         """Make sure that the folder is there, for a worker of the run, on whatever machine; nothing is removed.
@@ -47,7 +82,7 @@ class Scratch:
         self._open(f"worker-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}.lock")
 
     def close(self) -> None:
-        """Remove the folder, unless another process of the run works there."""
+        """Remove the folder, unless another process of the run works there or finished segments are of use later."""
         lock = self._lock
         if lock is None:
             return
@@ -57,7 +92,10 @@ class Scratch:
             lock.release()
             Path(lock.lock_file).unlink(missing_ok=True)
         # The run outlives its workers: what they left is its to remove.
-        if owner or not list(self.path.glob("*.lock")):
+        kept = self._strip(self.path) if owner and not self.over else 0
+        if kept:
+            _log.warning("%d finished segments stay in %s for the next run on this output", kept, self.parts)
+        elif owner or not list(self.path.glob(_ALL_LOCKS)):
             shutil.rmtree(self.path, ignore_errors=True)
         if owner:
             lock.release()
@@ -70,16 +108,27 @@ class Scratch:
         self._lock = FileLock(self.path / name, timeout=0)
         self._lock.acquire()
 
+    def _strip(self, folder: Path, others: bool = False) -> int:
+        """Remove all from a run's folder but its locks and finished segments, and say how many these are.
 
-def _remove_abandoned(own: Path) -> None:
-    for entry in own.parent.iterdir():
-        if entry != own and _is_abandoned(entry):
-            shutil.rmtree(entry, ignore_errors=True)
+        With `others` those of other outputs alone are kept.
+        """
+        count = 0
+        for path in folder.iterdir():
+            if path.suffix == ".lock":
+                continue
+            if path.name.startswith("parts") and (path.name == self.parts.name) != others:
+                count += keep_finished(path)
+            elif path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+        return count
 
 
-def _is_abandoned(folder: Path) -> bool:
-    """Whether a folder is a run's scratch folder and all processes that worked there are gone."""
-    locks = list(folder.glob("*.lock"))
+def _is_free(folder: Path, pattern: str) -> bool:
+    """Whether a folder is a run's scratch folder, and the processes that held these locks are gone."""
+    locks = list(folder.glob(pattern))
     try:
         for path in locks:
             with FileLock(path, timeout=0):

@@ -146,10 +146,16 @@ def test_a_run_whose_driver_was_killed_is_completed_by_the_next_and_nothing_is_l
     tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
-    clips = [make_clip(tmp_path / f"{name}.mp4", frames=20) for name in ("plain", "wait_long")]
+    plain = make_clip(tmp_path / "plain.mp4", frames=20)
+    # One of its segments waits for ever, and two do not.
+    long = make_clip(tmp_path / "wait_once.mp4", frames=20, keyframes=8)
+    clips = [plain, long]
     first = Program(tmp_path, clips, tmp_path, temporary=temporary)
     until(
-        lambda: (tmp_path / "wait_long.log").exists() and bool(list(first.output.glob("jobs/plain-*/complete-*"))),
+        lambda: (
+            len(list(first.output.glob(".scratch/*/parts/wait_once-*/segment-*.json"))) == 2
+            and bool(list(first.output.glob("jobs/plain-*/complete-*")))
+        ),
         "it works",
     )
     first.process.send_signal(signal.SIGKILL)
@@ -162,6 +168,10 @@ def test_a_run_whose_driver_was_killed_is_completed_by_the_next_and_nothing_is_l
     status, said = Program(tmp_path, clips, tmp_path, temporary=temporary).end()
     assert status == 0, said
     assert "1 succeeded, 0 failed, 1 complete already" in said
+    begun = Counter(line.split()[1] for line in (tmp_path / "wait_once.log").read_text().splitlines())
+    assert sorted(begun.values()) == [1, 1, 2], "a segment that was done is not done again"
+    assert job_of(first.output, long)["notes"][0].startswith("2 of the 3 segments are of run ")
+    assert len(read_frames(first.output / job_of(first.output, long)["outputs"]["video"]).times) == 20
     assert not (first.output / ".scratch").exists()
     assert not list(temporary.iterdir()), "Ray's files, or a token in the home folder"
     assert not processes_with(str(temporary))

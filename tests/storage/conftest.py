@@ -1,23 +1,11 @@
-"""The object stores, each started once."""
+"""The object stores beside S3, each started once."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-
-sys.path.append(str(Path(__file__).parent))
-
-from servers import AZURITE, Cloud, azurite, fake_gcs, seaweed
-
-
-@pytest.fixture(scope="session")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    """SeaweedFS."""
-    with seaweed(tmp_path_factory.mktemp("seaweed")) as cloud:
-        yield cloud
+from servers import AZURITE, Cloud, azurite, fake_gcs
 
 
 @pytest.fixture(scope="session")

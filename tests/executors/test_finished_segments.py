@@ -1,0 +1,162 @@
+"""Segments of long videos outlive the run that did them, and are used when all that decides their bytes is the same."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from clips import make_clip
+from ray_runs import request
+from trivial import TrivialEngine
+
+from birefnet_batch import RunSummary, Settings, engines, run
+from birefnet_batch.progress import PlainProgress
+from birefnet_batch.settings import EngineSettings, MediaSettings, Resume
+from birefnet_batch.video.probe import probe
+
+MEDIA = MediaSettings(segment_frames=8)
+FRAMES = 30  # of segments of 8, 8, 8 and 6
+
+
+class Interrupted(PlainProgress):
+    """The user gives up when the third segment begins."""
+
+    def frames(self, count: int) -> None:
+        super().frames(count)
+        if self.frame_count == 17:
+            raise KeyboardInterrupt
+
+
+class Case:
+    """One long clip, its output, and the frames that the network was given."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder = folder
+        self.clip = make_clip(folder / "long.mp4", frames=FRAMES, keyframes=8, audio=True)
+        self.opened: list[TrivialEngine] = []
+        monkeypatch.setattr(engines, "open_engine", self.open)
+
+    def open(self, name: str, *, width: int, height: int, **_: Any) -> TrivialEngine:
+        self.opened.append(TrivialEngine(width, height))
+        return self.opened[-1]
+
+    def run(self, output: str = "out", progress: type[PlainProgress] = PlainProgress, **changes: Any) -> RunSummary:
+        settings = Settings(output=str(self.folder / output), engine=EngineSettings(threads=1), media=MEDIA)
+        with (self.folder / "log").open("a") as log:
+            wish = request(self.clip, output_mask=True)
+            return run(replace(settings, **changes), [wish], progress=progress(1, log))
+
+    def interrupted(self) -> None:
+        with pytest.raises(KeyboardInterrupt):
+            self.run(progress=Interrupted)
+        assert sorted(path.name for path in self.parts) == [f"{kind}-0000{i}.part" for kind in KINDS for i in (0, 1)]
+
+    @property
+    def parts(self) -> list[Path]:
+        return list(self.folder.glob("out/.scratch/*/parts/*/*.part"))
+
+    @property
+    def done(self) -> int:
+        """Frames that the network was given since the last question."""
+        count = sum(sum(engine.batches) for engine in self.opened)
+        self.opened.clear()
+        return count
+
+    def media(self, output: str = "out") -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in self.folder.glob(f"{output}/jobs/*/*.mp4")}
+
+    def record(self) -> dict[str, Any]:
+        (path,) = self.folder.glob("out/jobs/*/job.json")
+        record: dict[str, Any] = json.loads(path.read_text())
+        return record
+
+
+KINDS = ("mask", "video")
+
+
+@pytest.fixture
+def case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Case:
+    return Case(tmp_path, monkeypatch)
+
+
+def test_an_interrupted_video_goes_on_where_it_was_with_the_same_bytes(case: Case) -> None:
+    case.run("undisturbed")
+    assert case.done == FRAMES
+    case.interrupted()
+    for part in case.parts:
+        assert probe(part).codec == "h264", "a part can be played"
+    assert case.done >= 17
+    assert case.run().succeeded == 1
+    assert case.done == FRAMES - 16
+    assert case.media() == case.media("undisturbed")
+    assert len(case.media()) == 2
+    (note,) = case.record()["notes"]
+    assert note.startswith("2 of the 4 segments are of run ")
+    assert case.record()["source"]["frames"] == FRAMES
+    assert case.record()["source"]["sha256"]
+    assert not list(case.folder.glob("out/.scratch"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"resume": Resume.force},
+        {"media": replace(MEDIA, background="0,255,0")},
+        {"engine": EngineSettings(threads=2)},
+    ],
+    ids=["force", "background", "threads"],
+)
+def test_segments_of_other_settings_are_done_again(case: Case, changes: dict[str, Any]) -> None:
+    case.interrupted()
+    assert case.done
+    assert case.run(**changes).succeeded == 1
+    assert case.done == FRAMES
+    assert case.record()["notes"] == []
+    assert not list(case.folder.glob("out/.scratch"))
+
+
+def test_a_segment_whose_part_is_damaged_is_done_again(case: Case) -> None:
+    case.run("undisturbed")
+    case.interrupted()
+    assert case.done
+    damaged = next(path for path in case.parts if path.name == "mask-00001.part")
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    (record,) = case.folder.glob("out/.scratch/*/parts/*/segment-00000.json")
+    record.write_text("{")
+    assert case.run().succeeded == 1
+    assert case.done == FRAMES
+    assert case.media() == case.media("undisturbed")
+
+
+@pytest.mark.slow
+def test_a_killed_program_loses_no_finished_segment(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "long.mp4", frames=24, keyframes=8)
+    words = [
+        *(sys.executable, "-m", "birefnet_batch", f"request.video_url={clip}", "request.model=demo"),
+        *("request.operating_resolution=256", "media.segment_frames=8", "engine.threads=1"),
+    ]
+    subprocess.run([*words, f"output={tmp_path / 'undisturbed'}"], check=True)
+    words.append(f"output={tmp_path / 'out'}")
+    process = subprocess.Popen(words)
+    until = time.monotonic() + 100
+    while not list(tmp_path.glob("out/.scratch/*/parts/*/segment-*.json")):
+        assert process.poll() is None
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    subprocess.run(words, check=True)
+    (path,) = tmp_path.glob("out/jobs/*/job.json")
+    assert "of the 3 segments are of run" in json.loads(path.read_text())["notes"][0]
+    made, expected = (
+        {p.name: p.read_bytes() for p in tmp_path.glob(f"{o}/jobs/*/*.mp4")} for o in ("out", "undisturbed")
+    )
+    assert made == expected
+    assert not list(tmp_path.glob("out/.scratch"))

@@ -1,0 +1,108 @@
+"""Parts that travel through a bucket or a folder: what dead runs finished is taken over, the rest goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from birefnet_batch import Settings
+from birefnet_batch.executors.part_store import PartStore, clean_shared, inherit_shared, shared_folder
+from birefnet_batch.settings import ExecutorSettings, StorageSettings
+from birefnet_batch.storage import Output
+from birefnet_batch.storage.filesystems import bucket_filesystem
+from birefnet_batch.storage.finished_parts import part_name, record_name
+
+RECORD, PART, LOOSE = record_name(0), part_name("video", 0), part_name("video", 1)
+
+
+class Place:
+    """Where the parts of an output travel: `put` files of a run, and see those of all its runs."""
+
+    def __init__(self, output: Path, scratch: str, storage: StorageSettings) -> None:
+        self.output = Output(str(output), "any", storage)
+        self.settings = replace(
+            Settings(output=str(output)), storage=storage, executor=ExecutorSettings(scratch=scratch)
+        )
+        self._scratch, self._storage = scratch, storage
+
+    def put(self, run_id: str, folder: Path, *names: str) -> None:
+        shared = shared_folder(self.settings, self.output, run_id)
+        here = (shared or folder) / "job"
+        here.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            (here / name).write_text(f"{run_id} {name}")
+        if shared is None:
+            PartStore(self.settings, self.output, run_id).put("job", [here / name for name in names])
+
+    def inherit(self, run_id: str) -> None:
+        inherit_shared(self.settings, self.output, run_id)
+
+    def clean(self, run_id: str, *, over: bool) -> None:
+        clean_shared(self.settings, self.output, run_id, over=over)
+
+    @property
+    def files(self) -> set[str]:
+        """`run/job/name` of all files."""
+        if "://" not in self._scratch:
+            found = [path for path in Path(self._scratch).rglob("*") if path.is_file()]
+            return {"/".join(path.parts[-3:]) for path in found}
+        files: Any = bucket_filesystem("s3", self._storage)
+        try:
+            # SeaweedFS shows an emptied folder as an object.
+            return {"/".join(path.split("/")[-3:]) for path in files.find(self._scratch) if path.count("/") > 3}
+        except FileNotFoundError:
+            return set()
+
+
+@pytest.fixture(params=["folder", "s3"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str], Place]:
+    """Makes the place of an output, by its name; all travel below one location."""
+    if request.param == "folder":
+        scratch, storage = str(tmp_path / "scratch"), StorageSettings()
+    else:
+        cloud = request.getfixturevalue("s3")
+        scratch = f"{cloud.root}/{tmp_path.name}"
+        storage = StorageSettings(options={"s3": cloud.options})
+    return lambda name: Place(tmp_path / name, scratch, storage)
+
+
+def test_what_a_dead_run_finished_is_taken_over_and_the_rest_is_removed(
+    place: Callable[[str], Place], tmp_path: Path
+) -> None:
+    mine, other = place("out"), place("other")
+    mine.put("dead", tmp_path / "dead", PART, LOOSE, RECORD)
+    other.put("elsewhere", tmp_path / "elsewhere", PART)
+    mine.inherit("next")
+    assert mine.files == {f"next/job/{PART}", f"next/job/{RECORD}", f"elsewhere/job/{PART}"}
+    mine.clean("next", over=True)
+    assert mine.files == {f"elsewhere/job/{PART}"}
+    other.clean("elsewhere", over=True)
+
+
+def test_before_a_run_is_over_its_finished_segments_stay(place: Callable[[str], Place], tmp_path: Path) -> None:
+    mine = place("out")
+    mine.put("stopped", tmp_path / "stopped", PART, LOOSE, RECORD)
+    mine.clean("stopped", over=False)
+    assert mine.files == {f"stopped/job/{PART}", f"stopped/job/{RECORD}"}
+    mine.put("unlucky", tmp_path / "unlucky", LOOSE)
+    mine.clean("unlucky", over=False)
+    mine.clean("stopped", over=True)
+    assert not mine.files
+
+
+def test_a_worker_gets_records_first_and_parts_when_it_joins(s3: Any, tmp_path: Path) -> None:
+    storage = StorageSettings(options={"s3": s3.options})
+    mine = Place(tmp_path / "out", f"{s3.root}/records", storage)
+    mine.put("run", tmp_path / "there", PART, LOOSE, RECORD)
+    here = tmp_path / "here"
+    here.mkdir()
+    store = PartStore(mine.settings, mine.output, "run")
+    store.get_records("job", here)
+    assert [path.name for path in here.iterdir()] == [RECORD]
+    store.get("job", [here / PART])
+    assert (here / PART).read_text() == f"run {PART}"
+    mine.clean("run", over=True)
