@@ -61,6 +61,8 @@ class Engine(ABC):
         self.spec = spec
         self.chosen: dict[str, Any] = {}
         """Why it is this engine, where the settings left that open, for the job record."""
+        self.refused_batches: tuple[int, ...] = ()
+        """Larger batches with which it did not open because memory ran out."""
         self._opened = False
 
     def __enter__(self) -> Self:

@@ -6,6 +6,11 @@ import sys
 
 from birefnet_batch.errors import EngineMemoryError
 
+TOO_LITTLE = (
+    "one frame is the smallest batch: give a smaller operating_resolution, engine.precision=fp16, or a device with "
+    "more memory"
+)
+"""What to do when a single frame does not fit."""
 _SIGNS = (
     "out of memory",
     "can't allocate memory",

@@ -9,7 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from birefnet_batch.errors import BirefnetBatchError, EngineError
+from birefnet_batch.engines.memory import TOO_LITTLE, is_out_of_memory
+from birefnet_batch.errors import BirefnetBatchError, EngineError, EngineMemoryError
 from birefnet_batch.executors.engine_budget import engine_budget, memory_in_use
 from birefnet_batch.models.registry import ModelSpec
 from birefnet_batch.models.weights import WeightsFile, locate_weights
@@ -179,7 +180,26 @@ class EngineCache:
         batch = self._batches.get((spec.short_name, *size), asked.batch_size)
         if batch is None and asked.memory_gib is not None:
             batch = _probed(store, arguments, asked.memory_gib)
-        return open_engine(**arguments, batch_size=batch).__enter__()
+        refused: list[int] = []
+        while True:
+            engine = open_engine(**arguments, batch_size=batch)
+            try:
+                engine.__enter__()
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                reason = " ".join(str(error).split())[:300]
+            else:
+                engine.refused_batches = tuple(refused)
+                return engine
+            # Out here what the failed attempt held is free again.
+            if engine.spec.batch_size == 1:
+                raise EngineMemoryError(f"The engine of {spec.short_name} does not open: {reason}; {TOO_LITTLE}")
+            refused.append(engine.spec.batch_size)
+            batch = self._batches[spec.short_name, *size] = engine.spec.batch_size // 2
+            _log.warning(
+                "%s does not open with batches of %d, %d are tried: %s", spec.short_name, refused[-1], batch, reason
+            )
 
     def _store(self) -> EngineStore:
         from birefnet_batch.engines.shared_store import SharedStore

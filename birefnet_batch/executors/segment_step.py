@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass, replace
 from typing import Any
 
-from birefnet_batch.engines.memory import is_out_of_memory
+from birefnet_batch.engines.memory import TOO_LITTLE, is_out_of_memory
 from birefnet_batch.errors import EngineMemoryError
 from birefnet_batch.executors.base import Observer
 from birefnet_batch.executors.engine_cache import EngineCache
@@ -45,7 +45,10 @@ def do_segment(engines: EngineCache, workspace: Workspace, plan: Plan, index: in
     spec, size = engines.model(job.request.model), job.request.size
     engine = engines.engine(spec, size)
     task = plan.task(index, path, workspace.parts(job))
-    notes: list[str] = []
+    notes = [
+        f"out of memory while the engine was opened with batches of {batch}: it has {engine.spec.batch_size}"
+        for batch in engine.refused_batches[-1:]
+    ]
     shown = _Shown(observer)
     with workspace.naming(job):
         while True:
@@ -60,10 +63,7 @@ def do_segment(engines: EngineCache, workspace: Workspace, plan: Plan, index: in
             batch = engine.spec.batch_size
             smaller = engines.halve(spec, size)
             if smaller is None:
-                raise EngineMemoryError(
-                    f"{reason}; one frame is the smallest batch: give a smaller operating_resolution, "
-                    "engine.precision=fp16, or a device with more memory"
-                )
+                raise EngineMemoryError(f"{reason}; {TOO_LITTLE}")
             engine = smaller
             shown.again()
             notes.append(

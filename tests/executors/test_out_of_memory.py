@@ -26,6 +26,11 @@ class Hungry(TrivialEngine):
         self._holds = holds
         self._error = error
 
+    def open(self) -> None:
+        """Fails, where that is asked for, before anything runs."""
+        if self._error == "opening" and self.spec.batch_size > self._holds:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
     def run(self, images: torch.Tensor) -> torch.Tensor:
         """Fails in the third batch, so that parts of the segment are written by then."""
         if images.shape[0] > self._holds and len(self.batches) == 2:
@@ -62,6 +67,21 @@ def test_a_segment_starts_again_at_half_the_batch_and_no_frame_is_lost(tmp_path,
     assert record["notes"] == ["out of memory with batches of 4: segment 0 was done again with 2"]
     (video,) = (tmp_path / "out").glob("jobs/*/clip.mp4")
     assert len(read_frames(video).times) == 17
+
+
+def test_an_engine_that_does_not_open_is_tried_with_half_the_batch_and_the_record_says_so(tmp_path, monkeypatch):
+    record = cut_out(tmp_path, monkeypatch, holds=1, error="opening")
+    assert record["status"] == "succeeded"
+    assert record["reproducible"] is False
+    assert record["notes"] == ["out of memory while the engine was opened with batches of 2: it has 1"]
+
+
+def test_an_engine_that_does_not_open_for_one_frame_fails_with_the_reason(tmp_path, monkeypatch):
+    record = cut_out(tmp_path, monkeypatch, holds=0, error="opening")
+    assert record["status"] == "failed"
+    assert record["error"]["type"] == "EngineMemoryError"
+    assert "does not open: CUDA out of memory" in record["error"]["message"]
+    assert "give a smaller operating_resolution" in record["error"]["message"]
 
 
 def test_what_fits_is_reproducible(tmp_path, monkeypatch):
