@@ -37,6 +37,9 @@ _AZURE_SAS = frozenset("sv ss srt sp se st spr sr si skoid sktid skt ske sks skv
 _URL_IN_TEXT = re.compile(
     r"[a-z][a-z0-9+.-]*://[^\s'\"<>]+|\bdata:[\w/+.;=-]*;(?:base64|sha256=\w+),[\w+/=%.-]*", re.IGNORECASE
 )
+# Characters that a path keeps in a URI; and URIs that are their own canonical form, as a manifest of 100,000 has them.
+_PLAIN = "~:@!$&'()*+,;=-._"
+_PLAIN_FILE = re.compile(rf"file://(?:/(?!\.{{1,2}}(?:/|$))[A-Za-z0-9{re.escape(_PLAIN)}]+)+")
 _SHOWN_DATA = re.compile(r"data:[\w/+.-]*;sha256=[0-9a-f]{16},\.\.\.")
 
 
@@ -109,13 +112,13 @@ def canonical_uri(url: str, base: Path) -> str:
     if scheme in (*HTTP_SCHEMES, *BUCKET_SCHEMES, "data"):
         return url
     if scheme == "file":
-        return _file_uri(local_path(url))
+        return url if _PLAIN_FILE.fullmatch(url) else _file_uri(local_path(url))
     if scheme:
         raise InputError(
             f"{redact(url)} has the scheme {scheme!r}; give a path, a file://, http://, https://, s3://, gs:// or "
             "az:// URL, or a data URI"
         )
-    return _file_uri(base / user_path(url))
+    return _file_uri(os.path.join(base, os.path.expanduser(url)))  # noqa: PTH111, PTH118  100,000 of them
 
 
 def bucket_path(uri: str, error: type[BirefnetBatchError] = InputError) -> str:
@@ -140,6 +143,8 @@ def user_path(text: str | Path) -> Path:
 
 def local_path(uri: str) -> Path:
     """The path behind a `file://` URI."""
+    if _PLAIN_FILE.fullmatch(uri):
+        return Path(uri.removeprefix("file://"))
     parts = urlsplit(uri.replace("?", "%3F").replace("#", "%23"))
     if parts.netloc not in ("", "localhost"):
         raise InputError(f"{uri} names the host {parts.netloc!r}; a file:// URI needs three slashes: file:///path")
@@ -151,10 +156,10 @@ def is_local(uri: str) -> bool:
     return scheme_of(uri) == "file"
 
 
-def _file_uri(path: Path) -> str:
+def _file_uri(path: str | Path) -> str:
     # Not Path.resolve: a symbolic link keeps its own name, and a missing file is reported when it is opened.
     absolute = os.path.abspath(path)  # noqa: PTH100  pathlib has nothing that removes ".." without resolving links
-    return "file://" + quote(os.fsencode(absolute), safe="/~:@!$&'()*+,;=-._")
+    return "file://" + quote(os.fsencode(absolute), safe=f"/{_PLAIN}")
 
 
 def stem_of(uri: str, limit: int = 48) -> str:

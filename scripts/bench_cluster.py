@@ -8,7 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from scripts.cluster_bench.runs import first_video, overhead, scaling
+from scripts.cluster_bench.runs import large_start, overhead, scaling
 from scripts.cluster_bench.schedule import schedule
 
 
@@ -30,7 +30,7 @@ def main() -> None:
     if asked.part in ("overhead", "all"):
         overhead(asked.rounds, asked.clips)
     if asked.part in ("start", "all"):
-        first_video(asked.videos)
+        large_start(asked.videos)
 
 
 if __name__ == "__main__":

@@ -59,9 +59,12 @@ class _Driver:
         self._calls: dict[Any, tuple[str, Unit]] = {}
 
     def run(self, jobs: Iterable[Job]) -> Iterator[JobOutcome]:
+        todo = list(jobs)
         inherit_shared(self._context.settings, self._context.output, self._context.run_id)
-        self._coordinator.add(jobs)
         try:
+            # Workers start while the jobs' lengths are guessed.
+            self._crew.keep_up(needed=len(todo))
+            self._coordinator.add(todo)
             while self._coordinator.unfinished:
                 try:
                     yield from self._round()

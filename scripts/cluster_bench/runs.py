@@ -105,14 +105,22 @@ def overhead(rounds: int, videos: int) -> None:
     print(f"one video with Ray takes {statistics.median(found):.3f} of the time without (under 1.03)")
 
 
-def first_video(entries: int) -> None:
-    """How long a manifest of many entries takes until its first video has ended, and the driver's memory."""
+def large_start(entries: int) -> None:
+    """How long a manifest of many entries takes until the first is worked on, beside one of one, and the memory.
+
+    No entry's file is there: a worker says so as soon as it has one.
+    """
+    for count in (1, entries):
+        seconds, peak = _first_answer(count)
+        print(f"{count} entries: the first answer {seconds:.1f} s after the command; peak memory {peak / 1024:.0f} MiB")
+
+
+def _first_answer(entries: int) -> tuple[float, int]:
+    """Seconds, and KiB that the driver took."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         manifest = folder / "videos.jsonl"
-        (real,) = copies(folder, 1)
-        missing = "".join(f'"{folder}/missing-{number:06d}.mp4"\n' for number in range(entries - 1))
-        manifest.write_text(f'"{real}"\n{missing}')
+        manifest.write_text("".join(f'"{folder}/missing-{number:06d}.mp4"\n' for number in range(entries)))
         began = time.monotonic()
         process = subprocess.Popen(
             [
@@ -124,12 +132,10 @@ def first_video(entries: int) -> None:
             text=True,
         )
         assert process.stderr is not None
-        handed = next(line for line in process.stderr if "workers busy" in line or "] " in line)
+        next(line for line in process.stderr if line.startswith(f"[1/{entries} "))
         seconds = time.monotonic() - began
         status = Path(f"/proc/{process.pid}/status").read_text()
-        peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
         process.terminate()
         process.stderr.read()
         process.wait()
-    print(f"{entries} entries: work began {seconds:.1f} s after the command; peak memory {peak / 1024:.0f} MiB")
-    print(f"  {handed.strip()[:120]}")
+    return seconds, next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
