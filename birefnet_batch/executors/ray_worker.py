@@ -26,6 +26,7 @@ from birefnet_batch.executors.retries import may_be_tried_again, ran_out_of_memo
 from birefnet_batch.executors.segment_step import SegmentDone, do_segment
 from birefnet_batch.executors.units import EngineKey
 from birefnet_batch.executors.workspace import Workspace
+from birefnet_batch.process_tuning import keep_freed_memory
 
 _log = logging.getLogger(__name__)
 
@@ -76,6 +77,8 @@ class RayWorker:
         """Set up, or say why that is impossible."""
         import ray
 
+        # The process is this worker's alone.
+        keep_freed_memory()
         try:
             _set_up_logging(self._board)
             attached = self._stack.enter_context(self._context.output.attach())
