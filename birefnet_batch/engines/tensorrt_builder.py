@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from birefnet_batch.engines.build_log import make_monitor
 from birefnet_batch.engines.tensorrt_module import TensorRT, make_listener
 from birefnet_batch.errors import EngineError
 
@@ -50,7 +51,7 @@ def build_plan(
     Raises:
         EngineError: the library cannot parse or build it; the message names the layer.
     """
-    trt, listener = library.module, make_listener(library)
+    trt, listener, monitor = library.module, make_listener(library), make_monitor(library)
     builder = trt.Builder(listener)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, listener)
@@ -67,6 +68,7 @@ def build_plan(
     if library.rtx:
         _set_capabilities(trt, config, profile.capabilities)
     cache = None if library.rtx or timing_cache is None else _timing_cache(config, timing_cache)
+    config.progress_monitor = monitor
     _log.info("%s compiles %d layers", library.name, network.num_layers)
     plan = builder.build_serialized_network(network, config)
     if plan is None:

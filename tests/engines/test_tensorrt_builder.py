@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from filled import filled_arrays
 from reference import REFERENCE
 
 from birefnet_batch import engines
-from birefnet_batch.engines import open_engine
+from birefnet_batch.engines import build_log, open_engine
 from birefnet_batch.engines.onnx_export.network import network_model
 from birefnet_batch.engines.store import EngineStore
 from birefnet_batch.engines.stored_plan import stored_plan
@@ -51,6 +52,17 @@ def test_a_plan_is_built_of_each_network_and_precision(rtx, tmp_path, network, w
     assert facts["bytes"] == (tmp_path / "plan").stat().st_size > 1e6
     # Traced, swin_v1_t alone makes about 10,000.
     assert 500 < facts["layers"] < 2300
+
+
+def test_a_build_that_takes_long_says_how_far_it_is(rtx, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(build_log, "EVERY_S", 0.0)
+    caplog.set_level("INFO")
+    source = onnx_file(tmp_path, "demo", 64, 64, "fp32")
+    build_plan(rtx, source, tmp_path / "plan", PlanProfile(64, 64, batch=1, capabilities=CARD))
+    lines = [record.getMessage() for record in caplog.records if record.name == build_log.__name__]
+    assert lines
+    for line in lines:
+        assert re.match(r"tensorrt_rtx compiles since \d+ s: .+ \d+ of \d+", line)
 
 
 def test_what_cannot_be_parsed_is_named_by_its_node(rtx, tmp_path):
