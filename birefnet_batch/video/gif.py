@@ -55,6 +55,7 @@ class GifWriter(PartWriter):
     def __init__(self, path: Path, spec: EncodeSpec, kind: Kind) -> None:
         super().__init__(path, spec)
         self._times: list[int] = []
+        self._first = 0
         self._end = 0
         self._reformatter = VideoReformatter()
         self._scratch = path.with_name(f"{path.name}.frames")
@@ -74,6 +75,8 @@ class GifWriter(PartWriter):
         """See `PartWriter.write`."""
         frame = self._bgra(image)
         frame.pts, frame.time_base = len(self._times), Fraction(1, 25)
+        if not self._times:
+            self._first = pts
         at = self._tick(pts)
         # Above 100 frames a second there are more frames than hundredths.
         self._times.append(max(at, self._times[-1] + 1) if self._times else at)
@@ -124,7 +127,8 @@ class GifWriter(PartWriter):
         return self._reformatter.reformat(frame, format="bgra")
 
     def _tick(self, pts: int) -> int:
-        return math.floor(pts * self.spec.time_base / _TICK + Fraction(1, 2))
+        # A GIF begins with its first frame: rounded by itself, a later start would add its own error.
+        return math.floor((pts - self._first) * self.spec.time_base / _TICK + Fraction(1, 2))
 
     def _write_file(self) -> None:
         options = {"loop": "0", "final_delay": str(self._end - self._times[-1]), "fflags": "+bitexact"}

@@ -19,7 +19,8 @@ class Timeline:
 
     A frame without a time comes one step (the duration of the frame before it) after the frame before it. One that
     is not after the frame before it comes a tick after that. Where the clock jumps back by more than a second, or
-    forward by more than an hour, it is set so that this frame comes one step after the one before it.
+    forward by more than an hour, it is set so that this frame comes one step after the one before it. Declared
+    durations count unless the times of the frames belie all of them: Matroska takes them from its header.
 
     Args:
         origin: the file's time, in ticks of `time_base`, that becomes 0.
@@ -34,6 +35,9 @@ class Timeline:
         self._forward = max(1, round(LONGEST_S / time_base))
         self._previous: int | None = None
         self._step = self._usual
+        self._declared: int | None = None
+        self._gap: int | None = None
+        self._believed = False
         self.corrected = 0
         """How many frames have another time than the file says."""
         self.jumps = 0
@@ -41,8 +45,9 @@ class Timeline:
 
     def duration(self, frame: av.VideoFrame) -> int:
         """How long a frame is shown when none follows, in ticks."""
-        own = frame.duration or 0
-        return own if 0 < own <= self._forward else self._usual
+        if self._gap is not None and not self._believed:
+            return self._gap
+        return self._own(frame) or self._usual
 
     def place(self, frame: av.VideoFrame) -> int:
         """The time of the next frame, in ticks."""
@@ -60,8 +65,17 @@ class Timeline:
             elif pts <= previous:
                 pts = previous + 1
                 self.corrected += 1
+        if previous is not None and self._declared is not None:
+            self._gap = pts - previous
+            # A clock of milliseconds rounds.
+            self._believed = self._believed or abs(self._declared - self._gap) <= max(1, self._gap // 4)
+        self._declared = self._own(frame)
         self._previous, self._step = pts, self.duration(frame)
         return pts
+
+    def _own(self, frame: av.VideoFrame) -> int | None:
+        own = frame.duration or 0
+        return own if 0 < own <= self._forward else None
 
     def placed(self, frames: Iterator[av.VideoFrame]) -> Iterator[tuple[av.VideoFrame, int]]:
         """Each frame with its time."""

@@ -149,6 +149,14 @@ def test_the_errors_of_gif_delays_do_not_add_up(tmp_path: Path) -> None:
     assert sum(delays) == round(120 * 100 / (2 * NTSC))
 
 
+def test_times_of_a_gif_are_rounded_from_its_first_frame_on(tmp_path: Path) -> None:
+    times = [7 + round(1000 * index / NTSC) for index in range(40)]
+    source = make(tmp_path / "clip.mkv", Clip(time_base=Fraction(1, 1000), times=times, format="matroska"))
+    convert(source, tmp_path / "out.gif", output_type=GIF)
+    made = [100 * time for time in _gif_times(tmp_path / "out.gif")]
+    assert all(abs(at - Fraction(time - 7, 10)) <= Fraction(1, 2) for at, time in zip(made, times, strict=True))
+
+
 def test_more_frames_than_hundredths_are_all_kept(tmp_path: Path) -> None:
     spec = replace(SPEC, output_type=GIF, time_base=Fraction(1, 250))
     facts = write(tmp_path / "out.gif", [cut_out(number) for number in range(10)], spec)

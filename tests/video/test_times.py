@@ -99,6 +99,28 @@ def test_frames_outside_an_edit_list_are_neither_delivered_nor_declared(tmp_path
     assert probe(path).frames == 65
 
 
+@pytest.mark.parametrize("declared_ms", [10, 2000])
+def test_the_last_frame_lasts_as_long_as_the_others_whatever_the_header_of_matroska_says(
+    declared_ms: int, tmp_path: Path
+) -> None:
+    path = make(tmp_path / "clip.mkv", Clip(format="matroska"))
+    data = bytearray(path.read_bytes())
+    at = data.index(b"\x23\xe3\x83\x84") + 4  # DefaultDuration, nanoseconds
+    assert int.from_bytes(data[at : at + 4], "big") == 40_000_000
+    data[at : at + 4] = (declared_ms * 1_000_000).to_bytes(4, "big")
+    path.write_bytes(data)
+    assert read(path).durations == [40] * 20
+
+
+def test_a_last_frame_that_is_shown_for_longer_keeps_its_duration(tmp_path: Path) -> None:
+    path = make(tmp_path / "clip.gif", Clip(codec="gif", format="gif", pix_fmt="gray", rate=Fraction(10)))
+    data = bytearray(path.read_bytes())
+    last = data.rindex(b"\x21\xf9\x04")
+    data[last + 4 : last + 6] = (70).to_bytes(2, "little")
+    path.write_bytes(data)
+    assert read(path).durations[-2:] == [10, 70]
+
+
 def test_ffprobe_reads_the_joined_file_without_a_complaint(tmp_path: Path) -> None:
     if which("ffprobe") is None:
         pytest.skip("ffprobe, the second reader, is not installed")
