@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
-from scripts.cluster_bench.runs import large_start, overhead, scaling
-from scripts.cluster_bench.schedule import schedule
+from cluster_bench.runs import large_start, overhead, scaling
+from cluster_bench.schedule import schedule
 
 
 def main() -> None:

@@ -144,7 +144,7 @@ def alone(task: SegmentTask, engine: Engine) -> dict[str, float]:
         def through() -> None:
             with timed(seconds, "matte"):
                 for batch, _, _ in group:
-                    batch.mattes = _matte(batch, engine, task.size)
+                    batch.mattes = _matte(batch, engine, task)
             with timed(seconds, "foreground"):
                 images = [made["video"].numpy()[0] for made, _, _ in finishing.of(batch for batch, _, _ in group)]
             with timed(seconds, "encode"):
