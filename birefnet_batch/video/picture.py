@@ -33,6 +33,7 @@ _FULL_FORMATS = ("yuvj", "rgb", "bgr", "gbr", "pal8", "gray", "0rgb", "0bgr", "a
 # bit-exact, it gives the same on every processor.
 _EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.BITEXACT
 _THREADS = 2
+_RGB_OF_GBR = (2, 0, 1)
 
 
 class Picture:
@@ -78,36 +79,47 @@ class Picture:
         channels = 4 if self.alpha else 3
         width, height = self._coded
         self.resized += (frame.width, frame.height) != self._coded
-        narrow, wide = ("rgba", "rgba64le") if self.alpha else ("rgb24", "rgb48le")
         rgb = self._reformatter.reformat(
             frame,
             width=width,
             height=height,
-            format=wide if self._wide else narrow,
+            format=self._format(frame),
             src_colorspace=_matrix(frame),
             src_color_range=ColorRange.JPEG if _is_full(frame) else ColorRange.MPEG,
             dst_color_range=ColorRange.JPEG,
             interpolation=_EXACT,
             threads=_THREADS,
         )
-        plane = rgb.planes[0]
-        level = np.dtype(np.uint16 if self._wide else np.uint8)
-        lines = np.frombuffer(memoryview(plane), level).reshape(-1, plane.line_size // level.itemsize)
-        image = lines[:height, : width * channels].reshape(height, width, channels)
-        if self.swaps_sides:
-            image = image.transpose(1, 0, 2)
-        image = image[:: -1 if self._vflip else 1, :: -1 if self._hflip else 1]
         colours, alpha = split(memory, self.width, self.height, self._wide)
-        colours[...] = image[..., :3]
-        if alpha is not None:
-            alpha[...] = image[..., 3]
-        if self._wide and not frame.format.is_rgb:
-            opaque = full_white(self.bits)
-            np.take(table(opaque if _is_full(frame) else LIMITED_WHITE, WHITE), colours, out=colours)
+        if len(rgb.planes) == 1:
+            image = self._upright(_samples(rgb, 0, channels).reshape(height, width, channels))
+            colours[...] = image[..., :3]
             if alpha is not None:
-                np.take(table(opaque, WHITE), alpha, out=alpha)
+                alpha[...] = image[..., 3]
+        else:
+            opaque = full_white(self.bits)
+            wanted = WHITE if self._wide else 255
+            levels = table(opaque if _is_full(frame) else LIMITED_WHITE, wanted)
+            for channel, place in enumerate(_RGB_OF_GBR):
+                colours[..., channel] = levels[self._upright(_samples(rgb, place))]
+            if alpha is not None:
+                alpha[...] = table(opaque, wanted)[self._upright(_samples(rgb, 3))]
         if alpha is not None:
             self._lay(colours, alpha)
+
+    def _format(self, frame: av.VideoFrame) -> str:
+        if frame.format.is_rgb:
+            return ("rgba64le" if self.alpha else "rgb48le") if self._wide else ("rgba" if self.alpha else "rgb24")
+        # libswscale's packed 16-bit RGB of YCbCr overflows at saturated colours, its planes do not; and to its 8 bits
+        # the white of 10 in full range is 1020, not 1023.
+        if self._wide or (self.bits > 8 and _is_full(frame)):
+            return "gbrap16le" if self.alpha else "gbrp16le"
+        return "rgba" if self.alpha else "rgb24"
+
+    def _upright(self, image: Levels) -> Levels:
+        if self.swaps_sides:
+            image = image.swapaxes(0, 1)
+        return image[:: -1 if self._vflip else 1, :: -1 if self._hflip else 1]
 
     def _lay(self, colours: Levels, alpha: Levels) -> None:
         opaque = np.iinfo(alpha.dtype).max
@@ -115,6 +127,14 @@ class Picture:
             self.transparent += 1
             laid = np.multiply(colours, alpha[..., None], dtype=np.uint32 if self._wide else np.uint16)
             colours[...] = (laid + opaque // 2) // opaque
+
+
+def _samples(rgb: av.VideoFrame, place: int, channels: int = 1) -> Levels:
+    """Return a plane's values (H, W * channels), of 16 bits where its format has them."""
+    plane = rgb.planes[place]
+    level = np.dtype(np.uint16 if max(part.bits for part in rgb.format.components) > 8 else np.uint8)
+    lines: Levels = np.frombuffer(memoryview(plane), level).reshape(-1, plane.line_size // level.itemsize)
+    return lines[: rgb.height, : rgb.width * channels]
 
 
 def _orientation(frame: av.VideoFrame) -> tuple[bool, bool, bool]:

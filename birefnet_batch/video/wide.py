@@ -19,7 +19,7 @@ def full_white(bits: int) -> int:
 
 @lru_cache(16)
 def table(white: int, wanted: int) -> NDArray[np.uint16]:
-    """The levels, (65536,), that one white's are with another's."""
+    """The levels, (65536,), that one white's are with another's; none is above 65535, nor above a white of 255."""
     levels = np.rint(np.arange(65536) * (wanted / white))
-    made: NDArray[np.uint16] = np.minimum(levels, WHITE).astype(np.uint16)
+    made: NDArray[np.uint16] = np.minimum(levels, wanted if wanted == 255 else WHITE).astype(np.uint16)
     return made

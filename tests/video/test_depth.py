@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from test_colour import tags
+from test_picture import BARS
 from video_clips import convert
 from ycbcr import Planes, coefficients, to_ycbcr, write_planes
 
@@ -27,12 +28,19 @@ needs_ffmpeg = pytest.mark.skipif(which("ffmpeg") is None, reason="ffmpeg, the j
 
 
 def ramps() -> Planes:
-    """Greys above, red against blue below; (H, W, 3) in [0, 255]."""
+    """Greys above, red against blue below, saturated bars between; (H, W, 3) in [0, 255]."""
     ramp = np.linspace(0, 255, WIDTH)
     image = np.zeros((HEIGHT, WIDTH, 3))
     image[: HEIGHT // 2] = ramp[:, None]
-    image[HEIGHT // 2 :, :, 0], image[HEIGHT // 2 :, :, 2] = ramp, ramp[::-1]
+    image[HEIGHT // 2 : HEIGHT * 3 // 4] = BARS[np.arange(WIDTH) * 8 // WIDTH]
+    image[HEIGHT * 3 // 4 :, :, 0], image[HEIGHT * 3 // 4 :, :, 2] = ramp, ramp[::-1]
     return image
+
+
+def coloured_bars() -> Planes:
+    """Bars of 32 pixels, of full, three quarters' and little saturation, and greys; (H, W, 3) in [0, 255]."""
+    colours = np.concatenate([BARS, BARS * 0.75, BARS * 0.5 + 40, BARS[:1] * np.linspace(0, 1, 40)[:, None]])
+    return np.repeat(np.repeat(colours[None], HEIGHT, axis=0), WIDTH // len(colours), axis=1)
 
 
 def judged(path: Path, bits: int) -> NDArray[np.uint16]:
@@ -58,6 +66,29 @@ def test_wide_values_are_read_exactly(matrix: str, full: bool, tmp_path: Path) -
     blue, red = (luma + (2 - 2 * k) * (plane - 512) / (spread * top) for k, plane in ((kb, planes[1]), (kr, planes[2])))
     exact = np.clip(np.stack([red, (luma - kr * red - kb * blue) / (1 - kr - kb), blue], axis=-1), 0, 1)
     assert np.abs(image - exact).max() * 1023 <= 0.5
+
+
+@pytest.mark.parametrize("wide", [True, False], ids=["16 bits", "8 bits"])
+@pytest.mark.parametrize("full", [False, True], ids=["limited", "full"])
+@pytest.mark.parametrize("bits", [10, 12])
+def test_saturated_colours_of_subsampled_chroma_are_read_exactly(
+    bits: int, full: bool, wide: bool, tmp_path: Path
+) -> None:
+    planes = to_ycbcr(coloured_bars(), "bt709", full, bits)
+    tags = {**TAGS, "color_range": "pc" if full else "tv"}
+    path = write_planes(tmp_path / "bars.mkv", planes, tags, bits, subsampling="420")
+    with FrameReader(path, wide=wide) as reader:
+        read = next(iter(reader)).image.astype(np.float64)
+    difference = read / (65535 if wide else 255) - coloured_bars() / 255
+    assert np.abs(difference[HEIGHT // 2, 16::32]).max() <= (1.5 / 1023 if wide else 0.75 / 255)
+
+
+@needs_ffmpeg
+def test_saturated_colours_of_subsampled_chroma_come_through_prores(tmp_path: Path) -> None:
+    planes = to_ycbcr(coloured_bars(), "bt709", False, bits=10)
+    source = write_planes(tmp_path / "bars.mkv", planes, TAGS, bits=10, subsampling="420")
+    convert(source, tmp_path / "out.mov", output_type=PRORES.output_type, quality="maximum", wide=True)
+    assert np.abs(judged(tmp_path / "out.mov", 10) - np.stack(planes))[:, HEIGHT // 2, 16::32].max() <= 2
 
 
 @pytest.mark.parametrize(("codec", "pix_fmt"), [("ffv1", "gbrp10le"), ("ffv1", "rgb48le"), ("ffv1", "rgba64le")])

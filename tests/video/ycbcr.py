@@ -21,26 +21,30 @@ def coefficients(matrix: str, full: bool) -> tuple[float, float, int, int, int]:
 def to_ycbcr(image: Planes, matrix: str, full: bool, bits: int = 8) -> list[Planes]:
     """Colours (..., 3) in [0, 255] as three planes (...): whole numbers of so many bits.
 
-    By ITU-T H.273's formulas (equations 38 to 40, and 20 to 25 for the ranges).
+    By ITU-T H.273's formulas (equations 38 to 40, and 20 to 31 for the ranges).
     """
     kr, kb, scale, offset, spread = coefficients(matrix, full)
     red, green, blue = np.moveaxis(image / 255, -1, 0)
     luma = kr * red + (1 - kr - kb) * green + kb * blue
     chroma = ((blue - luma) / (2 - 2 * kb), (red - luma) / (2 - 2 * kr))
-    planes = [luma * scale + offset, *(part * spread + 128 for part in chroma)]
-    finer = 2 ** (bits - 8)
-    return [np.clip(np.rint(plane * finer), 0, 2**bits - 1) for plane in planes]
+    finer = (2**bits - 1) / 255 if full else 2 ** (bits - 8)
+    planes = [(luma * scale + offset) * finer, *(part * spread * finer + 2 ** (bits - 1) for part in chroma)]
+    return [np.clip(np.rint(plane), 0, 2**bits - 1) for plane in planes]
 
 
-def write_planes(path: Path, planes: list[Planes], tags: dict[str, str], bits: int = 8) -> Path:
-    """One frame of three planes (H, W), with the encoder's options as its tags."""
+def write_planes(
+    path: Path, planes: list[Planes], tags: dict[str, str], bits: int = 8, subsampling: str = "444"
+) -> Path:
+    """One frame of three planes (H, W), with the encoder's options as its tags; of 4:2:0, every other chroma value."""
     height, width = planes[0].shape
-    pix_fmt = "yuv444p" if bits == 8 else f"yuv444p{bits}le"
+    pix_fmt = f"yuv{subsampling}p" if bits == 8 else f"yuv{subsampling}p{bits}le"
+    if subsampling == "420":
+        planes = [planes[0], *(plane[::2, ::2] for plane in planes[1:])]
     level = np.dtype(np.uint8 if bits == 8 else "<u2")
     frame = av.VideoFrame(width, height, pix_fmt)
     for plane, values in zip(frame.planes, planes, strict=True):
-        view: Any = np.frombuffer(memoryview(plane), level).reshape(height, plane.line_size // level.itemsize)
-        view[:, :width] = values
+        view: Any = np.frombuffer(memoryview(plane), level).reshape(-1, plane.line_size // level.itemsize)
+        view[: values.shape[0], : values.shape[1]] = values
     with av.open(str(path), "w", format="matroska") as container:
         stream = container.add_stream("ffv1", rate=25, options=tags)
         stream.width, stream.height, stream.pix_fmt = width, height, pix_fmt
