@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import av
 import numpy as np
-from av.buffer import Buffer
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
 from birefnet_batch.video.info import BT709, Levels, split
+from birefnet_batch.video.side_data import display_matrix
 from birefnet_batch.video.wide import LIMITED_WHITE, WHITE, full_white, table
 
 # Pictures of 720 lines and more are BT.709 where nothing says otherwise (ITU-R BT.709, EBU R 103 practice).
@@ -139,11 +137,11 @@ def _samples(rgb: av.VideoFrame, place: int, channels: int = 1) -> Levels:
 
 def _orientation(frame: av.VideoFrame) -> tuple[bool, bool, bool]:
     """(mirrored left to right, mirrored upside down, sides swapped first), from the display matrix."""
-    matrix = frame.side_data.get("DISPLAYMATRIX")
+    matrix = display_matrix(frame)
     if matrix is None:
         return False, False, False
     # Rows (a b u) (c d v) (x y w): x' = a x + c y, y' = b x + d y.
-    a, b, _, c, d = (int(value) for value in np.frombuffer(memoryview(cast(Buffer, matrix)), np.int32)[:5])
+    a, b, _, c, d = (int(value) for value in matrix[:5])
     if abs(a) >= abs(b):
         return a < 0, d < 0, False
     return c < 0, b < 0, True

@@ -11,6 +11,7 @@ import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image, ImageOps
 from video_clips import Clip, make, numbered
 from ycbcr import to_ycbcr, write_planes
 
@@ -159,3 +160,19 @@ def test_the_stream_with_the_most_pixels_is_read_and_cover_pictures_are_not(tmp_
                 container.mux(packet)
             container.mux(stream.encode(None))
     assert (probe(path).width, probe(path).height) == (96, 64)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_photo_is_turned_as_its_exif_data_says(orientation: int, suffix: str, tmp_path: Path) -> None:
+    quadrants = np.zeros((48, 64, 3), np.uint8)
+    quadrants[:24, :32], quadrants[:24, 32:], quadrants[24:, :32] = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"photo{suffix}"
+    Image.fromarray(quadrants).save(path, exif=exif, quality=95)
+    shown = np.asarray(ImageOps.exif_transpose(Image.open(path)).convert("RGB")).astype(int)
+    image = image_of(path)[0].astype(int)
+    assert image.shape == shown.shape
+    rows, columns = (np.array([1, 3]) * side // 4 for side in shown.shape[:2])
+    assert np.abs(image - shown)[np.ix_(rows, columns)].max() <= 6
