@@ -139,6 +139,8 @@ class GifWriter(PartWriter):
             stream = output.add_stream("gif", rate=100)
             stream.width, stream.height, stream.pix_fmt = self.spec.width, self.spec.height, "pal8"
             stream.codec_context.time_base = _TICK
+            if self.spec.sample_aspect_ratio is not None:
+                stream.codec_context.sample_aspect_ratio = self.spec.sample_aspect_ratio
             waiting.streams.video[0].thread_type = "AUTO"
             waiting.streams.video[0].codec_context.thread_count = self.spec.threads
             with Stages() as stages:

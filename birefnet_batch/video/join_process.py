@@ -27,6 +27,7 @@ from birefnet_batch.video.mov_languages import keep_languages
 from birefnet_batch.video.parts import Parts, WholePart
 from birefnet_batch.video.subtitles import SubtitleTracks
 from birefnet_batch.video.timed import Timed
+from birefnet_batch.video.webm_aspect import set_pixel_shape
 
 _ALIVE_EVERY_S = 1.0
 _CHAPTER_TICK = Fraction(1, 1000)
@@ -105,6 +106,9 @@ def _join(connection: Connection[Any, Any], task: JoinTask, parts: Parts, copied
             _mux(connection, output, heapq.merge(video, *audio.packets(), *subtitles.packets()))
         if form.muxer == "mov":
             keep_languages(task.destination, languages)
+        elif form.muxer == "webm" and spec.sample_aspect_ratio is not None:
+            size = (form.coded(spec.width), form.coded(spec.height))
+            set_pixel_shape(task.destination, *size, spec.sample_aspect_ratio)
         return _facts(task, parts, audio.count, [*audio.notes, *subtitles.notes])
 
 

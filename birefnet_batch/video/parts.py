@@ -57,6 +57,9 @@ class Parts:
             stream = output.add_stream_from_template(template)
             # The template's tag is dropped there, and of ProRes' profiles the muxer would name the first.
             stream.codec_context.codec_tag = template.codec_context.codec_tag
+            # Codecs such as ProRes leave the shape of pixels to the container.
+            if self._task.spec.sample_aspect_ratio is not None:
+                stream.codec_context.sample_aspect_ratio = self._task.spec.sample_aspect_ratio
         stream.time_base = self._base
         stream.metadata.update(tags)
         return self._all(stream, headers)
