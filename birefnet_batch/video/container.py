@@ -22,6 +22,7 @@ from birefnet_batch.storage.growing_file import open_file
 BROKEN = (av.error.FFmpegError, OSError, ValueError, LookupError, ArithmeticError)
 # Reading ahead in larger steps than libav's own 32 kB: each one is a call into Python.
 _BUFFER = 1 << 18
+_WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 
 
 @contextmanager
@@ -85,10 +86,11 @@ def pick_video(container: InputContainer, path: bytes) -> VideoStream:
 
 
 def decoder_of(stream: VideoStream) -> VideoCodecContext:
-    """The stream's decoder; of VP9 with alpha libvpx's, for libav's own drops it."""
+    """The stream's decoder; of VP8 and VP9 with alpha libvpx's, for libav's own drop it."""
     tags = {name.lower(): value for name, value in stream.metadata.items()}
-    if stream.codec_context.codec.canonical_name == "vp9" and tags.get("alpha_mode") == "1":
-        context = CodecContext.create("libvpx-vp9", "r")
+    name = _WITH_ALPHA.get(stream.codec_context.codec.canonical_name)
+    if name is not None and tags.get("alpha_mode") == "1":
+        context = CodecContext.create(name, "r")
         assert isinstance(context, VideoCodecContext)
         return context
     return stream.codec_context

@@ -37,6 +37,7 @@ def clear_file(path: Path, codec: str, pix_fmt: str, options: dict[str, str], ta
     return path
 
 
+VP8 = ("libvpx", "yuva420p", {"auto-alt-ref": "0", "crf": "4", "b": "2M"}, {"alpha_mode": "1"})
 VP9 = ("libvpx-vp9", "yuva420p", {"auto-alt-ref": "0", "crf": "4", "b": "0"}, {"alpha_mode": "1"})
 
 
@@ -44,11 +45,12 @@ VP9 = ("libvpx-vp9", "yuva420p", {"auto-alt-ref": "0", "crf": "4", "b": "0"}, {"
     ("name", "codec", "pix_fmt", "options", "tags", "tolerance"),
     [
         ("a.webm", *VP9, 4),
+        ("a.webm", *VP8, 6),
         ("a.mov", "prores_ks", "yuva444p10le", {}, {}, 3),
         ("a.mov", "png", "rgba", {}, {}, 0),
         ("a.mkv", "ffv1", "bgra", {}, {}, 0),
     ],
-    ids=["VP9", "ProRes 4444", "PNG in QuickTime", "FFV1"],
+    ids=["VP9", "VP8", "ProRes 4444", "PNG in QuickTime", "FFV1"],
 )
 def test_alpha_is_read_and_the_colours_are_over_black(
     name: str,
