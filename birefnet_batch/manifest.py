@@ -133,7 +133,11 @@ def _nothing_found(path: Path, outside: str | None) -> str:
     if outside is not None and path.absolute().is_relative_to(Path(outside).absolute()):
         return "it is the run's output, or inside of it, and what is there is no input; give another output=FOLDER"
     if path.is_dir():
-        return f"the folder holds no file that ends in {', '.join(sorted(VIDEO_SUFFIXES))}"
+        from birefnet_batch.storage.sequence_source import numbered_images
+
+        pattern = numbered_images(path)
+        images = f"; its images are one video as request.video_url={path / pattern}" if pattern else ""
+        return f"the folder holds no file that ends in {', '.join(sorted(VIDEO_SUFFIXES))}{images}"
     if scheme_of(str(path).replace(":/", "://", 1)) in BUCKET_SCHEMES:
         return f"no object there has a name that ends in {', '.join(sorted(VIDEO_SUFFIXES))}"
     if path.exists():

@@ -13,6 +13,8 @@ from birefnet_batch.errors import BirefnetBatchError, InputError
 HTTP_SCHEMES = ("http", "https")
 BUCKET_SCHEMES = ("s3", "gs", "az")
 SCHEMES = ("file", *HTTP_SCHEMES, *BUCKET_SCHEMES, "data")
+SEQUENCE_NUMBER = re.compile(r"%(?:0[1-9]\d?)?d")
+"""The place of a frame's number in the name of an image sequence, as printf and FFmpeg have it."""
 _SECRET_PARAMETER = re.compile(
     r"sig(nature)?$|token|secret|passw|pwd|credential|auth|api[-_]?key|access[-_]?key|key[-_]?pair|^key$"
     r"|expires?$|policy|hmac|jwt|session|bearer|^x-(amz|goog|ms|oss|cos)-|googleaccessid|awsaccesskeyid"
@@ -152,8 +154,16 @@ def local_path(uri: str) -> Path:
 
 
 def is_local(uri: str) -> bool:
-    """Whether the canonical URI names a file on this machine's disk."""
-    return scheme_of(uri) == "file"
+    """Whether the canonical URI names one file on this machine's disk."""
+    return scheme_of(uri) == "file" and not is_sequence(uri)
+
+
+def is_sequence(uri: str) -> bool:
+    """Whether the canonical URI names numbered images on this machine's disk, such as `.../f_%04d.png`."""
+    if "%25" not in uri or scheme_of(uri) != "file":
+        return False
+    path = local_path(uri)
+    return len(SEQUENCE_NUMBER.findall(path.name)) == 1 and not path.exists()
 
 
 def _file_uri(path: str | Path) -> str:
@@ -167,6 +177,10 @@ def stem_of(uri: str, limit: int = 48) -> str:
     scheme = scheme_of(uri)
     if scheme == "data":
         return "video"
-    path = unquote(urlsplit(uri).path, errors="replace") if scheme in ("file", *HTTP_SCHEMES) else uri
-    name = re.sub(r"[^a-zA-Z0-9._-]+", "-", Path(path).stem).strip("-._").lower()
+    path = Path(unquote(urlsplit(uri).path, errors="replace") if scheme in ("file", *HTTP_SCHEMES) else uri)
+    stem = path.stem
+    if scheme == "file" and SEQUENCE_NUMBER.search(stem):
+        # An image sequence has the name that is left without its numbers, or its folder's.
+        stem = SEQUENCE_NUMBER.sub("", stem).strip("-._ ") or path.parent.name
+    name = re.sub(r"[^a-zA-Z0-9._-]+", "-", stem).strip("-._").lower()
     return name[:limit].rstrip("-._") or "video"

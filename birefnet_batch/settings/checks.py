@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from birefnet_batch.errors import ProblemsError
+from birefnet_batch.errors import ConfigError, ProblemsError
 from birefnet_batch.uris import BUCKET_SCHEMES, SCHEMES
 
 if TYPE_CHECKING:
@@ -65,6 +65,10 @@ def storage_problems(settings: Settings) -> list[str]:
         for scheme in settings.storage.options
         if scheme not in BUCKET_SCHEMES
     ]
+    try:
+        assert settings.storage.sequence_rate
+    except ConfigError as error:
+        problems.append(str(error))
     return problems
 
 

@@ -23,7 +23,7 @@ from birefnet_batch.storage.fetch_log import FetchLog
 from birefnet_batch.storage.http_guard import check_scheme
 from birefnet_batch.storage.reasons import reason_of
 from birefnet_batch.storage.remote import Remote
-from birefnet_batch.uris import BUCKET_SCHEMES, is_local, local_path, redact, scheme_of
+from birefnet_batch.uris import BUCKET_SCHEMES, is_local, is_sequence, local_path, redact, scheme_of
 
 _CHUNK = 1 << 20
 _WORTH_A_LISTING = 3
@@ -119,13 +119,13 @@ class _Fetched(LocalSource):
         self._fetch.cancel()
 
 
-class _Decoded(LocalSource):
-    def __init__(self, path: Path, facts: SourceFacts) -> None:
+class _Made(LocalSource):
+    def __init__(self, path: Path, facts: SourceFacts, sha256: str) -> None:
         super().__init__(path, facts)
+        self._sha256 = sha256
 
     def sha256(self) -> str:
-        assert self.facts.version is not None
-        return self.facts.version
+        return self._sha256
 
 
 def source_facts(uri: str, settings: StorageSettings) -> SourceFacts:
@@ -137,6 +137,8 @@ def source_facts(uri: str, settings: StorageSettings) -> SourceFacts:
     check_scheme(uri, settings)
     if is_local(uri):
         return _local_facts(local_path(uri))
+    if is_sequence(uri):
+        return _sequence_facts(uri, settings)
     if scheme_of(uri) == "data":
         return data_facts(uri, decode_data_uri(uri, settings))
     remote = open_remote(uri, settings)
@@ -218,10 +220,20 @@ def open_source(
                 raise InputError(f"{path} changed while it was read; run it again when nothing writes to it")
         finally:
             source.close()
+    elif is_sequence(uri):
+        from birefnet_batch.storage.sequence_source import pack_sequence
+
+        try:
+            yield _Made(target, facts, pack_sequence(local_path(uri), target, settings))
+            if _sequence_facts(uri, settings) != facts:
+                raise InputError(f"{redact(uri)} changed while it was read; run it again when nothing writes to it")
+        finally:
+            target.unlink(missing_ok=True)
     elif scheme_of(uri) == "data":
         try:
             target.write_bytes(decode_data_uri(uri, settings))
-            yield _Decoded(target, facts)
+            assert facts.version is not None
+            yield _Made(target, facts, facts.version)
         except OSError as error:
             raise OutputError(f"Scratch space cannot be written: {reason_of(error)}") from None
         finally:
@@ -250,6 +262,12 @@ def open_remote(uri: str, settings: StorageSettings) -> Remote:
     return HttpSource(uri, settings)
 
 
+def _sequence_facts(uri: str, settings: StorageSettings) -> SourceFacts:
+    from birefnet_batch.storage.sequence_source import sequence_facts
+
+    return sequence_facts(local_path(uri), settings)
+
+
 def _local_facts(path: Path) -> SourceFacts:
     try:
         stat = path.stat()
@@ -258,9 +276,18 @@ def _local_facts(path: Path) -> SourceFacts:
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read: {reason_of(error)}") from None
     if path.is_dir():
-        raise InputError(f"{path} is a folder; give manifest={path} to run every video in it")
+        raise InputError(f"{path} is a folder; {_for_folder(path)}")
     if not S_ISREG(stat.st_mode):
         raise InputError(f"{path} is no regular file; give a video file on disk")
     if not os.access(path, os.R_OK):
         raise InputError(f"{path} cannot be read: permission denied for this user")
     return SourceFacts(stat.st_size, f"size={stat.st_size};mtime_ns={stat.st_mtime_ns}")
+
+
+def _for_folder(path: Path) -> str:
+    from birefnet_batch.storage.sequence_source import numbered_images
+
+    pattern = numbered_images(path) if os.access(path, os.R_OK) else None
+    if pattern is not None:
+        return f"its images are one video as {path / pattern}"
+    return f"give manifest={path} to run every video in it"
