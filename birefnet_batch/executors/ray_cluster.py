@@ -9,9 +9,10 @@ import shutil
 import signal
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,6 +20,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from birefnet_batch.errors import ConfigError
+from birefnet_batch.executors.ray_room import Reminder, Share, lacking
 from birefnet_batch.process_tuning import usable_processors, waiting_variables
 from birefnet_batch.settings import Device, ExecutorSettings, Settings
 
@@ -26,6 +28,7 @@ _log = logging.getLogger(__name__)
 # Ray's sockets lie in it, and a socket's path may have 107 characters.
 _FOLDER = "birefnet-ray-"
 _LOCK = "run.lock"
+_LOOK_EVERY_S = 1.0
 # One for the life of the process: Ray remembers the first.
 _TOKEN = secrets.token_hex(32)
 
@@ -44,25 +47,6 @@ def require_ray() -> Any:
             "or give executor=local"
         ) from None
     return ray
-
-
-@dataclass(frozen=True)
-class Share:
-    """What one worker reserves."""
-
-    cpus: float
-    gpus: float
-    others: tuple[tuple[str, float], ...] = ()
-
-    def fits(self, resources: dict[str, float]) -> int:
-        """How many workers a node with such resources has room for."""
-        wanted = {"CPU": self.cpus, "GPU": self.gpus, **dict(self.others)}
-        rooms = [int(resources.get(name, 0.0) / amount + 1e-6) for name, amount in wanted.items() if amount > 0]
-        return min(rooms, default=0)
-
-    def options(self) -> dict[str, Any]:
-        """As the options of an actor."""
-        return {"num_cpus": self.cpus, "num_gpus": self.gpus, "resources": dict(self.others)}
 
 
 class RayCluster:
@@ -86,7 +70,7 @@ class RayCluster:
         """Start or join.
 
         Raises:
-            ConfigError: there is no cluster at the address.
+            ConfigError: there is no cluster at the address, or this machine has no room for a worker.
         """
         if not self._ray.is_initialized():
             self._owned = True
@@ -95,6 +79,12 @@ class RayCluster:
                     # Inside `ray job submit` the cluster is named so.
                     address = self._executor.address or os.environ.get("RAY_ADDRESS")
                     self._start() if address is None else self._join(address)
+                if address is not None:
+                    self._await_nodes()
+                elif (lack := lacking(self.share(), self.nodes())) is not None:
+                    raise ConfigError(
+                        f"executor=ray on this machine: {lack}; ask for less, or join a cluster by address"
+                    )
             except BaseException:
                 self.__exit__(None, None, None)
                 raise
@@ -129,12 +119,27 @@ class RayCluster:
             return Share(asked.cpus_per_worker or 1.0, asked.gpus_per_worker, others)
         return Share(asked.cpus_per_worker or float(self.threads), 0.0, others)
 
+    def nodes(self) -> list[dict[str, float]]:
+        """The resources of each living node."""
+        return [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+
     def wanted(self, share: Share) -> int:
         """How many workers there should be now."""
         if self._executor.workers is not None:
             return self._executor.workers
-        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
-        return sum(map(share.fits, nodes))
+        # One that waits for room is an autoscaling cluster's cue for its first node.
+        return max(1, sum(map(share.fits, self.nodes())))
+
+    def _await_nodes(self) -> None:
+        """Until there is something to tell the device from, when nothing of it was said."""
+        reminder = Reminder()
+        while self._device is Device.auto and not any(node.get("CPU") or node.get("GPU") for node in self.nodes()):
+            if reminder.due(True, time.monotonic()):
+                _log.warning(
+                    "engine.device=auto waits for the cluster's first node with CPUs or a GPU; give engine.device=cuda "
+                    "(or cpu) to have an autoscaling cluster start such nodes for this run"
+                )
+            time.sleep(_LOOK_EVERY_S)
 
     def _start(self) -> None:
         folder, self._lock = _own_folder()

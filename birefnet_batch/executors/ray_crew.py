@@ -12,11 +12,13 @@ from birefnet_batch.errors import ConfigError
 from birefnet_batch.executors.base import RunContext
 from birefnet_batch.executors.messages import Call, Hello
 from birefnet_batch.executors.ray_cluster import RayCluster
+from birefnet_batch.executors.ray_room import Reminder, amounts, lacking
 from birefnet_batch.executors.ray_worker import RayWorker
 
 _log = logging.getLogger(__name__)
 _LOOK_EVERY_S = 2.0
-_WARN_AFTER_S = 30.0
+# Workers take so long to start, where there is room for them.
+_PATIENCE_S = 30.0
 # Workers that say at once that they cannot work, before the run is given up.
 _REFUSALS = 3
 _CLOSE_S = 10.0
@@ -54,8 +56,9 @@ class Crew:
         self._share = cluster.share()
         self._number = 0
         self._starting: dict[Any, tuple[str, Any]] = {}
-        self._looked = self._worked = 0.0
-        self._warned = False
+        self._looked = 0.0
+        self._worked = time.monotonic()
+        self._reminder = Reminder()
         self._refusals = 0
         self.ready: dict[str, Member] = {}
 
@@ -137,18 +140,22 @@ class Crew:
         self._ray.kill(actor, no_restart=True)
 
     def _warn(self, now: float) -> None:
-        if self.ready or not self._starting:
-            self._worked, self._warned = now, False
-        elif self._worked == 0.0:
+        """As long as nobody works, say why."""
+        if self.ready:
             self._worked = now
-        elif now - self._worked > _WARN_AFTER_S and not self._warned:
-            self._warned = True
-            _log.warning(
-                "no worker has started for %d s: each wants %s; the cluster has %s",
-                round(now - self._worked),
-                self._share.options(),
-                self._ray.cluster_resources(),
-            )
+        lack = None if self.ready else lacking(self._share, self._cluster.nodes())
+        if not self._reminder.due(lack is not None or now - self._worked > _PATIENCE_S, now):
+            return
+        if lack is not None:
+            _log.warning("the run waits for a worker: %s; a node that joins with that much is used", lack)
+            return
+        _log.warning(
+            "no worker has started for %d s: each reserves %s, and of the whole cluster %s are free; other runs hold "
+            "the rest, or the workers' runtime environment is being set up",
+            round(now - self._worked),
+            self._share,
+            amounts(self._ray.available_resources(), self._share.wanted),
+        )
 
 
 def gist(error: Exception) -> str:

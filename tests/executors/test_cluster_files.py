@@ -46,6 +46,16 @@ def test_rays_autoscaler_reads_the_cluster_for_kubernetes(name: str) -> None:
     assert resources["gpu"]["GPU"] == 1
 
 
+@pytest.mark.parametrize("name", ["aws.yaml", "gcp.yaml", "kuberay-cluster.yaml", "kuberay-job.yaml"])
+def test_the_command_beside_a_cluster_without_gpus_between_runs_has_some_started(name: str) -> None:
+    text = (FILES / name).read_text().replace("#", " ")
+    (command,) = re.findall(r"birefnet-batch executor=ray(?:[^\n]|\n\s+\S+=)+", text.replace("\\\n", ""))
+    words = dict(word.split("=", 1) for word in command.split()[1:])
+    assert words["executor.address"] == "auto"
+    assert int(words["executor.workers"]) > 1
+    assert words["engine.device"] == "cuda"
+
+
 def test_the_dashboard_asks_for_metrics_that_are_counted() -> None:
     dashboard = json.loads((FILES / "grafana.json").read_text())
     asked = {

@@ -1,0 +1,89 @@
+"""What a worker reserves of a Ray cluster, and what the cluster lacks for one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_SOURCES = {"CPU": "executor.cpus_per_worker, by default engine.threads", "GPU": "executor.gpus_per_worker"}
+_KINDS_OF_NODES = 8
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one worker reserves."""
+
+    cpus: float
+    gpus: float
+    others: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def wanted(self) -> dict[str, float]:
+        """Resource -> amount, by Ray's names."""
+        return {"CPU": self.cpus, "GPU": self.gpus, **dict(self.others)}
+
+    def fits(self, resources: Mapping[str, float]) -> int:
+        """How many workers a node with such resources has room for."""
+        rooms = [int(resources.get(name, 0.0) / amount + 1e-6) for name, amount in self.wanted.items() if amount > 0]
+        return min(rooms, default=0)
+
+    def options(self) -> dict[str, Any]:
+        """As the options of an actor."""
+        return {"num_cpus": self.cpus, "num_gpus": self.gpus, "resources": dict(self.others)}
+
+    def __str__(self) -> str:
+        return amounts(self.wanted, [name for name, amount in self.wanted.items() if amount > 0])
+
+
+def lacking(share: Share, nodes: Iterable[Mapping[str, float]]) -> str | None:
+    """What a cluster lacks for one worker, in a sentence; None when a node has room for one.
+
+    Args:
+        share: what the worker reserves.
+        nodes: the resources of each living node.
+    """
+    nodes = list(nodes)
+    if any(share.fits(node) for node in nodes):
+        return None
+    sources = "; ".join(
+        f"{name}: {_SOURCES.get(name, f'executor.resources.{name}')}"
+        for name, amount in share.wanted.items()
+        if amount > 0
+    )
+    return f"no node has room for a worker, which reserves {share} ({sources}); {_described(nodes, list(share.wanted))}"
+
+
+def amounts(resources: Mapping[str, float], names: Iterable[str]) -> str:
+    """How much there is of some resources."""
+    return ", ".join(f"{resources.get(name, 0.0):g} {name}" for name in names) or "nothing"
+
+
+class Reminder:
+    """When to say something that lasts: once, then every so often."""
+
+    def __init__(self, every_s: float = 60.0) -> None:
+        self._every_s = every_s
+        self._said: float | None = None
+
+    def due(self, lasts: bool, now: float) -> bool:
+        """Whether it is to be said now; what does not last any more is said at once when it comes again."""
+        if not lasts:
+            self._said = None
+            return False
+        if self._said is not None and now - self._said < self._every_s:
+            return False
+        self._said = now
+        return True
+
+
+def _described(nodes: Iterable[Mapping[str, float]], names: Iterable[str]) -> str:
+    """How much nodes have of some resources, those that have the same together."""
+    alike = Counter(amounts(node, names) for node in nodes)
+    if not alike:
+        return "there are no nodes"
+    return ", ".join(
+        f"{count} node{'s have' if count > 1 else ' has'} {resources}"
+        for resources, count in alike.most_common(_KINDS_OF_NODES)
+    )

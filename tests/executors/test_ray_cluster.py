@@ -1,0 +1,86 @@
+"""What is told from the nodes of a cluster: the device, and how many workers to ask for."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from birefnet_batch.errors import ConfigError
+from birefnet_batch.executors import ray_cluster
+from birefnet_batch.executors.ray_cluster import RayCluster
+from birefnet_batch.executors.ray_room import Share
+from birefnet_batch.settings import Device, EngineSettings, ExecutorSettings, Settings
+
+pytest.importorskip("ray", reason="Ray is not installed; pip install 'birefnet-batch[test]'")
+HEAD = {"CPU": 0.0, "memory": 8e9}
+
+
+class Nodes:
+    """As much of Ray as says which nodes there are; one joins at each look."""
+
+    def __init__(self, *resources: dict[str, float]) -> None:
+        self._resources = list(resources)
+        self.there: list[dict[str, float]] = [HEAD]
+
+    def nodes(self) -> list[dict[str, Any]]:
+        seen = [{"Alive": True, "Resources": resources} for resources in self.there]
+        self.there += self._resources[:1]
+        del self._resources[:1]
+        return seen
+
+    def cluster_resources(self) -> dict[str, float]:
+        return {name: sum(node.get(name, 0) for node in self.there) for name in ("CPU", "GPU")}
+
+
+def on(nodes: Nodes, device: Device = Device.auto, **executor: Any) -> RayCluster:
+    settings = replace(
+        Settings(), engine=EngineSettings(device=device, threads=2), executor=ExecutorSettings(**executor)
+    )
+    cluster = RayCluster(settings)
+    cluster._ray = nodes
+    return cluster
+
+
+def test_a_cluster_without_room_is_asked_for_one_worker_so_that_it_can_grow_from_nothing() -> None:
+    share = Share(cpus=2, gpus=1)
+    assert on(Nodes()).wanted(share) == 1
+    assert on(Nodes(), workers=4).wanted(share) == 4
+    nodes = Nodes()
+    nodes.there += [{"CPU": 8.0, "GPU": 2.0}] * 3
+    assert on(nodes).wanted(share) == 6
+
+
+@pytest.mark.parametrize(("node", "device"), [({"CPU": 4.0}, Device.cpu), ({"CPU": 4.0, "GPU": 1.0}, Device.cuda)])
+def test_the_device_is_told_from_the_first_node_that_has_any(
+    node: dict[str, float], device: Device, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(ray_cluster, "_LOOK_EVERY_S", 0.0)
+    cluster = on(Nodes(HEAD, HEAD, node))
+    with caplog.at_level(logging.WARNING):
+        cluster._await_nodes()
+    assert cluster.device is device
+    assert [record.message.partition(" waits for ")[0] for record in caplog.records] == ["engine.device=auto"]
+
+
+def test_a_device_that_was_given_waits_for_no_node() -> None:
+    cluster = on(Nodes(), device=Device.cuda)
+    cluster._await_nodes()
+    assert cluster.share().gpus == 1
+
+
+def test_this_machine_says_at_once_that_it_has_no_room_for_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Alone(Nodes):
+        def is_initialized(self) -> bool:
+            return False
+
+        def shutdown(self) -> None:
+            pass
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    cluster = on(Alone(), device=Device.cpu, resources={"fast_disk": 1.0})
+    monkeypatch.setattr(cluster, "_start", lambda: None)
+    with pytest.raises(ConfigError, match=r"on this machine: .* reserves 2 CPU, 1 fast_disk .*; ask for less"):
+        cluster.__enter__()

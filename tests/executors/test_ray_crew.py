@@ -1,0 +1,83 @@
+"""What a crew of actors says while nobody works."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+
+from birefnet_batch.executors import ray_crew
+from birefnet_batch.executors.ray_crew import Crew
+from birefnet_batch.executors.ray_room import Share
+
+pytest.importorskip("ray", reason="Ray is not installed; pip install 'birefnet-batch[test]'")
+
+
+class Cluster:
+    """A cluster whose nodes are a list."""
+
+    def __init__(self) -> None:
+        self.there: list[dict[str, float]] = [{"CPU": 0.0}]
+
+    def share(self) -> Share:
+        return Share(cpus=2, gpus=1)
+
+    def nodes(self) -> list[dict[str, float]]:
+        return self.there
+
+    def wanted(self, share: Share) -> int:
+        return 1
+
+
+class Clock:
+    now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(ray_crew, "time", clock)
+    monkeypatch.setattr(Crew, "_start", lambda crew: crew._starting.update({len(crew._starting): ("w", None)}))
+    return clock
+
+
+def looked(crew: Crew, clock: Clock, seconds: int) -> None:
+    for _ in range(seconds):
+        crew.keep_up(needed=5)
+        clock.now += 1
+
+
+def test_a_cluster_without_room_is_asked_for_a_worker_and_what_it_lacks_is_said_once_a_minute(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    cluster: Any = Cluster()
+    crew = Crew(cluster, context=None)  # type: ignore[arg-type]
+    with caplog.at_level(logging.WARNING):
+        looked(crew, clock, 130)
+    assert len(crew.greetings) == 1
+    said = [record.message for record in caplog.records]
+    assert len(said) == 3
+    assert "reserves 2 CPU, 1 GPU" in said[0]
+    assert "1 node has 0 CPU, 0 GPU" in said[0]
+
+
+def test_workers_that_do_not_start_where_there_is_room_are_said_after_a_while(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    cluster: Any = Cluster()
+    cluster.there = [{"CPU": 4.0, "GPU": 1.0}]
+    crew = Crew(cluster, context=None)  # type: ignore[arg-type]
+    crew._ray = type("Ray", (), {"available_resources": staticmethod(lambda: {"CPU": 1.0})})
+    with caplog.at_level(logging.WARNING):
+        looked(crew, clock, 30)
+        assert not caplog.records
+        looked(crew, clock, 10)
+        (record,) = caplog.records
+        assert "each reserves 2 CPU, 1 GPU, and of the whole cluster 1 CPU, 0 GPU are free" in record.message
+        crew.ready["w"] = None  # type: ignore[assignment]
+        looked(crew, clock, 100)
+    assert len(caplog.records) == 1
