@@ -14,6 +14,7 @@ from birefnet_batch.executors.workspace import Workspace
 from birefnet_batch.pipeline import join
 from birefnet_batch.publish import Media, publish
 from birefnet_batch.results import utc_now
+from birefnet_batch.segments import summed_notes
 
 
 def finish(context: RunContext, workspace: Workspace, plan: Plan, done: Sequence[SegmentDone]) -> JobOutcome:
@@ -36,7 +37,7 @@ def finish(context: RunContext, workspace: Workspace, plan: Plan, done: Sequence
     notes = [
         *plan.record.notes,
         *finished_segments.notes(list(done)),
-        *(note for item in done for note in item.segment.notes),
+        *summed_notes([item.segment.notes for item in done]),
     ]
     for item in done:
         for stage, busy in item.segment.seconds.items():

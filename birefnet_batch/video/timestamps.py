@@ -87,4 +87,4 @@ class Timeline:
         if self.corrected:
             yield f"{self.corrected} frames had the time of another one and were moved by as little as possible"
         if self.jumps:
-            yield f"the clock of the file jumps {self.jumps} times; the frames follow one another without a gap"
+            yield f"{self.jumps} jumps of the file's clock were closed: the frames follow one another without a gap"
