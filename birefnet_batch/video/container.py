@@ -67,7 +67,7 @@ def open_input(path: bytes) -> Iterator[InputContainer]:
 
 
 def pick_video(container: InputContainer, path: bytes) -> VideoStream:
-    """The video stream with the most pixels; cover pictures are none.
+    """The video stream with the most pixels, of several such the longest; cover pictures are none.
 
     Raises:
         InputError: there is none.
@@ -82,7 +82,8 @@ def pick_video(container: InputContainer, path: bytes) -> VideoStream:
         if streams:
             what = "a video whose codec is not supported"
         raise InputError(f"{shown} holds {what}; give a file with a video stream")
-    return max(usable, key=lambda stream: stream.width * stream.height)
+    # An animated AVIF has a still picture of the same size beside its track.
+    return max(usable, key=lambda stream: (stream.width * stream.height, stream.frames))
 
 
 def decoder_of(stream: VideoStream) -> VideoCodecContext:

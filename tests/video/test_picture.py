@@ -11,8 +11,8 @@ import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
-from video_clips import Clip, make, numbered
+from PIL import Image, ImageOps, features
+from video_clips import Clip, make, number_of, numbered
 from ycbcr import to_ycbcr, write_planes
 
 from birefnet_batch.errors import InputError
@@ -176,3 +176,11 @@ def test_a_photo_is_turned_as_its_exif_data_says(orientation: int, suffix: str, 
     assert image.shape == shown.shape
     rows, columns = (np.array([1, 3]) * side // 4 for side in shown.shape[:2])
     assert np.abs(image - shown)[np.ix_(rows, columns)].max() <= 6
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow writes no AVIF")
+def test_an_animated_avif_is_its_track_and_not_the_still_picture_beside_it(tmp_path: Path) -> None:
+    frames = [Image.fromarray(numbered(number, (96, 64))) for number in range(3)]
+    frames[0].save(tmp_path / "anim.avif", save_all=True, append_images=frames[1:], duration=100, quality=90)
+    with FrameReader(tmp_path / "anim.avif") as reader:
+        assert [number_of(frame.image) for frame in reader] == [0, 1, 2]
