@@ -90,6 +90,7 @@ def prepare(
         codec=info.codec,
         audio_tracks=info.audio_tracks,
     )
+    form.check_size(info.width, info.height)
     encoder, reasons = fitting(form, media, (info.width, info.height))
     with workspace.naming(job):
         cut = plan_segments(source.path, info, form, media.segment_frames, media.decode_timeout_s)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-from birefnet_batch.errors import ConfigError
+from birefnet_batch.errors import ConfigError, InputError
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,8 @@ class Format:
     """Of a component of its pictures."""
     joinable: bool = True
     """Whether segments that were encoded apart can be one file."""
+    longest_side: int = 65535
+    """The most pixels that its encoder takes in a row or a column."""
 
     @property
     def wide(self) -> bool:
@@ -46,6 +48,20 @@ class Format:
     def time_base(self, source: Fraction) -> Fraction:
         """Seconds a tick in the file, for a source's."""
         return self.tick or source
+
+    def check_size(self, width: int, height: int) -> None:
+        """Refuse pictures that the encoder does not take.
+
+        Raises:
+            InputError: a side is too long; the message names the types that take it.
+        """
+        if max(width, height) > self.longest_side:
+            others = [form.output_type for form in FORMATS.values() if form.longest_side >= max(width, height)]
+            hint = f"give video_output_type {' or '.join(others)}, or a smaller video" if others else "make it smaller"
+            raise InputError(
+                f"The video has {width}x{height} pixels, and {self.output_type} takes sides of up to "
+                f"{self.longest_side}; {hint}"
+            )
 
     def coded(self, side: int) -> int:
         """The side that is coded for a side of a frame, in pixels."""
@@ -58,7 +74,19 @@ _WEBM_AUDIO = frozenset(("opus", "vorbis"))
 _MILLISECOND, _HUNDREDTH = Fraction(1, 1000), Fraction(1, 100)
 
 X264 = Format(
-    "X264 (.mp4)", "video/mp4", ".mp4", "mp4", "libx264", False, True, None, _MP4_AUDIO, "aac", "mov_text", "h264_nvenc"
+    "X264 (.mp4)",
+    "video/mp4",
+    ".mp4",
+    "mp4",
+    "libx264",
+    False,
+    True,
+    None,
+    _MP4_AUDIO,
+    "aac",
+    "mov_text",
+    "h264_nvenc",
+    longest_side=16384,
 )
 VP9 = Format(
     "VP9 (.webm)",
@@ -72,6 +100,7 @@ VP9 = Format(
     _WEBM_AUDIO,
     "libopus",
     "webvtt",
+    longest_side=65536,
 )
 PRORES = Format(
     "PRORES4444 (.mov)",

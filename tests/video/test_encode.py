@@ -15,8 +15,9 @@ import pytest
 from numpy.typing import NDArray
 from video_clips import Clip, Sound, convert, look, make, read
 
-from birefnet_batch.errors import OutputError
+from birefnet_batch.errors import InputError, OutputError
 from birefnet_batch.video.encode import EncodeSpec, Kind, open_part
+from birefnet_batch.video.formats import FORMATS, Format
 from birefnet_batch.video.join import JoinedFacts, join_parts
 from birefnet_batch.video.reader import FrameReader
 
@@ -234,3 +235,13 @@ def test_a_full_disk(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="no space left"), open_part(link, SPEC, "video") as writer:
         for number, image in enumerate(noise):
             writer.write(image, number, 1)
+
+
+@pytest.mark.parametrize("form", FORMATS.values(), ids=lambda form: form.suffix)
+def test_the_longest_side_is_encoded_and_a_longer_one_is_refused_before(form: Format, tmp_path: Path) -> None:
+    longest = form.longest_side
+    spec = replace(SPEC, output_type=form.output_type, width=longest, height=2)
+    write(tmp_path / f"out{form.suffix}", [np.zeros((2, longest, 3), np.uint8)], spec)
+    form.check_size(longest, 2)
+    with pytest.raises(InputError, match=rf"has 2x{longest + 1} pixels, and .* takes sides of up to {longest}; "):
+        form.check_size(2, longest + 1)
