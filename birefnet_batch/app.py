@@ -135,11 +135,11 @@ def run_config(config: DictConfig) -> int:
         requests, invalid = requests_of(settings)
         for entry in invalid:
             print(f"skipped: {entry.place}: {'; '.join(entry.reasons)}", file=sys.stderr)
-        from birefnet_batch.batch import run
+        from birefnet_batch.batch import INVALID_ENTRIES, run
 
         documents = _documents(config)
         if invalid:
-            documents["invalid_entries.jsonl"] = "".join(
+            documents[INVALID_ENTRIES] = "".join(
                 f"{json.dumps(asdict(entry), ensure_ascii=False)}\n" for entry in invalid
             )
         summary = run(settings, requests, documents=documents, command=sys.argv, invalid=len(invalid))
@@ -155,9 +155,9 @@ def run_config(config: DictConfig) -> int:
         print(f"failed: {uri}: {reason}", file=sys.stderr)
     print(f"results: {summary.output}/manifest.jsonl")
     if invalid:
-        print(f"{len(invalid)} entries skipped: {summary.output}/runs/{summary.run_id}/invalid_entries.jsonl")
+        print(f"{len(invalid)} entries skipped: {summary.output}/runs/{summary.run_id}/{INVALID_ENTRIES}")
     # An entry that is no request is a video that was not done.
-    return OK if summary.ok and not invalid else SOME_FAILED
+    return OK if summary.ok else SOME_FAILED
 
 
 def requests_of(settings: Settings) -> tuple[tuple[Request, ...], tuple[InvalidEntry, ...]]:

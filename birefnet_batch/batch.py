@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import secrets
 import sys
@@ -11,10 +12,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from birefnet_batch.errors import ConfigError, ProblemsError
+from birefnet_batch.errors import ConfigError, InputError, ProblemsError
 from birefnet_batch.executors.base import JobOutcome, RunContext
 from birefnet_batch.executors.selection import make_executor
-from birefnet_batch.jobs import Job
+from birefnet_batch.jobs import Job, distinct_jobs
 from birefnet_batch.progress import Progress, make_progress
 from birefnet_batch.publish import read_result
 from birefnet_batch.request import Request, Result
@@ -30,6 +31,8 @@ from birefnet_batch.video.hardware import check_type
 from birefnet_batch.video.look import look_of
 
 _log = logging.getLogger(__name__)
+INVALID_ENTRIES = "invalid_entries.jsonl"
+"""The file of a run's folder with what was left out and why."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +47,13 @@ class RunSummary:
     skipped: int
     failures: tuple[tuple[str, str], ...] = ()
     """(source URI without credentials, reason) of each failed video."""
+    invalid: int = 0
+    """Requests and manifest entries that were left out because they are wrong (`on_invalid=skip`)."""
 
     @property
     def ok(self) -> bool:
         """Whether every video succeeded, now or in an earlier run."""
-        return self.failed == 0
+        return self.failed == 0 and self.invalid == 0
 
 
 @dataclass
@@ -90,23 +95,26 @@ def run(
         progress: shows what happens; by default bars or lines on standard error.
         documents: further texts to keep in the run's folder, by file name.
         command: the command line that asked for this, recorded.
-        invalid: how many manifest entries were left out, recorded.
+        invalid: how many manifest entries were left out, recorded; requests that are refused here are added.
         on_outcome: told of each video as it ends.
 
     Raises:
         ConfigError: there is no output, nothing to do, or the media settings do not go with an output type.
+        InputError: a request's URL cannot be read, or differs from another's in nothing but its secrets; with
+            `on_invalid=skip` only if there is no other. Of several such requests a ProblemsError tells.
         OutputError: the output cannot be written.
     """
     settings.validate()
     if settings.output is None:
         raise ConfigError("output is missing; give output=FOLDER for the results")
-    by_id: dict[str, Job] = {}
-    for job in map(Job.from_request, requests):
-        if by_id.setdefault(job.job_id, job).uri != job.uri:
-            _log.warning("%s is named twice with different credentials; the first ones are used", job.display_uri)
-    jobs = list(by_id.values())
+    jobs, refused = distinct_jobs(requests)
+    if refused and (settings.on_invalid is OnInvalid.fail or not jobs):
+        raise refused[0] if len(refused) == 1 else ProblemsError("The requests have problems", list(map(str, refused)))
     if not jobs:
         raise ConfigError("There is nothing to do; give request.video_url=..., request_file=... or manifest=...")
+    if refused:
+        documents = _with_refused(documents or {}, refused)
+        invalid += len(refused)
     _check_types(settings, jobs)
     # Otherwise wrong options would be told once for each video.
     for scheme in {scheme_of(job.uri) for job in jobs} & set(settings.storage.options):
@@ -142,7 +150,16 @@ def run(
             finally:
                 merge_manifest(output, tally.lines)
         location = output.shown
-    return RunSummary(run_id=run_id, output=location, failures=tuple(tally.failures), **tally.counts)
+    return RunSummary(run_id=run_id, output=location, invalid=invalid, failures=tuple(tally.failures), **tally.counts)
+
+
+def _with_refused(documents: Mapping[str, str], refused: Iterable[InputError]) -> dict[str, str]:
+    """Log requests that are left out, and put them on record as the program does a manifest's entries."""
+    lines = documents.get(INVALID_ENTRIES, "")
+    for error in refused:
+        _log.warning("skipped: %s", error)
+        lines += f"{json.dumps({'place': 'requests', 'reasons': [str(error)]}, ensure_ascii=False)}\n"
+    return {**documents, INVALID_ENTRIES: lines}
 
 
 def _check_types(settings: Settings, jobs: Iterable[Job]) -> None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from birefnet_batch.digests import known_sha256
+from birefnet_batch.errors import InputError
 from birefnet_batch.request import Request
 from birefnet_batch.settings import MediaSettings
-from birefnet_batch.uris import canonical_uri, redact, stem_of
+from birefnet_batch.uris import canonical_uri, redact, same_but_for_secrets, stem_of
 from birefnet_batch.video.formats import format_of
 from birefnet_batch.video.hardware import encoder_of
 from birefnet_batch.video.look import look_of
@@ -42,7 +43,7 @@ class Job:
         """The job of a request whose relative path is relative to `base` (the working folder).
 
         Raises:
-            InputError: the URL's scheme is not one that this version reads.
+            InputError: the URL cannot be read, or its scheme is not one that this version reads.
         """
         uri = canonical_uri(request.video_url, base or Path.cwd())
         identity = {**request.to_dict(), "video_url": redact(uri)}
@@ -74,6 +75,23 @@ class Job:
     def file(self, name: str) -> str:
         """The path of one of the job's files relative to the output."""
         return f"{self.folder}/{name}"
+
+
+def distinct_jobs(requests: Iterable[Request]) -> tuple[list[Job], list[InputError]]:
+    """The jobs of requests, each once, and why there are none of others.
+
+    Refused are a URL that cannot be read, and one that differs from an earlier one in nothing but its secrets.
+    """
+    jobs: dict[str, Job] = {}
+    refused: list[InputError] = []
+    for request in requests:
+        try:
+            job = Job.from_request(request)
+            if jobs.setdefault(job.job_id, job).uri != job.uri:
+                raise same_but_for_secrets(job.display_uri, "that of an earlier request")
+        except InputError as error:
+            refused.append(error)
+    return list(jobs.values()), refused
 
 
 def job_key(job: Job, fingerprint: str, weights_sha256: str, precision: str, media: MediaSettings) -> str:

@@ -21,7 +21,16 @@ from birefnet_batch.errors import BirefnetBatchError, ManifestError, ProblemsErr
 from birefnet_batch.models.registry import SHIPPED, Catalogue
 from birefnet_batch.request import Request, wrong_fields
 from birefnet_batch.settings import StorageSettings
-from birefnet_batch.uris import BUCKET_SCHEMES, canonical_uri, redact, redact_text, scheme_of, user_path
+from birefnet_batch.uris import (
+    BUCKET_SCHEMES,
+    HTTP_SCHEMES,
+    canonical_uri,
+    redact,
+    redact_text,
+    same_but_for_secrets,
+    scheme_of,
+    user_path,
+)
 
 MANIFEST_SUFFIXES = (".yaml", ".yml", ".json", ".jsonl", ".ndjson", ".csv")
 VIDEO_SUFFIXES = frozenset(
@@ -148,11 +157,13 @@ def _nothing_found(path: Path, outside: str | None) -> str:
 def _check(entries: Iterable[_Entry], defaults: Mapping[str, Any], base: Path, models: Catalogue) -> Manifest:
     base = base.absolute()
     requests: dict[Request, None] = {}
+    places: dict[tuple[str, ...], tuple[str, str]] = {}
     invalid: list[InvalidEntry] = []
     count = 0
     for entry in entries:
         try:
             request = _request(entry, defaults, base, models)
+            _check_alike(request, entry.place, places)
         except ProblemsError as error:
             invalid.append(InvalidEntry(entry.place, error.problems))
         except BirefnetBatchError as error:
@@ -161,6 +172,19 @@ def _check(entries: Iterable[_Entry], defaults: Mapping[str, Any], base: Path, m
             count += 1
             requests[request] = None
     return Manifest(tuple(requests), tuple(invalid), count - len(requests))
+
+
+def _check_alike(request: Request, place: str, places: dict[tuple[str, ...], tuple[str, str]]) -> None:
+    """Refuse a request that differs from an earlier one in nothing but the secrets of its URL."""
+    url = request.video_url
+    if scheme_of(url) not in HTTP_SCHEMES:
+        return
+    shown = redact(url)
+    first_url, first_place = places.setdefault(
+        tuple(map(str, {**request.to_dict(), "video_url": shown}.values())), (url, place)
+    )
+    if first_url != url:
+        raise same_but_for_secrets(shown, f"the URL of {first_place}")
 
 
 def _request(entry: _Entry, defaults: Mapping[str, Any], base: Path, models: Catalogue) -> Request:

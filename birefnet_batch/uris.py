@@ -5,37 +5,18 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import unicodedata
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 
 from birefnet_batch.errors import BirefnetBatchError, InputError
+from birefnet_batch.url_parameters import shown_parameters, shown_path
 
 HTTP_SCHEMES = ("http", "https")
 BUCKET_SCHEMES = ("s3", "gs", "az")
 SCHEMES = ("file", *HTTP_SCHEMES, *BUCKET_SCHEMES, "data")
 SEQUENCE_NUMBER = re.compile(r"%(?:0[1-9]\d?)?d")
 """The place of a frame's number in the name of an image sequence, as printf and FFmpeg have it."""
-_SECRET_PARAMETER = re.compile(
-    r"sig(nature)?$|token|secret|passw|pwd|credential|auth|api[-_]?key|access[-_]?key|key[-_]?pair|^key$"
-    r"|expires?$|policy|hmac|jwt|session|bearer|^x-(amz|goog|ms|oss|cos)-|googleaccessid|awsaccesskeyid"
-    r"|(^|[-_.])(pass|pw|pin|otp|sas|login|user|username|sign|sid|sess|sessid|phpsessid|jsessionid|ak|rlkey)$"
-    r"|(^|[-_.])(app|share|resource)key$|(^|[-_.])(cookie|ticket|psw|nonce)$"
-    r"|private|^hdn[a-z]+$",
-    re.IGNORECASE,
-)
-# What looks like a token whatever it is called, but for names of things: digits among letters of both cases, long
-# hexadecimal numbers, JSON web tokens, and signed lists of Akamai's kind.
-_TOKEN = re.compile(
-    r"(?=.*[A-Z])(?=.*[a-z])(?=.*\d)[\w+/=~-]{20,}|[0-9a-f]{24,}|[0-9A-F]{24,}|eyJ[\w.-]{16,}"
-    r"|.*(hmac|sig|signature|token|password)=.*"
-)
-_THING = re.compile(r"(^|[-_.])(id|uid|uuid|guid|v|video|asset|clip|file|filename|name|path|key)$", re.IGNORECASE)
-# Keys of Azure's functions; a short code names a country or a clip.
-_SECRET_CODE = re.compile(r"(^|[-_.])code$", re.IGNORECASE)
-_LEAST_SECRET_CODE = 16
-_PATH_PARAMETER = re.compile(r";([^/;=]+)=([^/;]*)")
-# Parameters of an Azure shared access signature; they mean nothing without its `sig`.
-_AZURE_SAS = frozenset("sv ss srt sp se st spr sr si skoid sktid skt ske sks skv sdd sip".split())
 _URL_IN_TEXT = re.compile(
     r"[a-z][a-z0-9+.-]*://[^\s'\"<>]+|\bdata:[\w/+.;=-]*;(?:base64|sha256=\w+),[\w+/=%.-]*", re.IGNORECASE
 )
@@ -62,39 +43,43 @@ def redact(uri: str) -> str:
         # By digest: two inputs must not look alike, and none may be kept.
         kind = uri.partition(",")[0].partition(";")[0][:80]
         return f"{kind};sha256={hashlib.sha256(uri.encode('utf-8', 'surrogatepass')).hexdigest()[:16]},..."
-    if not scheme or scheme == "file":
+    if not scheme or (scheme == "file" and "@" not in uri[len("file://") :].partition("/")[0]):
         return uri
-    if scheme in BUCKET_SCHEMES:
+    if scheme in ("file", *BUCKET_SCHEMES):
         # A key may hold any character, `?` and `#` too; only what stands before the bucket can be secret.
         bucket, slash, key = uri.partition("://")[2].partition("/")
         return f"{scheme}://{bucket.rpartition('@')[2]}{slash}{key}"
     try:
         parts = urlsplit(uri)
-        host = parts.netloc.rpartition("@")[2]
-        # Some servers have semicolons between parameters, and parameters in the path.
-        pairs = parse_qsl(parts.query.replace(";", "&"), keep_blank_values=True)
     except ValueError:
-        return f"{scheme}://..."
-    signed = any(name.lower() in ("sig", "signature") for name, _ in pairs)
-    kept = [
-        (name, _shown_value(name, redact_text(value)))
-        for name, value in pairs
-        if not (_is_secret(name, value) or (signed and name.lower() in _AZURE_SAS))
-    ]
-    path = _PATH_PARAMETER.sub(lambda found: "" if _is_secret(found[1], found[2]) else found[0], parts.path)
-    return urlunsplit((parts.scheme, host, path, urlencode(kept), ""))
+        return _shown_head(uri)
+    host = parts.netloc.rpartition("@")[2]
+    # Some servers have semicolons between parameters.
+    pairs = parse_qsl(parts.query.replace(";", "&"), keep_blank_values=True)
+    kept = shown_parameters([(name, redact_text(value)) for name, value in pairs])
+    return urlunsplit((parts.scheme, host, shown_path(parts.path), urlencode(kept), ""))
 
 
-def _is_secret(name: str, value: str) -> bool:
-    secret_code = _SECRET_CODE.search(name) and len(value) >= _LEAST_SECRET_CODE
-    return bool(_SECRET_PARAMETER.search(name) or secret_code)
+def _shown_head(uri: str) -> str:
+    """Of a URL that has no readable host what stands before its parameters, if no user name can be in it."""
+    head = re.split(r"[?#;]", uri, maxsplit=1)[0]
+    # A full-width `@` or `?` parts a host from its user or parameters as far as a reader is concerned.
+    if re.search(r"[@?#;=]", unicodedata.normalize("NFKC", head)):
+        return f"{scheme_of(uri)}://..."
+    return head
 
 
-def _shown_value(name: str, value: str) -> str:
-    if _THING.search(name) or not _TOKEN.fullmatch(value):
-        return value
-    # It may name the video after all: two that differ in it must not look alike.
-    return f"sha256-{hashlib.sha256(value.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
+def same_but_for_secrets(shown: str, place: str) -> InputError:
+    """The error for a URL whose redacted form is that of another video of the run, so that they would share a folder.
+
+    Args:
+        shown: the redacted form.
+        place: where the other one is named.
+    """
+    return InputError(
+        f"{shown} differs from {place} in nothing but its user name, password, signature or token, which names of "
+        "results do not hold; give each video another URL, or leave one of them out"
+    )
 
 
 def redact_text(text: str) -> str:
@@ -106,11 +91,14 @@ def canonical_uri(url: str, base: Path) -> str:
     """The absolute URI of a video: `file:///...` for paths (relative ones below `base`), URLs as they are.
 
     Raises:
-        InputError: the scheme is not one that this version reads, or a bucket's URL has credentials.
+        InputError: the scheme is not one that this version reads, a URL has no host that can be read, or a bucket's
+            URL has credentials.
     """
     scheme = scheme_of(url)
     if scheme in BUCKET_SCHEMES:
         bucket_path(url)
+    if scheme in HTTP_SCHEMES:
+        _check_host(url)
     if scheme in (*HTTP_SCHEMES, *BUCKET_SCHEMES, "data"):
         return url
     if scheme == "file":
@@ -121,6 +109,19 @@ def canonical_uri(url: str, base: Path) -> str:
             "az:// URL, or a data URI"
         )
     return _file_uri(os.path.join(base, os.path.expanduser(url)))  # noqa: PTH111, PTH118  100,000 of them
+
+
+def _check_host(url: str) -> None:
+    try:
+        host = urlsplit(url).hostname
+    except ValueError:
+        # The library's own words repeat user names and passwords.
+        raise InputError(
+            f"{redact(url)} is no URL that can be read: its host has a bracket without its other one, an address in "
+            "brackets that is none, or a letter that stands for a separator; check how it was copied"
+        ) from None
+    if not host:
+        raise InputError(f"{redact(url)} names no host; give {scheme_of(url)}://HOST/PATH, or a path without a scheme")
 
 
 def bucket_path(uri: str, error: type[BirefnetBatchError] = InputError) -> str:
@@ -144,13 +145,19 @@ def user_path(text: str | Path) -> Path:
 
 
 def local_path(uri: str) -> Path:
-    """The path behind a `file://` URI."""
+    """The path behind a `file://` URI.
+
+    Raises:
+        InputError: it names a host.
+    """
     if _PLAIN_FILE.fullmatch(uri):
         return Path(uri.removeprefix("file://"))
-    parts = urlsplit(uri.replace("?", "%3F").replace("#", "%23"))
-    if parts.netloc not in ("", "localhost"):
-        raise InputError(f"{uri} names the host {parts.netloc!r}; a file:// URI needs three slashes: file:///path")
-    return Path(unquote(parts.path, errors="surrogateescape"))
+    host, slash, path = uri[len("file://") :].partition("/")
+    if host not in ("", "localhost"):
+        raise InputError(
+            f"{redact(uri)} names the host {host.rpartition('@')[2]!r}; a file:// URI needs three slashes: file:///path"
+        )
+    return Path(unquote(slash + path, errors="surrogateescape"))
 
 
 def is_local(uri: str) -> bool:

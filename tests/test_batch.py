@@ -31,6 +31,7 @@ from birefnet_batch import (
     process_video,
     run,
 )
+from birefnet_batch.errors import ProblemsError
 from birefnet_batch.executors.base import JobOutcome
 from birefnet_batch.models import demo
 from birefnet_batch.progress import Progress
@@ -274,13 +275,15 @@ def test_a_video_behind_a_url_is_fetched_and_named_without_its_secrets(clip: Pat
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}/clip.mp4?token=hunter2"
         first = process_video(Request(url, model="Demo", operating_resolution="256x256"), output=output)
-        summary, _ = run_all(output, request(Path("x"), video_url=url), request(Path("x"), video_url=url + "3"))
+        summary, _ = run_all(output, request(Path("x"), video_url=url))
+        signed_again, _ = run_all(output, request(Path("x"), video_url=url + "3"))
         server.shutdown()
     assert first.video.num_frames == 7
     record = json.loads(next(output.glob("jobs/clip-*/job.json")).read_text())
     assert record["source"]["uri"] == url.partition("?")[0]
     assert record["source"]["sha256"] == hashlib.sha256(clip.read_bytes()).hexdigest()
     assert summary.ok
+    assert (signed_again.skipped, signed_again.ok) == (1, True)
     assert not [name for name in files_of(output) if "hunter2" in (output / name).read_text(errors="replace")]
     assert not (output / ".scratch").exists()
 
@@ -467,10 +470,26 @@ def test_bad_content_behind_a_url_is_named_by_the_url(tmp_path: Path, output: Pa
     assert "topsecret" not in summary.failures[0][1]
 
 
-def test_of_a_video_named_twice_the_first_credentials_are_used(output: Path, caplog: pytest.LogCaptureFixture) -> None:
-    requests = [replace(request(Path("x")), video_url=f"http://{who}127.0.0.1:9/a.mp4") for who in ("me:pass@", "")]
-    summary, outcomes = run_all(output, *requests)
-    assert summary.failed == 1
-    assert outcomes[0].job.uri.startswith("http://me:pass@")
-    assert "is named twice with different credentials; the first ones are used" in caplog.text
-    assert "pass" not in caplog.text
+def test_requests_that_differ_in_secrets_alone_stop_the_run_or_are_left_out_on_record(
+    clip: Path, output: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    urls = [f"http://{who}127.0.0.1:9/a.mp4" for who in ("me:pass@", "")]
+    requests = [request(clip), *(replace(request(Path("x")), video_url=url) for url in (*urls, "http://[::1/b.mp4"))]
+    with pytest.raises(ProblemsError, match="in nothing but its user name, password, signature or token") as caught:
+        run_all(output, *requests)
+    assert "http://[::1/b.mp4 is no URL that can be read" in str(caught.value)
+    assert not output.exists()
+    summary, outcomes = run_all(output, *requests, on_invalid=OnInvalid.skip)
+    assert (summary.succeeded, summary.failed, summary.invalid, summary.ok) == (1, 1, 2, False)
+    assert outcomes[0].job.uri.startswith("http://me:pass@") or outcomes[1].job.uri.startswith("http://me:pass@")
+    (folder,) = (output / "runs").iterdir()
+    assert json.loads((folder / "run.json").read_text())["counts"]["invalid_entries"] == 2
+    recorded = (folder / "invalid_entries.jsonl").read_text()
+    assert "give each video another URL" in recorded
+    assert len(recorded.splitlines()) == 2
+    assert "pass@" not in caplog.text + recorded
+
+
+def test_a_url_that_cannot_be_read_is_an_input_error_of_its_video(output: Path) -> None:
+    with pytest.raises(InputError, match="is no URL that can be read"):
+        process_video({"video_url": "http://[::1/x.mp4", "model": "demo"}, output=output)

@@ -47,6 +47,24 @@ def test_credentials_and_signatures_are_not_part_of_the_id() -> None:
     assert "one" not in first.display_uri
 
 
+def test_what_may_name_the_video_or_its_owner_is_part_of_the_id() -> None:
+    first, second = (job(f"https://h/get.mp4?key={name}&token={name}") for name in ("anna", "ben"))
+    assert first.job_id != second.job_id
+    assert "anna" not in first.display_uri
+
+
+def test_ids_of_urls_are_those_of_earlier_versions() -> None:
+    known = {
+        "https://h/a.mp4?id=1&X-Amz-Signature=one": "a-72cbfc563b33",
+        "https://h/a.mp4?x=9fB2kLm0QrStUvWx7YzA&page=2": "a-c3b63694e670",
+        "https://h/a;page=2/b.mp4?sv=1&sr=b&sig=s&name=x": "b-4bf99e658c7f",
+        "s3://bucket/a?b#c.mp4": "a-b-c-d99559bf312b",
+        "data:video/mp4;base64,AAAA": "video-b505bc3157db",
+        "/x/a.mp4": "a-2570b53d7e83",
+    }
+    assert {url: job(url).job_id for url in known} == known
+
+
 def test_whatever_decides_the_result_changes_the_key() -> None:
     keys = {
         key(),

@@ -117,6 +117,35 @@ def test_duplicates_run_once_however_they_are_spelt(tmp_path: Path) -> None:
     assert manifest.duplicates == 2
 
 
+def test_a_url_that_cannot_be_read_is_one_bad_entry_and_costs_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "v.yaml"
+    path.write_text(
+        '- a.mp4\n- "http://[::1/x.mp4"\n- "http://ex\u2100mple.com/x.mp4"\n- "file://[::1/x.mp4"\n- b.mp4\n'
+    )
+    manifest = load_manifest(str(path), {})
+    assert [Path(request.video_url).name for request in manifest.requests] == ["a.mp4", "b.mp4"]
+    assert [entry.place for entry in manifest.invalid] == [f"v.yaml, entry {n} (line {n})" for n in (2, 3, 4)]
+
+
+def test_urls_that_differ_in_secrets_alone_are_bad_entries_and_are_not_dropped_in_silence(tmp_path: Path) -> None:
+    path = tmp_path / "v.yaml"
+    urls = [
+        *("https://h/a.mp4?token=ONE", "https://h/a.mp4?token=TWO", "https://h/a.mp4?token=ONE"),
+        *("https://h/b.mp4?key=ONE", "https://h/b.mp4?key=TWO", "https://me:ONE@h/c.mp4", "https://me:TWO@h/c.mp4"),
+    ]
+    entries = [*urls, {"video_url": "https://h/a.mp4?token=TWO", "model": "heavy"}]
+    path.write_text(json.dumps(entries))
+    manifest = load_manifest(str(path), {})
+    assert [request.video_url for request in manifest.requests] == [
+        *(urls[0], urls[3], urls[4], urls[5], "https://h/a.mp4?token=TWO")
+    ]
+    assert manifest.duplicates == 1
+    assert [entry.place for entry in manifest.invalid] == ["v.yaml, entry 2 (line 1)", "v.yaml, entry 7 (line 1)"]
+    assert "https://h/a.mp4 differs from the URL of v.yaml, entry 1 (line 1) in nothing but" in manifest.problems[0]
+    assert "give each video another URL, or leave one of them out" in manifest.problems[0]
+    assert "TWO" not in str(manifest.problems)
+
+
 def test_a_folder_gives_its_videos_in_depth_but_not_the_output(tmp_path: Path) -> None:
     for name in ("b.mp4", "deep/A.MOV", "notes.txt", ".hidden/c.mp4", "out/jobs/x/b.mp4"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

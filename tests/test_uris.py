@@ -22,12 +22,19 @@ from birefnet_batch.uris import canonical_uri, local_path, redact, redact_text, 
         ("https://h/a?access_token=t&API-Key=k&v=2#frag", "https://h/a?v=2"),
         ("https://h/a?Expires=1&Signature=s&Key-Pair-Id=k", "https://h/a"),
         ("https://h/a?pass=1&passwd=1&pw=1&pwd=1&bearer=1&sas=1&auth=1&user_pw=1&otp=1&v=2", "https://h/a?v=2"),
-        ("https://h/a?code=dGhpcyBpcyBhIGtleQ==&compass=n", "https://h/a?compass=n"),
+        ("https://h/a?code=dGhpcyBpcyBhIGtleQ==&compass=n", "https://h/a?code=sha256-d04f31a4911f&compass=n"),
         ("https://h/a?code=de&country_code=fr", "https://h/a?code=de&country_code=fr"),
         ("https://h/a?hdnts=exp=1~acl=/*~hmac=ab12&x=1", "https://h/a?x=1"),
         ("https://h/a?st=exp=1~hmac=ab12&x=1", "https://h/a?st=sha256-991ef38ed690&x=1"),
-        ("https://h/a?username=u&sign=s&private_key=k&q-ak=a&rlkey=r&PHPSESSID=p&x=1", "https://h/a?x=1"),
+        ("https://h/a?private_key=k&rlkey=r&PHPSESSID=p&session_key=k&x=1", "https://h/a?x=1"),
+        (
+            "https://h/a?key=anna.mp4&session=7&x=1",
+            "https://h/a?key=sha256-feea33c2c07f&session=sha256-7902699be42c&x=1",
+        ),
+        ("https://h/a?key=sha256-0123456789ab&x=1", "https://h/a?key=sha256-0123456789ab&x=1"),
         ("https://h/a;jsessionid=ab12/b;page=2?x=1;token=t", "https://h/a/b;page=2?x=1"),
+        ("https://h/a;sid=ab12/b", "https://h/a;sid=sha256-59d937723564/b"),
+        ("file://me:secret@host/a.mp4", "file://host/a.mp4"),
         ("https://h/a?u=https://me:secret@i/b?sig=s", "https://h/a?u=https%3A%2F%2Fi%2Fb"),
         (
             "https://h/a?x=9fB2kLm0QrStUvWx7YzA&y=0123456789abcdef01234567",
@@ -46,6 +53,43 @@ from birefnet_batch.uris import canonical_uri, local_path, redact, redact_text, 
 )
 def test_credentials_and_signatures_are_not_shown(uri: str, shown: str) -> None:
     assert redact(uri) == shown
+
+
+@pytest.mark.parametrize(
+    "name", "key user username login session session_id sess sid sign ak q-ak author video_author code".split()
+)
+def test_two_videos_that_differ_in_what_may_be_their_name_or_owner_do_not_look_alike(name: str) -> None:
+    shown = [redact(f"https://h/get.mp4?{name}=the-long-name-of-{who}") for who in ("anna", "ben")]
+    assert shown[0] != shown[1]
+    assert not [text for text in shown if "anna" in text or "ben" in text]
+    assert [redact(text) for text in shown] == shown
+
+
+@pytest.mark.parametrize("url", ["http://[::1/x.mp4", "https://ex\u2100mple.com/x.mp4", "http://[nothing]/x.mp4"])
+def test_a_url_whose_host_cannot_be_read_is_refused_with_what_to_look_at(url: str) -> None:
+    with pytest.raises(InputError, match="is no URL that can be read: its host") as caught:
+        canonical_uri(f"{url}?token=very-secret", Path("/"))
+    assert str(caught.value).startswith(url)
+    assert "very-secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("user", ["me:very-secret@", "me:very-secret\uff20"])
+def test_nobody_repeats_the_user_of_a_url_that_cannot_be_read(user: str) -> None:
+    with pytest.raises(InputError, match=r"http://\.\.\. is no URL") as caught:
+        canonical_uri(f"http://{user}[::1/x.mp4", Path("/"))
+    assert "very-secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["http:///x.mp4", "https://:80/x.mp4", "http://me@/x.mp4"])
+def test_a_url_without_a_host_is_refused_for_that(url: str) -> None:
+    with pytest.raises(InputError, match="names no host; give https?://HOST/PATH"):
+        canonical_uri(url, Path("/"))
+
+
+def test_brackets_in_a_file_uri_are_letters_of_a_name() -> None:
+    assert canonical_uri("file:///x/[1].mp4", Path("/")) == "file:///x/%5B1%5D.mp4"
+    with pytest.raises(InputError, match="three slashes"):
+        canonical_uri("file://[::1/x.mp4", Path("/"))
 
 
 def test_urls_inside_messages_are_redacted() -> None:

@@ -1,0 +1,75 @@
+"""Which parameters of a URL are secret, which may be, and what is shown of each in files and logs."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+
+# Surely secret, or of no meaning without a secret: left out, so that a URL that is signed again names the same video.
+_SECRET = re.compile(
+    r"sig(nature)?$|token|secret|passw|pwd|credential|auth(?!ors?([-_.]|$))|api[-_]?key|access[-_]?key|key[-_]?pair"
+    r"|expires?$|policy|hmac|jwt|session[-_]?key|jsessionid|phpsessid|aspsession|asp\.net_session|bearer|^x-(amz|goog|ms|oss|cos)-"
+    r"|googleaccessid|awsaccesskeyid|(^|[-_.])(app|share|resource)key$|private|^hdn[a-z]+$"
+    r"|(^|[-_.])(pass|pw|pin|otp|sas|rlkey|cookie|ticket|psw|nonce)$",
+    re.IGNORECASE,
+)
+# Secret, or the name of the video or its owner: two that differ in it must not look alike, so a digest stands for it.
+_PERHAPS_SECRET = re.compile(
+    r"^key$|session|(^|[-_.])(login|user|username|sign|sid|sess|sessid|ak)$|(^|[-_.])authors?([-_.]|$)", re.IGNORECASE
+)
+# What looks like a token whatever it is called, but for names of things: digits among letters of both cases, long
+# hexadecimal numbers, JSON web tokens, and signed lists of Akamai's kind.
+_TOKEN = re.compile(
+    r"(?=.*[A-Z])(?=.*[a-z])(?=.*\d)[\w+/=~-]{20,}|[0-9a-f]{24,}|[0-9A-F]{24,}|eyJ[\w.-]{16,}"
+    r"|.*(hmac|sig|signature|token|password)=.*"
+)
+_THING = re.compile(r"(^|[-_.])(id|uid|uuid|guid|v|video|asset|clip|file|filename|name|path|key)$", re.IGNORECASE)
+# Keys of Azure's functions; a short code names a country or a clip.
+_CODE = re.compile(r"(^|[-_.])code$", re.IGNORECASE)
+_LEAST_SECRET_CODE = 16
+# Parameters of an Azure shared access signature; they mean nothing without its `sig`.
+_AZURE_SAS = frozenset("sv ss srt sp se st spr sr si skoid sktid skt ske sks skv sdd sip".split())
+_IN_PATH = re.compile(r";([^/;=]+)=([^/;]*)")
+_DIGEST = re.compile(r"sha256-[0-9a-f]{12}")
+
+
+def shown_parameters(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The parameters of a query as they may be kept: without secrets, and with digests of what may be one."""
+    signed = any(name.lower() in ("sig", "signature") for name, _ in pairs)
+    return [
+        (name, shown)
+        for name, value in pairs
+        if not (signed and name.lower() in _AZURE_SAS) and (shown := _shown(name, value)) is not None
+    ]
+
+
+def shown_path(path: str) -> str:
+    """A URL's path as it may be kept; some servers have parameters in it, after semicolons."""
+    return _IN_PATH.sub(_in_path, path)
+
+
+def _in_path(found: re.Match[str]) -> str:
+    if _SECRET.search(found[1]):
+        return ""
+    return f";{found[1]}={_digest(found[2])}" if _may_be_secret(found[1], found[2]) else found[0]
+
+
+def _shown(name: str, value: str) -> str | None:
+    if _SECRET.search(name):
+        return None
+    if _may_be_secret(name, value) or (_TOKEN.fullmatch(value) and not _THING.search(name)):
+        return _digest(value)
+    return value
+
+
+def _may_be_secret(name: str, value: str) -> bool:
+    long_code = _CODE.search(name) and len(value) >= _LEAST_SECRET_CODE
+    return bool(_PERHAPS_SECRET.search(name) or long_code)
+
+
+def _digest(value: str) -> str:
+    # What is shown already stays as it is.
+    if _DIGEST.fullmatch(value):
+        return value
+    return f"sha256-{hashlib.sha256(value.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
