@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 
 from birefnet_batch.errors import BirefnetBatchError, InputError
-from birefnet_batch.url_parameters import shown_parameters, shown_path
+from birefnet_batch.url_parameters import shown_parameters, shown_path, signature_name
 
 HTTP_SCHEMES = ("http", "https")
 BUCKET_SCHEMES = ("s3", "gs", "az")
@@ -46,8 +46,9 @@ def redact(uri: str) -> str:
     if not scheme or (scheme == "file" and "@" not in uri[len("file://") :].partition("/")[0]):
         return uri
     if scheme in ("file", *BUCKET_SCHEMES):
-        # A key may hold any character, `?` and `#` too; only what stands before the bucket can be secret.
-        bucket, slash, key = uri.partition("://")[2].partition("/")
+        # A key may hold any character, `?` and `#` too; but for what stands before the bucket, and a signature.
+        rest = uri.partition("://")[2]
+        bucket, slash, key = (rest.partition("?")[0] if signature_name(rest) else rest).partition("/")
         return f"{scheme}://{bucket.rpartition('@')[2]}{slash}{key}"
     try:
         parts = urlsplit(uri)
@@ -128,13 +129,20 @@ def bucket_path(uri: str, error: type[BirefnetBatchError] = InputError) -> str:
     """The bucket and the path of a bucket's URL, `bucket/folder/name`.
 
     Raises:
-        BirefnetBatchError: of the given kind: a user name or a password is in it, which libraries would repeat.
+        BirefnetBatchError: of the given kind: a user name, a password or a signature is in it, which libraries would
+            repeat.
     """
     path = uri.partition("://")[2]
     if "@" in path.partition("/")[0]:
         raise error(
             f"{redact(uri)} was given with a user name or a password before the bucket, which is not read; give "
             "credentials as the cloud's own tools take them"
+        )
+    if name := signature_name(path):
+        raise error(
+            f"{redact(uri)} was given with a signature ({name}=), which is not read with {scheme_of(uri)}://; give the "
+            "signed URL as it was made, with https://, or leave its parameters out and give credentials as the cloud's "
+            "own tools take them"
         )
     return path
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
+from urllib.parse import parse_qsl
 
 # Surely secret, or of no meaning without a secret: left out, so that a URL that is signed again names the same video.
 _SECRET = re.compile(
@@ -30,6 +31,7 @@ _CODE = re.compile(r"(^|[-_.])code$", re.IGNORECASE)
 _LEAST_SECRET_CODE = 16
 # Parameters of an Azure shared access signature; they mean nothing without its `sig`.
 _AZURE_SAS = frozenset("sv ss srt sp se st spr sr si skoid sktid skt ske sks skv sdd sip".split())
+_SIGNATURE = re.compile(r"sig|signature|x-(amz|goog)-signature", re.IGNORECASE)
 _IN_PATH = re.compile(r";([^/;=]+)=([^/;]*)")
 _DIGEST = re.compile(r"sha256-[0-9a-f]{12}")
 
@@ -42,6 +44,12 @@ def shown_parameters(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
         for name, value in pairs
         if not (signed and name.lower() in _AZURE_SAS) and (shown := _shown(name, value)) is not None
     ]
+
+
+def signature_name(rest: str) -> str | None:
+    """What a URL's query calls its signature, of the clouds that sign URLs; None where there is none."""
+    pairs = parse_qsl(rest.partition("?")[2], keep_blank_values=True)
+    return next((name for name, _ in pairs if _SIGNATURE.fullmatch(name)), None)
 
 
 def shown_path(path: str) -> str:

@@ -123,6 +123,29 @@ def test_a_bucket_is_not_given_with_a_password_and_nobody_repeats_it(scheme: str
         assert "very-secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("az://cont/a.mp4?sv=2022-11-02&sp=r&sig=very-secret", "az://cont/a.mp4"),
+        ("az://cont?sv=2022-11-02&sig=very-secret", "az://cont"),
+        ("gs://b/a.mp4?X-Goog-Algorithm=x&X-Goog-Signature=very-secret", "gs://b/a.mp4"),
+        ("s3://b/a.mp4?AWSAccessKeyId=x&Signature=very-secret", "s3://b/a.mp4"),
+    ],
+)
+def test_a_signed_url_is_read_with_https_alone_and_nobody_repeats_its_signature(url: str, shown: str) -> None:
+    for use in (lambda url: canonical_uri(url, Path("/")), lambda url: open_store(url, StorageSettings())):
+        with pytest.raises(BirefnetBatchError, match="give the signed URL as it was made, with https://") as caught:
+            use(url)
+        assert str(caught.value).startswith(f"{shown} was given with a signature")
+        assert "very-secret" not in str(caught.value)
+    assert redact(url) == shown
+
+
+@pytest.mark.parametrize("url", ["s3://b/what?.mp4", "gs://b/a#1.mp4", "az://c/x?sv=1&take=2.mp4", "s3://b/sig=1.mp4"])
+def test_a_key_may_hold_what_looks_like_parameters(url: str) -> None:
+    assert canonical_uri(url, Path("/")) == url == redact(url)
+
+
 def test_unknown_schemes_are_refused_with_what_to_do() -> None:
     with pytest.raises(InputError, match=r"scheme 'ftp'; give a path, a file://, http://, https://, s3://"):
         canonical_uri("ftp://host/a.mp4", Path("/"))
