@@ -56,7 +56,7 @@ def main() -> int:
     worst = OK
     for number, job in enumerate(jobs, 1):
         if sweep:
-            print(f"job {number} of {len(jobs)}: {Redactor({}).text(' '.join(job))}", flush=True)
+            print(f"job {number} of {len(jobs)}: {' '.join(Redactor({}).words(job))}", flush=True)
         status = _run_words(job)
         if status == INTERRUPTED:
             return status
@@ -214,14 +214,17 @@ def _given(fields: dict[str, Any]) -> dict[str, Any]:
 def _documents(config: DictConfig) -> dict[str, str]:
     plain: Any = OmegaConf.to_container(config)
     plain["storage"]["options"] = shown_options(plain["storage"]["options"])
-    documents = {"config.yaml": OmegaConf.to_yaml(OmegaConf.create(plain))}
+    documents = {"config.yaml": _yaml(plain)}
     if HydraConfig.initialized():
         chosen: Any = HydraConfig.get()
-        documents["overrides.yaml"] = OmegaConf.to_yaml(chosen.overrides.task)
-        documents["hydra.yaml"] = OmegaConf.to_yaml(
-            OmegaConf.create({"hydra": OmegaConf.to_container(chosen, resolve=False)})
-        )
+        documents["overrides.yaml"] = _yaml(OmegaConf.to_container(chosen.overrides.task))
+        documents["hydra.yaml"] = _yaml({"hydra": OmegaConf.to_container(chosen, resolve=False)})
     return documents
+
+
+def _yaml(plain: Any) -> str:
+    # Value by value: in the text a long one is folded, and one with spaces ends too early.
+    return OmegaConf.to_yaml(OmegaConf.create(Redactor({}).value(plain)))
 
 
 def _set_up_logging() -> None:

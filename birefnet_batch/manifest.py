@@ -27,6 +27,7 @@ from birefnet_batch.uris import (
     canonical_uri,
     redact,
     redact_text,
+    redact_value,
     same_but_for_secrets,
     scheme_of,
     user_path,
@@ -37,14 +38,25 @@ VIDEO_SUFFIXES = frozenset(
     ".mp4 .mov .m4v .mkv .webm .avi .mpg .mpeg .ts .mts .m2ts .wmv .flv .3gp .ogv .mxf .gif".split()
 )
 _SHOWN_PROBLEMS = 50
+_LONGEST_REASON = 1000
 
 
 @dataclass(frozen=True)
 class InvalidEntry:
-    """An entry that is no request: where it is, and all that is wrong with it."""
+    """An entry that is no request: where it is, and all that is wrong with it, without secrets and not without end."""
 
     place: str
     reasons: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        shown = tuple(_short(redact_text(reason)) for reason in self.reasons[:_SHOWN_PROBLEMS])
+        if len(self.reasons) > len(shown):
+            shown += (f"and {len(self.reasons) - len(shown)} more",)
+        object.__setattr__(self, "reasons", shown)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST_REASON else f"{text[: _LONGEST_REASON - 3]}..."
 
 
 @dataclass(frozen=True)
@@ -220,7 +232,7 @@ def _read_file(path: Path) -> tuple[Iterable[_Entry], Mapping[str, Any]]:
             return _document(path, json.loads(path.read_text("utf-8-sig")), [])
         return _yaml(path)
     except (OSError, UnicodeDecodeError, csv.Error, json.JSONDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
+        reason = _short(redact_text(" ".join(str(error).split())))
         raise ManifestError(f"The manifest {path} cannot be read", [reason]) from None
 
 
@@ -229,7 +241,7 @@ def _document(path: Path, data: Any, lines: list[int]) -> tuple[list[_Entry], Ma
     if isinstance(data, Mapping):
         unknown = sorted(set(map(str, data)) - {"defaults", "videos"})
         if unknown or "videos" not in data:
-            found = f"it has {', '.join(unknown)}" if unknown else "it has no videos"
+            found = f"it has {_short(', '.join(map(redact_value, unknown)))}" if unknown else "it has no videos"
             raise ManifestError(
                 f"The manifest {path} cannot be read",
                 [f"{found}; the keys are defaults (optional) and videos"],

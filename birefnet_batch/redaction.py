@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from birefnet_batch.uris import redact_text
+from birefnet_batch.uris import redact, redact_text, redact_value
 
 HIDDEN = "***"
 # Of an option that is not listed here nothing is shown: what a library calls its secrets is its own affair.
@@ -21,6 +21,8 @@ _HARMLESS = frozenset(
 )
 # A value may hold anything: it ends with its line, or where the next option begins.
 _OPTION = re.compile(r"(storage\.options[\w.]*)=(.*?)(?=[,\s]+\+*storage\.options|$)", re.MULTILINE)
+# A setting's value that is a data URI, in a word of a command line or in a list of such words.
+_DATA_SETTING = re.compile(r"(?:^|,)[+~]{0,2}[\w.@/-]+=(['\"]?)(?=data:)", re.IGNORECASE)
 _SECRET_VARIABLE = re.compile(r"key|token|secret|passw|credential|auth|sas$", re.IGNORECASE)
 _VARIABLE = re.compile(r"\$\{oc\.env:\w+\}")
 
@@ -68,15 +70,29 @@ class Redactor:
 
     def words(self, words: Iterable[str]) -> list[str]:
         """A command line, word by word."""
-        return [self.text(word) for word in words]
+        return [self._word(word) for word in words]
+
+    def _word(self, word: str) -> str:
+        """A text that may be a URL as a whole, or `key=URL`; data URIs may hold spaces and quotes."""
+        found = _DATA_SETTING.search(word)
+        if found is None:
+            return self.text(redact_value(word))
+        quote = found[1] if found[1] and word.endswith(found[1]) else ""
+        content = word[found.end() : len(word) - len(quote)]
+        if quote == '"':
+            # As Hydra reads it: then it has the digest that it has elsewhere.
+            content = re.sub(r'(\\+)("|$)', lambda escaped: "\\" * (len(escaped[1]) // 2) + escaped[2], content)
+        return f"{self.text(word[: found.end()])}{redact(content)}{quote}"
 
     def value(self, value: Any) -> Any:
         """Every text in plain data; the options of storage by their names."""
         if isinstance(value, str):
-            return self.text(value)
+            return self._word(value)
         if isinstance(value, Mapping):
             return {
-                key: shown_options(item) if key == "options" and isinstance(item, Mapping) else self.value(item)
+                self._word(key) if isinstance(key, str) else key: shown_options(item)
+                if key == "options" and isinstance(item, Mapping)
+                else self.value(item)
                 for key, item in value.items()
             }
         if isinstance(value, list):

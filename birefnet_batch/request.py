@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 from birefnet_batch.errors import RequestError
 from birefnet_batch.models.registry import SHIPPED, Catalogue
 from birefnet_batch.models.spec import ModelSpec
+from birefnet_batch.uris import redact, redact_text, redact_value
 
 OutputType = Literal["X264 (.mp4)", "VP9 (.webm)", "PRORES4444 (.mov)", "GIF (.gif)"]
 Quality = Literal["low", "medium", "high", "maximum"]
@@ -151,7 +152,7 @@ def wrong_fields(arguments: Mapping[str, Any], models: Catalogue = SHIPPED) -> d
     wrong: dict[str, str] = {}
     for name, value in arguments.items():
         if name not in _PARSERS:
-            wrong[name] = f"{name!r} is no field of a request; the fields are {', '.join(_PARSERS)}"
+            wrong[name] = f"{_show(name)} is no field of a request; the fields are {', '.join(_PARSERS)}"
         elif value is not None:
             try:
                 _parse(name, value, models)
@@ -169,7 +170,7 @@ def _canonical(arguments: Mapping[str, Any], models: Catalogue) -> dict[str, Any
     canonical: dict[str, Any] = {}
     for name in arguments:
         if name not in _PARSERS:
-            problems.append(f"{name!r} is no field of a request; the fields are {', '.join(_PARSERS)}")
+            problems.append(f"{_show(name)} is no field of a request; the fields are {', '.join(_PARSERS)}")
     for name in _PARSERS:
         value = arguments.get(name)
         if value is None and name in _DEFAULTS:
@@ -196,8 +197,6 @@ def _named(arguments: Mapping[str, Any]) -> str:
     url = arguments.get("video_url")
     if not isinstance(url, str) or not url.strip():
         return ""
-    from birefnet_batch.uris import redact
-
     return f" for {redact(url)}"
 
 
@@ -206,7 +205,8 @@ class _Refused(Exception):
 
 
 def _show(value: Any) -> str:
-    text = repr(value)
+    # Before it is cut, for half a password would not be known as one.
+    text = repr(redact_value(value)) if isinstance(value, str) else redact_text(repr(value))
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 

@@ -17,13 +17,19 @@ BUCKET_SCHEMES = ("s3", "gs", "az")
 SCHEMES = ("file", *HTTP_SCHEMES, *BUCKET_SCHEMES, "data")
 SEQUENCE_NUMBER = re.compile(r"%(?:0[1-9]\d?)?d")
 """The place of a frame's number in the name of an image sequence, as printf and FFmpeg have it."""
+# A data URI ends where no URL goes on, and the sentence around it with its own punctuation.
 _URL_IN_TEXT = re.compile(
-    r"[a-z][a-z0-9+.-]*://[^\s'\"<>]+|\bdata:[\w/+.;=-]*;(?:base64|sha256=\w+),[\w+/=%.-]*", re.IGNORECASE
+    r"[a-z][a-z0-9+.-]*://[^\s'\"<>]+"
+    r"|(?<![\w/.\\-])data:[\w/+.-]*;sha256=[0-9a-f]{16},\.\.\."
+    r"|(?<![\w/.\\-])data:(?:[\w.+-]+/[\w.+-]+)?(?:;[^\s,'\"<>]*)?,[^\s'\"<>]*[^\s'\"<>:;,.)\]}]",
+    re.IGNORECASE,
 )
+# How many URLs in parameters of URLs are looked into.
+_DEEPEST = 8
 # Characters that a path keeps in a URI; and URIs that are their own canonical form, as a manifest of 100,000 has them.
 _PLAIN = "~:@!$&'()*+,;=-._"
 _PLAIN_FILE = re.compile(rf"file://(?:/(?!\.{{1,2}}(?:/|$))[A-Za-z0-9{re.escape(_PLAIN)}]+)+")
-_SHOWN_DATA = re.compile(r"data:[\w/+.-]*;sha256=[0-9a-f]{16},\.\.\.")
+_SHOWN_DATA = re.compile(r"data:[\w/+.-]*;sha256=[0-9a-f]{16},\.\.\.", re.IGNORECASE)
 
 
 def scheme_of(url: str) -> str:
@@ -36,12 +42,17 @@ def scheme_of(url: str) -> str:
 
 def redact(uri: str) -> str:
     """The URI without user names, passwords, signatures, tokens and fragments; fit for files and logs."""
+    return _redact(uri, 0)
+
+
+def _redact(uri: str, depth: int) -> str:
     scheme = scheme_of(uri)
     if scheme == "data":
         if _SHOWN_DATA.fullmatch(uri):
             return uri
         # By digest: two inputs must not look alike, and none may be kept.
-        kind = uri.partition(",")[0].partition(";")[0][:80]
+        head, comma, _ = uri.partition(",")
+        kind = head.partition(";")[0][:80] if comma else "data:"
         return f"{kind};sha256={hashlib.sha256(uri.encode('utf-8', 'surrogatepass')).hexdigest()[:16]},..."
     if not scheme or (scheme == "file" and "@" not in uri[len("file://") :].partition("/")[0]):
         return uri
@@ -50,6 +61,8 @@ def redact(uri: str) -> str:
         rest = uri.partition("://")[2]
         bucket, slash, key = (rest.partition("?")[0] if signature_name(rest) else rest).partition("/")
         return f"{scheme}://{bucket.rpartition('@')[2]}{slash}{key}"
+    if depth > _DEEPEST:
+        return f"{scheme}://..."
     try:
         parts = urlsplit(uri)
     except ValueError:
@@ -57,7 +70,7 @@ def redact(uri: str) -> str:
     host = parts.netloc.rpartition("@")[2]
     # Some servers have semicolons between parameters.
     pairs = parse_qsl(parts.query.replace(";", "&"), keep_blank_values=True)
-    kept = shown_parameters([(name, redact_text(value)) for name, value in pairs])
+    kept = shown_parameters([(name, _redact_text(value, depth + 1)) for name, value in pairs])
     return urlunsplit((parts.scheme, host, shown_path(parts.path), urlencode(kept), ""))
 
 
@@ -85,7 +98,17 @@ def same_but_for_secrets(shown: str, place: str) -> InputError:
 
 def redact_text(text: str) -> str:
     """The text with every URL in it redacted, for messages that come from libraries."""
-    return _URL_IN_TEXT.sub(lambda match: redact(match.group()), text)
+    return _redact_text(text, 0)
+
+
+def _redact_text(text: str, depth: int) -> str:
+    return _URL_IN_TEXT.sub(lambda match: _redact(match.group(), depth), text)
+
+
+def redact_value(text: str) -> str:
+    """The same of a text that may be a URL as a whole, with letters in it that end one inside of a text."""
+    stripped = text.strip()
+    return redact_text(redact(stripped) if scheme_of(stripped) else text)
 
 
 def canonical_uri(url: str, base: Path) -> str:

@@ -287,6 +287,21 @@ def test_credentials_reach_no_file_and_no_stream(program: Program, capsys: pytes
         assert not [text for text in texts if secret in text]
 
 
+@pytest.mark.parametrize("body", [";base64,VERYSECRET==", ",%00VERYSECRET", ',it\'s VERYSECRET, in "VERYSECRET" words'])
+def test_a_data_uri_reaches_no_file_and_no_stream(
+    program: Program, capsys: pytest.CaptureFixture[str], body: str
+) -> None:
+    assert program(f"request.video_url=data:video/mp4{body}", "output=out", *DEMO) == app.SOME_FAILED
+    shown = capsys.readouterr()
+    texts = [shown.out, shown.err, *(path.read_text() for path in Path("out").rglob("*") if path.is_file())]
+    assert len(texts) > 6
+    assert not [text for text in texts if "VERYSECRET" in text]
+    record = json.loads(next(Path("out").glob("runs/*/run.json")).read_text())
+    digest = next(word for word in record["command"] if "video_url" in word).partition("=")[2].strip('"')
+    assert digest == record["settings"]["request"]["video_url"]
+    assert all(digest in text for text in texts[2:] if "request.video_url=" in text)
+
+
 @pytest.mark.logs_errors
 def test_a_defect_of_ours_is_status_1_with_its_trace_in_the_log(
     program: Program, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

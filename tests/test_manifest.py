@@ -76,6 +76,25 @@ def test_thousands_of_bad_entries_give_a_readable_error_and_a_file_of_all(
     assert listed.read_text().splitlines()[-1] == "line 2999: worse"
 
 
+def test_what_is_told_of_bad_entries_has_no_secrets_and_an_end(tmp_path: Path) -> None:
+    path = tmp_path / "v.json"
+    url = "http://me:very-secret@h/a.mp4?token=very-secret"
+    bad = [
+        *({"video_url": url, "model": url}, {"video_url": [url]}, {f"data:video/mp4;base64,{'very+secret' * 1000}": 1}),
+        *({"video_url": "a.mp4", "model": "data:video/mp4,%00very-secret"}, {url * 1000: 1, url: 2}),
+        {f"field-{number}": 1 for number in range(1000)},
+    ]
+    path.write_text(json.dumps(bad))
+    manifest = load_manifest(str(path), {})
+    assert len(manifest.invalid) == len(bad)
+    for text in (str(manifest.invalid), str(invalid_entries("v.json", manifest))):
+        assert "very-secret" not in text
+        assert "very+secret" not in text
+    assert max(len(reason) for entry in manifest.invalid for reason in entry.reasons) <= 1000
+    assert max(len(entry.reasons) for entry in manifest.invalid) <= 51
+    assert manifest.invalid[-1].reasons[-1] == "and 951 more"
+
+
 def test_one_bad_entry_is_one_whatever_is_wrong_with_it() -> None:
     error = invalid_entries("m.jsonl", Manifest((), (InvalidEntry("line 1", ("bad", "worse")),), 0))
     assert "has 1 bad entry:" in str(error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from birefnet_batch.redaction import Redactor, secret_variables, shown_options
+from birefnet_batch.uris import redact
 
 OPTIONS = {
     "s3": {
@@ -55,6 +56,20 @@ def test_a_reference_to_the_environment_is_kept_and_one_with_a_default_is_not() 
 )
 def test_command_lines_and_texts_lose_their_secrets(text: str, shown: str) -> None:
     assert Redactor(OPTIONS).text(text) == shown
+
+
+@pytest.mark.parametrize("uri", ["data:video/mp4;base64,SECRET=", "data:video/mp4,%00SECRET", "data:,it's SECRET, x=y"])
+@pytest.mark.parametrize("word", ["request.video_url={}", "+request.video_url='{}'", 'request.video_url="{}"', "{}"])
+def test_a_data_uri_is_hidden_in_a_word_of_a_command_line_whatever_letters_it_holds(word: str, uri: str) -> None:
+    redactor = Redactor({})
+    assert redactor.words([word.format(uri)]) == [word.format(redact(uri))]
+    assert redactor.value({"task": [word.format(uri)]}) == {"task": [word.format(redact(uri))]}
+    setting = word.format(uri) if "=" in word else f"x={word.format(uri)}"
+    assert "SECRET" not in str(redactor.value({"override_dirname": f"output=o,{setting},resume=auto"}))
+
+
+def test_a_key_that_is_a_url_loses_its_secrets_too() -> None:
+    assert Redactor({}).value({"http://u:p@h/x": 1, "data:,SECRET": 2}) == {"http://h/x": 1, redact("data:,SECRET"): 2}
 
 
 def test_settings_lose_secrets_by_name_and_by_value() -> None:

@@ -126,6 +126,26 @@ def test_errors_show_no_credentials() -> None:
     assert "abc" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        "http://user:very-secret@host/a-long-name-of-more-than-eighty-letters-with-parameters?token=very-secret",
+        ["http://user:very-secret@host/x.mp4?token=very-secret"],
+        "data:video/mp4,very-secret and 'very-secret'",
+        {"data:video/mp4;base64,very+secret": 1},
+    ],
+)
+def test_what_a_message_repeats_has_no_secrets_wherever_it_stands(value: Any) -> None:
+    for field in ("model", "output_mask", "operating_resolution"):
+        with pytest.raises(RequestError) as caught:
+            Request.from_dict({"video_url": "a.mp4", field: value})
+        assert "secret" not in str(caught.value)
+    with pytest.raises(RequestError) as caught:
+        Request.from_dict({"video_url": "a.mp4", str(value): 1})
+    assert "very-secret" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
 def test_result_has_no_mask_unless_it_was_asked_for() -> None:
     assert set(Result(FILE).to_dict()) == {"video"}
     assert Result.from_dict(Result(FILE, FILE).to_dict()) == Result(FILE, FILE)

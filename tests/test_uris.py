@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
 from birefnet_batch.errors import BirefnetBatchError, InputError
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage.stores import open_store
-from birefnet_batch.uris import canonical_uri, local_path, redact, redact_text, stem_of
+from birefnet_batch.uris import canonical_uri, local_path, redact, redact_text, redact_value, stem_of
 
 
 @pytest.mark.parametrize(
@@ -46,6 +47,8 @@ from birefnet_batch.uris import canonical_uri, local_path, redact, redact_text, 
         ),
         ("https://h/a?t=123e4567-e89b-12d3-a456-426614174000", "https://h/a?t=123e4567-e89b-12d3-a456-426614174000"),
         ("data:video/mp4;base64,AAAA", "data:video/mp4;sha256=054f0d4d0960135a,..."),
+        ("data:video/mp4,%00AAAA", "data:video/mp4;sha256=4a36729c98cc790c,..."),
+        ("data:SECRET", "data:;sha256=1b599724640c6ac0,..."),
         ("s3://bucket/a?b#c.mp4", "s3://bucket/a?b#c.mp4"),
         ("az://me:secret@container/a.mp4", "az://container/a.mp4"),
         ("file:///a/b.mp4", "file:///a/b.mp4"),
@@ -92,8 +95,36 @@ def test_brackets_in_a_file_uri_are_letters_of_a_name() -> None:
         canonical_uri("file://[::1/x.mp4", Path("/"))
 
 
+def test_urls_in_parameters_of_urls_in_parameters_of_urls_have_an_end() -> None:
+    url = "https://h/a"
+    for _ in range(12):
+        url = f"https://me:secret@h/a?u={quote(url, safe='')}"
+    assert "secret" not in redact(url)
+    assert "secret" not in redact("https://me:secret@h/a?x=" * 1000)
+
+
 def test_urls_inside_messages_are_redacted() -> None:
     assert redact_text("cannot get 'https://u:p@h/x?sig=1'") == "cannot get 'https://h/x'"
+
+
+@pytest.mark.parametrize(
+    "uri", ["data:video/mp4;base64,SECRET==", "data:video/mp4,%00SECRET", "data:,SECRET", "DATA:a/b;x=1,SECRET~(1)!*2"]
+)
+def test_data_uris_inside_messages_are_named_by_the_digest_that_they_have_alone(uri: str) -> None:
+    for text in ("{}", "'{}' is wrong", "video_url={}: no", '[1, "{}"]', "({}), {}."):
+        assert redact_text(text.format(uri, uri)) == text.format(redact(uri), redact(uri))
+    assert redact_text(redact_text(f"see {uri}: no")) == redact_text(f"see {uri}: no")
+
+
+@pytest.mark.parametrize("text", ["file:///x/data:1,a.mp4", "clips/data:text/x,a.mp4", "the data: a, b", "metadata:,x"])
+def test_what_is_no_data_uri_stays(text: str) -> None:
+    assert redact_text(text) == text
+
+
+def test_a_text_that_is_a_url_as_a_whole_has_no_secret_behind_a_space_or_a_quote() -> None:
+    assert redact_value(' data:text/plain,it\'s "SECRET" ') == redact('data:text/plain,it\'s "SECRET"')
+    assert redact_value("https://h/a b.mp4?token=x SECRET") == "https://h/a b.mp4"
+    assert redact_value("cannot get https://h/x?sig=1 now") == "cannot get https://h/x now"
 
 
 @pytest.mark.parametrize("name", ["a b.mp4", "ü/日本.mp4", "50%.mp4", "#1?.mp4", "-dash.mp4", "a:b.mp4", "x\ny.mp4"])
