@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 from birefnet_batch.backdrop import Painter
 from birefnet_batch.process_tuning import compute_alone, usable_processors
-from birefnet_batch.video.info import LARGE
+from birefnet_batch.video.info import BT2020, HLG, LARGE, PQ
 
 if TYPE_CHECKING:
     import torch
@@ -59,7 +59,8 @@ class Finishing:
     def of(self, batches: Iterable[Batch]) -> Iterator[Made]:
         """For each batch, in order: the images of each medium, the frames' times, and the seconds that it took.
 
-        Images are in host memory: (B, H, W, 3 or 4) of a video, of its frames' dtype, and uint8 (B, H, W) of a mask.
+        Images are in host memory: (B, H, W, 3 or 4) of a video, of its frames' dtype, and (B, H, W) of a mask, uint16
+        where the type is wide, else uint8.
         """
         begun: deque[Future[Made]] = deque()
         for batch in batches:
@@ -81,8 +82,18 @@ class Finishing:
                 frames = batch.frames.permute(0, 3, 1, 2).float().div_(full_scale(batch.frames))
                 if self._task.backdrop.kind != "none":
                     # Here, for a film behind the subject goes on from batch to batch.
-                    behind = self._painter.paint(frames, [pts for pts, _ in batch.times])
+                    behind = self._as_coded(self._painter.paint(frames, [pts for pts, _ in batch.times]))
         return self._pool.submit(self._finish, batch, frames, behind, time.perf_counter() - started)
+
+    def _as_coded(self, behind: torch.Tensor) -> torch.Tensor:
+        """What is behind the subject in the video's own colours; only a blur of the source has them already."""
+        from birefnet_batch.matting.tone import from_sdr
+
+        encode = self._task.encode
+        sdr = encode.transfer not in (HLG, PQ)
+        if self._task.backdrop.kind == "blur" or (sdr and encode.primaries != BT2020):
+            return behind
+        return from_sdr(behind, encode.transfer, encode.primaries)
 
     def _finish(self, batch: Batch, frames: torch.Tensor | None, behind: torch.Tensor | None, seconds: float) -> Made:
         import torch
@@ -114,5 +125,5 @@ class Finishing:
                 wide = batch.frames.dtype == torch.uint16
                 images["video"] = (to_words(made) if wide else to_bytes(made)).cpu()
             if "mask" in task.kinds:
-                images["mask"] = to_bytes(mattes)[..., 0].cpu()
+                images["mask"] = (to_words if task.form.wide else to_bytes)(mattes)[..., 0].cpu()
         return images, batch.times, seconds + time.perf_counter() - started

@@ -6,6 +6,8 @@
 in BT.709's primaries (BT.2087, section 3). The largest component is bent by the EETF of BT.2390 (section 5.4.1), from a
 peak of 1000 cd/m2 down to HDR's reference white of 203 cd/m2 (BT.2408), the others in proportion, so that hues stay.
 What is outside of BT.709's gamut is cut off. SDR's levels are those of a display of gamma 2.4 (BT.1886).
+
+The way back, for what stands behind a subject, puts SDR's white at 203 cd/m2 and bends nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import torch
 from torch import Tensor
 
 from birefnet_batch.matting.levels import full_scale
-from birefnet_batch.video.info import BT2020, HLG
+from birefnet_batch.video.info import BT2020, HLG, PQ
 
 PEAK = 1000.0
 """cd/m2 that are mapped to SDR's white; brighter light is cut off there."""
@@ -28,6 +30,7 @@ _A, _B, _C = 0.17883277, 0.28466892, 0.55991073
 _HLG_GAMMA = 1.2
 _LUMINANCE_2020 = (0.2627, 0.6780, 0.0593)
 _TO_709 = ((1.6605, -0.5876, -0.0728), (-0.1246, 1.1329, -0.0083), (-0.0182, -0.1006, 1.1187))
+_TO_2020 = ((0.6274, 0.3293, 0.0433), (0.0691, 0.9195, 0.0114), (0.0164, 0.0880, 0.8956))
 _SDR_GAMMA = 2.4
 # A strip's floats stay in a processor's cache.
 _ROWS = 64
@@ -60,6 +63,34 @@ def to_sdr(frames: Tensor, transfer: int, primaries: int) -> Tensor:
             light *= bent(brightest).div_(brightest * WHITE)
             shown.copy_(light.clamp_(0, 1).pow_(1 / _SDR_GAMMA).mul_(full_scale(shown)).add_(0.5))
     return made
+
+
+def from_sdr(picture: Tensor, transfer: int, primaries: int) -> Tensor:
+    """Show BT.709 colours as they are in a video of another transfer function or other primaries.
+
+    Args:
+        picture: (..., 3, H, W) or (3,) float in [0, 1], as coded.
+        transfer: the video's number in ITU-T H.273; of any but PQ's and HLG's the levels are taken for SDR's.
+        primaries: their number; of any but BT.2020's the gamut is left as it is.
+
+    Returns:
+        The same shape and range, as the video codes it.
+    """
+    light = (picture[:, None, None] if picture.ndim == 1 else picture).pow(_SDR_GAMMA)
+    if primaries == BT2020:
+        light = torch.einsum("ij,...jhw->...ihw", light.new_tensor(_TO_2020), light).clamp_(0, 1)
+    if transfer == PQ:
+        coded = light_to_pq(light * WHITE)
+    elif transfer == HLG:
+        weights = light.new_tensor(_LUMINANCE_2020).view(3, 1, 1)
+        shown = light * (WHITE / PEAK)
+        luminance = (shown * weights).sum(dim=-3, keepdim=True).clamp_(min=1e-9)
+        scene = shown * luminance.pow(1 / _HLG_GAMMA - 1)
+        dark, bright = (3 * scene).sqrt(), _A * (12 * scene - _B).clamp_(min=1e-9).log() + _C
+        coded = torch.where(scene <= 1 / 12, dark, bright)
+    else:
+        coded = light.pow(1 / _SDR_GAMMA)
+    return coded.clamp_(0, 1).view(picture.shape)
 
 
 def pq_to_light(values: Tensor) -> Tensor:

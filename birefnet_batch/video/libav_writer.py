@@ -157,7 +157,7 @@ class LibavWriter(PartWriter):
 
     @abstractmethod
     def _grey(self, mask: NDArray[np.uint8]) -> av.VideoFrame:
-        """A mask (H, W) as a frame of the encoder's format, alpha 0 -> black and 255 -> white."""
+        """A mask (H, W) as a frame of the encoder's format, from black where alpha is 0 to white."""
 
 
 def grey_420(mask: NDArray[np.uint8], size: tuple[int, int]) -> av.VideoFrame:

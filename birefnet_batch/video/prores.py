@@ -17,7 +17,6 @@ import av
 import numpy as np
 from av.video.codeccontext import VideoCodecContext
 from av.video.reformatter import ColorRange, Colorspace
-from numpy.typing import NDArray
 
 from birefnet_batch.video.dither import dithered
 from birefnet_batch.video.info import Levels
@@ -26,7 +25,11 @@ from birefnet_batch.video.libav_writer import LibavWriter, padded
 QUANTISER = {"low": 12, "medium": 8, "high": 4, "maximum": 2}
 ALPHA_BITS = {"fast": 16, "balanced": 16, "small": 8}
 _QUANTISER_UNIT = 118  # FF_QP2LAMBDA: libav's quantisers are given in these
-_LUMA_10 = np.rint(64 + np.arange(256) * (876 / 255)).astype("<u2")
+# Full-range grey of 8 and of 16 bits to 10-bit luma in limited range.
+_LUMA_10 = {
+    np.dtype(level): np.rint(64 + np.arange(most + 1) * (876 / most)).astype("<u2")
+    for level, most in ((np.uint8, 255), (np.uint16, 65535))
+}
 
 
 class ProresWriter(LibavWriter):
@@ -54,10 +57,10 @@ class ProresWriter(LibavWriter):
             return super()._colour(image)
         return dithered(self._converted(image, self.pixel_format.replace("10le", "16le")), self.pixel_format)
 
-    def _grey(self, mask: NDArray[np.uint8]) -> av.VideoFrame:
+    def _grey(self, mask: Levels) -> av.VideoFrame:
         width, height = self.size
         frame = av.VideoFrame(width, height, self.pixel_format)
-        luma = _LUMA_10[padded(mask, self.size)]
+        luma = _LUMA_10[mask.dtype][padded(mask, self.size)]
         for plane, values in zip(frame.planes, (luma, 512, 512), strict=True):
             target = np.frombuffer(memoryview(plane), "<u2").reshape(-1, plane.line_size // 2)
             target[:height, :width] = values

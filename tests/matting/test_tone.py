@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from birefnet_batch.matting.tone import PEAK, WHITE, bent, light_to_pq, pq_to_light, to_sdr
+from birefnet_batch.matting.tone import PEAK, WHITE, bent, from_sdr, light_to_pq, pq_to_light, to_sdr
 from birefnet_batch.video.info import BT709, BT2020, HLG, PQ
 
 
@@ -59,3 +59,28 @@ def test_colours_of_bt709_in_bt2020_come_back() -> None:
     assert (shown - wanted).abs().diagonal().max() <= 1
     assert shown[wanted == 0].max() <= 16
     assert (to_sdr(coded(60 * torch.eye(3)), PQ, BT709)[0, 0].int() - wanted).abs().max() <= 1
+
+
+def test_sdr_white_is_reference_white_in_pq_and_hlg() -> None:
+    # BT.2408: 203 cd/m2, 58 % of PQ and 75 % of HLG; BT.2035's SDR black is black.
+    white = torch.ones(3)
+    assert from_sdr(white, PQ, BT2020) == pytest.approx(0.5807, abs=1e-3)
+    assert from_sdr(white, HLG, BT2020) == pytest.approx(0.75, abs=2e-3)
+    assert from_sdr(torch.zeros(3), PQ, BT2020).max() < 1e-6
+    assert from_sdr(torch.zeros(3), HLG, BT2020).max() < 1e-4
+
+
+@pytest.mark.parametrize("transfer", [PQ, HLG])
+def test_what_is_behind_looks_the_same_after_it_was_laid_into_a_high_dynamic_range(transfer: int) -> None:
+    # Below the knee of the tone mapping, where nothing is bent.
+    picture = torch.rand((2, 3, 5, 7), generator=torch.Generator().manual_seed(4)).mul_(0.45).add_(0.15)
+    laid = from_sdr(picture, transfer, BT2020).permute(0, 2, 3, 1)
+    seen = to_sdr((laid * 65535).round().to(torch.int32).to(torch.uint16), transfer, BT2020).float() / 255
+    assert (seen - picture.permute(0, 2, 3, 1)).abs().max() <= 2.5 / 255
+
+
+def test_a_wide_gamut_of_sdr_gets_its_own_primaries() -> None:
+    red = from_sdr(torch.tensor((1.0, 0.0, 0.0)), BT709, BT2020)
+    wanted = torch.tensor((0.6274, 0.0691, 0.0164)).pow(1 / 2.4)
+    assert (red - wanted).abs().max() <= 1e-3
+    assert (from_sdr(torch.full((3,), 0.5), BT709, BT2020) - 0.5).abs().max() <= 1e-3

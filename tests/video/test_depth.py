@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from fractions import Fraction
 from pathlib import Path
 from shutil import which
 
@@ -17,7 +18,9 @@ from video_clips import convert
 from ycbcr import Planes, coefficients, to_ycbcr, write_planes
 
 from birefnet_batch import Request, Settings, run
+from birefnet_batch.settings import MediaSettings
 from birefnet_batch.video.dither import dithered
+from birefnet_batch.video.encode import EncodeSpec, open_part
 from birefnet_batch.video.formats import PRORES, VP9
 from birefnet_batch.video.reader import FrameReader
 
@@ -43,11 +46,11 @@ def coloured_bars() -> Planes:
     return np.repeat(np.repeat(colours[None], HEIGHT, axis=0), WIDTH // len(colours), axis=1)
 
 
-def judged(path: Path, bits: int) -> NDArray[np.uint16]:
+def judged(path: Path, bits: int, shape: tuple[int, int] = (HEIGHT, WIDTH)) -> NDArray[np.uint16]:
     """The first frame's planes (3, H, W) in so many bits, as FFmpeg's program decodes them."""
     command = ["ffmpeg", "-v", "error", "-i", str(path), "-frames:v", "1", "-f", "rawvideo"]
     raw = subprocess.run([*command, "-pix_fmt", f"yuv444p{bits}le", "-"], capture_output=True, check=True).stdout
-    return np.frombuffer(raw, "<u2").reshape(3, HEIGHT, WIDTH)
+    return np.frombuffer(raw, "<u2").reshape(3, *shape)
 
 
 @pytest.mark.parametrize("full", [False, True], ids=["limited", "full"])
@@ -164,3 +167,34 @@ def test_a_high_dynamic_range_is_mapped_for_8_bits_and_kept_by_prores(transfer: 
         else:
             assert "tone-mapped to BT.709" in notes
             assert (found["color_primaries"], found["color_transfer"]) == ("bt709", "bt709")
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize(("transfer", "white"), [("smpte2084", 0.5807), ("arib-std-b67", 0.75)])
+def test_what_is_behind_a_high_dynamic_range_is_laid_at_its_reference_white(
+    transfer: str, white: float, tmp_path: Path
+) -> None:
+    source = hdr_file(tmp_path / "hdr.mkv", transfer, bits=10)
+    asked = {"model": "demo", "operating_resolution": 256, "refine_foreground": False, "output_mask": True}
+    request = Request.from_dict({**asked, "video_url": str(source), "video_output_type": PRORES.output_type})
+    settings = Settings(output=str(tmp_path / "out"), media=MediaSettings(background="white"))
+    assert run(settings, [request]).succeeded == 1
+    video, mask = (next((tmp_path / "out").glob(f"jobs/*/{name}.mov")) for name in ("hdr", "hdr_mask"))
+    (luma, *_), (matte, *_) = (judged(path, 10, (48, 64)) for path in (video, mask))
+    # A grey frame has no subject: what is seen is nearly all white, and a little of the grey.
+    share = (matte.astype(float) - 64) / 876
+    assert share.max() < 0.3
+    wanted = white + share * ((0.4833 if transfer == "smpte2084" else 0.5) - white)
+    assert np.abs(luma - (64 + 876 * wanted)).max() <= 4
+
+
+def test_a_mask_of_prores_has_ten_bits(tmp_path: Path) -> None:
+    ramp = np.arange(4096, dtype=np.uint16).reshape(64, 64) * 16
+    spec = EncodeSpec(PRORES.output_type, "maximum", "fast", 64, 64, Fraction(1, 25), Fraction(25), None, 1)
+    with open_part(tmp_path / "mask.part", spec, "mask") as writer:
+        writer.write(ramp, 0, 1)
+    with FrameReader(tmp_path / "mask.part", wide=True) as reader:
+        read = next(iter(reader)).image[..., 0].astype(float)
+    # A code value of rounding, and one of the codec's own.
+    assert np.abs(read - ramp).max() <= 2 * 65535 / 876
+    assert len(np.unique(read)) > 800
