@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import shutil
 from collections.abc import Iterator
 from fractions import Fraction
 from itertools import pairwise
@@ -14,6 +16,7 @@ from av.video.stream import VideoStream
 from birefnet_batch.errors import OutputError
 from birefnet_batch.video.formats import FORMATS, format_of
 from birefnet_batch.video.join import JoinTask
+from birefnet_batch.video.libav_writer import output_errors
 from birefnet_batch.video.timed import Timed
 
 _SHORTEST_SHOWN = 2  # hundredths of a second of a GIF's frame that players believe
@@ -120,8 +123,16 @@ class WholePart:
             )
 
     def move(self) -> None:
-        """Give the part its new name."""
-        self._task.parts[0].replace(self._task.destination)
+        """Give the part its new name; across file systems, its content a new file."""
+        part, destination = self._task.parts[0], self._task.destination
+        try:
+            part.replace(destination)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            with output_errors(destination):
+                shutil.copyfile(part, destination)
+            part.unlink()
 
 
 def _times(part: Path, base: Fraction, options: dict[str, str] | None = None) -> Iterator[int]:

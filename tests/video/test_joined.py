@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -16,7 +17,8 @@ from video_clips import Clip, Image, Sound, convert, look, make
 
 from birefnet_batch.video.encode import EncodeSpec, open_part
 from birefnet_batch.video.info import VideoInfo
-from birefnet_batch.video.join import join_parts
+from birefnet_batch.video.join import JoinTask, join_parts
+from birefnet_batch.video.parts import WholePart
 from birefnet_batch.video.reader import FrameReader
 
 STEPS = [33, 34, 33, 50, 67, 33, 1, 400, 33, 33, 34, 16, 17, 250]
@@ -156,3 +158,22 @@ def test_chromium_plays_every_frame(tmp_path: Path) -> None:
         assert width == 96, file
         assert duration == pytest.approx(50 * 1001 / 24000, abs=0.02), file
         assert numbers == [0, 1, 23, 48, 49], file
+
+
+def test_a_gif_is_moved_to_another_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = make(tmp_path / "clip.mp4", Clip(frames=3))
+    convert(source, tmp_path / "video.gif", output_type="GIF (.gif)")
+    task = JoinTask((tmp_path / "video.gif",), tmp_path / "out.gif", gif_spec(), 3, None, None, Fraction(0))
+    content = (tmp_path / "video.gif").read_bytes()
+
+    def refuse(path: Path, target: Path) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    WholePart(task).move()
+    assert (tmp_path / "out.gif").read_bytes() == content
+    assert not (tmp_path / "video.gif").exists()
+
+
+def gif_spec() -> EncodeSpec:
+    return EncodeSpec("GIF (.gif)", "high", "fast", 96, 64, Fraction(1, 25), Fraction(25), None, 1)
