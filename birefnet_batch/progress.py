@@ -38,7 +38,8 @@ class ClusterView:
     waiting: int
     """Videos and segments that no worker has."""
     retries: int
-    seconds_left: float
+    seconds_left: float | None
+    """None while there is nothing to estimate it from."""
 
     @property
     def brief(self) -> str:

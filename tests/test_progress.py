@@ -76,6 +76,15 @@ def test_a_cluster_is_shown_with_its_workers_rates_retries_and_queue() -> None:
     assert "2 of 3 workers busy (2.5 to 4.0 frames/s each), 5 waiting, 2 retries, 1 min 30 s left" in line
 
 
+def test_nothing_is_said_of_the_time_left_while_it_cannot_be_told() -> None:
+    stream = io.StringIO()
+    progress = PlainProgress(3, stream, interval_s=0)
+    progress.cluster(ClusterView((), waiting=3, retries=0, seconds_left=None))
+    (line,) = stream.getvalue().splitlines()
+    assert "0 of 0 workers busy, 3 waiting" in line
+    assert "left" not in line
+
+
 def test_a_terminal_shows_a_line_for_each_worker_and_drops_those_that_are_gone() -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:

@@ -10,7 +10,7 @@ from birefnet_batch.errors import WorkerLostError
 from birefnet_batch.executors.base import JobOutcome, RunContext
 from birefnet_batch.executors.costs import engine_of, guessed_frames, guessed_pace
 from birefnet_batch.executors.ledger import Ledger, fail
-from birefnet_batch.executors.messages import Answer, Call, GivenBack, Lost, Planned
+from birefnet_batch.executors.messages import Answer, Call, GivenBack, Lost, Planned, Status
 from birefnet_batch.executors.prepare import Plan
 from birefnet_batch.executors.retries import attempt_record
 from birefnet_batch.executors.scheduler import Scheduler
@@ -103,11 +103,15 @@ class Coordinator:
             self._segment_done(unit, value, node)
         return None
 
-    def probed(self, worker: str, job_id: str | None, frames: int | None) -> None:
-        """The video that a worker began has so many frames."""
+    def told(self, worker: str, status: Status) -> None:
+        """A worker says what it is doing; of what it has ended meanwhile that counts no more."""
         state = self.scheduler.workers.get(worker)
-        if state is not None and frames and state.running and state.running[0].job.job_id == job_id:
-            self.scheduler.probed(worker, float(frames))
+        unit = state.running[0] if state is not None and state.running else None
+        if unit is None or (unit.job.job_id, unit.step, unit.index) != (status.job_id, status.step, status.index):
+            return
+        if status.expected:
+            self.scheduler.probed(worker, float(status.expected))
+        self.scheduler.progressed(worker, float(status.made), status.seconds)
 
     def lost(self, worker: str, reason: str) -> JobOutcome | None:
         """A worker is gone; the outcome, if that was the last try of the job that it worked on."""

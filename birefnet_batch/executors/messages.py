@@ -88,3 +88,10 @@ class Status:
     """That it made since it began."""
     expected: int | None = None
     """Frames of the video that it began, once that was probed."""
+    step: Step | None = None
+    """What of the job it is at, and of which segment."""
+    index: int = 0
+    made: int = 0
+    """Frames of that."""
+    seconds: float = 0.0
+    """How long it has been at that, without opening engines."""

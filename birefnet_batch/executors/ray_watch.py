@@ -84,7 +84,7 @@ class Watch:
                 # Its call in hand says so too, and that is acted upon.
                 continue
             self._jobs[name] = status.job_id
-            self._coordinator.probed(name, status.job_id, status.expected)
+            self._coordinator.told(name, status)
             then, frames = self._at.get(name, (now, status.frames))
             if now > then:
                 self._rates[name] = (status.frames - frames) / (now - then)

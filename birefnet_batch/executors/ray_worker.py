@@ -39,11 +39,31 @@ class _Board:
     """What the worker is at; written by its stages' threads, read by the driver's questions."""
 
     def __init__(self) -> None:
-        self.job_id: str | None = None
+        self.call: Call | None = None
         self.expected: int | None = None
         self.count = 0
+        self.opening_s = 0.0
+        """Of the call's seconds those that engines took to open."""
         self.stop = threading.Event()
         self._lock = threading.Lock()
+        self._before, self._began = 0, 0.0
+
+    def begin(self, call: Call) -> None:
+        """A call is worked on."""
+        self.expected, self.opening_s = None, 0.0
+        self._before, self._began = self.count, time.perf_counter()
+        # Last, for the driver's questions are answered meanwhile.
+        self.call = call
+
+    @property
+    def made(self) -> int:
+        """Frames since the call was begun."""
+        return self.count - self._before
+
+    @property
+    def seconds(self) -> float:
+        """Since the call was begun, without opening engines."""
+        return time.perf_counter() - self._began - self.opening_s
 
     def length(self, frames: int | None) -> None:
         """See `Observer`."""
@@ -100,9 +120,8 @@ class RayWorker:
             return Answer(GivenBack(), held=self._held())
         for job in call.ended:
             self._workspace.drop(job)
-        self._board.job_id, self._board.expected = call.job.job_id, None
+        self._board.begin(call)
         ledger = Ledger(call.plan.record) if call.plan else Ledger.opened(self._context, call.job, call.history)
-        before, began = self._board.count, time.perf_counter()
         opened: list[tuple[EngineKey, float]] = []
         try:
             value: Planned | SegmentDone | JobOutcome | Lost | GivenBack = self._step(call, ledger, opened)
@@ -111,18 +130,22 @@ class RayWorker:
         except Exception as error:
             value = self._failed(call, ledger, error)
         finally:
-            self._board.job_id = None
+            self._board.call = None
         if isinstance(value, JobOutcome):
             # Media that were asked for inline are in result.json.
             value = replace(value, result=None)
-        seconds = time.perf_counter() - began - sum(took for _, took in opened)
-        frames = self._board.count - before
+        frames, seconds = self._board.made, self._board.seconds
         self._metrics.frames(self._engines.model(call.job.request.model).short_name, frames)
         return Answer(value, frames, seconds, tuple(opened), self._held())
 
     def status(self) -> Status:
         """What it is doing; answered beside the work."""
-        return Status(self._board.job_id, self._board.count, self._board.expected)
+        board, call = self._board, self._board.call
+        if call is None:
+            return Status(frames=board.count)
+        return Status(
+            call.job.job_id, board.count, board.expected, call.step, call.index, max(0, board.made), board.seconds
+        )
 
     def drain(self, at_once: bool) -> None:
         """Begin nothing more; with `at_once` give back what is being done."""
@@ -174,6 +197,7 @@ class RayWorker:
         if not was_open:
             engine = (spec.short_name, *request.size, self._precision)
             opened.append((engine, time.perf_counter() - began))
+            self._board.opening_s += opened[-1][1]
             self._metrics.opened(engine, opened[-1][1], built=EngineStore.built > built)
         done = do_segment(self._engines, self._workspace, plan, index, self._board)
         self._metrics.stages(spec.short_name, done.segment.seconds)
@@ -200,7 +224,7 @@ def _set_up_logging(board: _Board) -> None:
     """To standard error, which Ray carries to the driver, each line with the video that it is about."""
 
     def with_job(record: logging.LogRecord) -> bool:
-        record.job = board.job_id or "-"
+        record.job = board.call.job.job_id if board.call is not None else "-"
         return True
 
     handler = logging.StreamHandler(sys.stderr)

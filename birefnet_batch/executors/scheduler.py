@@ -8,37 +8,20 @@ which keeps the last ones short.
 
 from __future__ import annotations
 
-import heapq
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 
 from birefnet_batch.executors.units import EngineKey, Unit
 from birefnet_batch.executors.work_queue import Guesses, WorkQueue
+from birefnet_batch.executors.worker_state import LastEnd, WorkerState
 
 # A join waits so long for a worker of the node where its parts are.
 _PATIENCE_S = 10.0
 _GUESSED_LOAD_S = 5.0
 # A worker is given its next unit so long before it is expected to need it, and no earlier: what waits behind a long
-# unit is lost to the others.
+# unit is lost to the others. For the same reason it is given none on the strength of a guess.
 _AHEAD_S = 10.0
 _MANY = 32
-
-
-@dataclass
-class WorkerState:
-    """A worker as the scheduler sees it."""
-
-    name: str
-    node: str
-    held: OrderedDict[EngineKey, None] = field(default_factory=OrderedDict)
-    """Its open engines, the most recently used one last."""
-    queue: WorkQueue | None = None
-    """What it draws from."""
-    running: deque[Unit] = field(default_factory=deque)
-    """What it was given, in order: it works on the first."""
-    until: float = 0.0
-    """When the first is expected to end."""
 
 
 class Scheduler:
@@ -67,11 +50,10 @@ class Scheduler:
         self._held_engines = held_engines
         self._queues: dict[EngineKey, WorkQueue] = {}
         self._joins: deque[Unit] = deque()
-        self._guesses = Guesses()
+        self._lengths, self._paces = Guesses(), Guesses()
         self.workers: dict[str, WorkerState] = {}
+        self._last_end = LastEnd(self.workers)
         self.decisions = 0
-        self._ends: list[tuple[float, int, str, Unit]] = []
-        self._number = 0
 
     @property
     def waiting(self) -> int:
@@ -84,10 +66,16 @@ class Scheduler:
         return sum(len(worker.running) for worker in self.workers.values())
 
     @property
-    def seconds_left(self) -> float:
-        """Until all is done, if nothing else comes."""
-        work = sum(queue.open_s for queue in self._queues.values())
-        return work / max(1, len(self.workers))
+    def seconds_left(self) -> float | None:
+        """Until all is done, if nothing else comes; None while nobody works, or too little is known of the pace."""
+        queues = self._queues.values()
+        sure = any(queue.is_sure for queue in queues)
+        if not (self.workers and sure) or (any(queue.has_guesses for queue in queues) and not self._lengths.is_checked):
+            return None
+        now = self._clock()
+        rests = [worker.rest_s(now) for worker in self.workers.values()]
+        work = sum(rests) + sum(queue.waiting_s for queue in queues)
+        return max(work / len(self.workers), *rests, *(queue.longest_s for queue in queues))
 
     def add(self, units: Iterable[Unit]) -> None:
         """Let units wait."""
@@ -121,14 +109,13 @@ class Scheduler:
     def done(self, worker: str, unit: Unit, *, frames: float = 0.0, seconds: float = 0.0) -> None:
         """A worker did a unit, or part of it, or could not; its pace counts when frames are given."""
         state = self.workers[worker]
+        if unit.engine is not None and frames > 0:
+            self._count(state, frames, seconds)
+            if unit.guessed:
+                self._lengths.found(unit.length, frames)
         state.running.remove(unit)
         self._closed(unit)
-        self._expect(state)
-        if unit.engine is None:
-            return
-        self._queue(unit.engine).measured(frames, seconds)
-        if unit.guessed and frames:
-            self._guesses.found(unit.length, frames)
+        self._begins(state)
 
     def probed(self, worker: str, frames: float) -> None:
         """The unit that a worker works on turned out to have so many frames."""
@@ -138,9 +125,17 @@ class Scheduler:
             return
         queue = self._queue(unit.engine)
         queue.closed(unit)
-        self._guesses.found(unit.length, frames)
+        self._lengths.found(unit.length, frames)
         unit.length, unit.guessed = frames, False
         queue.begun(unit)
+        self._expect(state)
+
+    def progressed(self, worker: str, frames: float, seconds: float) -> None:
+        """The unit that a worker works on has come so far: frames made, and how long that took."""
+        state = self.workers[worker]
+        if not state.running or state.running[0].engine is None or frames <= 0:
+            return
+        self._count(state, frames, seconds)
         self._expect(state)
 
     def opened(self, worker: str, engine: EngineKey, seconds: float) -> None:
@@ -157,12 +152,7 @@ class Scheduler:
         if len(state.running) >= self._in_flight:
             return None
         self.decisions += 1
-        unit = self._take_join(state) or self._take_work(state)
-        if unit is not None:
-            state.running.append(unit)
-            if len(state.running) == 1:
-                self._expect(state)
-        return unit
+        return self._take_join(state) or self._take_work(state)
 
     def _take_join(self, state: WorkerState) -> Unit | None:
         if state.running:
@@ -174,6 +164,8 @@ class Scheduler:
             nobody = all(other.node != unit.near for other in self.workers.values())
             if (here or waited or nobody) and self._suits(state, unit):
                 del self._joins[place]
+                state.running.append(unit)
+                self._begins(state)
                 return unit
         return None
 
@@ -185,6 +177,8 @@ class Scheduler:
             if unit is None:
                 continue
             self._assign(state, queue)
+            state.running.append(unit)
+            self._begins(state, load_s=0.0 if queue.engine in state.held else queue.load_s)
             state.held[queue.engine] = None
             state.held.move_to_end(queue.engine)
             while len(state.held) > self._held_engines:
@@ -195,9 +189,14 @@ class Scheduler:
     def _take_ahead(self, state: WorkerState) -> Unit | None:
         """A second unit behind the one that is worked on, if no other worker is short of one because of that."""
         queue = state.queue
-        if queue is None or len(queue) <= len(queue.workers) or self._clock() < state.until - _AHEAD_S:
+        if queue is None or len(queue) <= len(queue.workers) or not state.is_sure:
             return None
-        return queue.pop(lambda unit: self._suits(state, unit))
+        if self._clock() < state.until - _AHEAD_S:
+            return None
+        unit = queue.pop(lambda unit: self._suits(state, unit))
+        if unit is not None:
+            state.running.append(unit)
+        return unit
 
     def _candidates(self, state: WorkerState) -> Iterator[WorkQueue]:
         """The queues that a worker may draw from, the best first."""
@@ -223,23 +222,13 @@ class Scheduler:
         share_s = self._first_free_s(queue) + queue.waiting_s / len(queue.workers)
         if queue.load_s + queue.longest_s > share_s:
             return False
-        return not state.held or share_s > self._last_end() - self._clock() - queue.longest_s
+        return not state.held or share_s > self._last_end(self._clock()) - self._clock() - queue.longest_s
 
     def _first_free_s(self, queue: WorkQueue) -> float:
         """Seconds until the first of a queue's workers is free; of many one always is, soon."""
         if len(queue.workers) > _MANY:
             return 0.0
         return max(0.0, min(self.workers[name].until for name in queue.workers) - self._clock())
-
-    def _last_end(self) -> float:
-        """When the last of the units that are worked on is expected to end."""
-        while self._ends:
-            end, _, name, unit = self._ends[0]
-            state = self.workers.get(name)
-            if state is not None and state.running and state.running[0] is unit:
-                return -end
-            heapq.heappop(self._ends)
-        return self._clock()
 
     def _suits(self, state: WorkerState, unit: Unit) -> bool:
         """Whether a worker may have a unit: not where it was lost, as long as there are others."""
@@ -252,15 +241,22 @@ class Scheduler:
         if queue is not None:
             queue.workers.add(state.name)
 
-    def _expect(self, state: WorkerState) -> None:
-        if not state.running or state.running[0].engine is None:
-            state.until = self._clock()
-            return
-        unit = state.running[0]
-        assert unit.engine is not None
-        state.until = self._clock() + self._guesses.corrected(unit) * self._queues[unit.engine].pace
-        self._number += 1
-        heapq.heappush(self._ends, (-state.until, self._number, state.name, unit))
+    def _begins(self, state: WorkerState, load_s: float = 0.0) -> None:
+        """The first of what a worker has is another."""
+        state.made = state.seconds = 0.0
+        self._expect(state, load_s)
+
+    def _expect(self, state: WorkerState, load_s: float = 0.0) -> None:
+        state.expect(self._clock(), load_s)
+        if state.running and state.running[0].engine is not None:
+            self._last_end.changed(state)
+
+    def _count(self, state: WorkerState, frames: float, seconds: float) -> None:
+        """What was made of the first of what a worker has, since that was last said."""
+        new = max(0.0, frames - state.made)
+        if state.queue is not None and new + state.made > 0 and seconds > state.seconds:
+            state.queue.measured(new, seconds - state.seconds)
+            state.made, state.seconds = state.made + new, seconds
 
     def _closed(self, unit: Unit) -> None:
         if unit.engine is not None:
@@ -268,5 +264,7 @@ class Scheduler:
 
     def _queue(self, engine: EngineKey) -> WorkQueue:
         if engine not in self._queues:
-            self._queues[engine] = WorkQueue(engine, self._pace(engine), self._load_s(engine), self._guesses)
+            self._queues[engine] = WorkQueue(
+                engine, self._pace(engine), self._load_s(engine), self._lengths, self._paces
+            )
         return self._queues[engine]

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 
 from birefnet_batch.executors.units import EngineKey, Unit
 
-# Weight of the first guess of an engine's pace, in frames: what was measured outweighs it soon.
+# Weight of the guess of an engine's pace, in frames: what was measured outweighs it soon.
 _GUESS_FRAMES = 100.0
+# A pace that fewer frames were measured for is nothing to act upon: the first take longer than the others.
+_ENOUGH_FRAMES = 50.0
 _Item = tuple[int, float, int, Unit]
 
 
 class Guesses:
-    """How guessed lengths compare with what was found."""
+    """How guessed lengths, or paces, compare with what was found."""
 
     def __init__(self) -> None:
         self._guessed = self._found = 0.0
@@ -24,14 +26,15 @@ class Guesses:
         """What a guess is to be multiplied by."""
         return self._found / self._guessed if self._guessed and self._found else 1.0
 
-    def found(self, guessed: float, frames: float) -> None:
-        """A length was guessed and turned out to be so many frames."""
-        self._guessed += guessed
-        self._found += frames
+    @property
+    def is_checked(self) -> bool:
+        """Whether any guess was compared yet."""
+        return bool(self._guessed and self._found)
 
-    def corrected(self, unit: Unit) -> float:
-        """A unit's length in frames, as well as it is known."""
-        return unit.length * self.correction if unit.guessed else unit.length
+    def found(self, guessed: float, found: float) -> None:
+        """Something was guessed and turned out to be so much."""
+        self._guessed += guessed
+        self._found += found
 
 
 @dataclass
@@ -47,17 +50,20 @@ class WorkQueue:
         engine: the engine.
         pace: seconds a frame, guessed.
         load_s: seconds that opening it takes, guessed.
-        guesses: how far guessed lengths are off.
+        lengths: how far guessed lengths are off.
+        paces: how far guessed paces are off, of all engines.
     """
 
-    def __init__(self, engine: EngineKey, pace: float, load_s: float, guesses: Guesses) -> None:
+    def __init__(self, engine: EngineKey, pace: float, load_s: float, lengths: Guesses, paces: Guesses) -> None:
         self.engine = engine
         self.workers: set[str] = set()
         """Who draws from this queue."""
         self._known, self._guessed = _Frames(), _Frames()
         self.load_s = load_s
-        self._guesses = guesses
-        self._seconds, self._frames = pace * _GUESS_FRAMES, _GUESS_FRAMES
+        self._lengths, self._paces = lengths, paces
+        self._guessed_pace = pace
+        self._seconds = self.frames = 0.0
+        """Measured."""
         self._heap: list[_Item] = []
         self._number = 0
 
@@ -67,27 +73,42 @@ class WorkQueue:
     @property
     def is_measured(self) -> bool:
         """Whether the pace is more than a guess."""
-        return self._frames > _GUESS_FRAMES
+        return self.frames > 0
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether the pace rests on enough frames to act upon."""
+        return self.frames >= _ENOUGH_FRAMES
 
     @property
     def pace(self) -> float:
-        """Seconds a frame."""
-        return self._seconds / self._frames
+        """Seconds a frame. A guess is worth as much as the guesses of the other engines turned out to be."""
+        guess_s = self._guessed_pace * self._paces.correction * _GUESS_FRAMES
+        return (guess_s + self._seconds) / (_GUESS_FRAMES + self.frames)
+
+    @property
+    def has_guesses(self) -> bool:
+        """Whether the length of any of its open work is guessed."""
+        return self._guessed.open >= 1
+
+    def length_of(self, unit: Unit) -> float:
+        """A unit's length in frames, as well as it is known."""
+        return unit.length * self._lengths.correction if unit.guessed else unit.length
 
     @property
     def open_s(self) -> float:
         """Seconds of work that waits or is being done."""
-        return (self._known.open + self._guessed.open * self._guesses.correction) * self.pace
+        return (self._known.open + self._guessed.open * self._lengths.correction) * self.pace
 
     @property
     def waiting_s(self) -> float:
         """Seconds of work that waits."""
-        return (self._known.waiting + self._guessed.waiting * self._guesses.correction) * self.pace
+        return (self._known.waiting + self._guessed.waiting * self._lengths.correction) * self.pace
 
     @property
     def longest_s(self) -> float:
         """Seconds that the next unit will take."""
-        return self._guesses.corrected(self._heap[0][3]) * self.pace if self._heap else 0.0
+        return self.length_of(self._heap[0][3]) * self.pace if self._heap else 0.0
 
     def push(self, unit: Unit) -> None:
         """Let a unit wait. What belongs to a video that was begun goes first, so that few are begun at once."""
@@ -133,10 +154,10 @@ class WorkQueue:
         return self._guessed if unit.guessed else self._known
 
     def measured(self, frames: float, seconds: float) -> None:
-        """A unit of so many frames took so long."""
-        if frames > 0 and seconds > 0:
-            self._seconds += seconds
-            self._frames += frames
+        """So many further frames were made in so long."""
+        self.frames += frames
+        self._seconds += seconds
+        self._paces.found(frames * self._guessed_pace, seconds)
 
     def loaded(self, seconds: float) -> None:
         """The engine was opened in so many seconds."""
