@@ -85,12 +85,18 @@ class AttemptRecord:
     __pydantic_config__ = _DOCUMENTED
 
     worker: str
-    """Who made it: `local`, or a worker of a cluster and its node."""
+    """Who made it: `local`, or a worker of a cluster."""
     type: str
     """The error's class."""
     message: str
     ended: str
     """UTC, ISO 8601."""
+    node: str | None = None
+    """The worker's machine in a cluster: its host name, and the node's id there."""
+    step: str | None = None
+    """What was tried: `begin` (the preparation, and all of a video that is not cut), `segment` or `join`."""
+    segment: int | None = None
+    """Which segment, from 0, when it was one."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +111,7 @@ class JobRecord:
     """The canonical request, its URL without credentials."""
     source: SourceRecord
     attempts: int = 1
-    """How often the video was begun in this run."""
+    """Tries in this run, at the video or at any of its segments: those that were lost, and the last."""
     key: str | None = None
     """Digest of all that decides the result; names the completion marker."""
     model: ModelRecord | None = None

@@ -55,6 +55,7 @@ class Coordinator:
         self._left: set[str] = set()
         self._ended_jobs: list[Job] = []
         self._told: dict[str, int] = {}
+        self._places: dict[str, str] = {}
         self._drop_parts = drop_parts
         self.retries = 0
 
@@ -64,6 +65,11 @@ class Coordinator:
             self._left.add(job.job_id)
             unit = Unit(job, "begin", engine_of(job, self._precision, self._models), guessed_frames(job), guessed=True)
             self.scheduler.add([unit])
+
+    def joined(self, worker: str, node: str, host: str) -> None:
+        """A worker is there."""
+        self._places[worker] = f"{host} ({node[:12]})"
+        self.scheduler.join(worker, node)
 
     @property
     def unfinished(self) -> int:
@@ -145,7 +151,9 @@ class Coordinator:
 
     def _try_again(self, unit: Unit, worker: str, error: Exception, record: JobRecord | None) -> JobOutcome | None:
         begun = self._begun.setdefault(unit.job.job_id, _Begun())
-        begun.history.append(attempt_record(worker, error))
+        segment = unit.index if unit.step == "segment" else None
+        where = self._places.get(worker)
+        begun.history.append(attempt_record(worker, error, node=where, step=unit.step, segment=segment))
         unit.tries += 1
         unit.avoid.add(worker)
         if unit.tries <= self._context.settings.executor.max_retries:
@@ -154,9 +162,12 @@ class Coordinator:
             self.scheduler.add([unit])
             return None
         record = record or (begun.plan.record if begun.plan else Ledger.opened(self._context, unit.job).record)
+        tried = {"begin": "", "segment": f" at its segment {unit.index}", "join": " at joining its segments"}[unit.step]
+        other = len(begun.history) - unit.tries
         given_up = type(error)(
-            f"{unit.job.display_uri} was given up after {unit.tries} lost attempts (executor.max_retries="
-            f"{self._context.settings.executor.max_retries}), the last one: {error}"
+            f"{unit.job.display_uri} was given up after {unit.tries} lost attempts{tried} (executor.max_retries="
+            f"{self._context.settings.executor.max_retries}{f'; {other} at others of its steps' if other else ''}), "
+            f"the last one: {error}"
         )
         return self._ended(fail(self._context, unit.job, record, given_up, tuple(begun.history)))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from birefnet_batch.errors import ConfigError
 from birefnet_batch.executors.base import RunContext
 from birefnet_batch.executors.messages import Call, Hello
+from birefnet_batch.executors.ray_causes import cause
 from birefnet_batch.executors.ray_cluster import RayCluster
 from birefnet_batch.executors.ray_room import Reminder, amounts, lacking
 from birefnet_batch.executors.ray_worker import RayWorker
@@ -88,7 +88,7 @@ class Crew:
         try:
             hello: Hello = self._ray.get(reference)
         except self._ray.exceptions.RayError as error:
-            hello = Hello(error=f"its process did not start ({gist(error)})")
+            hello = Hello(error=f"its process did not start ({cause(error)})")
         if hello.error is not None:
             self._refusals += 1
             _log.warning("%s cannot work: %s", name, hello.error)
@@ -156,13 +156,3 @@ class Crew:
             self._share,
             amounts(self._ray.available_resources(), self._share.wanted),
         )
-
-
-def gist(error: Exception) -> str:
-    """The gist of one of Ray's errors, which may fill a page."""
-    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip() for line in str(error).splitlines()]
-    lines = [line for line in lines if line]
-    if not lines:
-        return type(error).__name__
-    # The trace of an exception inside a worker ends with what was raised.
-    return lines[-1] if any(line.startswith("File ") for line in lines) else lines[0]

@@ -14,8 +14,9 @@ from birefnet_batch.executors.base import Executor, JobOutcome, RunContext
 from birefnet_batch.executors.coordinator import Coordinator
 from birefnet_batch.executors.messages import Answer
 from birefnet_batch.executors.part_store import PartStore, clean_shared, inherit_shared, shared_folder
+from birefnet_batch.executors.ray_causes import cause
 from birefnet_batch.executors.ray_cluster import RayCluster, require_ray, resolved
-from birefnet_batch.executors.ray_crew import Crew, gist
+from birefnet_batch.executors.ray_crew import Crew
 from birefnet_batch.executors.ray_metrics import DriverMetrics
 from birefnet_batch.executors.ray_watch import Watch
 from birefnet_batch.executors.units import Unit
@@ -112,14 +113,14 @@ class _Driver:
             elif reference in self._crew.greetings:
                 member = self._crew.greeted(reference)
                 if member is not None:
-                    self._coordinator.scheduler.join(member.name, member.node)
+                    self._coordinator.joined(member.name, member.node, member.host)
 
     def _answered(self, reference: Any) -> JobOutcome | None:
         name, unit = self._calls.pop(reference)
         try:
             answer: Answer = self._ray.get(reference)
         except self._ray.exceptions.RayError as error:
-            return self._lost(name, f"{self._crew.ready[name].place} was lost: {gist(error)}")
+            return self._lost(name, f"{self._crew.ready[name].place} was lost: {cause(error)}")
         self._watch.answered(name, answer)
         outcome = self._coordinator.answered(name, unit, answer)
         if getattr(answer.value, "spent", False):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 
 from birefnet_batch.errors import DecoderCrashError, WorkerLostError
+from birefnet_batch.executors.units import Step
 from birefnet_batch.results import AttemptRecord, utc_now
 from birefnet_batch.uris import redact_text
 
@@ -26,6 +27,9 @@ def ran_out_of_memory(error: Exception) -> bool:
     return told or refused or isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
 
 
-def attempt_record(worker: str, error: Exception) -> AttemptRecord:
+def attempt_record(
+    worker: str, error: Exception, *, node: str | None = None, step: Step | None = None, segment: int | None = None
+) -> AttemptRecord:
     """What job.json keeps of an attempt that failed."""
-    return AttemptRecord(worker, type(error).__name__, redact_text(str(error)) or type(error).__name__, utc_now())
+    message = redact_text(str(error)) or type(error).__name__
+    return AttemptRecord(worker, type(error).__name__, message, utc_now(), node, step, segment)

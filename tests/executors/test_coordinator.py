@@ -2,42 +2,86 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any
+import json
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from clips import make_clip
 
-from birefnet_batch import Settings
+from birefnet_batch import Request, Settings
 from birefnet_batch.executors.base import RunContext
 from birefnet_batch.executors.coordinator import Coordinator
 from birefnet_batch.executors.messages import Status
 from birefnet_batch.executors.units import EngineKey, Unit
+from birefnet_batch.jobs import Job
+from birefnet_batch.storage import Output
 
 LIGHT: EngineKey = ("light", 1024, 1024, "fp16")
 
 
 @pytest.fixture
-def coordinator() -> Coordinator:
-    context = RunContext("run", Settings(), output=None, versions={})  # type: ignore[arg-type]
-    made = Coordinator(context, lambda: 0.0)
-    made.scheduler.join("worker-1", "node-1")
-    return made
+def job(tmp_path: Path) -> Job:
+    return Job.from_request(Request.from_dict({"video_url": str(make_clip(tmp_path / "long.mp4", frames=3))}))
 
 
-def segment(index: int, frames: float = 100) -> Unit:
-    job: Any = SimpleNamespace(job_id="long-1", display_uri="long.mp4")
+@pytest.fixture
+def coordinator(tmp_path: Path, job: Job) -> Iterator[Coordinator]:
+    """It has two workers on a machine, and one job, that was begun."""
+    with Output(str(tmp_path / "out"), "run") as output:
+        made = Coordinator(RunContext("run", Settings(output=str(tmp_path / "out")), output, {}), lambda: 0.0)
+        made.joined("worker-1", "node-1-of-the-cluster", "machine")
+        made.joined("worker-2", "node-2-of-the-cluster", "machine")
+        made.add([job])
+        made.scheduler.drop(lambda unit: True)
+        yield made
+
+
+def segment(job: Job, index: int, frames: float = 100) -> Unit:
     return Unit(job, "segment", LIGHT, frames, index=index)
 
 
 def test_what_a_worker_says_of_a_segment_that_it_has_ended_does_not_count_for_its_next(
-    coordinator: Coordinator,
+    coordinator: Coordinator, job: Job
 ) -> None:
-    coordinator.scheduler.add([segment(0), segment(1)])
+    coordinator.scheduler.add([segment(job, 0), segment(job, 1)])
     taken = coordinator.scheduler.take("worker-1")
     assert taken is not None
-    (state,) = coordinator.scheduler.workers.values()
-    coordinator.told("worker-1", Status("long-1", 90, step="segment", index=1 - taken.index, made=90, seconds=9.0))
+    state = coordinator.scheduler.workers["worker-1"]
+    coordinator.told("worker-1", Status(job.job_id, 90, step="segment", index=1 - taken.index, made=90, seconds=9.0))
     assert state.made == 0
-    coordinator.told("worker-1", Status("long-1", 90, step="segment", index=taken.index, made=90, seconds=180.0))
+    coordinator.told("worker-1", Status(job.job_id, 90, step="segment", index=taken.index, made=90, seconds=180.0))
     assert (state.made, state.until) == (90, 20.0)
-    coordinator.told("worker-2", Status())
+    coordinator.told("worker-3", Status())
+
+
+def test_lost_attempts_are_counted_by_segment_and_recorded_with_segment_node_and_cause(
+    coordinator: Coordinator, job: Job, tmp_path: Path
+) -> None:
+    assert coordinator._context.settings.executor.max_retries == 1
+    lost = []
+    for number, (index, worker) in enumerate([(0, "worker-1"), (2, "worker-2"), (None, "worker-3")], start=1):
+        if index is not None:
+            coordinator.scheduler.drop(lambda unit: True)
+            coordinator.scheduler.add([segment(job, index)])
+        else:
+            # What worker-2 lost goes to another.
+            coordinator.joined(worker, "node-3-of-the-cluster", "other")
+        assert coordinator.scheduler.take(worker) is not None
+        lost.append(coordinator.lost(worker, f"{worker} was lost: death {number}"))
+    outcome = lost[-1]
+    assert lost[:-1] == [None, None]
+    assert outcome is not None
+    assert str(outcome.error).startswith(
+        f"{job.display_uri} was given up after 2 lost attempts at its segment 2 (executor.max_retries=1; 1 at others "
+        "of its steps), the last one: worker-3 was lost: death 3"
+    )
+    record = json.loads((tmp_path / "out" / job.file("job.json")).read_text())
+    assert record["error"]["message"] == outcome.error
+    assert record["attempts"] == len(record["history"]) == 3
+    assert [(one["worker"], one["node"], one["step"], one["segment"]) for one in record["history"]] == [
+        ("worker-1", "machine (node-1-of-th)", "segment", 0),
+        ("worker-2", "machine (node-2-of-th)", "segment", 2),
+        ("worker-3", "other (node-3-of-th)", "segment", 2),
+    ]
+    assert record["history"][1]["message"] == "worker-2 was lost: death 2"
