@@ -13,6 +13,12 @@ from birefnet_batch.uris import redact, scheme_of
 
 # Addresses that carry an IPv4 address in their last 32 bits (RFC 6052).
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+# All that is given out of IPv6 (RFC 4291): what else there is of it is local, reserved, or another spelling of IPv4.
+_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
+# Of protocols that end at the next router (RFC 6890), of which two are the Internet's; and relays of 6to4 (RFC 7526).
+_OF_PROTOCOLS = ipaddress.ip_network("192.0.0.0/24")
+_ANYCAST = frozenset(map(ipaddress.ip_address, ("192.0.0.9", "192.0.0.10")))
+_RELAYS = ipaddress.ip_network("192.88.99.0/24")
 
 
 def check_scheme(uri: str, settings: StorageSettings) -> None:
@@ -99,4 +105,8 @@ def is_public(address: str) -> bool:
         inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
         if inner is not None:
             return is_public(str(inner))
+        if ip not in _GLOBAL_UNICAST:
+            return False
+    elif ip in _RELAYS or (ip in _OF_PROTOCOLS and ip not in _ANYCAST):
+        return False
     return ip.is_global and not ip.is_multicast
