@@ -20,6 +20,8 @@ from birefnet_batch.uris import redact, redact_text
 
 _MAY_PASS = frozenset((408, 425, 429, *range(500, 600)))
 _MOST_REDIRECTS = 10
+# Servers name others too (aws-chunked, utf-8, binary) and mean that the content is as it is.
+_PACKED = frozenset(("gzip", "x-gzip", "deflate", "br", "zstd", "compress", "x-compress"))
 
 
 def _without_secrets(record: logging.LogRecord) -> bool:
@@ -121,6 +123,13 @@ class HttpSource(Remote):
                 raise PassingError(reason, _retry_after(answer))
             if status not in (200, 206, 416):
                 raise InputError(f"{self._shown} cannot be fetched: {reason}; check the URL and try again")
+            packing = str(answer.headers.get("Content-Encoding", ""))
+            # A page that says that there are no such bytes may be packed.
+            if status != 416 and _PACKED & {name.strip().lower() for name in packing.split(",")}:
+                raise InputError(
+                    f"{self._shown} cannot be fetched: its server packs it (Content-Encoding: {packing[:80]}) although "
+                    "it was asked not to; fetch it by other means and give its path"
+                )
             yield answer
 
 

@@ -88,6 +88,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {start + (behaviour == 'elsewhere')}-{stop - 1}/{told}")
         else:
             self.send_response(200)
+        if behaviour in ("packed", "names-no-packing"):
+            self.send_header("Content-Encoding", "gzip" if behaviour == "packed" else "aws-chunked")
         if site.etag:
             self.send_header("ETag", '"two"' if behaviour == "changed" else site.etag)
         if behaviour != "no-length":
@@ -283,6 +285,21 @@ def test_a_server_that_lies_about_the_length_is_told_from_a_file_that_changes(
         open_source(site.url, facts, tmp_path, SETTINGS) as source,
     ):
         source.complete()
+
+
+def test_a_server_that_packs_what_was_asked_for_as_it_is_is_told_of(site: Site, tmp_path: Path) -> None:
+    site.behave("packed")
+    with pytest.raises(
+        InputError, match=r"its server packs it \(Content-Encoding: gzip\) although it was asked not to"
+    ):
+        source_facts(site.url, SETTINGS)
+    site.behave("good")
+    facts = source_facts(site.url, SETTINGS)
+    site.behave("packed")
+    with pytest.raises(InputError, match="packs it"), open_source(site.url, facts, tmp_path, SETTINGS) as source:
+        source.complete()
+    site.behave("names-no-packing")
+    assert source_facts(site.url, SETTINGS).size == len(CONTENT)
 
 
 def test_a_reader_of_a_file_that_fails_ends_and_the_transfer_says_why(site: Site, tmp_path: Path) -> None:
