@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -35,6 +36,8 @@ class RunRecorder:
     def __init__(
         self, context: RunContext, command: list[str], documents: Mapping[str, str], videos: int, invalid: int
     ) -> None:
+        # Together, and before what takes long: the record's times and its total are of one span.
+        started, self._started = utc_now(), time.perf_counter()
         self._context = context
         self._folder = f"runs/{context.run_id}"
         self._documents = documents
@@ -47,18 +50,19 @@ class RunRecorder:
             "skipped": 0,
             "invalid_entries": invalid,
         }
-        self._started = time.perf_counter()
         self._lines: LiveLines | None = None
         self._record: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,
             "run_id": context.run_id,
             "status": "running",
             "command": self._redactor.words(command),
+            # Relative paths of the command and the settings are relative to it.
+            "working_directory": str(Path.cwd()),
             "settings": self._redactor.value(context.settings.to_dict()),
             "versions": context.versions,
             "git_revision": git_revision(),
             "machine": machine(),
-            "started": utc_now(),
+            "started": started,
             "finished": None,
             "counts": self._counts,
             "used": [],

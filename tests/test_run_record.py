@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from birefnet_batch.executors.base import RunContext
 from birefnet_batch.results import ManifestLine
@@ -32,6 +37,28 @@ def test_nothing_secret_is_in_the_files_of_a_run(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "runs" / "run").iterdir()) == [
         *("manifest.jsonl", "overrides.yaml", "run.json")
     ]
+
+
+def test_a_run_says_where_it_was_begun_and_its_times_agree_with_their_total(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow() -> dict[str, Any]:
+        time.sleep(0.5)
+        return {}
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("birefnet_batch.run_record.machine", slow)
+    settings = replace(Settings(), output="out")
+    with (
+        Output("out", "run") as output,
+        RunRecorder(RunContext("run", settings, output, {}), ["birefnet-batch", "output=out"], {}, 1, 0),
+    ):
+        pass
+    record = json.loads((tmp_path / "out" / "runs" / "run" / "run.json").read_text())
+    assert Path(record["working_directory"]) / record["settings"]["output"] == tmp_path / "out"
+    span = datetime.fromisoformat(record["finished"]) - datetime.fromisoformat(record["started"])
+    assert record["timings"]["total"] == pytest.approx(span.total_seconds(), abs=0.1)
+    assert span.total_seconds() >= 0.5
 
 
 def test_the_next_run_takes_over_the_lines_of_one_that_died_and_says_that_it_died(tmp_path: Path) -> None:
