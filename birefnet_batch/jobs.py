@@ -134,7 +134,8 @@ def marker(key: str) -> str:
 
 def is_marker(name: str) -> bool:
     """Whether a file name is that of a completion marker, with whatever key."""
-    return name.startswith(_MARKER)
+    # A video may be called so; its file has a suffix.
+    return name.startswith(_MARKER) and "." not in name
 
 
 def _digest(value: dict[str, Any]) -> str:

@@ -105,7 +105,9 @@ def test_what_decides_nothing_leaves_the_key() -> None:
     assert key(media=MediaSettings(background="black")) == key(media=MediaSettings(background="#000")) == key()
 
 
-@pytest.mark.parametrize("name", ["job.json", "result.json", "clip.mp4", "incomplete-1"])
+@pytest.mark.parametrize(
+    "name", ["job.json", "result.json", "clip.mp4", "incomplete-1", "complete-foo.mp4", "complete-a_mask.mov"]
+)
 def test_only_markers_are_markers(name: str) -> None:
     assert is_marker(marker(key()))
     assert not is_marker(name)

@@ -109,6 +109,13 @@ def test_what_an_attempt_that_failed_left_goes_with_the_next_failure(output: Out
     assert output.list(JOB.folder) == ["job.json"]
 
 
+def test_media_with_the_name_of_a_marker_complete_no_job(output: Output) -> None:
+    named = Job.from_request(Request("/v/complete-foo.mp4"))
+    output.write(named.file(named.media_name(False)), b"half a job: no marker")
+    publish_failure(output, named, record("abc", error="it broke"))
+    assert output.list(named.folder) == ["job.json"]
+
+
 def test_sync_mode_keeps_no_media_and_says_so_and_refuses_what_is_too_long(tmp_path: Path) -> None:
     sync = Job.from_request(Request("/v/clip.mp4", sync_mode=True, output_mask=True))
     with Output(str(tmp_path), "run", StorageSettings(max_data_uri_bytes=100)) as output:
