@@ -10,6 +10,7 @@ Imports nothing of the package but errors: decoding processes use it.
 
 from __future__ import annotations
 
+import errno
 import io
 import mmap
 import os
@@ -150,8 +151,19 @@ def open_file(path: bytes) -> BinaryIO:
     Raises:
         OSError: it cannot be opened; later, from reads: it could not be fetched to its end.
     """
-    try:
-        blocks = Blocks(path)
-    except FileNotFoundError:
+    if not _is_growing(path):
         return open(path, "rb")  # noqa: PTH123  the path is bytes
-    return cast(BinaryIO, io.BufferedReader(cast(Any, _GrowingFile(path, blocks)), 1 << 18))
+    return cast(BinaryIO, io.BufferedReader(cast(Any, _GrowingFile(path, Blocks(path))), 1 << 18))
+
+
+def _is_growing(path: bytes) -> bool:
+    """Whether what stands beside a file is ours: a user's own files may have any name, and names have an end."""
+    try:
+        with open(path + b".blocks", "rb") as file:  # noqa: PTH123  the path is bytes
+            return file.read(len(_MAGIC)) == _MAGIC
+    except (FileNotFoundError, PermissionError, IsADirectoryError):
+        return False
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return False
+        raise

@@ -170,6 +170,18 @@ def test_a_changed_input_has_another_fingerprint_and_a_change_under_the_work_is_
     assert source_facts(path.as_uri(), SETTINGS).fingerprint != facts.fingerprint
 
 
+@pytest.mark.parametrize("beside", ["", "not ours", "folder"])
+def test_a_local_file_is_read_whatever_its_name_and_whatever_stands_beside_it(tmp_path: Path, beside: str) -> None:
+    path = tmp_path / f"{'n' * (200 if beside else 251)}.mp4"
+    path.write_bytes(CONTENT[:5000])
+    if beside == "folder":
+        Path(f"{path}.blocks").mkdir()
+    elif beside:
+        Path(f"{path}.blocks").write_text(beside)
+    with open_file(os.fsencode(path)) as file:
+        assert file.read() == CONTENT[:5000]
+
+
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.mp4")
     with pytest.raises(InputError, match="is no regular file; give a video file on disk"):
