@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import glob
 import json
+import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from birefnet_batch.uris import (
     BUCKET_SCHEMES,
     HTTP_SCHEMES,
     canonical_uri,
+    local_path,
     redact,
     redact_text,
     redact_value,
@@ -101,12 +103,12 @@ def load_manifest(
     """
     path = user_path(location)
     outside = f"{str(exclude).rstrip('/')}/" if exclude is not None else None
-    exclude = Path(exclude) if exclude is not None else None
+    own = _Own(None if exclude is None else _real_folder(str(exclude)))
     wrong_defaults: InvalidEntry | None = None
     if scheme_of(location) in BUCKET_SCHEMES:
         entries: Iterable[_Entry] = _bucket(location, outside, storage or StorageSettings())
     elif path.is_dir():
-        entries = _folder(path, exclude)
+        entries = _folder(path, own)
     elif path.exists():
         entries, file_defaults = _read_file(path)
         bad = wrong_fields(file_defaults, models)
@@ -120,7 +122,7 @@ def load_manifest(
             f"The manifest {redact(location)} cannot be read", ["it is a URL; download it and give its path"]
         )
     elif glob.has_magic(location):
-        entries = _glob(str(path), exclude)
+        entries = _glob(str(path), own)
     else:
         raise ManifestError(
             f"The manifest {location} cannot be read",
@@ -151,7 +153,7 @@ def invalid_entries(location: str, manifest: Manifest) -> ManifestError:
 
 def _nothing_found(path: Path, outside: str | None) -> str:
     # A bucket's location loses a slash as a path, and so does the output's here.
-    if outside is not None and path.absolute().is_relative_to(Path(outside).absolute()):
+    if outside is not None and _real_folder(str(path)).is_relative_to(_real_folder(outside)):
         return "it is the run's output, or inside of it, and what is there is no input; give another output=FOLDER"
     if path.is_dir():
         from birefnet_batch.storage.sequence_source import numbered_images
@@ -225,7 +227,7 @@ def _read_file(path: Path) -> tuple[Iterable[_Entry], Mapping[str, Any]]:
         )
     try:
         if suffix == ".csv":
-            return list(_csv(path)), {}
+            return _all_of_csv(path), {}
         if suffix in (".jsonl", ".ndjson"):
             return _jsonl(path)
         if suffix == ".json":
@@ -298,6 +300,15 @@ def _jsonl(path: Path) -> tuple[list[_Entry], Mapping[str, Any]]:
     return entries, defaults
 
 
+def _all_of_csv(path: Path) -> list[_Entry]:
+    # Data URIs are longer than the library's limit, which is one for the process.
+    limit = csv.field_size_limit(2**31 - 1)
+    try:
+        return list(_csv(path))
+    finally:
+        csv.field_size_limit(limit)
+
+
 def _csv(path: Path) -> Iterator[_Entry]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file, strict=True)
@@ -321,10 +332,11 @@ class _BadLine:
         self.reason = reason
 
 
-def _folder(path: Path, exclude: Path | None) -> Iterator[_Entry]:
+def _folder(path: Path, own: _Own) -> Iterator[_Entry]:
     for found in sorted(path.rglob("*")):
         hidden = any(part.startswith(".") for part in found.relative_to(path).parts)
-        if found.suffix.lower() in VIDEO_SUFFIXES and not hidden and found.is_file() and not _in(found, exclude):
+        # What is no file, a pipe or a link to nowhere, fails as a video that says so.
+        if found.suffix.lower() in VIDEO_SUFFIXES and not hidden and not found.is_dir() and not own.holds(found):
             yield _Entry(str(found), str(found.absolute()))
 
 
@@ -336,12 +348,29 @@ def _bucket(location: str, exclude: str | None, storage: StorageSettings) -> Ite
             yield _Entry(uri, uri)
 
 
-def _glob(pattern: str, exclude: Path | None) -> Iterator[_Entry]:
+def _glob(pattern: str, own: _Own) -> Iterator[_Entry]:
     for name in sorted(glob.glob(pattern, recursive=True)):  # noqa: PTH207  Path.glob refuses absolute patterns
         found = Path(name)
-        if found.is_file() and not _in(found, exclude):
+        if not found.is_dir() and not own.holds(found):
             yield _Entry(name, str(found.absolute()))
 
 
-def _in(path: Path, folder: Path | None) -> bool:
-    return folder is not None and path.absolute().is_relative_to(folder.absolute())
+class _Own:
+    """The run's own output, of which nothing is an input."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self._known: dict[Path, bool] = {}
+
+    def holds(self, path: Path) -> bool:
+        """Whether a file is in it; each folder is looked at once."""
+        if self._folder is None:
+            return False
+        if path.parent not in self._known:
+            self._known[path.parent] = _real_folder(str(path.parent)).is_relative_to(self._folder)
+        return self._known[path.parent]
+
+
+def _real_folder(location: str) -> Path:
+    """A folder however it is spelt: relative, with dots, as a URI, through links."""
+    return Path(os.path.realpath(local_path(location) if scheme_of(location) == "file" else user_path(location)))

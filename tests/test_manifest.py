@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import os
 import time
 from pathlib import Path
 
@@ -171,6 +173,49 @@ def test_a_folder_gives_its_videos_in_depth_but_not_the_output(tmp_path: Path) -
         (tmp_path / name).write_bytes(b"")
     manifest = load_manifest(str(tmp_path), {}, exclude=tmp_path / "out")
     assert [Path(request.video_url).name for request in manifest.requests] == ["b.mp4", "A.MOV"]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "output"),
+    [
+        ("in", "file://{root}/in/out"),
+        ("in", "./in/../in/out"),
+        ("in", "{root}/in/x/../out"),
+        ("in", "link/out"),
+        ("link", "in/out"),
+        ("link", "{root}/in/out/"),
+        ("in/**/*.mp4", "link/out"),
+        ("link/**/*.mp4", "file://{root}/in/out"),
+    ],
+)
+def test_a_runs_own_results_are_no_inputs_however_its_output_is_spelt(
+    inputs: str, output: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.mp4", "x/b.mp4", "out/jobs/a-1/a.mp4"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).touch()
+    (tmp_path / "link").symlink_to("in")
+    manifest = load_manifest(inputs, {}, exclude=output.format(root=tmp_path))
+    assert [Path(request.video_url).name for request in manifest.requests] == ["a.mp4", "b.mp4"]
+
+
+@pytest.mark.parametrize("pattern", ["", "*.mp4"])
+def test_what_is_called_a_video_and_is_no_file_is_not_left_out_in_silence(pattern: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mp4")
+    (tmp_path / "gone.mp4").symlink_to("nowhere")
+    (tmp_path / "folder.mp4").mkdir()
+    manifest = load_manifest(str(tmp_path / pattern), {})
+    assert [Path(request.video_url).name for request in manifest.requests] == ["gone.mp4", "pipe.mp4"]
+
+
+def test_a_csv_file_takes_data_uris_of_any_length(tmp_path: Path) -> None:
+    uri = f"data:video/mp4;base64,{'A' * 300_000}"
+    (tmp_path / "v.csv").write_text(f'video_url,model\n"{uri}",light\n')
+    limit = csv.field_size_limit()
+    (request,) = load_manifest(str(tmp_path / "v.csv"), {}).requests
+    assert request.video_url == uri
+    assert csv.field_size_limit() == limit
 
 
 @pytest.mark.parametrize("inputs", [".", "videos"])
