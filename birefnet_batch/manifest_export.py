@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from birefnet_batch.errors import ConfigError, OutputError
-from birefnet_batch.results import FAILED, JobRecord, read_record
+from birefnet_batch.results import FAILED, RUNNING, JobRecord, manifest_lines, merged_lines, read_record
 from birefnet_batch.storage.reasons import reason_of
 from birefnet_batch.storage.stores import Store
 
@@ -32,7 +32,7 @@ def export_manifest(store: Store, destination: Path) -> int:
         How many rows it has.
 
     Raises:
-        ConfigError: pyarrow is missing, or the name ends otherwise.
+        ConfigError: pyarrow is missing, the name ends otherwise, or there is no such output.
         OutputError: the manifest is damaged, or the file cannot be written.
     """
     if destination.suffix not in (".parquet", ".csv"):
@@ -45,6 +45,8 @@ def export_manifest(store: Store, destination: Path) -> int:
             f"Parquet and CSV need pyarrow, which cannot be imported ({error}); "
             "install it: pip install 'birefnet-batch[parquet]'"
         ) from None
+    if reason := store.absence():
+        raise ConfigError(f"{store.shown} has no videos: {reason}")
     schema = pa.schema(
         [
             *(pa.field(name, pa.string()) for name in _TEXT),
@@ -71,13 +73,14 @@ def export_manifest(store: Store, destination: Path) -> int:
 
 
 def rows(store: Store) -> Iterator[dict[str, Any]]:
-    """A row per line of manifest.jsonl, with what the job's record adds."""
-    for text in (store.get("manifest.jsonl") or b"").decode("utf-8", "replace").splitlines():
-        try:
-            line = json.loads(text)
-            job_id = str(line["job_id"])
-        except (ValueError, KeyError, TypeError):
-            continue
+    """A row per video that ended, with what the job's record adds.
+
+    Of a run that goes on, or was killed, the videos are in its own folder alone.
+    """
+    unfinished = sorted({run_id for run_id, name in store.walk("runs") if name == RUNNING})
+    live = [line for run_id in unfinished for line in manifest_lines(store.get(f"runs/{run_id}/manifest.jsonl") or b"")]
+    for job_id, text in merged_lines(store.get("manifest.jsonl") or b"", live).items():
+        line = json.loads(text)
         row = {name: line.get(name) for name in ("job_id", "input", "status", "error", "result")}
         record = read_record(store, job_id, FAILED) if row["status"] == "failed" else None
         record = record or read_record(store, job_id)

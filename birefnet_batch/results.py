@@ -15,6 +15,8 @@ from birefnet_batch.storage.stores import Store
 
 SCHEMA_VERSION = 1
 RECORD = "job.json"
+RUNNING = "running"
+"""The file that is in a run's folder for as long as the run goes on."""
 FAILED = "failed.json"
 """The record of a failed attempt at a job that has a complete result."""
 Status = Literal["succeeded", "failed"]
@@ -204,17 +206,35 @@ def read_record(store: Store, job_id: str, name: str = RECORD) -> JobRecord | No
 
 
 def merge_manifest(output: Output, lines: Iterable[ManifestLine]) -> None:
-    """Write manifest.jsonl: this run's lines, and those of earlier runs for videos that this one does not name.
+    """Write manifest.jsonl: this run's lines, and those of earlier runs for videos that this one does not name."""
+    merged = merged_lines(output.read("manifest.jsonl") or b"", lines)
+    output.write("manifest.jsonl", "".join(f"{text}\n" for text in merged.values()).encode("utf-8", "replace"))
+
+
+def merged_lines(manifest: bytes, lines: Iterable[ManifestLine]) -> dict[str, str]:
+    """The lines of a manifest.jsonl by job, and in their place later ones of the same jobs.
 
     A video that was skipped because it is complete keeps the status of the run that completed it.
     """
     merged: dict[str, str] = {}
-    for text in (output.read("manifest.jsonl") or b"").decode("utf-8", "replace").splitlines():
+    for text in manifest.decode("utf-8", "replace").splitlines():
         try:
-            merged[json.loads(text)["job_id"]] = text
+            merged[str(json.loads(text)["job_id"])] = text
         except (ValueError, KeyError, TypeError):
             continue
     for line in lines:
         done = line if line.status != "skipped" else ManifestLine(**{**vars(line), "status": "succeeded"})
         merged[line.job_id] = done.to_json()
-    output.write("manifest.jsonl", "".join(f"{text}\n" for text in merged.values()).encode("utf-8", "replace"))
+    return merged
+
+
+def manifest_lines(content: bytes) -> list[ManifestLine]:
+    """The lines of a run's live manifest; one that is being written is left out."""
+    lines = []
+    for text in content.decode("utf-8", "replace").splitlines():
+        try:
+            entry = json.loads(text)
+            lines.append(ManifestLine(**{name: entry[name] for name in ManifestLine.__dataclass_fields__}))
+        except (ValueError, KeyError, TypeError):
+            continue
+    return lines

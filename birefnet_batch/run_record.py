@@ -14,12 +14,19 @@ from typing import Any
 
 from birefnet_batch.executors.base import RunContext
 from birefnet_batch.redaction import Redactor, secret_variables
-from birefnet_batch.results import SCHEMA_VERSION, ManifestLine, merge_manifest, pretty_json, read_record, utc_now
+from birefnet_batch.results import (
+    RUNNING,
+    SCHEMA_VERSION,
+    ManifestLine,
+    manifest_lines,
+    merge_manifest,
+    pretty_json,
+    read_record,
+    utc_now,
+)
 from birefnet_batch.storage import Output
 from birefnet_batch.storage.live_lines import LiveLines
 from birefnet_batch.versions import git_revision, machine
-
-_RUNNING = "running"
 
 
 class RunRecorder:
@@ -72,7 +79,7 @@ class RunRecorder:
     def __enter__(self) -> RunRecorder:
         output = self._context.output
         close_dead_runs(output)
-        output.write(f"{self._folder}/{_RUNNING}", b"")
+        output.write(f"{self._folder}/{RUNNING}", b"")
         for name, text in self._documents.items():
             output.write(f"{self._folder}/{name}", self._redactor.text(text).encode())
         self._write()
@@ -116,7 +123,7 @@ class RunRecorder:
         self._record["finished"] = utc_now()
         self._record["timings"] = {"total": round(time.perf_counter() - self._started, 3)}
         self._write()
-        self._context.output.remove(f"{self._folder}/{_RUNNING}")
+        self._context.output.remove(f"{self._folder}/{RUNNING}")
 
     def _write(self) -> None:
         self._context.output.write(f"{self._folder}/run.json", pretty_json(self._record))
@@ -128,9 +135,9 @@ def close_dead_runs(output: Output) -> None:
     For the holder of the output alone: then a run that says it is running is dead.
     """
     renewed = {holder.run_id: holder.renewed for holder in output.dead_holders}
-    for run_id in sorted({folder for folder, name in output.store.walk("runs") if name == _RUNNING}):
+    for run_id in sorted({folder for folder, name in output.store.walk("runs") if name == RUNNING}):
         folder = f"runs/{run_id}"
-        merge_manifest(output, _lines_of(output.read(f"{folder}/manifest.jsonl") or b""))
+        merge_manifest(output, manifest_lines(output.read(f"{folder}/manifest.jsonl") or b""))
         try:
             record = json.loads(output.read(f"{folder}/run.json") or b"")
             # With its lease its last sign of life goes.
@@ -139,15 +146,4 @@ def close_dead_runs(output: Output) -> None:
         except (ValueError, TypeError):
             # Killed before it was written: there is nothing to say of it.
             pass
-        output.remove(f"{folder}/{_RUNNING}")
-
-
-def _lines_of(content: bytes) -> list[ManifestLine]:
-    lines = []
-    for text in content.decode("utf-8", "replace").splitlines():
-        try:
-            entry = json.loads(text)
-            lines.append(ManifestLine(**{name: entry[name] for name in ManifestLine.__dataclass_fields__}))
-        except (ValueError, KeyError, TypeError):
-            continue
-    return lines
+        output.remove(f"{folder}/{RUNNING}")

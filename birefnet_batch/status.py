@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from birefnet_batch.errors import ConfigError
 from birefnet_batch.storage.lease import RENEW_S, Holder, holder_of, holders_of
 from birefnet_batch.storage.stores import Store
@@ -23,6 +25,9 @@ class VideoLine:
     frames: int = 0
     seconds: float = 0.0
     finished: str = ""
+
+
+_LINES: TypeAdapter[VideoLine] = TypeAdapter(VideoLine)
 
 
 @dataclass(frozen=True)
@@ -89,15 +94,16 @@ def read_status(store: Store, run_id: str | None = None, slowest: int = 5) -> Ru
 def _status(
     run_id: str, runs: list[str], record: dict[str, Any], lines: list[VideoLine], holder: Holder | None, slowest: int
 ) -> RunStatus:
-    state = str(record.get("status", "damaged"))
+    state = _text(record.get("status")) or "damaged"
     if state == "running" and holder is None:
         state = "died"
     counts = {name: sum(line.status == name for line in lines) for name in ("succeeded", "failed", "skipped")}
-    stated = record.get("counts", {})
-    videos = int(stated.get("videos", len(lines)))
-    started = str(record.get("started") or "")
-    finished = record.get("finished")
-    renewed = str(record.get("lease_renewed") or "")
+    counted = record.get("counts")
+    stated: dict[str, Any] = counted if isinstance(counted, dict) else {}
+    videos = _whole(stated.get("videos"), len(lines))
+    started = _text(record.get("started"))
+    finished = _text(record.get("finished")) or None
+    renewed = _text(record.get("lease_renewed"))
     last = max([renewed, *(line.finished for line in lines)], key=_moment)
     elapsed = _between(started, finished or ("" if state == "running" else last or started))
     # Alive it would have renewed its lease again.
@@ -117,7 +123,7 @@ def _status(
             "videos": videos,
             **counts,
             "remaining": remaining,
-            "invalid_entries": int(stated.get("invalid_entries", 0)),
+            "invalid_entries": _whole(stated.get("invalid_entries"), 0),
         },
         frames=frames,
         elapsed_s=round(elapsed, 1),
@@ -135,31 +141,40 @@ def _status(
 
 
 def read_lines(store: Store, run_id: str) -> list[VideoLine]:
-    """The videos of a run that ended so far, in that order; a line that is being written is left out."""
+    """The videos of a run that ended so far, in that order; a line that is being written or damaged is left out."""
     lines = []
     for text in (store.get(f"runs/{run_id}/manifest.jsonl") or b"").decode("utf-8", "replace").splitlines():
         try:
             entry = json.loads(text)
-            lines.append(VideoLine(**{name: entry[name] for name in VideoLine.__dataclass_fields__ if name in entry}))
-        except (ValueError, TypeError):
+            lines.append(_LINES.validate_python(entry))
+        except ValueError:
             continue
     return lines
 
 
 def _between(started: str, ended: str) -> float:
     """Seconds from a start to an end, or to now where there is none; 0 where they cannot be read."""
-    try:
-        until = datetime.fromisoformat(ended) if ended else datetime.now(UTC)
-        return max(0.0, (until - datetime.fromisoformat(started)).total_seconds())
-    except ValueError:
+    if not _moment(started):
         return 0.0
+    until = _moment(ended) if ended else datetime.now(UTC).timestamp()
+    return max(0.0, until - _moment(started))
 
 
 def _moment(time: str) -> float:
+    """Seconds since 1970; 0 where the time cannot be read. What names no zone is UTC, like all that we write."""
     try:
-        return datetime.fromisoformat(time).timestamp()
-    except ValueError:
+        moment = datetime.fromisoformat(time)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
         return 0.0
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _whole(value: Any, otherwise: int) -> int:
+    return value if isinstance(value, int) else otherwise
 
 
 def _json(store: Store, relative: str) -> dict[str, Any]:

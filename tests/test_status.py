@@ -152,6 +152,49 @@ def test_the_manifest_is_a_typed_table_with_what_the_records_add(
     assert "must end in .parquet or .csv" in capsys.readouterr().err
 
 
+def test_the_table_has_the_videos_of_a_run_that_goes_on_or_was_killed(
+    store: LocalStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store.put("manifest.jsonl", b"".join(json.dumps(line(n)).encode() + b"\n" for n in (1, 7)))
+    store.put(f"runs/{RUN}/running", b"")
+    assert main([str(tmp_path), "--manifest", str(tmp_path / "m.parquet")]) == 0
+    assert "4 videos" in capsys.readouterr().out
+    table = {row["job_id"]: row["status"] for row in parquet.read_table(tmp_path / "m.parquet").to_pylist()}
+    assert table == {"clip-1": "succeeded", "clip-7": "succeeded", "clip-2": "succeeded", "clip-3": "failed"}
+    assert main([str(tmp_path / "none"), "--manifest", str(tmp_path / "n.csv")]) == 2
+    assert not (tmp_path / "n.csv").exists()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"counts": None}, {"counts": [1]}, {"counts": {"videos": None}}, {"counts": {"videos": "many"}}),
+        *({"started": "2026-01-01T00:00:00"}, {"started": 5}, {"finished": 5}, {"finished": "x"}, {"status": [1]}),
+        {"lease_renewed": {}},
+    ],
+)
+def test_a_run_record_with_values_of_other_types_is_read_as_far_as_it_can_be(
+    store: LocalStore, tmp_path: Path, wrong: dict[str, Any]
+) -> None:
+    record = json.loads(store.get(f"runs/{RUN}/run.json") or b"")
+    store.put(f"runs/{RUN}/run.json", json.dumps({**record, "status": "finished", **wrong}).encode())
+    status = read_status(store)
+    assert (status.counts["succeeded"], status.counts["failed"]) == (2, 1)
+    assert main([str(tmp_path)]) == main([str(tmp_path), "--json"]) == 0
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"frames": None}, {"frames": "x"}, {"seconds": "q"}, {"finished": None}, {"input": 5}, {"error": 3}]
+)
+def test_a_line_with_values_of_other_types_costs_no_other(
+    store: LocalStore, tmp_path: Path, wrong: dict[str, Any]
+) -> None:
+    lines = [line(1), line(2, "failed", **wrong), line(3)]
+    store.put(f"runs/{RUN}/manifest.jsonl", "".join(json.dumps(entry) + "\n" for entry in lines).encode())
+    assert read_status(store).counts["succeeded"] == 2
+    assert main([str(tmp_path)]) == main([str(tmp_path), "--json"]) == 0
+
+
 def test_without_the_library_the_pip_command_is_named(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
