@@ -20,7 +20,8 @@ from birefnet_batch.command_line import quoted, sweep_jobs
 from birefnet_batch.conf_folder import conf_folder, demo_clips
 from birefnet_batch.config_errors import explained
 from birefnet_batch.errors import BirefnetBatchError, ConfigError, RequestError
-from birefnet_batch.manifest import InvalidEntry, invalid_entries, load_manifest
+from birefnet_batch.manifest import invalid_entries, load_manifest
+from birefnet_batch.manifest_entries import InvalidEntry
 from birefnet_batch.redaction import Redactor, shown_options
 from birefnet_batch.request import Request, wrong_fields
 from birefnet_batch.request_file import load_request_file

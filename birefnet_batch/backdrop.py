@@ -53,7 +53,7 @@ def parse_background(text: str) -> Backdrop | None:
     Raises:
         ConfigError: it is no colour, no file and none of the words.
     """
-    from birefnet_batch.manifest import VIDEO_SUFFIXES
+    from birefnet_batch.manifest_folder import VIDEO_SUFFIXES
 
     word = text.strip().lower()
     if word == "auto":

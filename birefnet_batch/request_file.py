@@ -35,7 +35,7 @@ def load_request_file(
         data = json.loads(text) if path.suffix.lower() == ".json" else yaml.safe_load(text)
     except FileNotFoundError:
         raise ConfigError(f"request_file={location} does not exist; give a JSON or YAML file") from None
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         reason = redact_text(" ".join(str(error).split()))
         raise ConfigError(f"request_file={location} cannot be read: {reason}") from None
     if not isinstance(data, Mapping):

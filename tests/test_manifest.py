@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from birefnet_batch.errors import ManifestError
-from birefnet_batch.manifest import InvalidEntry, Manifest, invalid_entries, load_manifest
+from birefnet_batch.manifest import Manifest, invalid_entries, load_manifest
+from birefnet_batch.manifest_entries import InvalidEntry
 from birefnet_batch.request import Request
 
 CONTENT = {
@@ -121,6 +122,13 @@ def test_a_line_that_is_cut_off_is_named_with_its_own_column(tmp_path: Path) -> 
     (problem,) = load_manifest(str(tmp_path / "v.jsonl"), {}).problems
     assert problem.startswith("v.jsonl, line 1: it is no JSON")
     assert problem.endswith("at column 22")
+
+
+def test_a_line_that_no_reader_takes_costs_no_other(tmp_path: Path) -> None:
+    (tmp_path / "v.jsonl").write_text(f'"a.mp4"\n{"[" * 100_000}\n{"1" * 5000}\n"b.mp4"\n')
+    manifest = load_manifest(str(tmp_path / "v.jsonl"), {})
+    assert [Path(request.video_url).name for request in manifest.requests] == ["a.mp4", "b.mp4"]
+    assert [entry.place for entry in manifest.invalid] == ["v.jsonl, line 2", "v.jsonl, line 3"]
 
 
 def test_a_url_is_no_manifest_and_its_secrets_stay_unsaid() -> None:
@@ -247,6 +255,9 @@ def test_a_glob_gives_what_it_matches_in_depth(tmp_path: Path) -> None:
         ("keys.yaml", "vidoes: [a.mp4]", "vidoes; the keys are defaults"),
         ("bad.json", "[", "cannot be read"),
         ("scalar.json", "3", "must be a list"),
+        ("deep.json", "[" * 100_000, "recursion"),
+        ("number.json", f'["a.mp4", {"1" * 5000}]', "digits"),
+        ("date.yaml", "- 2024-02-31", "out of range"),
         ("head.csv", "url\na.mp4\n", "video_url among them"),
         ("*.nothing", None, "matches no file"),
     ],

@@ -1,0 +1,45 @@
+"""An entry of a manifest, and what is kept of one that is no request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from birefnet_batch.uris import redact_text
+
+MOST_REASONS = 50
+_LONGEST_REASON = 1000
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What stands at a place of a manifest, before it is looked at."""
+
+    place: str
+    value: Any
+
+
+class BadLine:
+    """An entry that is not even data; reported in its place like any other."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class InvalidEntry:
+    """An entry that is no request: where it is, and all that is wrong with it, without secrets and not without end."""
+
+    place: str
+    reasons: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        shown = tuple(short(redact_text(reason)) for reason in self.reasons[:MOST_REASONS])
+        if len(self.reasons) > len(shown):
+            shown += (f"and {len(self.reasons) - len(shown)} more",)
+        object.__setattr__(self, "reasons", shown)
+
+
+def short(text: str) -> str:
+    """A text for one line of a message, cut where it is too long for one."""
+    return text if len(text) <= _LONGEST_REASON else f"{text[: _LONGEST_REASON - 3]}..."

@@ -1,0 +1,132 @@
+"""A manifest file (YAML, JSON, JSONL, CSV) -> its entries, each with its place, and its defaults."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from birefnet_batch.errors import ManifestError
+from birefnet_batch.manifest_entries import BadLine, Entry, short
+from birefnet_batch.manifest_folder import VIDEO_SUFFIXES
+from birefnet_batch.uris import redact_text, redact_value
+
+MANIFEST_SUFFIXES = (".yaml", ".yml", ".json", ".jsonl", ".ndjson", ".csv")
+
+
+def read_file(path: Path) -> tuple[Iterable[Entry], Mapping[str, Any]]:
+    """The entries of a manifest file, and the request fields that they start from.
+
+    Raises:
+        ManifestError: it cannot be read as a whole.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in MANIFEST_SUFFIXES:
+        hint = f"; for one video give request.video_url={path}" if suffix in VIDEO_SUFFIXES else ""
+        raise ManifestError(
+            f"The manifest {path} cannot be read", [f"it must end in {', '.join(MANIFEST_SUFFIXES)}{hint}"]
+        )
+    try:
+        if suffix == ".csv":
+            return _all_of_csv(path), {}
+        if suffix in (".jsonl", ".ndjson"):
+            return _jsonl(path)
+        if suffix == ".json":
+            return _document(path, json.loads(path.read_text("utf-8-sig")), [])
+        return _yaml(path)
+    except (OSError, ValueError, RecursionError, csv.Error, yaml.YAMLError) as error:
+        reason = short(redact_text(" ".join(str(error).split())))
+        raise ManifestError(f"The manifest {path} cannot be read", [reason]) from None
+
+
+def _document(path: Path, data: Any, lines: list[int]) -> tuple[list[Entry], Mapping[str, Any]]:
+    defaults: Any = {}
+    if isinstance(data, Mapping):
+        unknown = sorted(set(map(str, data)) - {"defaults", "videos"})
+        if unknown or "videos" not in data:
+            found = f"it has {short(', '.join(map(redact_value, unknown)))}" if unknown else "it has no videos"
+            raise ManifestError(
+                f"The manifest {path} cannot be read",
+                [f"{found}; the keys are defaults (optional) and videos"],
+            )
+        defaults, data = data.get("defaults") or {}, data["videos"]
+    if not isinstance(defaults, Mapping):
+        raise ManifestError(f"The manifest {path} cannot be read", ["defaults must map request fields to values"])
+    if not isinstance(data, list):
+        data = [] if data is None else data
+        if data != []:
+            raise ManifestError(
+                f"The manifest {path} cannot be read",
+                ["it must be a list of videos, or a mapping with videos"],
+            )
+    return [
+        Entry(f"{path.name}, entry {index + 1}{f' (line {lines[index]})' if lines else ''}", value)
+        for index, value in enumerate(data)
+    ], defaults
+
+
+def _yaml(path: Path) -> tuple[list[Entry], Mapping[str, Any]]:
+    loader_class: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    loader = loader_class(path.read_text("utf-8-sig"))
+    try:
+        node = loader.get_single_node()
+        data = None if node is None else loader.construct_document(node)
+    finally:
+        loader.dispose()
+    if isinstance(node, yaml.MappingNode):
+        node = next((value for key, value in node.value if key.value == "videos"), None)
+    lines = [item.start_mark.line + 1 for item in node.value] if isinstance(node, yaml.SequenceNode) else []
+    return _document(path, [] if data is None else data, lines)
+
+
+def _jsonl(path: Path) -> tuple[list[Entry], Mapping[str, Any]]:
+    entries: list[Entry] = []
+    defaults: Mapping[str, Any] = {}
+    with path.open(encoding="utf-8-sig") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                value = json.loads(line.rstrip())
+            except json.JSONDecodeError as error:
+                value = BadLine(f"it is no JSON: {error.msg} at column {error.colno}")
+            except (ValueError, RecursionError) as error:
+                value = BadLine(f"it cannot be read: {error}")
+            if not entries and not defaults and isinstance(value, dict) and set(value) == {"defaults"}:
+                defaults = value["defaults"]
+                if not isinstance(defaults, Mapping):
+                    raise ManifestError(
+                        f"The manifest {path} cannot be read", ["defaults must map request fields to values"]
+                    )
+                continue
+            entries.append(Entry(f"{path.name}, line {number}", value))
+    return entries, defaults
+
+
+def _all_of_csv(path: Path) -> list[Entry]:
+    # Data URIs are longer than the library's limit, which is one for the process.
+    limit = csv.field_size_limit(2**31 - 1)
+    try:
+        return list(_csv(path))
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _csv(path: Path) -> Iterator[Entry]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file, strict=True)
+        if "video_url" not in (reader.fieldnames or ()):
+            raise ManifestError(
+                f"The manifest {path} cannot be read",
+                ["its first line must name the columns, video_url among them"],
+            )
+        for row in reader:
+            place = f"{path.name}, line {reader.line_num}"
+            if None in row:
+                yield Entry(place, BadLine("it has more cells than the first line has columns"))
+            else:
+                yield Entry(place, {name: cell for name, cell in row.items() if cell})
