@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from birefnet_batch.errors import WeightsError
 from birefnet_batch.models import build_network
 from birefnet_batch.models.birefnet import NETWORKS
+from birefnet_batch.models.checkpoint_numbers import check_numbers, listed
 from birefnet_batch.models.pickled import SUFFIXES, PickledError, read_pickled
 from birefnet_batch.models.safetensors_header import HeaderError, read_header
 from birefnet_batch.models.spec import ModelSpec
@@ -23,7 +23,6 @@ _PREFIXES = ("module.", "_orig_mod.")
 # Buffers that follow from the architecture; a checkpoint may leave them out.
 _DERIVED = ("num_batches_tracked", "relative_position_index")
 _FLOATING = ("F64", "F32", "F16", "BF16")
-_SHOWN = 6
 
 
 class _Found(NamedTuple):
@@ -52,7 +51,7 @@ def network_from(path: Path, spec: ModelSpec) -> nn.Module:
     network.load_state_dict(
         {name: value.to(wanted[name].dtype) for name, value in {**derived, **tensors}.items()}, strict=True
     )
-    _check_numbers(path, network.state_dict().items())
+    check_numbers(path, network.state_dict().items())
     return network.eval()
 
 
@@ -67,7 +66,7 @@ def check_file(path: Path, spec: ModelSpec | None) -> str:
         The network that it is of, as `build_network` is asked for it.
 
     Raises:
-        WeightsError: it is damaged, of another network or holds NaN; the message says what is wrong.
+        WeightsError: it is damaged, of another network or holds numbers that spoil mattes; the message says which.
     """
     with _refusals(path):
         tensors = _pickled(path) if _is_pickled(path) else {}
@@ -78,7 +77,7 @@ def check_file(path: Path, spec: ModelSpec | None) -> str:
             name = _nearest(found)
             whose = f"any network here (the nearest is {name})"
         _check(path, whose, _unallocated(name).state_dict(), found)
-        _check_numbers(path, tensors.items() if _is_pickled(path) else _one_by_one(path))
+        check_numbers(path, tensors.items() if _is_pickled(path) else _one_by_one(path))
     return name
 
 
@@ -192,24 +191,6 @@ def _check(path: Path, whose: str, wanted: Mapping[str, Tensor], found: Mapping[
             if found[name].floating is not wanted[name].is_floating_point()
         ],
     }
-    said = [
-        f"{len(names)} {what}: {', '.join(names[:_SHOWN])}{', ...' if len(names) > _SHOWN else ''}"
-        for what, names in differences.items()
-        if names
-    ]
+    said = [f"{len(names)} {what}: {listed(names)}" for what, names in differences.items() if names]
     if said:
         raise WeightsError(f"The weights {path} are not those of {whose}: {'; '.join(said)}")
-
-
-def _check_numbers(path: Path, tensors: Iterable[tuple[str, Tensor]]) -> None:
-    """Refuse NaN, which every matte would be made of. Infinite variances switch channels off, no more."""
-    wrong = [
-        name
-        for name, value in tensors
-        if value.is_floating_point() and math.isnan(value.sum(dtype=torch.float64)) and bool(value.isnan().any())
-    ]
-    if wrong:
-        raise WeightsError(
-            f"The weights {path} hold NaN, in {len(wrong)} tensors: "
-            f"{', '.join(wrong[:_SHOWN])}{', ...' if len(wrong) > _SHOWN else ''}; fetch the file again"
-        )
