@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from birefnet_batch.backdrop import Painter
+from birefnet_batch.errors import EngineError
 from birefnet_batch.process_tuning import compute_alone, usable_processors
 from birefnet_batch.video.info import BT2020, HLG, LARGE, PQ
 
@@ -61,6 +62,9 @@ class Finishing:
 
         Images are in host memory: (B, H, W, 3 or 4) of a video, of its frames' dtype, and (B, H, W) of a mask, uint16
         where the type is wide, else uint8.
+
+        Raises:
+            EngineError: mattes hold NaN.
         """
         begun: deque[Future[Made]] = deque()
         for batch in batches:
@@ -105,6 +109,8 @@ class Finishing:
         assert mattes is not None
         images: dict[Kind, torch.Tensor] = {}
         with torch.inference_mode():
+            # One of them in a frame, and their sum is none; asked for below, where the device is waited for anyway.
+            sums = mattes.sum(dim=(1, 2, 3))
             own = None if batch.alpha is None else batch.alpha.float().div_(full_scale(batch.alpha))
             if frames is not None:
                 if own is not None:
@@ -126,4 +132,12 @@ class Finishing:
                 images["video"] = (to_words(made) if wide else to_bytes(made)).cpu()
             if "mask" in task.kinds:
                 images["mask"] = (to_words if task.form.wide else to_bytes)(mattes)[..., 0].cpu()
+            unusable = int(sums.isnan().sum())
+        if unusable:
+            began = float(batch.times[0][0] * task.info.time_base)
+            raise EngineError(
+                f"The network's output holds NaN, of which no matte can be made, for {unusable} of the "
+                f"{len(batch.times)} frames from {began:.3f} s on: numbers overflowed; give engine.precision=fp32, and "
+                "if it ran in that, other weights"
+            )
         return images, batch.times, seconds + time.perf_counter() - started

@@ -121,6 +121,7 @@ def process_segment(
 
     Raises:
         InputError: the source cannot be decoded, or ends early.
+        EngineError: the network's output holds NaN.
         OutputError: the parts cannot be written.
     """
     clock = Clock()

@@ -8,15 +8,17 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import pytest
+import torch
 from clips import make_clip, read_frames
 from trivial import TrivialEngine
 
 from birefnet_batch.backdrop import Backdrop
-from birefnet_batch.errors import BirefnetBatchError, DecoderCrashError, OutputError
+from birefnet_batch.errors import BirefnetBatchError, DecoderCrashError, EngineError, OutputError
 from birefnet_batch.executors.retries import may_be_tried_again
 from birefnet_batch.pipeline import SegmentTask, join, process_segment
 from birefnet_batch.segments import Segment
@@ -85,6 +87,24 @@ def test_an_engine_that_fails_stops_every_stage_and_leaves_no_part(tmp_path: Pat
     clip = make_clip(tmp_path / "clip.mp4", frames=60)
     with Failing() as engine, pytest.raises(BirefnetBatchError, match="the engine broke"):
         process_segment(task_for(clip, tmp_path), engine)
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
+
+
+@pytest.mark.parametrize("kinds", [("video", "mask"), ("mask",)], ids="-".join)
+def test_output_that_is_no_number_fails_the_video_instead_of_making_it_black(tmp_path: Path, kinds: tuple[Any, ...]):
+    class Overflowing(TrivialEngine):
+        def run(self, images: torch.Tensor) -> torch.Tensor:
+            logits = super().run(images)
+            if len(self.batches) == 3:
+                logits[1, 0, 5, 5] = torch.nan
+            return logits
+
+    clip = make_clip(tmp_path / "clip.mp4", frames=12)
+    task = replace(task_for(clip, tmp_path), kinds=kinds)
+    told = r"holds NaN, .* for 1 of the 2 frames from 0\.\d+ s on: numbers overflowed; give engine\.precision=fp32"
+    with Overflowing(batch_size=2) as engine, pytest.raises(EngineError, match=told) as caught:
+        process_segment(task, engine)
+    assert not may_be_tried_again(caught.value)
     assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
 
 
