@@ -14,14 +14,13 @@ from birefnet_batch.errors import WeightsError
 from birefnet_batch.models import build_network
 from birefnet_batch.models.birefnet import NETWORKS
 from birefnet_batch.models.checkpoint_numbers import check_numbers, listed
+from birefnet_batch.models.derived_buffers import derived_buffers, fixed_buffers, is_derived
 from birefnet_batch.models.pickled import SUFFIXES, PickledError, read_pickled
 from birefnet_batch.models.safetensors_header import HeaderError, read_header
 from birefnet_batch.models.spec import ModelSpec
 
 # What wrappers of a module put in front of its names: DataParallel, torch.compile.
 _PREFIXES = ("module.", "_orig_mod.")
-# Buffers that follow from the architecture; a checkpoint may leave them out.
-_DERIVED = ("num_batches_tracked", "relative_position_index")
 _FLOATING = ("F64", "F32", "F16", "BF16")
 
 
@@ -46,12 +45,9 @@ def network_from(path: Path, spec: ModelSpec) -> nn.Module:
         _check(path, f"{spec.name} (network {spec.network})", wanted, _described(path, tensors))
         tensors = tensors or _safetensors(path)
     network.to_empty(device="cpu")
-    missing = [name for name in wanted if name not in tensors]
-    derived = {name: value for name, value in build_buffers(spec.network).items() if name in missing} if missing else {}
-    network.load_state_dict(
-        {name: value.to(wanted[name].dtype) for name, value in {**derived, **tensors}.items()}, strict=True
-    )
-    check_numbers(path, network.state_dict().items())
+    complete = {**derived_buffers(network), **tensors}
+    network.load_state_dict({name: value.to(wanted[name].dtype) for name, value in complete.items()}, strict=True)
+    check_numbers(path, network.state_dict().items(), fixed_buffers(network))
     return network.eval()
 
 
@@ -76,18 +72,11 @@ def check_file(path: Path, spec: ModelSpec | None) -> str:
         else:
             name = _nearest(found)
             whose = f"any network here (the nearest is {name})"
-        _check(path, whose, _unallocated(name).state_dict(), found)
-        check_numbers(path, tensors.items() if _is_pickled(path) else _one_by_one(path))
+        network = _unallocated(name)
+        _check(path, whose, network.state_dict(), found)
+        every = tensors.items() if _is_pickled(path) else _one_by_one(path)
+        check_numbers(path, every, fixed_buffers(network))
     return name
-
-
-def build_buffers(network: str) -> dict[str, Tensor]:
-    """The derived buffers of a network, which a checkpoint may leave out."""
-    return {
-        name: value
-        for name, value in build_network(network).state_dict().items()
-        if name.rpartition(".")[2] in _DERIVED
-    }
 
 
 def _unallocated(network: str) -> nn.Module:
@@ -140,7 +129,7 @@ def _one_by_one(path: Path) -> Iterator[tuple[str, Tensor]]:
     try:
         with safe_open(path, framework="pt") as file:
             for name in file.keys():  # noqa: SIM118 - it is no mapping
-                yield name, file.get_tensor(name)
+                yield _bare(name), file.get_tensor(name)
     except (SafetensorError, ValueError, KeyError) as error:
         raise HeaderError(" ".join(str(error).split())) from None
 
@@ -163,12 +152,16 @@ def _refusals(path: Path) -> Iterator[None]:
         raise WeightsError(f"The weights {path} cannot be read: {(error.strerror or str(error)).lower()}") from None
 
 
+def _bare(name: str) -> str:
+    while name.startswith(_PREFIXES):
+        name = name.partition(".")[2]
+    return name
+
+
 def _stripped(path: Path, tensors: Mapping[str, Any]) -> dict[str, Any]:
     stripped: dict[str, Any] = {}
     for given, value in tensors.items():
-        name = given
-        while name.startswith(_PREFIXES):
-            name = name.partition(".")[2]
+        name = _bare(given)
         if name in stripped:
             raise WeightsError(f"The weights {path} have {name} twice: {given} is one of them")
         stripped[name] = value
@@ -178,7 +171,7 @@ def _stripped(path: Path, tensors: Mapping[str, Any]) -> dict[str, Any]:
 def _check(path: Path, whose: str, wanted: Mapping[str, Tensor], found: Mapping[str, _Found]) -> None:
     both = [name for name in wanted if name in found]
     differences = {
-        "missing": [name for name in wanted if name not in found and name.rpartition(".")[2] not in _DERIVED],
+        "missing": [name for name in wanted if name not in found and not is_derived(name)],
         "unknown": [name for name in found if name not in wanted],
         "of another shape": [
             f"{name} is {found[name].shape} instead of {tuple(wanted[name].shape)}"

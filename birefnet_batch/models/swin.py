@@ -17,7 +17,7 @@ CPU_CHUNK_ELEMENTS = 1 << 20
 GPU_CHUNK_ELEMENTS = 1 << 27
 
 
-def _relative_position_index(window: int) -> Tensor:
+def relative_position_index(window: int) -> Tensor:
     """Return (window², window²) int64: the row of the bias table for each pair of tokens of a window."""
     rows, columns = torch.meshgrid(torch.arange(window), torch.arange(window), indexing="ij")
     rows, columns = rows.flatten(), columns.flatten()
@@ -43,7 +43,7 @@ class WindowAttention(nn.Module):
         self.heads = heads
         self.window = window
         self.relative_position_bias_table = nn.Parameter(torch.zeros((2 * window - 1) ** 2, heads))
-        self.register_buffer("relative_position_index", _relative_position_index(window))
+        self.register_buffer("relative_position_index", relative_position_index(window))
         self.qkv = Linear(channels, 3 * channels)
         self.proj = Linear(channels, channels)
         nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
