@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import struct
 import sys
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -15,7 +17,10 @@ import torch
 from checkpoints import loaded, written
 
 from birefnet_batch.errors import WeightsError
+from birefnet_batch.models import build_network
+from birefnet_batch.models.birefnet import NETWORKS
 from birefnet_batch.models.registry import find_model
+from birefnet_batch.models.safetensors_header import MOST_BYTES, MOST_VALUES, HeaderError, read_header
 from birefnet_batch.models.weights import load_network, locate_weights
 
 LIGHT = find_model("light")
@@ -101,6 +106,48 @@ def test_a_header_that_claims_a_hundred_gigabytes_costs_no_memory(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("head", "told"),
+    [
+        (b'{"a":[' + b"{}," * 11_000_000 + b"{}]}", "its header has 33,000,010 bytes, and at most 2,097,152 are read"),
+        (b'{"a":[' + b"{}," * 600_000 + b"{}]}", "its header has more than 65,536 values"),
+        (b"[" * 2_000_000, "its header has more than 65,536 values"),
+        (
+            b"{%s}" % b",".join(b'"%d":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}' % i for i in range(20_000)),
+            "its header has more than 65,536 values",
+        ),
+    ],
+    ids=["33 MB", "empty objects", "nested lists", "empty tensors"],
+)
+def test_a_header_that_unfolds_to_much_is_refused_before_it_is_parsed(tmp_path, monkeypatch, head, told):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(struct.pack("<Q", len(head)) + head)
+    monkeypatch.setattr(json, "loads", lambda _: pytest.fail("it was parsed"))
+    tracemalloc.start()
+    try:
+        read_header(path)
+    except HeaderError as error:
+        said, peak = str(error), tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert re.match(told, said)
+    assert peak < 5_000_000
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_headers_of_our_networks_are_far_from_the_bounds(name):
+    with torch.device("meta"):
+        state = build_network(name).state_dict()
+    offset = 10**9
+    header = {
+        f"module._orig_mod.{key}": {"dtype": "BF16", "shape": list(value.shape), "data_offsets": [offset, offset]}
+        for key, value in state.items()
+    }
+    text = json.dumps(header)
+    assert 10 * len(text) < MOST_BYTES
+    assert 10 * sum(text.count(mark) for mark in "{[,") < MOST_VALUES
+
+
+@pytest.mark.parametrize(
     "entry",
     [
         {"dtype": "F32", "shape": [2], "data_offsets": [0, 4]},
@@ -108,6 +155,9 @@ def test_a_header_that_claims_a_hundred_gigabytes_costs_no_memory(tmp_path):
         {"dtype": "F32", "shape": [1], "data_offsets": [4, 0]},
         {"dtype": "F5", "shape": [1], "data_offsets": [0, 4]},
         {"dtype": "F32", "shape": [1]},
+        {"dtype": [], "shape": [1], "data_offsets": [0, 4]},
+        {"dtype": "F32", "shape": [10**30], "data_offsets": [0, 4 * 10**30]},
+        {"dtype": "F32", "shape": [1] * 99, "data_offsets": [0, 4]},
         [],
     ],
     ids=json.dumps,
