@@ -13,15 +13,18 @@ from torch import Tensor, nn
 from birefnet_batch.errors import WeightsError
 from birefnet_batch.models import build_network
 from birefnet_batch.models.birefnet import NETWORKS
-from birefnet_batch.models.checkpoint_numbers import check_numbers, listed
+from birefnet_batch.models.checkpoint_numbers import check_numbers
 from birefnet_batch.models.derived_buffers import derived_buffers, fixed_buffers, is_derived
+from birefnet_batch.models.file_text import listed, shown
 from birefnet_batch.models.pickled import SUFFIXES, PickledError, read_pickled
 from birefnet_batch.models.safetensors_header import HeaderError, read_header
 from birefnet_batch.models.spec import ModelSpec
 
 # What wrappers of a module put in front of its names: DataParallel, torch.compile.
 _PREFIXES = ("module.", "_orig_mod.")
-_FLOATING = ("F64", "F32", "F16", "BF16")
+_MOST_SAID = 300
+# As safetensors and torch name them; eight bits are not enough for a network here.
+_FLOATING = ("F64", "F32", "F16", "BF16", "float64", "float32", "float16", "bfloat16")
 
 
 class _Found(NamedTuple):
@@ -105,10 +108,8 @@ def _pickled(path: Path) -> dict[str, Tensor]:
 def _described(path: Path, pickled: Mapping[str, Tensor]) -> dict[str, _Found]:
     """What a file says that it holds."""
     if _is_pickled(path):
-        return {
-            name: _Found(tuple(value.shape), value.is_floating_point(), str(value.dtype).removeprefix("torch."))
-            for name, value in pickled.items()
-        }
+        kinds = {name: str(value.dtype).removeprefix("torch.") for name, value in pickled.items()}
+        return {name: _Found(tuple(pickled[name].shape), kind in _FLOATING, kind) for name, kind in kinds.items()}
     header = _stripped(path, read_header(path))
     return {name: _Found(shape, kind in _FLOATING, kind) for name, (kind, shape) in header.items()}
 
@@ -120,7 +121,7 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return _stripped(path, load_file(path))
     except (SafetensorError, ValueError, KeyError) as error:
-        raise HeaderError(" ".join(str(error).split())) from None
+        raise HeaderError(shown(" ".join(str(error).split()), _MOST_SAID)) from None
 
 
 def _one_by_one(path: Path) -> Iterator[tuple[str, Tensor]]:
@@ -131,7 +132,7 @@ def _one_by_one(path: Path) -> Iterator[tuple[str, Tensor]]:
             for name in file.keys():  # noqa: SIM118 - it is no mapping
                 yield _bare(name), file.get_tensor(name)
     except (SafetensorError, ValueError, KeyError) as error:
-        raise HeaderError(" ".join(str(error).split())) from None
+        raise HeaderError(shown(" ".join(str(error).split()), _MOST_SAID)) from None
 
 
 @contextmanager
@@ -163,7 +164,7 @@ def _stripped(path: Path, tensors: Mapping[str, Any]) -> dict[str, Any]:
     for given, value in tensors.items():
         name = _bare(given)
         if name in stripped:
-            raise WeightsError(f"The weights {path} have {name} twice: {given} is one of them")
+            raise WeightsError(f"The weights {path} have {shown(name)} twice: {shown(given)} is one of them")
         stripped[name] = value
     return stripped
 

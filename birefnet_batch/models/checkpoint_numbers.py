@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from birefnet_batch.errors import WeightsError
+from birefnet_batch.models.file_text import listed
 
 _VARIANCE = "running_var"
-_SHOWN = 6
 
 
 def check_numbers(path: Path, tensors: Iterable[tuple[str, Tensor]], fixed: Mapping[str, Tensor]) -> None:
@@ -48,11 +48,6 @@ def check_numbers(path: Path, tensors: Iterable[tuple[str, Tensor]], fixed: Mapp
             f"The weights {path} hold {'; '.join(said)}; every matte would be spoiled: fetch the file again, or "
             "convert the checkpoint without overflow"
         )
-
-
-def listed(names: list[str]) -> str:
-    """The first few of them."""
-    return f"{', '.join(names[:_SHOWN])}{', ...' if len(names) > _SHOWN else ''}"
 
 
 def _wrong(name: str, given: Tensor) -> str | None:

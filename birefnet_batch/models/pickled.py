@@ -9,12 +9,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from birefnet_batch.models.file_text import listed, shown
+
 if TYPE_CHECKING:
     from torch import Tensor
 
 SUFFIXES = (".pth", ".pt")
 # Where training scripts keep the network among other things.
 _WRAPPERS = ("state_dict", "model", "model_state_dict")
+_MOST_SAID = 160
 
 
 class PickledError(Exception):
@@ -55,7 +58,7 @@ def read_pickled(path: Path) -> dict[str, Tensor]:
         raise PickledError(f"it holds a {type(data).__name__} and not a mapping of tensors by name")
     others = [str(name) for name, value in data.items() if not (isinstance(name, str) and _plain(value))]
     if others:
-        raise PickledError(f"not all that it holds are tensors: {', '.join(others[:6])}")
+        raise PickledError(f"not all that it holds are tensors: {listed(others)}")
     return dict(data)
 
 
@@ -85,5 +88,6 @@ def _reason(error: Exception) -> str:
     text = " ".join(str(error).split())
     named = re.search(r"GLOBAL (\S+)", text)
     if named:
-        return f"it asks for {named[1]}"
-    return (text.partition("WeightsUnpickler error: ")[2] or text).partition(". ")[0][:160] or type(error).__name__
+        return f"it asks for {shown(named[1])}"
+    said = (text.partition("WeightsUnpickler error: ")[2] or text).partition(". ")[0]
+    return shown(said, _MOST_SAID) or type(error).__name__

@@ -11,6 +11,8 @@ import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from birefnet_batch.models.file_text import listed, shown
+
 # The format allows 100 MB, of which a parser makes gigabytes. The largest network here has 754 tensors in 109 kB, with
 # 5,700 of the marks that begin a value; there is room for as many again ten times, and for notes of who trained it.
 MOST_BYTES = 2 << 20
@@ -60,7 +62,11 @@ def read_header(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
     end = max((entry.end for entry in entries.values()), default=0)
     there = size - _PREFIX - length
     if there < end:
-        raise HeaderError(f"it is truncated: its tensors have {end:,} bytes, and {there:,} are there")
+        cut = [name for name, entry in sorted(entries.items(), key=lambda item: item[1].end) if entry.end > there]
+        raise HeaderError(
+            f"it is truncated: its tensors have {end:,} bytes, and {there:,} are there; {len(cut):,} of its "
+            f"{len(entries):,} tensors are not or not all there: {listed(cut)}"
+        )
     if there > end:
         raise HeaderError(f"{there - end:,} bytes follow its tensors")
     return {name: (entry.kind, entry.shape) for name, entry in entries.items()}
@@ -91,9 +97,9 @@ def _entry(name: str, entry: Any) -> _Entry:
     except (KeyError, TypeError, ValueError):
         right = False
     if not right:
-        raise HeaderError(f"its header describes {name} in a way that the format does not have")
+        raise HeaderError(f"its header describes {shown(name)} in a way that the format does not have")
     if kind not in _BYTES:
-        raise HeaderError(f"{name} is of type {kind}; the types are {', '.join(_BYTES)}")
+        raise HeaderError(f"{shown(name)} is of type {shown(kind)}; the types are {', '.join(_BYTES)}")
     if end - start != math.prod(shape) * _BYTES[kind]:
-        raise HeaderError(f"its header gives {name} of shape {shape} and type {kind} {end - start:,} bytes")
+        raise HeaderError(f"its header gives {shown(name)} of shape {shape} and type {kind} {end - start:,} bytes")
     return _Entry(kind, shape, end)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from birefnet_batch.errors import ConfigError, WeightsError
 from birefnet_batch.exit_status import FAILED, INTERRUPTED, OK, status_of
+from birefnet_batch.models.file_text import printable
 from birefnet_batch.models.hub import cached
 from birefnet_batch.models.models_file import add_models_option, read_models
 from birefnet_batch.models.registry import SHIPPED, Catalogue, ModelSpec
@@ -124,14 +125,14 @@ def _fetch(folder: Path, words: list[str], models: Catalogue) -> int:
     for name, where, spec in _asked(words, models):
         try:
             if spec is not None and where == spec.weights and not on_hub(spec):
-                print(f"{name}: nothing to fetch, {_own_file(spec)}")
+                _say(f"{name}: nothing to fetch, {_own_file(spec)}")
                 continue
             hub = hub_repository(where)
             assert hub is not None
             source, new = fetch(folder, name, *hub)
         except WeightsError as error:
             # The others may be had all the same.
-            print(f"error: {error}", file=sys.stderr)
+            _warn(f"error: {error}")
             status = FAILED
             continue
         came = f"{source.repository}@{source.commit}"
@@ -139,14 +140,14 @@ def _fetch(folder: Path, words: list[str], models: Catalogue) -> int:
             network = _check(checkpoint_in(folder, name), spec)
         except WeightsError as error:
             # It came whole: fetching it again would bring the same.
-            print(f"error: {name}: what {came} has cannot be used: {error}", file=sys.stderr)
+            _warn(f"error: {name}: what {came} has cannot be used: {error}")
             status = FAILED
             continue
         fetched = True
         state = "fetched" if new else "there already"
-        print(f"{name}: {state}, {came}, {source.size:,} bytes, sha256 {source.sha256}, network {network}")
+        _say(f"{name}: {state}, {came}, {source.size:,} bytes, sha256 {source.sha256}, network {network}")
     if fetched and status == OK:
-        print(f"use them with weights_folder={folder}")
+        _say(f"use them with weights_folder={folder}")
     return status
 
 
@@ -155,19 +156,19 @@ def _list(folder: Path, _: list[str], models: Catalogue) -> int:
     for name in held:
         source = source_in(folder, name)
         came = f"{source.repository}@{source.commit}" if source else "put there by hand"
-        print(f"{name}: {checkpoint_in(folder, name)}, {came}, {checkpoint_in(folder, name).stat().st_size:,} bytes")
+        _say(f"{name}: {checkpoint_in(folder, name)}, {came}, {checkpoint_in(folder, name).stat().st_size:,} bytes")
     for spec in _to_have(models):
         name, where = spec.short_name, spec.weights or ""
         hub = hub_repository(where) if on_hub(spec) else None
         if hub is None:
-            print(f"{name}: {where}{'' if user_path(where).exists() else ', which does not exist'}")
+            _say(f"{name}: {where}{'' if user_path(where).exists() else ', which does not exist'}")
             continue
         path = cached(*hub)
         if path is not None:
             size = path.stat().st_size
-            print(f"{name}: the hub's cache, {hub[0]}@{path.parent.name}, {size:,} bytes")
+            _say(f"{name}: the hub's cache, {hub[0]}@{path.parent.name}, {size:,} bytes")
         elif name not in held:
-            print(f"{name}: not here; `{fetch_command(spec, hub_name(*hub), str(folder))}`")
+            _say(f"{name}: not here; `{fetch_command(spec, hub_name(*hub), str(folder))}`")
     return OK
 
 
@@ -183,19 +184,28 @@ def _verify(folder: Path, words: list[str], models: Catalogue) -> int:
         name = word if spec is None else spec.short_name
         try:
             if spec is not None and name not in held and not on_hub(spec):
-                print(f"{name}: right, {_own_file(spec)}")
+                _say(f"{name}: right, {_own_file(spec)}")
                 continue
             if spec is not None and name not in held:
                 raise WeightsError(f"not here; `{fetch_command(spec, spec.weights or '', str(folder))}`")
             source = verify(folder, name)
             network = _check(checkpoint_in(folder, name), spec)
         except WeightsError as error:
-            print(f"{name}: {error}")
+            _say(f"{name}: {error}")
             status = FAILED
             continue
         what = "put there by hand" if source is None else f"{source.repository}@{source.commit}"
-        print(f"{name}: right, {what}, network {network}")
+        _say(f"{name}: right, {what}, network {network}")
     return status
+
+
+def _say(line: str) -> None:
+    # Folders and what lies in them may come from anywhere.
+    print(printable(line))
+
+
+def _warn(line: str) -> None:
+    print(printable(line), file=sys.stderr)
 
 
 def _own_file(spec: ModelSpec) -> str:

@@ -86,6 +86,26 @@ def test_a_truncated_file_is_one_clear_error(tmp_path, state):
         loaded(path)
 
 
+def test_a_truncated_file_names_the_tensors_that_lie_behind_its_end(tmp_path, state):
+    path = written(tmp_path / "model.safetensors", state)
+    whole = path.read_bytes()
+    header = json.loads(whole[8 : 8 + int.from_bytes(whole[:8], "little")])
+    header.pop("__metadata__", None)
+    names = sorted(header, key=lambda name: header[name]["data_offsets"])
+    path.write_bytes(whole[:-1])
+    with pytest.raises(WeightsError, match=rf"; 1 of its {len(state)} tensors are not or not all there: {names[-1]}; "):
+        loaded(path)
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(WeightsError) as error:
+        loaded(path)
+    there = path.stat().st_size - 8 - int.from_bytes(whole[:8], "little")
+    behind = [name for name in names if header[name]["data_offsets"][1] > there]
+    assert len(behind) > 6
+    assert f"{len(behind)} of its {len(state)} tensors are not or not all there: {', '.join(behind[:6])}, ..." in str(
+        error.value
+    )
+
+
 def headed(path: Path, header: object) -> Path:
     """A file that is a header and nothing else."""
     text = json.dumps(header).encode()
@@ -172,6 +192,16 @@ def test_tensors_of_another_kind_of_number_are_refused(tmp_path, state):
     path = written(tmp_path / "model.safetensors", {**state, name: state[name].long()})
     with pytest.raises(WeightsError, match=rf"1 of another type: {name} is I64"):
         loaded(path)
+
+
+def test_numbers_of_eight_bits_are_refused_in_both_formats_alike(tmp_path, state):
+    name = "decoder.conv_out1.0.bias"
+    eight = {**state, name: state[name].to(torch.float8_e4m3fn)}
+    with pytest.raises(WeightsError, match=rf"{name} is of type F8_E4M3; the types are F64, F32, F16"):
+        loaded(written(tmp_path / "model.safetensors", eight))
+    torch.save(eight, tmp_path / "model.pth")
+    with pytest.raises(WeightsError, match=rf"1 of another type: {name} is float8_e4m3fn"):
+        loaded(tmp_path / "model.pth")
 
 
 def test_nan_is_found(tmp_path, state):
