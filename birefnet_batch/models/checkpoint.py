@@ -16,6 +16,7 @@ from birefnet_batch.models.birefnet import NETWORKS
 from birefnet_batch.models.checkpoint_numbers import check_numbers
 from birefnet_batch.models.derived_buffers import derived_buffers, fixed_buffers, is_derived
 from birefnet_batch.models.file_text import listed, shown
+from birefnet_batch.models.foreign_file import described_foreign
 from birefnet_batch.models.pickled import SUFFIXES, PickledError, read_pickled
 from birefnet_batch.models.safetensors_header import HeaderError, read_header
 from birefnet_batch.models.spec import ModelSpec
@@ -137,18 +138,19 @@ def _one_by_one(path: Path) -> Iterator[tuple[str, Tensor]]:
 
 @contextmanager
 def _refusals(path: Path) -> Iterator[None]:
+    pickled = _is_pickled(path)
+    what = "checkpoint that can be loaded" if pickled else "safetensors file that can be read"
+    lead = f"The weights {path} are no {what}"
     try:
+        foreign = described_foreign(path, pickled)
+        if foreign is not None:
+            raise WeightsError(f"{lead}: {foreign}")
         yield
     except HeaderError as error:
-        raise WeightsError(
-            f"The weights {path} are no safetensors file that can be read: {error}; "
-            "fetch it again, or convert the checkpoint"
-        ) from None
+        raise WeightsError(f"{lead}: {error}; fetch it again, or convert the checkpoint") from None
     except PickledError as error:
-        raise WeightsError(
-            f"The weights {path} are no checkpoint that can be loaded: {error}; "
-            "save the network's state_dict() with torch.save or safetensors"
-        ) from None
+        advice = "save the network's state_dict() with torch.save or safetensors"
+        raise WeightsError(f"{lead}: {error}; {advice}") from None
     except OSError as error:
         raise WeightsError(f"The weights {path} cannot be read: {(error.strerror or str(error)).lower()}") from None
 
