@@ -10,6 +10,7 @@ import ctypes
 import os
 import resource
 import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -38,6 +39,13 @@ def eat() -> None:
     torch.ones(1 << 33)
 
 
+def starve() -> None:
+    """Have no room for further memory, threads or libraries, as where all of a container's are used up."""
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 20), resource.RLIM_INFINITY))
+    threading.Thread(target=int).start()
+
+
 def wait() -> None:
     """Take long: until the file `go` is there."""
     while not (Path(os.environ[FOLDER]) / "go").exists():
@@ -64,6 +72,7 @@ FAULTS: dict[str, Callable[[], None]] = {
     "kill": kill,
     "segfault": segfault,
     "eat": eat,
+    "starve": starve,
     "wait": wait,
     "slow": dawdle,
     "meet": meet,

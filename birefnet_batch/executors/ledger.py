@@ -6,8 +6,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from birefnet_batch.errors import BirefnetBatchError, OutputError
+from birefnet_batch.errors import BirefnetBatchError, OutputError, WorkerLostError
 from birefnet_batch.executors.base import JobOutcome, RunContext
+from birefnet_batch.executors.retries import is_unwell
 from birefnet_batch.jobs import Job
 from birefnet_batch.publish import publish_failure
 from birefnet_batch.results import AttemptRecord, ErrorRecord, JobRecord, SourceRecord, utc_now
@@ -56,6 +57,12 @@ def described(error: Exception) -> BirefnetBatchError:
     """The error as one of ours, fit for files and logs: what is unexpected says so."""
     if isinstance(error, BirefnetBatchError):
         return error
+    if is_unwell(error):
+        return WorkerLostError(
+            f"the process ran out of something, or cannot load a library ({type(error).__name__}: "
+            f"{redact_text(str(error))}); give it more memory, processes or open files (ulimit -a), or mend the "
+            "installation"
+        )
     if isinstance(error, OSError):
         named = f"{error.filename} cannot be used" if error.filename else "the system refused"
         reason = (error.strerror or str(error)).lower()
@@ -71,7 +78,8 @@ def fail(
     known = described(error)
     message = redact_text(str(known)) or type(error).__name__
     ledger = Ledger(record)
-    kind = type(error if known is not error and not isinstance(error, OSError) else known).__name__
+    unexpected = known is not error and not isinstance(error, OSError) and not is_unwell(error)
+    kind = type(error if unexpected else known).__name__
     ledger.note(
         status="failed",
         error=ErrorRecord(kind, message),

@@ -45,8 +45,6 @@ class Lost:
 
     record: JobRecord
     error: Exception
-    spent: bool = False
-    """Whether the worker is of no use any more: it ran out of memory."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +65,8 @@ class Answer:
     """Engines that were opened for it, and the seconds that each took."""
     held: tuple[EngineKey, ...] = ()
     """Engines that are open now, the most recently used one last."""
+    spent: bool = False
+    """Whether the worker is to be replaced: what failed may have been its process, and not the video."""
 
 
 @dataclass(frozen=True)

@@ -123,7 +123,7 @@ class _Driver:
             return self._lost(name, f"{self._crew.ready[name].place} was lost: {cause(error)}")
         self._watch.answered(name, answer)
         outcome = self._coordinator.answered(name, unit, answer)
-        if getattr(answer.value, "spent", False):
+        if answer.spent:
             self._retire(name)
         return outcome
 
@@ -135,7 +135,7 @@ class _Driver:
         return self._coordinator.lost(name, reason)
 
     def _retire(self, name: str) -> None:
-        """Replace a worker that ran out of memory; what waits for it goes elsewhere without blame."""
+        """Replace a worker that is not well; what waits for it goes elsewhere without blame."""
         self._forget_calls(name)
         self._crew.lose(name)
         self._watch.lost(name)

@@ -22,59 +22,16 @@ from birefnet_batch.executors.messages import Answer, Call, GivenBack, Hello, Lo
 from birefnet_batch.executors.part_store import PartStore, shared_folder
 from birefnet_batch.executors.prepare import Plan, prepare
 from birefnet_batch.executors.ray_metrics import WorkerMetrics
-from birefnet_batch.executors.retries import may_be_tried_again, ran_out_of_memory
+from birefnet_batch.executors.retries import is_unwell, may_be_tried_again, ran_out_of_memory
 from birefnet_batch.executors.segment_step import SegmentDone, do_segment
 from birefnet_batch.executors.units import EngineKey
+from birefnet_batch.executors.worker_board import Board, StoppedError
 from birefnet_batch.executors.workspace import Workspace
 from birefnet_batch.process_tuning import keep_freed_memory
 
 _log = logging.getLogger(__name__)
-
-
-class _StoppedError(BirefnetBatchError):
-    """The run is being stopped."""
-
-
-class _Board:
-    """What the worker is at; written by its stages' threads, read by the driver's questions."""
-
-    def __init__(self) -> None:
-        self.call: Call | None = None
-        self.expected: int | None = None
-        self.count = 0
-        self.opening_s = 0.0
-        """Of the call's seconds those that engines took to open."""
-        self.stop = threading.Event()
-        self._lock = threading.Lock()
-        self._before, self._began = 0, 0.0
-
-    def begin(self, call: Call) -> None:
-        """A call is worked on."""
-        self.expected, self.opening_s = None, 0.0
-        self._before, self._began = self.count, time.perf_counter()
-        # Last, for the driver's questions are answered meanwhile.
-        self.call = call
-
-    @property
-    def made(self) -> int:
-        """Frames since the call was begun."""
-        return self.count - self._before
-
-    @property
-    def seconds(self) -> float:
-        """Since the call was begun, without opening engines."""
-        return time.perf_counter() - self._began - self.opening_s
-
-    def length(self, frames: int | None) -> None:
-        """See `Observer`."""
-        self.expected = frames
-
-    def frames(self, count: int) -> None:
-        """See `Observer`."""
-        with self._lock:
-            self.count += count
-        if self.stop.is_set():
-            raise _StoppedError("the run is being stopped")
+# Steps in a row that were lost here, after which it may be this process, and another is wanted.
+_LOSSES = 2
 
 
 class RayWorker:
@@ -88,8 +45,10 @@ class RayWorker:
     def __init__(self, name: str, context: RunContext) -> None:
         self._name = name
         self._context = context
-        self._board = _Board()
+        self._board = Board()
         self._draining = threading.Event()
+        self._spent = False
+        self._losses = 0
         self._stack = ExitStack()
         self._precision = context.settings.engine.precision.value
 
@@ -125,7 +84,8 @@ class RayWorker:
         opened: list[tuple[EngineKey, float]] = []
         try:
             value: Planned | SegmentDone | JobOutcome | Lost | GivenBack = self._step(call, ledger, opened)
-        except _StoppedError:
+            self._losses = 0
+        except StoppedError:
             value = GivenBack()
         except Exception as error:
             value = self._failed(call, ledger, error)
@@ -136,7 +96,7 @@ class RayWorker:
             value = replace(value, result=None)
         frames, seconds = self._board.made, self._board.seconds
         self._metrics.frames(self._engines.model(call.job.request.model).short_name, frames)
-        return Answer(value, frames, seconds, tuple(opened), self._held())
+        return Answer(value, frames, seconds, tuple(opened), self._held(), self._spent)
 
     def status(self) -> Status:
         """What it is doing; answered beside the work."""
@@ -206,21 +166,32 @@ class RayWorker:
     def _failed(self, call: Call, ledger: Ledger, error: Exception) -> JobOutcome | Lost:
         record = ledger.record
         self._workspace.leave_quietly(call.job)
-        if isinstance(error, EngineMemoryError) or ran_out_of_memory(error):
-            # It is replaced: what waits for it would be broken off by that, when it has just been begun.
-            self._draining.set()
-            return Lost(record, WorkerLostError(f"{self._name} ran out of memory: {error}"), spent=True)
+        memory = isinstance(error, EngineMemoryError) or ran_out_of_memory(error)
+        if memory or is_unwell(error):
+            self._give_up()
+            what = "ran out of memory" if memory else f"is not well: {type(error).__name__}"
+            return Lost(record, WorkerLostError(f"{self._name} {what}: {error}"))
         if may_be_tried_again(error):
+            # Once may be the video's doing.
+            self._losses += 1
+            if self._losses >= _LOSSES:
+                self._give_up()
             return Lost(record, error)
         if not isinstance(error, (BirefnetBatchError, OSError)):
             _log.exception("failed unexpectedly")
+            self._give_up()
         return fail(self._context, call.job, record, error)
+
+    def _give_up(self) -> None:
+        """Be replaced: what waits here would be broken off by that, when it has just been begun."""
+        self._spent = True
+        self._draining.set()
 
     def _held(self) -> tuple[EngineKey, ...]:
         return tuple((*key, self._precision) for key in self._engines.held)
 
 
-def _set_up_logging(board: _Board) -> None:
+def _set_up_logging(board: Board) -> None:
     """To standard error, which Ray carries to the driver, each line with the video that it is about."""
 
     def with_job(record: logging.LogRecord) -> bool:

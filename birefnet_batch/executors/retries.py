@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from concurrent.futures import BrokenExecutor
 
 from birefnet_batch.errors import DecoderCrashError, WorkerLostError
 from birefnet_batch.executors.units import Step
@@ -14,17 +15,34 @@ RETRYABLE_ERRORS: tuple[type[Exception], ...] = (DecoderCrashError, WorkerLostEr
 wrongly, and what a defect broke, would only fail again."""
 
 
+# Memory, processes and threads, open files: of the process, or of all of the machine.
+_OUT_OF = frozenset({errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE})
+
+
 def may_be_tried_again(error: Exception) -> bool:
     """Whether the same work may succeed elsewhere."""
     return isinstance(error, RETRYABLE_ERRORS)
 
 
-def ran_out_of_memory(error: Exception) -> bool:
+def ran_out_of_memory(error: BaseException) -> bool:
     """Whether there was not enough memory, of the machine or of its GPU."""
     # torch has a class of its own for a GPU's memory only.
     told = isinstance(error, RuntimeError) and "allocate memory" in str(error)
     refused = isinstance(error, OSError) and error.errno == errno.ENOMEM
     return told or refused or isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+
+
+def is_unwell(error: BaseException) -> bool:
+    """Whether an error tells of a process or its machine, and not of what was worked on.
+
+    Such a process has no memory, threads or files left, or cannot load a library: whatever it does next fails too.
+    """
+    if ran_out_of_memory(error) or isinstance(error, (ImportError, BrokenExecutor)):
+        return True
+    if isinstance(error, OSError):
+        # A plain one without a number is not the system's: a loader gave up.
+        return error.errno in _OUT_OF or (type(error) is OSError and error.errno is None)
+    return isinstance(error, RuntimeError) and "can't start new thread" in str(error)
 
 
 def attempt_record(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -41,14 +42,14 @@ def until(true: Callable[[], bool], what: str, seconds: float = 200) -> None:
 
 
 def test_a_lost_worker_costs_a_retry_and_a_video_that_kills_them_is_quarantined(on_ray: OnRay, tmp_path: Path) -> None:
-    names = ("kill_once", "segfault_once", "eat_once", "kill_always", "plain")
+    names = ("kill_once", "segfault_once", "eat_once", "starve_once", "kill_always", "plain")
     lengths = {name: 20 if name == "kill_once" else 6 for name in names}
     clips = {name: make_clip(tmp_path / f"{name}.mp4", frames=lengths[name], keyframes=8) for name in names}
     output = tmp_path / "out"
     summary = on_ray.run(output, *clips.values(), media=SEGMENTS)
-    assert (summary.succeeded, summary.failed) == (4, 1)
-    assert len(on_ray.outcomes) == len({outcome.job.job_id for outcome in on_ray.outcomes}) == 5
-    for name in ("kill_once", "segfault_once", "eat_once", "plain"):
+    assert (summary.succeeded, summary.failed) == (5, 1)
+    assert len(on_ray.outcomes) == len({outcome.job.job_id for outcome in on_ray.outcomes}) == 6
+    for name in ("kill_once", "segfault_once", "eat_once", "starve_once", "plain"):
         record = job_of(output, clips[name])
         assert record["status"] == "succeeded"
         assert len(record["history"]) == (name != "plain")
@@ -59,6 +60,10 @@ def test_a_lost_worker_costs_a_retry_and_a_video_that_kills_them_is_quarantined(
     assert record["error"]["type"] == "WorkerLostError"
     assert "given up after 2 lost attempts" in record["error"]["message"]
     assert len({attempt["worker"] for attempt in record["history"]}) == len(record["history"]) == 2
+    for attempt in record["history"]:
+        assert (attempt["step"], attempt["segment"]) == ("begin", None)
+        assert re.fullmatch(r"\S+ \([0-9a-f]{12}\)", attempt["node"])
+        assert "worker process has died" in attempt["message"], "what Ray says of it"
     assert "out of memory" in job_of(output, clips["eat_once"])["history"][0]["message"]
     assert not (output / ".scratch").exists()
 

@@ -1,0 +1,77 @@
+"""A worker that is not well says so, and does not do to the next video what it did to the last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from clips import make_clip
+
+from birefnet_batch import Request, Settings
+from birefnet_batch.errors import DecoderCrashError, InputError, WorkerLostError
+from birefnet_batch.executors.base import JobOutcome, RunContext
+from birefnet_batch.executors.messages import Call, GivenBack, Lost
+from birefnet_batch.executors.ray_worker import RayWorker
+from birefnet_batch.jobs import Job
+from birefnet_batch.storage import Output
+
+Failing = Callable[[Exception | None], Any]
+
+
+@pytest.fixture
+def failing(tmp_path: Path) -> Iterator[Failing]:
+    """A worker's answer when a step fails in a given way, or does not; always the same worker."""
+    job = Job.from_request(Request.from_dict({"video_url": str(make_clip(tmp_path / "clip.mp4", frames=3))}))
+    with Output(str(tmp_path / "out"), "run") as output:
+        worker: Any = RayWorker("worker-1", RunContext("run", Settings(output=str(tmp_path / "out")), output, {}))
+        worker._workspace = SimpleNamespace(leave_quietly=lambda job: None)
+        worker._metrics = SimpleNamespace(frames=lambda model, count: None)
+        worker._engines = SimpleNamespace(held=(), model=lambda name: SimpleNamespace(short_name=name))
+
+        def answer(error: Exception | None) -> Any:
+            def step(*_: Any) -> JobOutcome:
+                if error is not None:
+                    raise error
+                return JobOutcome(job, "succeeded")
+
+            worker._step = step
+            return worker.work(Call("begin", job))
+
+        yield answer
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("can't start new thread"), OSError("could not find/load shared object file"), MemoryError()]
+)
+def test_what_it_ran_out_of_is_a_loss_to_be_made_good_elsewhere_and_it_touches_no_other_video(
+    failing: Failing, error: Exception
+) -> None:
+    answer = failing(error)
+    assert isinstance(answer.value, Lost)
+    assert isinstance(answer.value.error, WorkerLostError)
+    assert "worker-1" in str(answer.value.error)
+    assert answer.spent
+    assert isinstance(failing(None).value, GivenBack)
+
+
+def test_two_losses_in_a_row_may_be_its_own_fault(failing: Failing) -> None:
+    crash = DecoderCrashError("its process was killed")
+    answers = [failing(error) for error in (crash, None, crash, crash)]
+    assert [answer.spent for answer in answers] == [False, False, False, True]
+
+
+@pytest.mark.logs_errors
+def test_after_what_nobody_foresaw_it_is_replaced_and_the_video_has_failed(failing: Failing) -> None:
+    answer = failing(ValueError("a defect"))
+    assert answer.value.status == "failed"
+    assert answer.spent
+
+
+def test_a_users_mistake_costs_no_worker(failing: Failing) -> None:
+    answer = failing(InputError("clip.mp4 is no video"))
+    assert answer.value.status == "failed"
+    assert not answer.spent
+    assert failing(None).value.status == "succeeded"
