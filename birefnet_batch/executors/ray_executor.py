@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator
@@ -17,6 +18,7 @@ from birefnet_batch.executors.part_store import PartStore, clean_shared, inherit
 from birefnet_batch.executors.ray_causes import cause
 from birefnet_batch.executors.ray_cluster import RayCluster, require_ray, resolved
 from birefnet_batch.executors.ray_crew import Crew
+from birefnet_batch.executors.ray_job import stop_times
 from birefnet_batch.executors.ray_metrics import DriverMetrics
 from birefnet_batch.executors.ray_watch import Watch
 from birefnet_batch.executors.units import Unit
@@ -25,8 +27,6 @@ from birefnet_batch.progress import Progress
 
 _log = logging.getLogger(__name__)
 _ROUND_S = 1.0
-# What is being given back stops at its next frame; a worker that does not is ended.
-_GIVE_BACK_S = 10.0
 
 
 class RayExecutor(Executor):
@@ -162,10 +162,10 @@ class _Driver:
         self._calls = {reference: call for reference, call in self._calls.items() if call[0] != name}
 
     def _drain(self) -> Iterator[JobOutcome]:
-        grace = self._context.settings.executor.grace_s
+        times = stop_times(self._context.settings.executor.grace_s, os.environ)
         running = sum(1 for worker in self._coordinator.scheduler.workers.values() if worker.running)
-        _log.warning("stopping: %d segments have %g s to finish (executor.grace_s)", running, grace)
-        for at_once, seconds in ((False, grace), (True, _GIVE_BACK_S)):
+        _log.warning("stopping: %d segments have %g s to finish (%s)", running, times.grace_s, times.why)
+        for at_once, seconds in ((False, times.grace_s), (True, times.give_back_s)):
             for member in self._crew.ready.values():
                 member.actor.drain.options(concurrency_group="watch").remote(at_once)
             until = time.monotonic() + seconds

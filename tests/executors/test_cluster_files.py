@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
+from birefnet_batch import Settings
+from birefnet_batch.executors.ray_job import IN_A_JOB, stop_times
+
 FILES = Path(__file__).parents[2] / "docs" / "cluster"
 
 
@@ -54,6 +57,13 @@ def test_the_command_beside_a_cluster_without_gpus_between_runs_has_some_started
     assert words["executor.address"] == "auto"
     assert int(words["executor.workers"]) > 1
     assert words["engine.device"] == "cuda"
+
+
+@pytest.mark.parametrize("name", ["aws.yaml", "gcp.yaml", "kuberay-cluster.yaml", "kuberay-job.yaml"])
+def test_a_job_that_is_stopped_has_its_grace_before_ray_kills_it(name: str) -> None:
+    (told,) = re.findall(r"RAY_JOB_STOP_WAIT_TIME_S(?:=|, value: \")(\d+)", (FILES / name).read_text())
+    times = stop_times(Settings().executor.grace_s, {IN_A_JOB: "{}", "RAY_JOB_STOP_WAIT_TIME_S": told})
+    assert times.why == "executor.grace_s"
 
 
 def test_the_dashboard_asks_for_metrics_that_are_counted() -> None:
