@@ -39,6 +39,9 @@ def require_ray() -> Any:
     Raises:
         ConfigError: it is not installed.
     """
+    # Ray takes lines for the same that differ in their video's id, and leaves out all but one. It reads this once, when
+    # it is imported, wherever the driver runs: in `ray job submit` too.
+    os.environ.setdefault("RAY_DEDUP_LOGS", "0")
     try:
         import ray
     except ImportError:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -69,6 +72,24 @@ def test_a_device_that_was_given_waits_for_no_node() -> None:
     cluster = on(Nodes(), device=Device.cuda)
     cluster._await_nodes()
     assert cluster.share().gpus == 1
+
+
+@pytest.mark.parametrize(("given", "shown"), [(None, 4), ("1", 1)])
+def test_lines_of_workers_that_differ_in_their_videos_only_all_reach_the_driver(given: str | None, shown: int) -> None:
+    code = """
+from birefnet_batch.executors.ray_cluster import require_ray
+require_ray()
+from ray._private.ray_logging import stderr_deduplicator
+for pid in range(4):
+    line = f"INFO engine_cache [clip{pid}-8ea124752f8c]: engine of demo"
+    for batch in stderr_deduplicator.deduplicate({"ip": "192.0.2.1", "pid": pid, "lines": [line]}):
+        print(*batch["lines"], sep="\\n")
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_DEDUP_LOGS"}
+    if given is not None:
+        environment["RAY_DEDUP_LOGS"] = given
+    said = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True)
+    assert len(said.stdout.split("engine of demo")) - 1 == shown
 
 
 def test_this_machine_says_at_once_that_it_has_no_room_for_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
