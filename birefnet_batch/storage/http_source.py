@@ -16,7 +16,7 @@ from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage.facts import SourceFacts
 from birefnet_batch.storage.http_guard import GuardedTransport, check_scheme
 from birefnet_batch.storage.remote import PassingError, Remote
-from birefnet_batch.uris import redact, redact_text
+from birefnet_batch.uris import HTTP_SCHEMES, redact, redact_text
 
 _MAY_PASS = frozenset((408, 425, 429, *range(500, 600)))
 _MOST_REDIRECTS = 10
@@ -47,6 +47,11 @@ class HttpSource(Remote):
 
         def check(request: httpx.Request) -> None:
             check_scheme(str(request.url), settings)
+            if request.url.scheme not in HTTP_SCHEMES:
+                raise InputError(
+                    f"{self._shown} cannot be fetched: its server sends on to {redact(str(request.url))}, and only "
+                    "http:// and https:// are followed; give the other address itself"
+                )
 
         self._client = httpx.Client(
             timeout=timeout,

@@ -374,9 +374,13 @@ def test_schemes_that_an_operator_closed_are_refused_on_redirects_too(site: Site
     site.behave(f"to {site.root.replace('http:', 'https:')}/b")
     with pytest.raises(InputError, match=r"https:// is not among storage.allow_schemes \(http\)"):
         source_facts(site.url, replace(SETTINGS, allow_schemes=["http"]))
-    site.behave("to file:///etc/passwd")
-    with pytest.raises(InputError, match="cannot be fetched|may not be read"):
-        source_facts(site.url, SETTINGS)
+    for other in ("file:///etc/passwd", "s3://me:secret@bucket/key"):
+        site.behave(f"to {other}")
+        with pytest.raises(
+            InputError, match=r"sends on to (file|s3)://.*, and only http:// and https:// are"
+        ) as caught:
+            source_facts(site.url, SETTINGS)
+        assert "secret" not in str(caught.value)
 
 
 def test_private_hosts_are_refused_after_name_resolution_and_on_redirects(
