@@ -27,7 +27,7 @@ def check_options(scheme: str, files: type, options: Mapping[str, Any]) -> None:
         options: `storage.options` of that scheme.
 
     Raises:
-        ConfigError: an option is none of the library's, or the endpoint is no URL.
+        ConfigError: an option is none of the library's, or an endpoint is no URL or has a password.
     """
     for name in options:
         if name not in _taken(files) and name not in _handed_on(scheme):
@@ -37,12 +37,25 @@ def check_options(scheme: str, files: type, options: Mapping[str, Any]) -> None:
                 f"storage.options.{scheme}.{name} is no option of {files.__module__.partition('.')[0]}; {hint} "
                 f"takes {', '.join(sorted(_taken(files)))}"
             )
-    endpoint = options.get("endpoint_url")
-    if endpoint is not None and not re.match(r"https?://[^/\s]", str(endpoint)):
+    _check_endpoint(scheme, "endpoint_url", options.get("endpoint_url"))
+    handed_on = options.get("client_kwargs")
+    if isinstance(handed_on, Mapping):
+        _check_endpoint(scheme, "client_kwargs.endpoint_url", handed_on.get("endpoint_url"))
+
+
+def _check_endpoint(scheme: str, name: str, endpoint: Any) -> None:
+    if endpoint is None:
+        return
+    host = re.split(r"[/?#]", str(endpoint).partition("://")[2] or str(endpoint))[0]
+    shown = f"storage.options.{scheme}.{name}={redact(str(endpoint)).rpartition('@')[2]}"
+    if "@" in host:
+        # Requests are signed, and one that is takes no password: the library tries that for minutes.
         raise ConfigError(
-            f"storage.options.{scheme}.endpoint_url={redact(str(endpoint))} is no URL; give http://HOST:PORT or "
-            "https://HOST"
+            f"{shown} was given with a user name or a password, which is not read; give credentials as the cloud's own "
+            "tools take them, or as options of their own"
         )
+    if not re.match(r"https?://[^/\s]", str(endpoint)):
+        raise ConfigError(f"{shown} is no URL; give http://HOST:PORT or https://HOST")
 
 
 @lru_cache

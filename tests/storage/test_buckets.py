@@ -137,6 +137,17 @@ def test_a_bucket_that_is_not_there_is_named(cloud: Cloud, tmp_path: Path) -> No
         ("az", {"account": "x"}, r"storage.options.az.account is no option of adlfs; .*[Ii]t takes account_host, "),
         ("s3", {"endpoint_url": "host:9000"}, "storage.options.s3.endpoint_url=host:9000 is no URL; give http://"),
         ("gs", {"endpoint_url": "host"}, "storage.options.gs.endpoint_url=host is no URL"),
+        (
+            "s3",
+            {"endpoint_url": "http://me:secret@host"},
+            "endpoint_url=http://host was given with a user name or a pass",
+        ),
+        ("s3", {"endpoint_url": "me:secret@host:9000"}, "endpoint_url=host:9000 was given with a user name or a pass"),
+        (
+            "s3",
+            {"client_kwargs": {"endpoint_url": "http://me:secret@host"}},
+            "client_kwargs.endpoint_url=http://host was",
+        ),
         ("s3", {"client_kwargs": {"no_such": 1}}, r"storage.options.s3 \(client_kwargs\): TypeError: .*'no_such'"),
         ("s3", {"config_kwargs": {"no_such": 1}}, r"storage.options.s3 \(config_kwargs\): TypeError: .*'no_such'"),
         ("s3", {"profile": "nobody"}, r"the credentials are missing.*config profile \(\.\.\.\) could not be found"),
@@ -155,6 +166,7 @@ def test_options_that_a_library_does_not_take_are_one_error_at_once(
         with pytest.raises(ConfigError, match=said) as caught:
             attempt()
         assert len(str(caught.value).splitlines()) == 1
+        assert "secret@" not in str(caught.value)
     assert not list(tmp_path.iterdir())
 
 
