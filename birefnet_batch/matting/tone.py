@@ -3,8 +3,9 @@
     PQ     L = 10000 (max(E^(1/m2) - c1, 0) / (c2 - c3 E^(1/m2)))^(1/m1) cd/m2             (ST 2084, equation 4.1)
     HLG    L = 1000 Y^0.2 S, S the inverse of BT.2100's OETF, Y = 0.2627 R + 0.678 G + 0.0593 B   (BT.2100, table 5)
 
-in BT.709's primaries (BT.2087, section 3). The largest component is bent by the EETF of BT.2390 (section 5.4.1), from a
-peak of 1000 cd/m2 down to HDR's reference white of 203 cd/m2 (BT.2408), the others in proportion, so that hues stay.
+in BT.709's primaries (BT.2087, section 3). The largest component is bent by the EETF of BT.2390 (section 5.4.1), from
+the video's peak down to HDR's reference white of 203 cd/m2 (BT.2408), the others in proportion, so that hues stay. The
+peak is what PQ's metadata say, else 1000 cd/m2; HLG is that of a display of 1000 cd/m2.
 What is outside of BT.709's gamut is cut off. SDR's levels are those of a display of gamma 2.4 (BT.1886).
 
 The way back, for what stands behind a subject, puts SDR's white at 203 cd/m2 and bends nothing.
@@ -21,7 +22,8 @@ from birefnet_batch.matting.levels import full_scale
 from birefnet_batch.video.info import BT2020, HLG, PQ
 
 PEAK = 1000.0
-"""cd/m2 that are mapped to SDR's white; brighter light is cut off there."""
+"""cd/m2 that are mapped to SDR's white where nothing says more; brighter light is cut off there."""
+_LEAST_PEAK, _MOST_PEAK = 400.0, 10000.0
 WHITE = 203.0
 _PQ_PEAK = 10000.0
 _M1, _M2 = 2610 / 16384, 2523 / 4096 * 128
@@ -36,17 +38,19 @@ _SDR_GAMMA = 2.4
 _ROWS = 64
 
 
-def to_sdr(frames: Tensor, transfer: int, primaries: int) -> Tensor:
+def to_sdr(frames: Tensor, transfer: int, primaries: int, peak: float | None = None) -> Tensor:
     """Map frames to BT.709.
 
     Args:
         frames: (B, H, W, 3) uint16 RGB, as coded.
         transfer: PQ's or HLG's number in ITU-T H.273.
         primaries: their number; of any but BT.2020's the gamut is left as it is.
+        peak: the brightest light of PQ in cd/m2, taken for 400 at least and 10000 at most; None is `PEAK`.
 
     Returns:
         (B, H, W, 3) uint8 RGB.
     """
+    top = PEAK if peak is None or transfer == HLG else min(max(peak, _LEAST_PEAK), _MOST_PEAK)
     light_of = _light(transfer, frames.device)
     luminance = torch.tensor(_LUMINANCE_2020, device=frames.device)
     gamut = torch.tensor(_TO_709, device=frames.device).T
@@ -60,7 +64,7 @@ def to_sdr(frames: Tensor, transfer: int, primaries: int) -> Tensor:
                 light = light @ gamut
             light.clamp_(min=0)
             brightest = light.amax(dim=-1, keepdim=True).clamp_(min=1e-6)
-            light *= bent(brightest).div_(brightest * WHITE)
+            light *= bent(brightest, top).div_(brightest * WHITE)
             shown.copy_(light.clamp_(0, 1).pow_(1 / _SDR_GAMMA).mul_(full_scale(shown)).add_(0.5))
     return made
 
@@ -105,9 +109,9 @@ def light_to_pq(light: Tensor) -> Tensor:
     return (_C1 + _C2 * power).div_(1 + _C3 * power).pow_(_M2)
 
 
-def bent(light: Tensor) -> Tensor:
-    """BT.2390's EETF from 0 to `PEAK` cd/m2 down to 0 to `WHITE`: unchanged up to the knee, then a Hermite spline."""
-    top, most = _ends()
+def bent(light: Tensor, peak: float = PEAK) -> Tensor:
+    """BT.2390's EETF from 0 to `peak` cd/m2 down to 0 to `WHITE`: unchanged up to the knee, then a Hermite spline."""
+    top, most = _ends(peak)
     knee = 1.5 * most - 0.5
     value = light_to_pq(light).div_(top).clamp_(max=1)
     t = (value - knee).div_(1 - knee)
@@ -117,10 +121,10 @@ def bent(light: Tensor) -> Tensor:
 
 
 @cache
-def _ends() -> tuple[float, float]:
-    """`PEAK` in PQ's values, and `WHITE` in parts of that."""
-    peak, white = light_to_pq(torch.tensor((PEAK, WHITE), dtype=torch.float64)).tolist()
-    return peak, white / peak
+def _ends(peak: float) -> tuple[float, float]:
+    """The peak in PQ's values, and `WHITE` in parts of that."""
+    top, white = light_to_pq(torch.tensor((peak, WHITE), dtype=torch.float64)).tolist()
+    return top, white / top
 
 
 @cache

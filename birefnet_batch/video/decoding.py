@@ -255,6 +255,7 @@ def info_of(container: InputContainer, stream: VideoStream, decoder: Decoder, pi
         primaries=picture.primaries,
         transfer=picture.transfer,
         bits=picture.bits,
+        peak=picture.peak,
         tags=tuple((name, container.metadata[name]) for name in _KEPT_TAGS if container.metadata.get(name)),
         chapters=tuple(_chapters(container, decoder.origin)),
     )

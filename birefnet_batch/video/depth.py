@@ -26,8 +26,9 @@ def dithers(info: VideoInfo, form: Format) -> bool:
 def notes(info: VideoInfo, form: Format) -> Iterator[str]:
     """What the job's record says of it."""
     if tone_maps(info, form):
+        peak = "" if info.peak is None else f" of up to {info.peak:g} cd/m2"
         yield (
-            f"the picture is high dynamic range ({info.hdr}): it was tone-mapped to BT.709; "
+            f"the picture is high dynamic range ({info.hdr}{peak}): it was tone-mapped to BT.709; "
             "video_output_type PRORES4444 (.mov) keeps it"
         )
     elif info.hdr is not None:

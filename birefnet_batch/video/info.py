@@ -82,6 +82,8 @@ class VideoInfo:
     """The transfer function's, likewise."""
     bits: int = 8
     """Of a component, as it is coded."""
+    peak: float | None = None
+    """The brightest light in cd/m2, where the file says it."""
     tags: tuple[tuple[str, str], ...] = ()
     """What is kept of the container's tags, names and values: the title and when it was made, never where."""
     chapters: tuple[Chapter, ...] = ()

@@ -8,7 +8,7 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoRef
 from numpy.typing import NDArray
 
 from birefnet_batch.video.info import BT709, Levels, split
-from birefnet_batch.video.side_data import display_matrix
+from birefnet_batch.video.side_data import display_matrix, peak_light
 from birefnet_batch.video.wide import LIMITED_WHITE, WHITE, full_white, table
 
 # Pictures of 720 lines and more are BT.709 where nothing says otherwise (ITU-R BT.709, EBU R 103 practice).
@@ -57,6 +57,8 @@ class Picture:
         """The colour primaries' number in ITU-T H.273."""
         self.transfer = transfer if transfer in _TRANSFERS else BT709
         """The transfer function's, likewise."""
+        self.peak = peak_light(first)
+        """The brightest light in cd/m2, where the file says it."""
         self.alpha = first.format.name == "pal8" or any(part.is_alpha for part in first.format.components)
         """Whether frames have an alpha channel."""
         # Palettes have components of their own; floating point has more than can be handed on.

@@ -84,3 +84,11 @@ def test_a_wide_gamut_of_sdr_gets_its_own_primaries() -> None:
     wanted = torch.tensor((0.6274, 0.0691, 0.0164)).pow(1 / 2.4)
     assert (red - wanted).abs().max() <= 1e-3
     assert (from_sdr(torch.full((3,), 0.5), BT709, BT2020) - 0.5).abs().max() <= 1e-3
+
+
+@pytest.mark.parametrize("peak", [600.0, 4000.0])
+def test_the_peak_of_the_metadata_is_white_and_light_below_it_is_not(peak: float) -> None:
+    light = greys(torch.tensor([1.0, 20.0, 0.4 * peak, peak, 2 * peak]))
+    dark, dim, bright, most, more = to_sdr(coded(light), PQ, BT2020, peak)[0, 0, :, 0].tolist()
+    assert (dark, dim) == tuple(round(255 * (cd / WHITE) ** (1 / 2.4)) for cd in (1.0, 20.0))
+    assert bright < most == more == 255

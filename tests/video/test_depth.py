@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from test_colour import tags
 from test_picture import BARS
-from video_clips import convert
+from video_clips import Clip, convert, make
 from ycbcr import Planes, coefficients, to_ycbcr, write_planes
 
 from birefnet_batch import Request, Settings, run
@@ -22,6 +22,7 @@ from birefnet_batch.settings import MediaSettings
 from birefnet_batch.video.dither import dithered
 from birefnet_batch.video.encode import EncodeSpec, open_part
 from birefnet_batch.video.formats import PRORES, VP9
+from birefnet_batch.video.probe import probe
 from birefnet_batch.video.reader import FrameReader
 
 WIDTH, HEIGHT = 2048, 32
@@ -198,3 +199,21 @@ def test_a_mask_of_prores_has_ten_bits(tmp_path: Path) -> None:
     # A code value of rounding, and one of the codec's own.
     assert np.abs(read - ramp).max() <= 2 * 65535 / 876
     assert len(np.unique(read)) > 800
+
+
+@pytest.mark.parametrize(
+    ("said", "peak"),
+    [("max-cll=2000,300", 2000.0), ("max-cll=0,0", 4000.0), ("", None)],
+    ids=["level", "display", "none"],
+)
+def test_the_brightest_light_is_read_from_the_metadata(said: str, peak: float | None, tmp_path: Path) -> None:
+    display = "master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(40000000,50)"
+    parameters = f"log-level=none:{display}:{said}" if said else "log-level=none"
+    options = {
+        "x265-params": parameters,
+        "color_trc": "smpte2084",
+        "color_primaries": "bt2020",
+        "colorspace": "bt2020nc",
+    }
+    source = make(tmp_path / "clip.mp4", Clip(frames=3, codec="libx265", pix_fmt="yuv420p10le", options=options))
+    assert probe(source).peak == peak
