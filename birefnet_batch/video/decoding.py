@@ -15,6 +15,7 @@ from birefnet_batch.errors import InputError
 from birefnet_batch.storage.growing_file import open_file
 from birefnet_batch.video.container import decoder_of, open_input, origin_of, pick_video, reason_of, time_base_of
 from birefnet_batch.video.info import Chapter, Keyframe, VideoInfo
+from birefnet_batch.video.lost_frames import LostFrames
 from birefnet_batch.video.picture import Picture
 from birefnet_batch.video.truncation import missing_bytes
 
@@ -69,8 +70,10 @@ class Decoder:
         self._packets = 0
         self.delivered = 0
         """How many frames were decoded so far."""
-        self.corrupt = 0
-        """How many frames could not be decoded, or only in part."""
+        self._lost = LostFrames(container.format.name, stream.codec_context.codec.canonical_name)
+        self._partial = 0
+        self._refused = 0
+        self._ended = False
         self._frames = self._decode()
         frame = next(self._frames, None)
         if frame is None:
@@ -83,6 +86,17 @@ class Decoder:
     def origin(self) -> Fraction:
         """The container's time, in seconds, that becomes 0; of a decoder that began at the beginning."""
         return origin_of(self._container, self._stream, self.first)
+
+    @property
+    def corrupt(self) -> int:
+        """How many frames could not be decoded, or only in part."""
+        # Of a packet that was refused the frame is missing too.
+        return self._partial + max(self._refused, self._lost.count(self._ended))
+
+    def forget_before(self, pts: int) -> None:
+        """What was wrong so far, and what is shown before that time, is another's to count."""
+        self._partial = self._refused = 0
+        self._lost.forget_before(pts)
 
     def frames(self) -> Iterator[av.VideoFrame]:
         """All frames; to be called once."""
@@ -125,25 +139,29 @@ class Decoder:
     def _decode(self) -> Iterator[av.VideoFrame]:
         context = self._context
         for packet in self._demux():
+            if packet is not None:
+                self._lost.sent(packet)
             try:
                 decoded = context.decode(packet)
             except av.error.EOFError:
-                return
+                break
             except MemoryError:
                 raise
             except (av.error.FFmpegError, OSError) as error:
-                self.corrupt += 1
+                self._refused += 1
                 if not self.delivered:
                     self._ended_by = reason_of(error)
                 continue
             for frame in decoded:
-                self.corrupt += frame.is_corrupt
+                self._lost.got(frame)
+                self._partial += frame.is_corrupt
                 if frame.is_corrupt and self.delivered and self._policy == "drop":
                     continue
                 if not self.delivered:
                     self._ended_by = None
                 self.delivered += 1
                 yield frame
+        self._ended = True
 
     def _demux(self) -> Iterator[av.Packet[VideoStream] | None]:
         """The stream's packets, and None at the end for what the decoder still holds."""

@@ -111,7 +111,7 @@ class FrameRange:
             if frame.pts is None or (last is not None and frame.pts <= last):
                 raise LostError
             if frame.pts < start.pts:
-                decoder.corrupt = 0
+                decoder.forget_before(start.pts)
             if frame.pts < begin.pts:
                 continue
             for due in (begin.pts, start.pts):

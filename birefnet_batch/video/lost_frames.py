@@ -1,0 +1,82 @@
+"""Frames that a decoder leaves out without a word: after a damaged keyframe, or where what they refer to is gone.
+
+A packet of a file whose samples are pictures gives one frame of the same time. Which are missing can be told where that
+holds: in MP4, QuickTime, Matroska and WebM, for the codecs below, and not where pictures are coded as two fields, whose
+halves may be packets of their own.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import av
+from av.video.stream import VideoStream
+
+_CONTAINERS = frozenset(("mov", "matroska"))
+_CODECS = frozenset(("h264", "hevc", "av1", "vp8", "vp9", "prores"))
+
+
+class LostFrames:
+    """Compares what a decoder was sent with what it gave.
+
+    Args:
+        container: libav's name of the container's format.
+        codec: libav's name of the codec.
+    """
+
+    def __init__(self, container: str, codec: str) -> None:
+        self._codec = codec
+        self._told = codec in _CODECS and bool(_CONTAINERS & set(container.split(",")))
+        self._due: Counter[int] = Counter()
+        self._from: int | None = None
+        self._last: int | None = None
+
+    def sent(self, packet: av.Packet[VideoStream]) -> None:
+        """A packet was given to the decoder."""
+        if not self._told or packet.pts is None or packet.is_discard:
+            return
+        if self._from is None and packet.is_keyframe:
+            self._from = packet.pts
+        # What comes after the first keyframe and is shown before it refers to pictures that the file does not have.
+        if (self._from is None or packet.pts >= self._from) and not _is_hidden(self._codec, bytes(packet)):
+            self._due[packet.pts] += 1
+
+    def got(self, frame: av.VideoFrame) -> None:
+        """The decoder gave a frame."""
+        if frame.pts is None or frame.interlaced_frame:
+            self._told = False
+            return
+        self._last = frame.pts
+        if self._due[frame.pts] <= 1:
+            del self._due[frame.pts]
+        else:
+            self._due[frame.pts] -= 1
+
+    def forget_before(self, pts: int) -> None:
+        """What is shown before that is another's to count."""
+        self._from = pts
+        self._due = Counter({at: count for at, count in self._due.items() if at >= pts})
+
+    def count(self, ended: bool) -> int:
+        """How many frames are missing so far.
+
+        Args:
+            ended: nothing more will come; otherwise the decoder may still hold those after the last one that it gave.
+        """
+        if not self._told or self._last is None:
+            return 0
+        return sum(count for at, count in self._due.items() if ended or at < self._last)
+
+
+def _is_hidden(codec: str, packet: bytes) -> bool:
+    """Whether a packet is a picture for reference alone (RFC 6386, section 9.1; VP9's bitstream, section 6.2)."""
+    if codec == "vp8":
+        return not packet[0] >> 4 & 1
+    if codec == "vp9":
+        # Several frames in one packet end in an index of them; one of them is shown.
+        if packet[-1] >> 5 == 0b110 or packet[0] >> 6 != 0b10:
+            return False
+        reserved = packet[0] >> 4 & 0b11 == 0b11
+        shows_existing, shown = (packet[0] >> place & 1 for place in ((2, 0) if reserved else (3, 1)))
+        return not (shows_existing or shown)
+    return False

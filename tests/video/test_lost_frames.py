@@ -1,0 +1,103 @@
+"""Frames that decoders leave out in silence are counted, and none of those that are not there to be shown."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import av
+import pytest
+from video_clips import Clip, make
+
+from birefnet_batch.errors import InputError
+from birefnet_batch.video.keyframes import find_keyframes
+from birefnet_batch.video.reader import FrameReader
+
+FRAMES = 60
+H264 = Clip(frames=FRAMES, options={"g": "10", "bf": "2"})
+HEVC = replace(H264, codec="libx265", options={"g": "10", "x265-params": "log-level=none:open-gop=0"})
+WHOLE = {
+    "H.264 with open groups": replace(H264, options={"g": "10", "bf": "3", "x264-params": "open-gop=1"}),
+    "HEVC with open groups": replace(HEVC, options={"g": "10", "x265-params": "log-level=none:open-gop=1"}),
+    "interlaced H.264": replace(H264, options={"g": "10", "x264-params": "tff=1"}),
+    "VP8 with hidden frames": Clip(
+        frames=FRAMES, codec="libvpx", format="webm", options={"auto-alt-ref": "1", "lag-in-frames": "16", "b": "300k"}
+    ),
+    "VP9 with hidden frames": Clip(
+        frames=FRAMES,
+        codec="libvpx-vp9",
+        format="webm",
+        options={"auto-alt-ref": "1", "lag-in-frames": "16", "b": "300k", "cpu-used": "5"},
+    ),
+    "AV1": Clip(frames=FRAMES, codec="libsvtav1", options={"preset": "12", "svtav1-params": "keyint=20"}),
+    "ProRes": Clip(frames=FRAMES, codec="prores_ks", format="mov", pix_fmt="yuv422p10le"),
+}
+
+
+def destroy(path: Path, packets: range, kept: int = 0) -> Path:
+    """Overwrite the content of some packets, all but their first bytes."""
+    with av.open(str(path)) as container:
+        places = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    content = bytearray(path.read_bytes())
+    for number in packets:
+        start, size = places[number]
+        content[start + kept : start + size] = bytes(size - kept)
+    path.write_bytes(content)
+    return path
+
+
+def read(path: Path) -> tuple[int, int, list[str]]:
+    """How many frames there are, how many are counted as damaged, and the notes."""
+    with FrameReader(path) as reader:
+        count = 0
+        for frame in reader:
+            count += 1
+            frame.release()
+        return count, reader.corrupt_frames, reader.notes
+
+
+@pytest.mark.parametrize("clip", [H264, HEVC], ids=["H.264", "HEVC"])
+def test_a_destroyed_first_keyframe_costs_the_video_that_lost_a_sixth(clip: Clip, tmp_path: Path) -> None:
+    path = destroy(make(tmp_path / "clip.mp4", clip), range(1))
+    with pytest.raises(InputError, match=r"is damaged: \d+ of 60 frames cannot be decoded"):
+        read(path)
+
+
+@pytest.mark.parametrize("kept", [0, 8])
+def test_a_few_lost_frames_are_counted_and_noted(kept: int, tmp_path: Path) -> None:
+    # The last packet in decoding order: little refers to it.
+    path = destroy(make(tmp_path / "clip.mp4", HEVC), range(59, 60), kept)
+    count, corrupt, notes = read(path)
+    assert count < FRAMES
+    assert corrupt == FRAMES - count
+    assert notes == [f"{corrupt} corrupt frames could not be decoded, or only in part"]
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_nothing_is_missing_from_a_whole_video_nor_from_its_segments(name: str, tmp_path: Path) -> None:
+    clip = WHOLE[name]
+    path = make(tmp_path / f"clip.{clip.format}", clip)
+    count, corrupt, _ = read(path)
+    assert (count, corrupt) == (FRAMES, 0)
+    keyframes = find_keyframes(path).keyframes
+    total = 0
+    for start, stop in zip(keyframes, [*keyframes[1:], None], strict=True):
+        with FrameReader(path, start=start, stop=stop) as reader:
+            for frame in reader:
+                total += 1
+                frame.release()
+            assert reader.corrupt_frames == 0
+    assert total == FRAMES
+
+
+def test_a_video_that_was_cut_in_the_middle_of_a_group_is_read_with_what_is_missing_counted(tmp_path: Path) -> None:
+    whole = make(tmp_path / "clip.mp4", replace(HEVC, frames=120))
+    cut = tmp_path / "cut.mkv"
+    with av.open(str(whole)) as source, av.open(str(cut), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        packets = [packet for packet in source.demux(video=0) if packet.size]
+        for packet in packets[8:]:
+            packet.stream = stream
+            target.mux(packet)
+    count, corrupt, _ = read(cut)
+    assert (count, corrupt) == (110, 2)
