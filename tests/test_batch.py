@@ -7,6 +7,7 @@ import hashlib
 import http.server
 import json
 import os
+import re
 import shutil
 import threading
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import av
 import jsonschema
 import numpy as np
 import pytest
@@ -493,3 +495,22 @@ def test_requests_that_differ_in_secrets_alone_stop_the_run_or_are_left_out_on_r
 def test_a_url_that_cannot_be_read_is_an_input_error_of_its_video(output: Path) -> None:
     with pytest.raises(InputError, match="is no URL that can be read"):
         process_video({"video_url": "http://[::1/x.mp4", "model": "demo"}, output=output)
+
+
+def test_a_file_that_says_that_it_is_longer_than_its_pictures_is_noted(tmp_path: Path, output: Path) -> None:
+    path = tmp_path / "clip.flv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=4, options={"tune": "zerolatency"})
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for number in range(16):
+            picture = np.full((48, 64, 3), 10 * number, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture)))
+        container.mux(stream.encode(None))
+    process_video(request(path), output=output / "whole")
+    # Such a file has no table and no end of its own that would be missing.
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
+    process_video(request(path), output=output / "cut")
+    whole, cut = (json.loads((job_folder(output / name) / "job.json").read_text()) for name in ("whole", "cut"))
+    assert whole["notes"] == []
+    (note,) = cut["notes"]
+    assert re.fullmatch(r"the file says that it lasts 4\.0 s, and its pictures end after [\d.]+ s: .*complete", note)

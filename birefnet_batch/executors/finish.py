@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from fractions import Fraction
 
 from birefnet_batch.executors import finished_segments
 from birefnet_batch.executors.base import JobOutcome, RunContext
@@ -15,6 +16,9 @@ from birefnet_batch.pipeline import join
 from birefnet_batch.publish import Media, publish
 from birefnet_batch.results import utc_now
 from birefnet_batch.segments import summed_notes
+
+# By less a container's rounding, or sound that goes on, can differ.
+_MISSING_S, _MISSING_SHARE = Fraction(1), Fraction(1, 20)
 
 
 def finish(context: RunContext, workspace: Workspace, plan: Plan, done: Sequence[SegmentDone]) -> JobOutcome:
@@ -57,6 +61,8 @@ def finish(context: RunContext, workspace: Workspace, plan: Plan, done: Sequence
             )
         made.append(Media.from_join(kind, job, plan.whole.encode, staged, facts))
         notes += facts.notes
+        if kind == "video":
+            notes += _ends_early(plan.whole.info.duration, facts.duration_s)
         seconds["join"] = seconds.get("join", 0.0) + time.perf_counter() - started
     # Only now: what is published was made of one version of the source.
     workspace.leave(job, plan.facts)
@@ -81,3 +87,13 @@ def finish(context: RunContext, workspace: Workspace, plan: Plan, done: Sequence
     return JobOutcome(
         job, "succeeded", frames=ledger.record.source.frames or 0, seconds=ledger.seconds, result=result.to_dict()
     )
+
+
+def _ends_early(declared: Fraction | None, seconds: float) -> list[str]:
+    """What is said of a file that goes on for longer than its pictures; of some kinds nothing else tells a cut one."""
+    if declared is None or declared - Fraction(seconds) <= max(_MISSING_S, _MISSING_SHARE * declared):
+        return []
+    return [
+        f"the file says that it lasts {float(declared):.1f} s, and its pictures end after {seconds:.1f} s: "
+        "it may not be complete"
+    ]
