@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import os
 import time
 from pathlib import Path
 
@@ -13,37 +11,6 @@ import pytest
 from birefnet_batch.errors import ManifestError
 from birefnet_batch.manifest import Manifest, invalid_entries, load_manifest
 from birefnet_batch.manifest_entries import InvalidEntry
-from birefnet_batch.request import Request
-
-CONTENT = {
-    "videos.yaml": (
-        "defaults:\n  model: portrait\nvideos:\n"
-        "  - a.mp4\n  - {video_url: sub/b.mp4, output_mask: true}\n  - https://h/c.mp4\n"
-    ),
-    "videos.json": json.dumps(
-        {
-            "defaults": {"model": "portrait"},
-            "videos": ["a.mp4", {"video_url": "sub/b.mp4", "output_mask": True}, "https://h/c.mp4"],
-        }
-    ),
-    "videos.jsonl": '{"defaults": {"model": "portrait"}}\n"a.mp4"\n\n'
-    '{"video_url": "sub/b.mp4", "output_mask": true}\n"https://h/c.mp4"\n',
-    "videos.csv": "video_url,model,output_mask\na.mp4,portrait,\nsub/b.mp4,portrait,true\nhttps://h/c.mp4,portrait,\n",
-}
-
-
-@pytest.mark.parametrize("name", CONTENT)
-def test_every_format_gives_the_same_requests(name: str, tmp_path: Path) -> None:
-    (tmp_path / name).write_text(CONTENT[name])
-    manifest = load_manifest(str(tmp_path / name), {"video_quality": "low"})
-    assert not manifest.problems
-    common = {"model": "portrait", "video_quality": "low"}
-    assert manifest.requests == (
-        Request.from_dict({"video_url": f"file://{tmp_path}/a.mp4", **common}),
-        Request.from_dict({"video_url": f"file://{tmp_path}/sub/b.mp4", "output_mask": True, **common}),
-        Request.from_dict({"video_url": "https://h/c.mp4", **common}),
-    )
-
 
 BAD = {
     "videos.yaml": ("- a.mp4\n- {video_url: b.mp4, model: cat}\n- 3\n", ["entry 2 (line 2)", "entry 3 (line 3)"]),
@@ -117,20 +84,6 @@ def test_bad_defaults_are_reported_once_and_stop_every_entry(name: str, tmp_path
     assert "video_quality: 'best' is not allowed" in manifest.problems[1]
 
 
-def test_a_line_that_is_cut_off_is_named_with_its_own_column(tmp_path: Path) -> None:
-    (tmp_path / "v.jsonl").write_text('{"video_url": "a.mp4"\n"b.mp4"\n')
-    (problem,) = load_manifest(str(tmp_path / "v.jsonl"), {}).problems
-    assert problem.startswith("v.jsonl, line 1: it is no JSON")
-    assert problem.endswith("at column 22")
-
-
-def test_a_line_that_no_reader_takes_costs_no_other(tmp_path: Path) -> None:
-    (tmp_path / "v.jsonl").write_text(f'"a.mp4"\n{"[" * 100_000}\n{"1" * 5000}\n"b.mp4"\n')
-    manifest = load_manifest(str(tmp_path / "v.jsonl"), {})
-    assert [Path(request.video_url).name for request in manifest.requests] == ["a.mp4", "b.mp4"]
-    assert [entry.place for entry in manifest.invalid] == ["v.jsonl, line 2", "v.jsonl, line 3"]
-
-
 def test_a_url_is_no_manifest_and_its_secrets_stay_unsaid() -> None:
     with pytest.raises(ManifestError, match=r"http://host/m.yaml cannot be read.*\n.*it is a URL") as error:
         load_manifest("http://user:s3cr3t@host/m.yaml?token=SIG", {})
@@ -173,100 +126,6 @@ def test_urls_that_differ_in_secrets_alone_are_bad_entries_and_are_not_dropped_i
     assert "https://h/a.mp4 differs from the URL of v.yaml, entry 1 (line 1) in nothing but" in manifest.problems[0]
     assert "give each video another URL, or leave one of them out" in manifest.problems[0]
     assert "TWO" not in str(manifest.problems)
-
-
-def test_a_folder_gives_its_videos_in_depth_but_not_the_output(tmp_path: Path) -> None:
-    for name in ("b.mp4", "deep/A.MOV", "notes.txt", ".hidden/c.mp4", "out/jobs/x/b.mp4"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_bytes(b"")
-    manifest = load_manifest(str(tmp_path), {}, exclude=tmp_path / "out")
-    assert [Path(request.video_url).name for request in manifest.requests] == ["b.mp4", "A.MOV"]
-
-
-@pytest.mark.parametrize(
-    ("inputs", "output"),
-    [
-        ("in", "file://{root}/in/out"),
-        ("in", "./in/../in/out"),
-        ("in", "{root}/in/x/../out"),
-        ("in", "link/out"),
-        ("link", "in/out"),
-        ("link", "{root}/in/out/"),
-        ("in/**/*.mp4", "link/out"),
-        ("link/**/*.mp4", "file://{root}/in/out"),
-    ],
-)
-def test_a_runs_own_results_are_no_inputs_however_its_output_is_spelt(
-    inputs: str, output: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in ("a.mp4", "x/b.mp4", "out/jobs/a-1/a.mp4"):
-        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "in" / name).touch()
-    (tmp_path / "link").symlink_to("in")
-    manifest = load_manifest(inputs, {}, exclude=output.format(root=tmp_path))
-    assert [Path(request.video_url).name for request in manifest.requests] == ["a.mp4", "b.mp4"]
-
-
-@pytest.mark.parametrize("pattern", ["", "*.mp4"])
-def test_what_is_called_a_video_and_is_no_file_is_not_left_out_in_silence(pattern: str, tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe.mp4")
-    (tmp_path / "gone.mp4").symlink_to("nowhere")
-    (tmp_path / "folder.mp4").mkdir()
-    manifest = load_manifest(str(tmp_path / pattern), {})
-    assert [Path(request.video_url).name for request in manifest.requests] == ["gone.mp4", "pipe.mp4"]
-
-
-def test_a_csv_file_takes_data_uris_of_any_length(tmp_path: Path) -> None:
-    uri = f"data:video/mp4;base64,{'A' * 300_000}"
-    (tmp_path / "v.csv").write_text(f'video_url,model\n"{uri}",light\n')
-    limit = csv.field_size_limit()
-    (request,) = load_manifest(str(tmp_path / "v.csv"), {}).requests
-    assert request.video_url == uri
-    assert csv.field_size_limit() == limit
-
-
-@pytest.mark.parametrize("inputs", [".", "videos"])
-def test_inputs_inside_of_the_output_are_said_to_be_there(
-    inputs: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "videos").mkdir()
-    (tmp_path / "videos" / "a.mp4").touch()
-    with pytest.raises(ManifestError, match="inside of it, and what is there is no input; give another output"):
-        load_manifest(inputs, {}, exclude=tmp_path)
-
-
-def test_a_glob_gives_what_it_matches_in_depth(tmp_path: Path) -> None:
-    for name in ("a.mp4", "b.mkv", "deep/c.mp4"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_bytes(b"")
-    manifest = load_manifest(str(tmp_path / "**" / "*.mp4"), {})
-    assert [Path(request.video_url).name for request in manifest.requests] == ["a.mp4", "c.mp4"]
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "reason"),
-    [
-        ("none.yaml", None, "does not exist"),
-        ("clip.mp4", "", "request.video_url="),
-        ("empty.yaml", "", "has no entries"),
-        ("bad.yaml", "a: [", "cannot be read"),
-        ("keys.yaml", "vidoes: [a.mp4]", "vidoes; the keys are defaults"),
-        ("bad.json", "[", "cannot be read"),
-        ("scalar.json", "3", "must be a list"),
-        ("deep.json", "[" * 100_000, "recursion"),
-        ("number.json", f'["a.mp4", {"1" * 5000}]', "digits"),
-        ("date.yaml", "- 2024-02-31", "out of range"),
-        ("head.csv", "url\na.mp4\n", "video_url among them"),
-        ("*.nothing", None, "matches no file"),
-    ],
-)
-def test_a_manifest_that_cannot_be_read_says_why(name: str, content: str | None, reason: str, tmp_path: Path) -> None:
-    if content is not None:
-        (tmp_path / name).write_text(content)
-    with pytest.raises(ManifestError, match=reason):
-        load_manifest(str(tmp_path / name), {})
 
 
 @pytest.mark.slow

@@ -1,0 +1,89 @@
+"""Manifest files of every format, and those that cannot be read."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from birefnet_batch.errors import ManifestError
+from birefnet_batch.manifest import load_manifest
+from birefnet_batch.request import Request
+
+CONTENT = {
+    "videos.yaml": (
+        "defaults:\n  model: portrait\nvideos:\n"
+        "  - a.mp4\n  - {video_url: sub/b.mp4, output_mask: true}\n  - https://h/c.mp4\n"
+    ),
+    "videos.json": json.dumps(
+        {
+            "defaults": {"model": "portrait"},
+            "videos": ["a.mp4", {"video_url": "sub/b.mp4", "output_mask": True}, "https://h/c.mp4"],
+        }
+    ),
+    "videos.jsonl": '{"defaults": {"model": "portrait"}}\n"a.mp4"\n\n'
+    '{"video_url": "sub/b.mp4", "output_mask": true}\n"https://h/c.mp4"\n',
+    "videos.csv": "video_url,model,output_mask\na.mp4,portrait,\nsub/b.mp4,portrait,true\nhttps://h/c.mp4,portrait,\n",
+}
+
+
+@pytest.mark.parametrize("name", CONTENT)
+def test_every_format_gives_the_same_requests(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(CONTENT[name])
+    manifest = load_manifest(str(tmp_path / name), {"video_quality": "low"})
+    assert not manifest.problems
+    common = {"model": "portrait", "video_quality": "low"}
+    assert manifest.requests == (
+        Request.from_dict({"video_url": f"file://{tmp_path}/a.mp4", **common}),
+        Request.from_dict({"video_url": f"file://{tmp_path}/sub/b.mp4", "output_mask": True, **common}),
+        Request.from_dict({"video_url": "https://h/c.mp4", **common}),
+    )
+
+
+def test_a_line_that_is_cut_off_is_named_with_its_own_column(tmp_path: Path) -> None:
+    (tmp_path / "v.jsonl").write_text('{"video_url": "a.mp4"\n"b.mp4"\n')
+    (problem,) = load_manifest(str(tmp_path / "v.jsonl"), {}).problems
+    assert problem.startswith("v.jsonl, line 1: it is no JSON")
+    assert problem.endswith("at column 22")
+
+
+def test_a_line_that_no_reader_takes_costs_no_other(tmp_path: Path) -> None:
+    (tmp_path / "v.jsonl").write_text(f'"a.mp4"\n{"[" * 100_000}\n{"1" * 5000}\n"b.mp4"\n')
+    manifest = load_manifest(str(tmp_path / "v.jsonl"), {})
+    assert [Path(request.video_url).name for request in manifest.requests] == ["a.mp4", "b.mp4"]
+    assert [entry.place for entry in manifest.invalid] == ["v.jsonl, line 2", "v.jsonl, line 3"]
+
+
+def test_a_csv_file_takes_data_uris_of_any_length(tmp_path: Path) -> None:
+    uri = f"data:video/mp4;base64,{'A' * 300_000}"
+    (tmp_path / "v.csv").write_text(f'video_url,model\n"{uri}",light\n')
+    limit = csv.field_size_limit()
+    (request,) = load_manifest(str(tmp_path / "v.csv"), {}).requests
+    assert request.video_url == uri
+    assert csv.field_size_limit() == limit
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("none.yaml", None, "does not exist"),
+        ("clip.mp4", "", "request.video_url="),
+        ("empty.yaml", "", "has no entries"),
+        ("bad.yaml", "a: [", "cannot be read"),
+        ("keys.yaml", "vidoes: [a.mp4]", "vidoes; the keys are defaults"),
+        ("bad.json", "[", "cannot be read"),
+        ("scalar.json", "3", "must be a list"),
+        ("deep.json", "[" * 100_000, "recursion"),
+        ("number.json", f'["a.mp4", {"1" * 5000}]', "digits"),
+        ("date.yaml", "- 2024-02-31", "out of range"),
+        ("head.csv", "url\na.mp4\n", "video_url among them"),
+        ("*.nothing", None, "matches no file"),
+    ],
+)
+def test_a_manifest_that_cannot_be_read_says_why(name: str, content: str | None, reason: str, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    with pytest.raises(ManifestError, match=reason):
+        load_manifest(str(tmp_path / name), {})

@@ -1,0 +1,72 @@
+"""Videos of folders and patterns, and what of them is the run's own output."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from birefnet_batch.errors import ManifestError
+from birefnet_batch.manifest import load_manifest
+
+
+def test_a_folder_gives_its_videos_in_depth_but_not_the_output(tmp_path: Path) -> None:
+    for name in ("b.mp4", "deep/A.MOV", "notes.txt", ".hidden/c.mp4", "out/jobs/x/b.mp4"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    manifest = load_manifest(str(tmp_path), {}, exclude=tmp_path / "out")
+    assert [Path(request.video_url).name for request in manifest.requests] == ["b.mp4", "A.MOV"]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "output"),
+    [
+        ("in", "file://{root}/in/out"),
+        ("in", "./in/../in/out"),
+        ("in", "{root}/in/x/../out"),
+        ("in", "link/out"),
+        ("link", "in/out"),
+        ("link", "{root}/in/out/"),
+        ("in/**/*.mp4", "link/out"),
+        ("link/**/*.mp4", "file://{root}/in/out"),
+    ],
+)
+def test_a_runs_own_results_are_no_inputs_however_its_output_is_spelt(
+    inputs: str, output: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.mp4", "x/b.mp4", "out/jobs/a-1/a.mp4"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).touch()
+    (tmp_path / "link").symlink_to("in")
+    manifest = load_manifest(inputs, {}, exclude=output.format(root=tmp_path))
+    assert [Path(request.video_url).name for request in manifest.requests] == ["a.mp4", "b.mp4"]
+
+
+@pytest.mark.parametrize("pattern", ["", "*.mp4"])
+def test_what_is_called_a_video_and_is_no_file_is_not_left_out_in_silence(pattern: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mp4")
+    (tmp_path / "gone.mp4").symlink_to("nowhere")
+    (tmp_path / "folder.mp4").mkdir()
+    manifest = load_manifest(str(tmp_path / pattern), {})
+    assert [Path(request.video_url).name for request in manifest.requests] == ["gone.mp4", "pipe.mp4"]
+
+
+@pytest.mark.parametrize("inputs", [".", "videos"])
+def test_inputs_inside_of_the_output_are_said_to_be_there(
+    inputs: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos" / "a.mp4").touch()
+    with pytest.raises(ManifestError, match="inside of it, and what is there is no input; give another output"):
+        load_manifest(inputs, {}, exclude=tmp_path)
+
+
+def test_a_glob_gives_what_it_matches_in_depth(tmp_path: Path) -> None:
+    for name in ("a.mp4", "b.mkv", "deep/c.mp4"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    manifest = load_manifest(str(tmp_path / "**" / "*.mp4"), {})
+    assert [Path(request.video_url).name for request in manifest.requests] == ["a.mp4", "c.mp4"]
