@@ -3,26 +3,57 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from birefnet_batch.errors import ConfigError
 from birefnet_batch.results import JobRecord
 from birefnet_batch.settings import Device, EngineName, ExecutorName, Precision, Resume, Settings, StorageSettings
 from birefnet_batch.storage.stores import Store
+from birefnet_batch.uris import scheme_of, user_path
 
 
 def read_settings(store: Store, run_id: str) -> Settings:
     """The settings that a run was made with; hidden options of storage stay hidden.
 
+    Files that it named relative to its working folder are those of that folder, from wherever this is called.
+
     Raises:
         ConfigError: its run.json is gone, damaged, or of a version whose settings are others.
     """
     try:
-        plain = json.loads(store.get(f"runs/{run_id}/run.json") or b"")["settings"]
-    except (ValueError, KeyError, TypeError):
+        record = json.loads(store.get(f"runs/{run_id}/run.json") or b"")
+        plain = _located(record["settings"], Path(record.get("working_directory") or ""))
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise ConfigError(f"{store.uri(f'runs/{run_id}/run.json')} is gone or damaged; it has the settings") from None
     return settings_from_dict(plain)
+
+
+def _located(plain: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The settings with absolute paths where they name files of the run's working folder."""
+    engine, media, models = ({**plain.get(name, {})} for name in ("engine", "media", "models"))
+    engine |= {name: _file(engine.get(name), folder) for name in ("store", "shared_store") if name in engine}
+    if Path(str(media.get("background", ""))).suffix:
+        media["background"] = _file(media["background"], folder)
+    for name, entry in models.items():
+        if isinstance(entry, dict) and "weights" in entry:
+            models[name] = {**entry, "weights": _file(entry["weights"], folder)}
+    located = {**plain, "engine": engine, "media": media, "models": models}
+    if "weights" in plain:
+        located["weights"] = {name: _file(value, folder) for name, value in plain["weights"].items()}
+    if "weights_folder" in plain:
+        located["weights_folder"] = _file(plain["weights_folder"], folder)
+    return located
+
+
+def _file(value: Any, folder: Path) -> Any:
+    """What names neither a file nor a folder there is something else: a hub repository, or a place to be made."""
+    if not isinstance(value, str) or not value or scheme_of(value):
+        return value
+    path = folder / user_path(value)
+    return str(path) if os.path.exists(path) else value  # noqa: PTH110  Path.exists raises for names that are too long
 
 
 def settings_from_dict(plain: dict[str, Any]) -> Settings:

@@ -1,0 +1,62 @@
+"""The settings of a run, read back from its record."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from birefnet_batch.errors import ConfigError
+from birefnet_batch.recorded_settings import read_settings
+from birefnet_batch.settings import MediaSettings, Settings
+from birefnet_batch.storage.local_store import LocalStore
+
+
+def recorded(store: LocalStore, settings: Settings, **record: Any) -> Settings:
+    store.put("runs/one/run.json", json.dumps({"settings": settings.to_dict(), **record}).encode())
+    return read_settings(store, "one")
+
+
+def test_files_of_the_runs_working_folder_are_found_from_any_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = tmp_path / "there"
+    for name in ("w.safetensors", "back.png", "fetched/w", "store/x", "blue", "General Use (Light)"):
+        (there / name).parent.mkdir(parents=True, exist_ok=True)
+        (there / name).touch()
+    settings = replace(
+        Settings(),
+        weights={**Settings().weights, "demo": "w.safetensors", "portrait": "someone/repository"},
+        weights_folder="fetched",
+        media=MediaSettings(background="back.png"),
+        engine=replace(Settings().engine, store="store"),
+        models={"mine": {"network": "demo", "native_resolution": "256x256", "weights": "w.safetensors"}},
+    )
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    found = recorded(LocalStore(tmp_path / "out"), settings, working_directory=str(there))
+    assert found.weights["demo"] == found.models["mine"]["weights"] == str(there / "w.safetensors")
+    assert found.weights["portrait"] == "someone/repository"
+    assert found.weights["light"] is None
+    assert found.weights_folder == str(there / "fetched")
+    assert found.media.background == str(there / "back.png")
+    assert found.engine.store == str(there / "store")
+
+
+def test_a_colour_stays_one_whatever_files_are_called(tmp_path: Path) -> None:
+    (tmp_path / "blue").touch()
+    settings = replace(Settings(), media=MediaSettings(background="blue"))
+    assert recorded(LocalStore(tmp_path / "out"), settings, working_directory=str(tmp_path)) == settings
+
+
+def test_records_of_earlier_versions_have_no_working_folder_and_damaged_ones_say_so(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "out")
+    assert recorded(store, Settings()) == Settings()
+    for damaged in (b"{", b"[]", b'{"settings": []}', b'{"settings": {"engine": 3}}'):
+        store.put("runs/one/run.json", damaged)
+        with pytest.raises(ConfigError, match="is gone or damaged"):
+            read_settings(store, "one")
