@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterable
 
@@ -13,6 +14,7 @@ from birefnet_batch.settings import Resume, Settings
 from birefnet_batch.storage import Output, SourceFacts
 from birefnet_batch.storage.sources import many_source_facts
 
+_log = logging.getLogger(__name__)
 # Sources that are asked one by one wait for the network, not for us.
 _ASKED_AT_ONCE = 16
 
@@ -46,6 +48,14 @@ def split_complete(output: Output, settings: Settings, jobs: Iterable[Job]) -> t
         return jobs, []
     facts = many_source_facts([job.uri for job in marked], settings.storage, _ASKED_AT_ONCE)
     complete = _complete(settings, marked, facts, found)
+    blind = [job for job in marked if job.job_id in complete and facts[job.uri].is_blind]
+    if blind:
+        _log.warning(
+            "%d complete videos come from servers that name neither an ETag nor a Last-Modified (%s); that they are "
+            "unchanged is known by their length alone; resume=force does them again",
+            len(blind),
+            blind[0].display_uri,
+        )
     return [job for job in jobs if job.job_id not in complete], [job for job in jobs if job.job_id in complete]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from birefnet_batch.errors import BirefnetBatchError, InputError
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage.backoff import retried
-from birefnet_batch.storage.facts import SourceFacts
+from birefnet_batch.storage.facts import UNVERSIONED, SourceFacts
 from birefnet_batch.storage.filesystems import bucket_filesystem, bucket_reason, is_permanent
 from birefnet_batch.storage.remote import PassingError, Remote
 from birefnet_batch.uris import redact, scheme_of
@@ -83,7 +83,7 @@ def facts_of(uri: str, info: dict[str, Any]) -> SourceFacts:
     if info.get("type") == "directory" or info.get("size") is None:
         raise InputError(f"{redact(uri)} is a folder; give manifest={redact(uri)} to run every video in it")
     version = next((f"{name.lower()}={info[name]}" for name in _VERSIONS if info.get(name)), None)
-    return SourceFacts(info["size"], f"size={info['size']};{version or 'unversioned'}", version)
+    return SourceFacts(info["size"], f"size={info['size']};{version or UNVERSIONED}", version)
 
 
 @contextmanager

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+UNVERSIONED = "unversioned"
+"""Stands in a fingerprint where a server names no version."""
+
 
 @dataclass(frozen=True)
 class SourceFacts:
@@ -17,3 +20,8 @@ class SourceFacts:
     """The ETag or its like, to notice a change while the input is read; None where there is none."""
     ranges: bool = True
     """Whether any part of it can be asked for."""
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether another content of the same length has the same fingerprint."""
+        return self.fingerprint.endswith(UNVERSIONED)

@@ -13,7 +13,7 @@ import httpx
 
 from birefnet_batch.errors import InputError
 from birefnet_batch.settings import StorageSettings
-from birefnet_batch.storage.facts import SourceFacts
+from birefnet_batch.storage.facts import UNVERSIONED, SourceFacts
 from birefnet_batch.storage.http_guard import GuardedTransport, check_scheme
 from birefnet_batch.storage.remote import PassingError, Remote
 from birefnet_batch.uris import HTTP_SCHEMES, redact, redact_text
@@ -163,7 +163,7 @@ def _named_version(answer: httpx.Response) -> str:
     for name in ("ETag", "Last-Modified"):
         if answer.headers.get(name):
             return f"{name.lower()}={answer.headers[name]}"
-    return "unversioned"
+    return UNVERSIONED
 
 
 def _declared_length(answer: httpx.Response) -> int | None:
