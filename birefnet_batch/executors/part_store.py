@@ -7,6 +7,7 @@ left there.
 from __future__ import annotations
 
 import shutil
+import socket
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,6 +17,7 @@ from birefnet_batch.settings import Settings
 from birefnet_batch.storage.filesystems import bucket_errors, bucket_filesystem
 from birefnet_batch.storage.finished_parts import finished_names, keep_finished, move_finished, record_names
 from birefnet_batch.storage.output import Output
+from birefnet_batch.storage.reasons import reason_of
 from birefnet_batch.uris import BUCKET_SCHEMES, local_path, scheme_of
 
 
@@ -148,11 +150,31 @@ def inherit_shared(settings: Settings, output: Output, run_id: str) -> None:
     folder = shared_folder(settings, output, run_id)
     if folder is None:
         PartStore(settings, output, run_id).inherit()
-    elif settings.executor.scratch is not None and folder.parent.is_dir():
+    elif settings.executor.scratch is not None:
+        try:
+            # Workers tell by it whether they see the same.
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"executor.scratch={settings.executor.scratch} cannot be written: {reason_of(error)}"
+            ) from None
         for dead in folder.parent.iterdir():
             if dead != folder:
                 move_finished(dead, folder)
                 shutil.rmtree(dead, ignore_errors=True)
+
+
+def require_shared(settings: Settings, folder: Path | None) -> None:
+    """Make sure that a worker sees the folder of parts that the driver made.
+
+    Raises:
+        OutputError: it does not; its parts would be lost to the others.
+    """
+    if settings.executor.scratch is not None and folder is not None and not folder.is_dir():
+        raise OutputError(
+            f"executor.scratch={settings.executor.scratch} is not the same on {socket.gethostname()} as where the run "
+            "was started; mount the folder at the same place on all machines, or give a bucket"
+        )
 
 
 def clean_shared(settings: Settings, output: Output, run_id: str, *, over: bool) -> None:

@@ -19,7 +19,7 @@ from birefnet_batch.executors.finish import finish
 from birefnet_batch.executors.finished_segments import find, keep
 from birefnet_batch.executors.ledger import Ledger, fail
 from birefnet_batch.executors.messages import Answer, Call, GivenBack, Hello, Lost, Planned, Status
-from birefnet_batch.executors.part_store import PartStore, shared_folder
+from birefnet_batch.executors.part_store import PartStore, require_shared, shared_folder
 from birefnet_batch.executors.prepare import Plan, prepare
 from birefnet_batch.executors.ray_metrics import WorkerMetrics
 from birefnet_batch.executors.retries import is_unwell, may_be_tried_again, ran_out_of_memory
@@ -60,12 +60,14 @@ class RayWorker:
         keep_freed_memory()
         try:
             _set_up_logging(self._board)
+            self._context.output.require_held()
             attached = self._stack.enter_context(self._context.output.attach())
             self._metrics = WorkerMetrics()
             self._engines = self._stack.enter_context(EngineCache(self._context.settings))
             own = attached.scratch / "sources" / f"{self._name}-{os.getpid()}"
             settings, output, run_id = self._context.settings, self._context.output, self._context.run_id
             shared = shared_folder(settings, output, run_id)
+            require_shared(settings, shared)
             self._parts = PartStore(settings, output, run_id) if shared is None else None
             parts = shared or attached.scratch / "copies"
             self._workspace = self._stack.enter_context(Workspace(own, parts, settings.storage))

@@ -165,6 +165,11 @@ def holder_of(store: Store) -> Holder | None:
     return next((holder for holder in holders_of(store) if holder.is_alive), None)
 
 
+def is_held_by(store: Store, run_id: str) -> bool:
+    """Whether a run holds the output that is seen from here."""
+    return any(holder.run_id == run_id for holder in holders_of(store))
+
+
 def holders_of(store: Store) -> list[Holder]:
     """Who holds an output, or held it and died."""
     holders = (_read(store, name) for name in store.names(FOLDER))

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import socket
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from birefnet_batch.errors import OutputError
 from birefnet_batch.settings import StorageSettings
-from birefnet_batch.storage.lease import Holder, Lease
+from birefnet_batch.storage.lease import Holder, Lease, is_held_by
 from birefnet_batch.storage.local_store import LocalStore
 from birefnet_batch.storage.reasons import reason_of
 from birefnet_batch.storage.scratch import Scratch
 from birefnet_batch.storage.stores import open_store
 from birefnet_batch.uris import user_path
+
+# A file system over a network shows a new file so much later on another machine.
+_SEEN_WITHIN_S = 30.0
 
 
 class Output:
@@ -81,6 +86,23 @@ class Output:
 
     def __exit__(self, *_: object) -> None:
         self._close()
+
+    def require_held(self) -> None:
+        """Make sure, on another machine, that this is the output that the run's own process holds.
+
+        A folder of the same name on a disk of that machine would take the results, and nobody would find them.
+
+        Raises:
+            OutputError: it is another.
+        """
+        until = time.monotonic() + _SEEN_WITHIN_S
+        while not is_held_by(self.store, self._run_id):
+            if time.monotonic() > until:
+                raise OutputError(
+                    f"output={self.shown} is not the same on {socket.gethostname()} as where the run was started: its "
+                    "lease of it is not seen here; mount the folder at the same place on all machines, or give a bucket"
+                )
+            time.sleep(min(1.0, _SEEN_WITHIN_S))
 
     @contextmanager
     def attach(self) -> Iterator[Output]:

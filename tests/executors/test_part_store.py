@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from birefnet_batch import Settings
-from birefnet_batch.executors.part_store import PartStore, clean_shared, inherit_shared, shared_folder
+from birefnet_batch.errors import OutputError
+from birefnet_batch.executors.part_store import PartStore, clean_shared, inherit_shared, require_shared, shared_folder
 from birefnet_batch.settings import ExecutorSettings, StorageSettings
 from birefnet_batch.storage import Output
 from birefnet_batch.storage.filesystems import bucket_filesystem
@@ -106,3 +107,13 @@ def test_a_worker_gets_records_first_and_parts_when_it_joins(s3: Any, tmp_path: 
     store.get("job", [here / PART])
     assert (here / PART).read_text() == f"run {PART}"
     mine.clean("run", over=True)
+
+
+def test_a_worker_whose_scratch_folder_is_another_than_the_drivers_is_told_apart(tmp_path: Path) -> None:
+    place = Place(tmp_path / "out", str(tmp_path / "scratch"), StorageSettings())
+    place.inherit("run")
+    folder = shared_folder(place.settings, place.output, "run")
+    require_shared(place.settings, folder)
+    (tmp_path / "scratch").rename(tmp_path / "elsewhere")
+    with pytest.raises(OutputError, match=r"executor.scratch=.* is not the same on .* mount the folder"):
+        require_shared(place.settings, folder)

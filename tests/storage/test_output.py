@@ -126,3 +126,17 @@ def test_what_dead_workers_of_a_dead_run_left_is_removed_by_the_next_run(tmp_pat
     with Output(str(tmp_path / "out"), "next", StorageSettings(scratch=str(scratch))):
         assert not (scratch / "dead").exists()
         assert not (tmp_path / "out" / ".scratch" / "dead").exists()
+
+
+def test_a_worker_that_sees_another_folder_of_the_same_name_is_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("birefnet_batch.storage.output._SEEN_WITHIN_S", 0.0)
+    with Output(str(tmp_path / "out"), "run") as output:
+        output.require_held()
+        # As where a machine lacks the mount: the same path, another disk.
+        (tmp_path / "out").rename(tmp_path / "elsewhere")
+        with pytest.raises(OutputError, match=r"is not the same on .* mount the folder at the same place"):
+            output.require_held()
+        assert not (tmp_path / "out").exists()
+        (tmp_path / "elsewhere").rename(tmp_path / "out")
