@@ -16,6 +16,7 @@ from birefnet_batch.executors.retries import attempt_record
 from birefnet_batch.executors.scheduler import Scheduler
 from birefnet_batch.executors.segment_step import SegmentDone
 from birefnet_batch.executors.units import Unit
+from birefnet_batch.executors.workspace import has_source
 from birefnet_batch.jobs import Job
 from birefnet_batch.results import AttemptRecord, JobRecord
 from birefnet_batch.uris import redact_text
@@ -98,6 +99,8 @@ class Coordinator:
         if job.job_id not in self._left:
             return None
         if isinstance(value, JobOutcome):
+            if answer.unseen and self._done_elsewhere(unit, worker, node):
+                return None
             return self._ended(value)
         if isinstance(value, GivenBack):
             self.scheduler.add([unit])
@@ -125,6 +128,21 @@ class Coordinator:
             if unit.job.job_id in self._left:
                 return self._try_again(unit, worker, WorkerLostError(reason), None)
         return None
+
+    def _done_elsewhere(self, unit: Unit, worker: str, node: str) -> bool:
+        """Whether a video that a node does not see is there all the same, and another node may have it."""
+        if not (has_source(unit.job, self._context.settings.storage) and self.scheduler.avoid_node(node)):
+            return False
+        where = self._places.get(worker, node)
+        error = WorkerLostError(
+            f"{unit.job.display_uri} is on the driver's machine, but not on {where}; mount its folder at the same "
+            "place on all machines"
+        )
+        _log.warning("%s: that node gets no more work while there are others", redact_text(str(error)))
+        begun = self._begun.setdefault(unit.job.job_id, _Begun())
+        begun.history.append(attempt_record(worker, error, node=where, step=unit.step))
+        self.scheduler.add([unit])
+        return True
 
     def _planned(self, unit: Unit, value: Planned) -> None:
         begun = self._begun.setdefault(unit.job.job_id, _Begun())

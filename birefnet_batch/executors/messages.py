@@ -67,6 +67,8 @@ class Answer:
     """Engines that are open now, the most recently used one last."""
     spent: bool = False
     """Whether the worker is to be replaced: what failed may have been its process, and not the video."""
+    unseen: bool = False
+    """Whether the step failed because the video is not to be had on the worker's machine."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from birefnet_batch.engines.store import EngineStore
-from birefnet_batch.errors import BirefnetBatchError, EngineMemoryError, WorkerLostError
+from birefnet_batch.errors import BirefnetBatchError, EngineMemoryError, InputError, WorkerLostError
 from birefnet_batch.executors.base import JobOutcome, RunContext
 from birefnet_batch.executors.engine_cache import EngineCache
 from birefnet_batch.executors.finish import finish
@@ -26,7 +26,7 @@ from birefnet_batch.executors.retries import is_unwell, may_be_tried_again, ran_
 from birefnet_batch.executors.segment_step import SegmentDone, do_segment
 from birefnet_batch.executors.units import EngineKey
 from birefnet_batch.executors.worker_board import Board, StoppedError
-from birefnet_batch.executors.workspace import Workspace
+from birefnet_batch.executors.workspace import Workspace, has_source
 from birefnet_batch.process_tuning import keep_freed_memory
 
 _log = logging.getLogger(__name__)
@@ -84,12 +84,14 @@ class RayWorker:
         self._board.begin(call)
         ledger = Ledger(call.plan.record) if call.plan else Ledger.opened(self._context, call.job, call.history)
         opened: list[tuple[EngineKey, float]] = []
+        unseen = False
         try:
             value: Planned | SegmentDone | JobOutcome | Lost | GivenBack = self._step(call, ledger, opened)
             self._losses = 0
         except StoppedError:
             value = GivenBack()
         except Exception as error:
+            unseen = isinstance(error, InputError) and not has_source(call.job, self._context.settings.storage)
             value = self._failed(call, ledger, error)
         finally:
             self._board.call = None
@@ -98,7 +100,7 @@ class RayWorker:
             value = replace(value, result=None)
         frames, seconds = self._board.made, self._board.seconds
         self._metrics.frames(self._engines.model(call.job.request.model).short_name, frames)
-        return Answer(value, frames, seconds, tuple(opened), self._held(), self._spent)
+        return Answer(value, frames, seconds, tuple(opened), self._held(), self._spent, unseen)
 
     def status(self) -> Status:
         """What it is doing; answered beside the work."""

@@ -53,6 +53,7 @@ class Scheduler:
         self._lengths, self._paces = Guesses(), Guesses()
         self.workers: dict[str, WorkerState] = {}
         self._last_end = LastEnd(self.workers)
+        self._avoided: set[str] = set()
         self.decisions = 0
 
     @property
@@ -95,6 +96,13 @@ class Scheduler:
     def join(self, worker: str, node: str) -> None:
         """A worker is there."""
         self.workers[worker] = WorkerState(worker, node)
+
+    def avoid_node(self, node: str) -> bool:
+        """Give a node's workers nothing as long as there are others; whether there are."""
+        others = any(state.node != node and state.node not in self._avoided for state in self.workers.values())
+        if others:
+            self._avoided.add(node)
+        return others
 
     def leave(self, worker: str) -> list[Unit]:
         """A worker is gone; what it had, the unit that it worked on first. The others are waiting again."""
@@ -231,7 +239,9 @@ class Scheduler:
         return max(0.0, min(self.workers[name].until for name in queue.workers) - self._clock())
 
     def _suits(self, state: WorkerState, unit: Unit) -> bool:
-        """Whether a worker may have a unit: not where it was lost, as long as there are others."""
+        """Whether a worker may have a unit: not where it was lost, nor a node avoided, as long as there are others."""
+        if state.node in self._avoided and any(other.node not in self._avoided for other in self.workers.values()):
+            return False
         return state.name not in unit.avoid or all(name in unit.avoid for name in self.workers)
 
     def _assign(self, state: WorkerState, queue: WorkQueue | None) -> None:

@@ -19,6 +19,17 @@ from birefnet_batch.uris import is_local, local_path
 _OPEN_SOURCES = 2
 
 
+def has_source(job: Job, settings: StorageSettings) -> bool:
+    """Whether a job's input is to be had on this machine; of a remote one nothing is asked."""
+    if not is_local(job.uri):
+        return True
+    try:
+        source_facts(job.uri, settings)
+    except InputError:
+        return False
+    return True
+
+
 class Workspace:
     """Parts in a folder that all workers of the run see, sources in one of this worker's own.
 

@@ -10,9 +10,9 @@ import pytest
 from clips import make_clip
 
 from birefnet_batch import Request, Settings
-from birefnet_batch.executors.base import RunContext
+from birefnet_batch.executors.base import JobOutcome, RunContext
 from birefnet_batch.executors.coordinator import Coordinator
-from birefnet_batch.executors.messages import Status
+from birefnet_batch.executors.messages import Answer, Status
 from birefnet_batch.executors.units import EngineKey, Unit
 from birefnet_batch.jobs import Job
 from birefnet_batch.storage import Output
@@ -85,3 +85,31 @@ def test_lost_attempts_are_counted_by_segment_and_recorded_with_segment_node_and
         ("worker-3", "other (node-3-of-th)", "segment", 2),
     ]
     assert record["history"][1]["message"] == "worker-2 was lost: death 2"
+
+
+def test_a_video_that_a_node_does_not_see_is_done_by_another_and_the_node_gets_no_more(
+    coordinator: Coordinator, job: Job
+) -> None:
+    scheduler = coordinator.scheduler
+    unit = Unit(job, "begin", LIGHT, 10)
+    scheduler.add([unit])
+    unseen = Answer(JobOutcome(job, "failed", error="it does not exist"), unseen=True)
+    assert scheduler.take("worker-1") is unit
+    assert coordinator.answered("worker-1", unit, unseen) is None
+    assert unit.tries == 0, "it is not the video's fault"
+    scheduler.add([segment(job, 1)])
+    assert scheduler.take("worker-1") is None
+    assert scheduler.take("worker-2") is not None
+    # Nobody else is left who might see it: then that is how it ends.
+    assert coordinator.lost("worker-2", "its node has died") is None
+    assert scheduler.take("worker-1") is not None
+    assert coordinator.answered("worker-1", scheduler.workers["worker-1"].running[0], unseen) is unseen.value
+
+
+def test_a_video_that_the_driver_does_not_see_either_has_failed(coordinator: Coordinator, job: Job) -> None:
+    unit = Unit(job, "begin", LIGHT, 10)
+    coordinator.scheduler.add([unit])
+    Path(job.uri.removeprefix("file://")).unlink()
+    unseen = Answer(JobOutcome(job, "failed", error="it does not exist"), unseen=True)
+    coordinator.scheduler.take("worker-1")
+    assert coordinator.answered("worker-1", unit, unseen) is unseen.value

@@ -74,4 +74,10 @@ def test_a_users_mistake_costs_no_worker(failing: Failing) -> None:
     answer = failing(InputError("clip.mp4 is no video"))
     assert answer.value.status == "failed"
     assert not answer.spent
+    assert not answer.unseen
     assert failing(None).value.status == "succeeded"
+
+
+def test_a_video_that_is_not_on_its_machine_is_said_to_be_unseen(failing: Failing, tmp_path: Path) -> None:
+    (tmp_path / "clip.mp4").unlink()
+    assert failing(InputError("clip.mp4 does not exist")).unseen
