@@ -9,7 +9,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from birefnet_batch.errors import ProblemsError
-from birefnet_batch.settings import MediaSettings, Settings, describe, schema_node
+from birefnet_batch.settings import ExecutorSettings, MediaSettings, Settings, describe, schema_node
 
 
 def test_a_composed_configuration_becomes_frozen_dataclasses() -> None:
@@ -31,6 +31,16 @@ def test_every_problem_of_the_settings_is_reported_at_once() -> None:
         settings.validate()
     assert len(caught.value.problems) == 4
     assert "weights.portait names no model; the models are light, light_2k" in str(caught.value)
+
+
+@pytest.mark.parametrize(("share", "allowed"), [(0.5, True), (1, True), (2.0, True), (1.5, False)])
+def test_a_worker_reserves_a_share_of_one_gpu_or_whole_ones(share: float, allowed: bool) -> None:
+    settings = Settings(executor=ExecutorSettings(gpus_per_worker=share))
+    if allowed:
+        settings.validate()
+        return
+    with pytest.raises(ProblemsError, match=r"executor.gpus_per_worker is 1.5; above 1 it must be a whole number"):
+        settings.validate()
 
 
 def test_help_describes_every_key_of_the_schema() -> None:

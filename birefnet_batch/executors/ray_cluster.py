@@ -20,8 +20,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from birefnet_batch.errors import ConfigError
+from birefnet_batch.executors.ray_environment import check_environment, environment
 from birefnet_batch.executors.ray_room import Reminder, Share, lacking
-from birefnet_batch.process_tuning import usable_processors, waiting_variables
+from birefnet_batch.process_tuning import usable_processors
 from birefnet_batch.settings import Device, ExecutorSettings, Settings
 
 _log = logging.getLogger(__name__)
@@ -73,8 +74,10 @@ class RayCluster:
         """Start or join.
 
         Raises:
-            ConfigError: there is no cluster at the address, or this machine has no room for a worker.
+            ConfigError: there is no cluster at the address, this machine has no room for a worker, or
+                executor.runtime_env is none of Ray's.
         """
+        check_environment(self._environment_given())
         if not self._ray.is_initialized():
             self._owned = True
             try:
@@ -182,10 +185,7 @@ class RayCluster:
         return None if self._owned else self._environment_given()
 
     def _environment_given(self) -> dict[str, Any]:
-        given = dict(self._executor.runtime_env)
-        # Ray would set the number of reserved CPUs, which is no whole number for every share.
-        ours = {"OMP_NUM_THREADS": str(self.threads), **waiting_variables()}
-        return {**given, "env_vars": {**ours, **given.get("env_vars", {})}}
+        return environment(self._executor.runtime_env, self.threads)
 
     def _common(self) -> dict[str, Any]:
         return {

@@ -49,6 +49,9 @@ def range_problems(settings: Settings) -> list[str]:
         for name, value in positive.items()
         if value is not None and not value > 0
     ]
+    share = settings.executor.gpus_per_worker
+    if share > 1 and share != int(share):
+        problems.append(f"executor.gpus_per_worker is {share}; above 1 it must be a whole number")
     return problems
 
 
