@@ -43,7 +43,8 @@ def starve() -> None:
     """Have no room for further memory, threads or libraries, as where all of a container's are used up."""
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 20), resource.RLIM_INFINITY))
-    threading.Thread(target=int).start()
+    while True:
+        threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
 
 
 def wait() -> None:

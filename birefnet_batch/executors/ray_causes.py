@@ -8,7 +8,7 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 # What Ray lists of an actor between its first sentence and the cause.
 _ABOUT = re.compile(r"(class_name|actor_id|pid|name|namespace|ip|port): ")
 _FIRST = re.compile(r"The actor died (unexpectedly )?before finishing this task\.?")
-_LIMIT = 600
+_LIMIT = 400
 
 
 def cause(error: Exception) -> str:
@@ -25,5 +25,6 @@ def cause(error: Exception) -> str:
         lines = lines[1:]
     told = " ".join(lines)
     if len(told) > _LIMIT:
-        told = f"{told[:_LIMIT].rpartition(' ')[0]} ..."
-    return told.removesuffix(".")
+        whole, _, part = told[:_LIMIT].rpartition(". ")
+        told = whole or f"{part.rpartition(' ')[0]} ..."
+    return told.removesuffix(".") if not told.endswith("...") else told

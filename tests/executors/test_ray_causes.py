@@ -37,5 +37,11 @@ def test_the_cause_is_what_remains_of_an_error(told: str, expected: str) -> None
     assert not found.endswith(".")
 
 
+def test_of_a_long_cause_whole_sentences_are_kept() -> None:
+    assert cause(RuntimeError(KILLED + " And further advice." * 50)).endswith("And further advice")
+    assert len(cause(RuntimeError(KILLED + " And further advice." * 50))) < 500
+
+
 def test_a_cause_does_not_fill_a_page() -> None:
-    assert len(cause(RuntimeError("because " * 1000))) < 700
+    assert len(cause(RuntimeError("because " * 1000))) < 500
+    assert cause(RuntimeError("because " * 1000)).endswith("because ...")
