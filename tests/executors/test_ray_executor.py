@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
+import threading
+import time
 from pathlib import Path
 
 import faults
@@ -52,3 +55,32 @@ def test_the_bytes_are_those_of_the_local_executor_for_any_number_of_workers(
     assert any("workers busy" in line for line in on_ray.lines)
     summary = on_ray.run(output, *clips, fields=fields, workers=1, media=SEGMENTS)
     assert (summary.skipped, summary.succeeded) == (2, 0)
+
+
+@pytest.mark.slow
+def test_a_cluster_without_room_says_what_it_lacks_and_the_first_node_that_has_it_is_used(
+    on_ray: OnRay, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clip = make_clip(tmp_path / "short.mp4", frames=5)
+    made = []
+    work = lambda: made.append(  # noqa: E731
+        on_ray.run(tmp_path / "out", clip, workers=None, executor={"resources": {"fast_disk": 1.0}})
+    )
+    thread = threading.Thread(target=work)
+    node = None
+    with caplog.at_level(logging.WARNING):
+        thread.start()
+        try:
+            end = time.monotonic() + 100
+            while not on_ray.lines and time.monotonic() < end:
+                time.sleep(0.1)
+            assert "0 of 0 workers busy, 1 waiting" in on_ray.lines[0]
+            assert "left" not in on_ray.lines[0]
+            assert "1 CPU, 1 fast_disk" in caplog.text
+            node = on_ray.cluster.add_node(num_cpus=1, resources={"fast_disk": 1.0})
+            thread.join(200)
+        finally:
+            if node is not None:
+                on_ray.cluster.remove_node(node)
+    assert made
+    assert made[0].succeeded == 1
