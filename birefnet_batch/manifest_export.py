@@ -35,7 +35,8 @@ def export_manifest(store: Store, destination: Path) -> int:
         ConfigError: pyarrow is missing, the name ends otherwise, or there is no such output.
         OutputError: the manifest is damaged, or the file cannot be written.
     """
-    if destination.suffix not in (".parquet", ".csv"):
+    suffix = destination.suffix.lower()
+    if suffix not in (".parquet", ".csv"):
         raise ConfigError(f"--manifest={destination} must end in .parquet or .csv")
     try:
         import pyarrow as pa
@@ -61,7 +62,7 @@ def export_manifest(store: Store, destination: Path) -> int:
         raise OutputError(f"The manifest of {store.shown} is damaged: {reason}; run it again to mend it") from None
     temporary = destination.with_name(f"{destination.name}.part")
     try:
-        if destination.suffix == ".csv":
+        if suffix == ".csv":
             csv.write_csv(table, temporary)
         else:
             parquet.write_table(table, temporary)

@@ -25,7 +25,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="How a run stands, read from its output at any time and from any machine.",
     )
     parser.add_argument("output", help="the run's output: a folder, or an s3://, gs:// or az:// location")
-    parser.add_argument("settings", nargs="*", help="storage.KEY=VALUE, such as storage.options.s3.endpoint_url=...")
+    parser.add_argument(
+        # Without a default argparse says that they are required.
+        "settings",
+        nargs="*",
+        default=[],
+        help="storage.KEY=VALUE, such as storage.options.s3.endpoint_url=...",
+    )
     parser.add_argument("--run", help="which run of the output; the latest if left out")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--slowest", type=int, default=5, help="how many of the slowest videos to name")
@@ -33,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--manifest", type=Path, metavar="FILE", help="write a row per video to FILE.parquet or FILE.csv (pyarrow)"
     )
     options = parser.parse_intermixed_args(arguments)
+    if options.slowest < 0:
+        parser.error("--slowest must be at least 0")
     try:
         store = open_store(options.output, storage_from_words(options.settings))
         if options.manifest is not None:

@@ -28,7 +28,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog="Exit status: 0 all identical or close, 1 some differ or could not be repeated, 2 wrong use.",
     )
     parser.add_argument("output", help="the run's output: a folder, or an s3://, gs:// or az:// location")
-    parser.add_argument("settings", nargs="*", help="storage.KEY=VALUE, such as storage.options.s3.endpoint_url=...")
+    parser.add_argument(
+        # Without a default argparse says that they are required.
+        "settings",
+        nargs="*",
+        default=[],
+        help="storage.KEY=VALUE, such as storage.options.s3.endpoint_url=...",
+    )
     parser.add_argument("--sample", type=int, metavar="N", help="repeat N videos, chosen by chance; all if left out")
     parser.add_argument("--seed", type=int, default=0, help="which N (default 0)")
     parser.add_argument("--scratch", type=Path, help="a folder for the repeats; the system's temporary one if left out")

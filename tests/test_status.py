@@ -147,9 +147,22 @@ def test_the_manifest_is_a_typed_table_with_what_the_records_add(
     first, second = parquet.read_table(tmp_path / "m.parquet").to_pylist()
     assert (first["model"], first["frames"], first["seconds"], first["engine"]) == ("Demo", 7, 1.5, "torch")
     assert (second["input"], second["model"]) == ("file:///clip-2.mp4", None)
-    assert csv.read_csv(tmp_path / "m.csv").num_rows == 2
+    assert main([str(tmp_path), "--manifest", str(tmp_path / "M.CSV")]) == 0
+    assert csv.read_csv(tmp_path / "m.csv").num_rows == csv.read_csv(tmp_path / "M.CSV").num_rows == 2
     assert main([str(tmp_path), "--manifest", str(tmp_path / "m.xlsx")]) == 2
     assert "must end in .parquet or .csv" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"), [((), "required: output\n"), (("out", "--slowest", "-1"), "--slowest must be at least 0")]
+)
+def test_wrong_use_names_what_is_wrong_alone(
+    words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    assert caught.value.code == 2
+    assert said in capsys.readouterr().err
 
 
 def test_the_table_has_the_videos_of_a_run_that_goes_on_or_was_killed(
