@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from birefnet_batch.errors import ConfigError, InputError, ProblemsError
+from birefnet_batch.errors import ConfigError, InputError, OutputError, OutputLostError, ProblemsError
 from birefnet_batch.executors.base import JobOutcome, RunContext
 from birefnet_batch.executors.selection import make_executor
 from birefnet_batch.jobs import Job, distinct_jobs
@@ -102,7 +102,7 @@ def run(
         ConfigError: there is no output, nothing to do, or the media settings do not go with an output type.
         InputError: a request's URL cannot be read, or differs from another's in nothing but its secrets; with
             `on_invalid=skip` only if there is no other. Of several such requests a ProblemsError tells.
-        OutputError: the output cannot be written.
+        OutputError: the output cannot be written; OutputLostError when that is so in the middle of the run.
     """
     settings.validate()
     if settings.output is None:
@@ -126,29 +126,33 @@ def run(
     with Output(settings.output, run_id, settings.storage) as output:
         context = RunContext(run_id, settings, output, library_versions())
         todo, complete = split_complete(output, settings, jobs)
-        with (
-            RunRecorder(context, command or sys.argv, documents or {}, len(jobs), invalid) as recorder,
-            progress or make_progress(len(jobs)) as shown,
-        ):
-            try:
-                for job in complete:
-                    outcome = JobOutcome(job, "skipped")
-                    recorder.ended(tally.add(outcome))
-                    on_outcome(outcome)
-                shown.complete_already(len(complete))
-                for outcome in make_executor(context).run(todo, shown) if todo else ():
-                    recorder.ended(tally.add(outcome), outcome.frames, outcome.seconds)
-                    on_outcome(outcome)
-                    shown.ended(
-                        outcome.job.display_uri,
-                        outcome.status,
-                        outcome.frames,
-                        outcome.seconds,
-                        outcome.error,
-                    )
-                output.all_ended()
-            finally:
-                merge_manifest(output, tally.lines)
+        try:
+            with (
+                RunRecorder(context, command or sys.argv, documents or {}, len(jobs), invalid) as recorder,
+                progress or make_progress(len(jobs)) as shown,
+            ):
+                try:
+                    for job in complete:
+                        outcome = JobOutcome(job, "skipped")
+                        recorder.ended(tally.add(outcome))
+                        on_outcome(outcome)
+                    shown.complete_already(len(complete))
+                    for outcome in make_executor(context).run(todo, shown) if todo else ():
+                        recorder.ended(tally.add(outcome), outcome.frames, outcome.seconds)
+                        on_outcome(outcome)
+                        shown.ended(
+                            outcome.job.display_uri,
+                            outcome.status,
+                            outcome.frames,
+                            outcome.seconds,
+                            outcome.error,
+                        )
+                    output.all_ended()
+                finally:
+                    merge_manifest(output, tally.lines)
+        except OutputError as error:
+            told = f"{error}; the run ended with that, and the same command goes on with the rest"
+            raise OutputLostError(told) from error
         location = output.shown
     return RunSummary(run_id=run_id, output=location, invalid=invalid, failures=tuple(tally.failures), **tally.counts)
 

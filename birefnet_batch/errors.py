@@ -55,6 +55,10 @@ class OutputError(BirefnetBatchError):
     """A result cannot be written where it was asked for."""
 
 
+class OutputLostError(OutputError):
+    """The output could not be written any more while a run was going on; the same command goes on with the rest."""
+
+
 class WeightsError(BirefnetBatchError):
     """A checkpoint is missing, unreadable or does not fit the network."""
 

@@ -16,6 +16,7 @@ import pytest
 from clips import make_clip
 
 from birefnet_batch import app
+from birefnet_batch.errors import OutputError
 
 ROOT = Path(__file__).parent.parent
 DEMO = ("request.model=demo", "request.operating_resolution=256", "request.video_write_mode=fast")
@@ -300,6 +301,19 @@ def test_a_data_uri_reaches_no_file_and_no_stream(
     digest = next(word for word in record["command"] if "video_url" in word).partition("=")[2].strip('"')
     assert digest == record["settings"]["request"]["video_url"]
     assert all(digest in text for text in texts[2:] if "request.video_url=" in text)
+
+
+def test_an_output_that_is_lost_in_the_middle_of_a_run_is_no_wrong_configuration(
+    program: Program, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(*_: object) -> None:
+        raise OutputError("s3://bucket/out cannot be written: the storage cannot be reached")
+
+    monkeypatch.setattr("birefnet_batch.batch.merge_manifest", lost)
+    assert program("request.video_url=none.mp4", "output=out", *DEMO) == app.SOME_FAILED
+    shown = capsys.readouterr().err
+    assert "error: s3://bucket/out cannot be written: the storage cannot be reached; the run ended with that" in shown
+    assert "the same command goes on with the rest" in shown
 
 
 @pytest.mark.logs_errors
