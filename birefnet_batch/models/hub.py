@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from birefnet_batch.digests import file_sha256
+from birefnet_batch.models.download_log import bar_or_lines
 
 FILE_NAME = "model.safetensors"
 _ATTEMPTS = 2
@@ -147,6 +148,7 @@ def _download(file: HubFile, target: Path, partial: Path) -> None:
                     headers=build_hf_headers(),
                     expected_size=file.size,
                     displayed_filename=f"{file.repository}/{FILE_NAME}",
+                    tqdm_class=bar_or_lines(f"{file.repository}@{file.commit}"),
                 )
             except HfHubHTTPError as error:
                 if error.response.status_code != 416:

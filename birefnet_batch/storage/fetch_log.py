@@ -18,10 +18,12 @@ class FetchLog:
 
     Args:
         uri: what is fetched.
+        start: bytes that were there before; they are no part of the rate.
     """
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, start: int = 0) -> None:
         self._shown = redact(uri)
+        self._start = start
         self._began = self._next = time.monotonic()
 
     def __call__(self, count: int, size: int | None) -> None:
@@ -31,5 +33,5 @@ class FetchLog:
             return
         self._next = now
         share = f" of {decimal(size)}" if size is not None else ""
-        rate = decimal(round(count / max(now - self._began, 1e-3)))
+        rate = decimal(round((count - self._start) / max(now - self._began, 1e-3)))
         _log.info("fetching %s: %s%s, %s/s", self._shown, decimal(count), share, rate)

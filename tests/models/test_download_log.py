@@ -1,0 +1,75 @@
+"""A download is seen: a bar on a terminal, lines in a log."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pty
+import re
+import subprocess
+import sys
+import termios
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hub_server import COMMIT, Hub, environment, serve_hub
+
+# Without waiting ten seconds for the second line.
+FETCH = (
+    "import birefnet_batch.storage.fetch_log as log; log._EVERY_S = 0.2\n"
+    "from birefnet_batch.models.weights_command import main; main()"
+)
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    with serve_hub() as running:
+        running.large["some/tuned@main"] = os.urandom(25 * 1024 * 1024)
+        running.pause_s = 0.03
+        yield running
+
+
+def fetching(tmp_path: Path, hub: Hub, stderr: int) -> subprocess.Popen[str]:
+    words = [sys.executable, "-c", FETCH, "fetch", "mine=some/tuned"]
+    env = environment(tmp_path / "hf", hub.endpoint)
+    return subprocess.Popen(words, env=env, cwd=tmp_path, stdout=subprocess.PIPE, stderr=stderr, text=True)
+
+
+def test_without_a_terminal_lines_say_that_it_begins_and_how_far_it_is(tmp_path: Path, hub: Hub):
+    hub.cuts = [15 * 1024 * 1024]
+    _, said = fetching(tmp_path, hub, subprocess.PIPE).communicate(timeout=120)
+    lines = [line for line in said.splitlines() if line.startswith("fetching")]
+    assert lines[0] == f"fetching some/tuned@{COMMIT}, 26.2 MB"
+    assert len(lines) >= 2
+    for line in lines[1:]:
+        assert re.fullmatch(rf"fetching some/tuned@{COMMIT}: [\d.]+ MB of 26\.2 MB, [\d.]+ [kM]B/s", line), line
+    assert "%|" not in said
+
+    partial = tmp_path / "weights" / "mine" / "model.safetensors"
+    content = partial.read_bytes()
+    (partial.parent / f"{hashlib.sha256(content).hexdigest()}.incomplete").write_bytes(content[: 10 * 1024 * 1024])
+    partial.unlink()
+    _, said = fetching(tmp_path, hub, subprocess.PIPE).communicate(timeout=120)
+    assert f"fetching some/tuned@{COMMIT}, 26.2 MB, 10.5 MB of it are here\n" in said
+
+
+def test_on_a_terminal_a_bar_shows_it_and_no_line(tmp_path: Path, hub: Hub):
+    ours, theirs = pty.openpty()
+    # A new one has no columns, in which no bar is drawn.
+    termios.tcsetwinsize(theirs, (24, 100))
+    process = fetching(tmp_path, hub, theirs)
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            block = os.read(ours, 4096)
+        except OSError:
+            break
+        if not block:
+            break
+        shown += block
+    process.communicate(timeout=120)
+    os.close(ours)
+    assert b"100%" in shown
+    assert b"fetching" not in shown
