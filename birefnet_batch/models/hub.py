@@ -15,9 +15,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urljoin
 
 from birefnet_batch.digests import file_sha256
 from birefnet_batch.models.download_log import bar_or_lines
+from birefnet_batch.uris import redact, redact_text
 
 FILE_NAME = "model.safetensors"
 _ATTEMPTS = 2
@@ -67,9 +69,12 @@ def look_up(repository: str, revision: str | None) -> HubFile:
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
     with _refusals(repository, revision):
-        found = get_hf_file_metadata(hf_hub_url(repository, FILE_NAME, revision=revision))
+        url = hf_hub_url(repository, FILE_NAME, revision=revision)
+        found = get_hf_file_metadata(url)
         if found.commit_hash is None or found.etag is None:
-            raise HubError(f"the answer for {found.location} is not a hub's; check HF_ENDPOINT, firewall and proxy")
+            # It may be relative, and signed.
+            where = redact(urljoin(url, found.location))
+            raise HubError(f"the answer for {where} is not a hub's; check HF_ENDPOINT, firewall and proxy")
         url = hf_hub_url(repository, FILE_NAME, revision=found.commit_hash)
         return HubFile(repository, found.commit_hash, found.etag, found.size, url)
 
@@ -136,7 +141,7 @@ def _download(file: HubFile, target: Path, partial: Path) -> None:
     from huggingface_hub.utils._headers import build_hf_headers
 
     target.parent.mkdir(parents=True, exist_ok=True)
-    for _ in range(_ATTEMPTS):
+    for left in reversed(range(_ATTEMPTS)):
         with partial.open("ab") as output:
             if file.size is None or output.tell() > file.size:
                 output.truncate(0)
@@ -159,9 +164,10 @@ def _download(file: HubFile, target: Path, partial: Path) -> None:
             partial.replace(target)
             return
         partial.unlink()
-        _log.warning("what came of %s is not what the hub says it is; it is fetched again", file.repository)
+        if left:
+            _log.warning("what came of %s is not what the hub says it is; it is fetched again", file.repository)
     raise HubError(
-        f"what comes from {file.url} is not what the hub says it is (etag {file.etag}); a proxy may change it"
+        f"what comes from {redact(file.url)} is not what the hub says it is (etag {file.etag}); a proxy may change it"
     )
 
 
@@ -188,7 +194,7 @@ def _refusals(repository: str, revision: str | None) -> Iterator[None]:
     import httpx
     from huggingface_hub import constants, errors
 
-    version = f"{repository}@{revision or 'main'}"
+    version, endpoint = f"{repository}@{revision or 'main'}", redact(constants.ENDPOINT)
     try:
         yield
     except errors.OfflineModeIsEnabled:
@@ -198,7 +204,7 @@ def _refusals(repository: str, revision: str | None) -> Iterator[None]:
     except errors.RepositoryNotFoundError as error:
         status = error.response.status_code
         raise HubError(
-            f"{constants.ENDPOINT} knows no {repository} ({status}); check the name, and set HF_TOKEN if it is private"
+            f"{endpoint} knows no {repository} ({status}); check the name, and set HF_TOKEN if it is private"
         ) from None
     except errors.RevisionNotFoundError:
         raise HubError(f"{repository} has no revision {revision}") from None
@@ -207,14 +213,14 @@ def _refusals(repository: str, revision: str | None) -> Iterator[None]:
     except errors.HfHubHTTPError as error:
         status = error.response.status_code
         hint = "; check HF_TOKEN" if status in (401, 403) else ""
-        raise HubError(f"{constants.ENDPOINT} answered {status} for {version}{hint}") from None
+        raise HubError(f"{endpoint} answered {status} for {version}{hint}") from None
     except httpx.HTTPError as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = redact_text(" ".join(str(error).split())) or type(error).__name__
         raise HubError(
-            f"they are not in the hub's cache on this machine, and {constants.ENDPOINT} cannot be reached ({reason})"
+            f"they are not in the hub's cache on this machine, and {endpoint} cannot be reached ({reason})"
         ) from None
     except OSError as error:
         named = f"{error.filename}: " if error.filename else ""
         raise HubError(f"{named}{(error.strerror or str(error)).lower()}") from None
     except ValueError as error:
-        raise HubError(" ".join(str(error).split())[:200]) from None
+        raise HubError(redact_text(" ".join(str(error).split()))[:200]) from None

@@ -37,6 +37,8 @@ class Hub:
     """Of each next transfer: after so many bytes the connection is cut."""
     spoiled: int = 0
     """So many next transfers have one wrong byte."""
+    elsewhere: str = ""
+    """Where it sends all questions, as a proxy may."""
     pause_s: float = 0.0
     """Between chunks of a transfer."""
     asked: list[str] = field(default_factory=list)
@@ -65,6 +67,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _answer(self) -> None:
         hub, wanted = self.hub, self.headers.get("Range")
         hub.asked.append(f"{self.command} {self.path}{f' {wanted}' if wanted else ''}")
+        if hub.elsewhere:
+            self.send_response(200 if self.path == hub.elsewhere else 302)
+            self.send_header("Location", hub.elsewhere)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         if self.path.startswith("/storage/"):
             if self.headers.get("Authorization"):
                 hub.tokens_at_storage.append(self.headers["Authorization"])

@@ -108,6 +108,34 @@ def test_wrong_content_is_fetched_again_once_and_never_kept(tmp_path: Path, hub:
     assert not left_over(tmp_path / "always")
 
 
+def test_fetched_again_is_said_only_when_it_is(tmp_path: Path, hub: Hub):
+    hub.large[BIREFNET] = os.urandom(5000)
+    for spoiled, told in ((1, 1), (4, 1), (0, 0)):
+        hub.spoiled = spoiled
+        process = start_locating([(None, None)], environment(tmp_path / str(spoiled), hub.endpoint))
+        _, said = process.communicate(timeout=120)
+        assert said.count("is not what the hub says it is; it is fetched again") == told
+    assert len(hub.transfers()) == 2 + 2 + 1
+
+
+def test_no_url_is_shown_with_its_secrets(tmp_path: Path, hub: Hub):
+    hub.large[BIREFNET] = os.urandom(5000)
+    hub.elsewhere = "/not-a-hub?X-Amz-Signature=SECRET&name=a"
+    with_user = hub.endpoint.replace("http://", "http://me:SECRET@")
+    said = located(start_locating([(None, None)], environment(tmp_path, with_user)))
+    hub.elsewhere = ""
+    said += located(start_locating([("some/typo", None)], environment(tmp_path, with_user)))
+    hub.spoiled = 9
+    said += located(start_locating([(None, None)], environment(tmp_path, with_user)))
+    hub.spoiled = 0
+    said += located(start_locating([(None, None)], environment(tmp_path, "http://me:SECRET@127.0.0.1:9")))
+    assert "is not a hub's" in said[0]
+    assert "knows no some/typo" in said[1]
+    assert "is not what the hub says it is" in said[2]
+    assert "cannot be reached" in said[3]
+    assert not [text for text in said if "SECRET" in text]
+
+
 def test_a_cached_file_that_is_damaged_is_never_used(tmp_path: Path, hub: Hub):
     hub.large[BIREFNET] = os.urandom(5000)
     env = environment(tmp_path, hub.endpoint)
