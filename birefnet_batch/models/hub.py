@@ -30,6 +30,10 @@ class HubError(Exception):
     """Why the hub's file cannot be had; half a sentence."""
 
 
+class NoAnswerError(HubError):
+    """The hub was not asked, or did not answer."""
+
+
 @dataclass(frozen=True)
 class HubFile:
     """One version of a repository's checkpoint."""
@@ -39,7 +43,8 @@ class HubFile:
     etag: str
     """Its name in the hub's cache: the sha256 of a file in large-file storage, else git's sha1 of it."""
     size: int | None
-    url: str
+    url: str | None
+    """None: only the hub's cache on this machine is known to have it."""
 
     def verify(self, path: Path) -> bool:
         """Whether a file has this version's content, as far as the hub says what that is.
@@ -64,7 +69,8 @@ def look_up(repository: str, revision: str | None) -> HubFile:
     """Ask the hub which file a repository's revision has; None is its main branch.
 
     Raises:
-        HubError: there is none, or the hub does not answer.
+        NoAnswerError: HF_HUB_OFFLINE is set, or the hub does not answer.
+        HubError: there is none.
     """
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
@@ -77,6 +83,15 @@ def look_up(repository: str, revision: str | None) -> HubFile:
             raise HubError(f"the answer for {where} is not a hub's; check HF_ENDPOINT, firewall and proxy")
         url = hf_hub_url(repository, FILE_NAME, revision=found.commit_hash)
         return HubFile(repository, found.commit_hash, found.etag, found.size, url)
+
+
+def look_up_cached(repository: str, revision: str | None) -> HubFile | None:
+    """Which file of a repository's revision the hub's cache has; the hub is not asked."""
+    path = cached(repository, revision)
+    if path is None:
+        return None
+    # snapshots/<commit>/model.safetensors, a link to blobs/<etag>.
+    return HubFile(repository, path.parent.name, path.resolve().name, path.stat().st_size, None)
 
 
 def cached(repository: str, revision: str | None) -> Path | None:
@@ -97,19 +112,21 @@ def fetch_to_cache(repository: str, revision: str | None) -> Path:
     """Download a checkpoint into the hub's cache, unless it is there.
 
     Raises:
+        NoAnswerError: the hub was not asked, or did not answer.
         HubError: it cannot be had.
     """
     from huggingface_hub import constants, hf_hub_download
     from huggingface_hub.file_download import repo_folder_name
 
     file = look_up(repository, revision)
+    assert file.url is not None
     cache, name = Path(constants.HF_HUB_CACHE), repo_folder_name(repo_id=repository, repo_type="model")
     blob = cache / name / "blobs" / file.etag
     with _refusals(repository, revision):
         # The library's own lock, so that its other users wait too.
         with _alone(cache / ".locks" / name / f"{file.etag}.lock", file):
             if not blob.exists():
-                _download(file, blob, blob.with_name(f"{file.etag}.birefnet.incomplete"))
+                _download(file, file.url, blob, blob.with_name(f"{file.etag}.birefnet.incomplete"))
         return Path(hf_hub_download(repository, FILE_NAME, revision=revision))
 
 
@@ -129,12 +146,24 @@ def fetch_to_file(file: HubFile, target: Path) -> bool:
             partial = target.with_name(f"{file.etag}.incomplete")
             known = cached(file.repository, file.commit)
             if known is not None and file.verify(known):
-                shutil.copyfile(known, partial)
-            _download(file, target, partial)
+                _copy(known, partial)
+                partial.replace(target)
+            elif file.url is not None:
+                _download(file, file.url, target, partial)
+            else:
+                where = "gone" if known is None else f"damaged; delete {known.resolve()}, then fetch it from the hub"
+                raise HubError(f"what was in the hub's cache on this machine is {where}")
         return True
 
 
-def _download(file: HubFile, target: Path, partial: Path) -> None:
+def _copy(source: Path, target: Path) -> None:
+    with source.open("rb") as given, target.open("wb") as output:
+        shutil.copyfileobj(given, output, 1 << 20)
+        output.flush()
+        os.fsync(output.fileno())
+
+
+def _download(file: HubFile, url: str, target: Path, partial: Path) -> None:
     """Get the rest of a file; `partial` keeps what came until it is whole and right."""
     from huggingface_hub.errors import HfHubHTTPError
     from huggingface_hub.file_download import http_get
@@ -147,7 +176,7 @@ def _download(file: HubFile, target: Path, partial: Path) -> None:
                 output.truncate(0)
             try:
                 http_get(
-                    file.url,
+                    url,
                     output,
                     resume_size=output.tell(),
                     headers=build_hf_headers(),
@@ -167,7 +196,7 @@ def _download(file: HubFile, target: Path, partial: Path) -> None:
         if left:
             _log.warning("what came of %s is not what the hub says it is; it is fetched again", file.repository)
     raise HubError(
-        f"what comes from {redact(file.url)} is not what the hub says it is (etag {file.etag}); a proxy may change it"
+        f"what comes from {redact(url)} is not what the hub says it is (etag {file.etag}); a proxy may change it"
     )
 
 
@@ -198,7 +227,7 @@ def _refusals(repository: str, revision: str | None) -> Iterator[None]:
     try:
         yield
     except errors.OfflineModeIsEnabled:
-        raise HubError("they are not in the hub's cache on this machine, and HF_HUB_OFFLINE is set") from None
+        raise NoAnswerError("HF_HUB_OFFLINE is set") from None
     except errors.GatedRepoError:
         raise HubError(f"{repository} is gated; accept its terms on the hub and set HF_TOKEN") from None
     except errors.RepositoryNotFoundError as error:
@@ -213,12 +242,11 @@ def _refusals(repository: str, revision: str | None) -> Iterator[None]:
     except errors.HfHubHTTPError as error:
         status = error.response.status_code
         hint = "; check HF_TOKEN" if status in (401, 403) else ""
-        raise HubError(f"{endpoint} answered {status} for {version}{hint}") from None
+        kind = NoAnswerError if status >= 500 else HubError
+        raise kind(f"{endpoint} answered {status} for {version}{hint}") from None
     except httpx.HTTPError as error:
         reason = redact_text(" ".join(str(error).split())) or type(error).__name__
-        raise HubError(
-            f"they are not in the hub's cache on this machine, and {endpoint} cannot be reached ({reason})"
-        ) from None
+        raise NoAnswerError(f"{endpoint} cannot be reached ({reason})") from None
     except OSError as error:
         named = f"{error.filename}: " if error.filename else ""
         raise HubError(f"{named}{(error.strerror or str(error)).lower()}") from None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from birefnet_batch.digests import known_sha256
 from birefnet_batch.errors import WeightsError
-from birefnet_batch.models.hub import FILE_NAME, HubError, cached, fetch_to_cache, is_damaged
+from birefnet_batch.models.hub import FILE_NAME, HubError, NoAnswerError, cached, fetch_to_cache, is_damaged
 from birefnet_batch.models.registry import MODELS, ModelSpec
 from birefnet_batch.models.spec import hub_name, hub_repository
 from birefnet_batch.models.weights_folder import checkpoint_in, source_in
@@ -127,7 +127,7 @@ def _from_folder(spec: ModelSpec, folder: Path, repository: str, revision: str |
 def _from_hub(spec: ModelSpec, repository: str, revision: str | None) -> WeightsFile:
     asked = hub_name(repository, revision)
     try:
-        path = cached(repository, revision) or fetch_to_cache(repository, revision)
+        path = cached(repository, revision) or _fetched(repository, revision)
     except HubError as error:
         raise WeightsError(
             f"The weights of {spec.name} ({asked}) cannot be had: {error}.{_how_to_get(spec, asked)}"
@@ -140,6 +140,13 @@ def _from_hub(spec: ModelSpec, repository: str, revision: str | None) -> Weights
             f"delete {path.resolve()}, and the next run fetches them again"
         )
     return weights
+
+
+def _fetched(repository: str, revision: str | None) -> Path:
+    try:
+        return fetch_to_cache(repository, revision)
+    except NoAnswerError as error:
+        raise HubError(f"they are not in the hub's cache on this machine, and {error}") from None
 
 
 def fetch_command(spec: ModelSpec, hub: str, folder: str) -> str:

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from birefnet_batch.digests import file_sha256, known_sha256
 from birefnet_batch.errors import WeightsError
-from birefnet_batch.models.hub import FILE_NAME, HubError, fetch_to_file, look_up
+from birefnet_batch.models.hub import (
+    FILE_NAME,
+    HubError,
+    HubFile,
+    NoAnswerError,
+    fetch_to_file,
+    look_up,
+    look_up_cached,
+)
 from birefnet_batch.models.spec import hub_name
 
 _SOURCE = "source.json"
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -29,6 +39,10 @@ class Source:
     def is_of(self, repository: str, revision: str | None) -> bool:
         """Whether it is what a `weights` setting asks for."""
         return self.repository == repository and (revision is None or revision in (self.revision, self.commit))
+
+    def is_exactly(self, repository: str, revision: str | None) -> bool:
+        """Whether it is what `fetch` asks for, to which no revision means the main branch."""
+        return self.is_of(repository, revision or "main")
 
 
 def checkpoint_in(folder: Path, name: str) -> Path:
@@ -59,6 +73,9 @@ def source_in(folder: Path, name: str) -> Source | None:
 def fetch(folder: Path, name: str, repository: str, revision: str | None) -> tuple[Source, bool]:
     """Make the folder hold a checkpoint of the hub.
 
+    When the hub does not answer: what the folder has of this revision stays, else it is taken from the hub's cache on
+    this machine.
+
     Args:
         folder: the folder, made if need be.
         name: the model's short name.
@@ -73,7 +90,14 @@ def fetch(folder: Path, name: str, repository: str, revision: str | None) -> tup
     """
     target = checkpoint_in(folder, name)
     try:
-        file = look_up(repository, revision)
+        try:
+            file = look_up(repository, revision)
+        except NoAnswerError as error:
+            there = _right_in(folder, name)
+            if there is not None and there.is_exactly(repository, revision):
+                _log.warning("%s: what %s has stays, a newer version is not asked for", error, target.parent)
+                return there, False
+            file = _known_without_hub(repository, revision, error)
         new = fetch_to_file(file, target)
         source = Source(repository, revision or "main", file.commit, target.stat().st_size, known_sha256(target))
         unfinished = target.with_name(f"{_SOURCE}.incomplete")
@@ -85,6 +109,21 @@ def fetch(folder: Path, name: str, repository: str, revision: str | None) -> tup
         reason = (error.strerror or str(error)).lower()
         raise WeightsError(f"The weights of {name} cannot be written to {target.parent}: {reason}") from None
     return source, new
+
+
+def _known_without_hub(repository: str, revision: str | None, error: NoAnswerError) -> HubFile:
+    file = look_up_cached(repository, revision)
+    if file is None:
+        raise HubError(f"they are not in the hub's cache on this machine, and {error}")
+    _log.warning("%s: %s@%s is taken from the hub's cache on this machine", error, repository, file.commit)
+    return file
+
+
+def _right_in(folder: Path, name: str) -> Source | None:
+    try:
+        return verify(folder, name)
+    except WeightsError:
+        return None
 
 
 def verify(folder: Path, name: str) -> Source | None:

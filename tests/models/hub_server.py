@@ -39,6 +39,8 @@ class Hub:
     """So many next transfers have one wrong byte."""
     elsewhere: str = ""
     """Where it sends all questions, as a proxy may."""
+    busy: bool = False
+    """Whether it answers 503 to everything."""
     pause_s: float = 0.0
     """Between chunks of a transfer."""
     asked: list[str] = field(default_factory=list)
@@ -72,6 +74,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Location", hub.elsewhere)
             self.send_header("Content-Length", "0")
             self.end_headers()
+            return
+        if hub.busy:
+            self._refuse(503, "Busy")
             return
         if self.path.startswith("/storage/"):
             if self.headers.get("Authorization"):

@@ -75,6 +75,50 @@ def test_what_is_there_is_not_fetched_again_and_what_fails_costs_no_other(tmp_pa
     ]
 
 
+@pytest.mark.parametrize("how", ["offline", "no answer", "busy"])
+def test_without_the_hub_a_folder_is_filled_from_its_cache_on_this_machine(tmp_path: Path, hub: Hub, how: str):
+    hub.large["ZhengPeng7/BiRefNet@main"] = hub.large["some/tuned@v2"] = CHECKPOINT
+    home, folder = tmp_path / "hf", str(tmp_path / "filled")
+    online = environment(home, hub.endpoint)
+    located(start_locating([(None, None), ("some/tuned@v2", None)], online))
+    if how == "busy":
+        alone, reason = online, f"{hub.endpoint} answered 503"
+        hub.busy = True
+    elif how == "offline":
+        alone, reason = {**online, "HF_HUB_OFFLINE": "1"}, "HF_HUB_OFFLINE is set"
+    else:
+        alone, reason = environment(home, "http://127.0.0.1:9"), "http://127.0.0.1:9 cannot be reached"
+    asked = len(hub.transfers())
+    fetched = command(f"fetch light mine=some/tuned@v2 --folder {folder}", alone, tmp_path)
+    assert fetched.returncode == 0, fetched.stderr
+    assert f"light: fetched, ZhengPeng7/BiRefNet@{COMMIT}" in fetched.stdout
+    assert f"mine: fetched, some/tuned@{COMMIT}" in fetched.stdout
+    assert re.search(rf"{reason}.*: ZhengPeng7/BiRefNet@{COMMIT} is taken from the hub's cache", fetched.stderr)
+    again = command(f"fetch light matting mine=some/tuned@v3 --folder {folder}", alone, tmp_path)
+    assert f"light: there already, ZhengPeng7/BiRefNet@{COMMIT}" in again.stdout
+    for name, asked_for in (("matting", "ZhengPeng7/BiRefNet-matting"), ("mine", "some/tuned@v3")):
+        assert (
+            f"The weights of {name} ({asked_for}) cannot be had: they are not in the hub's cache on this machine, and "
+            f"{reason}" in again.stderr
+        )
+    assert len(hub.transfers()) == asked
+    assert command(f"verify mine --folder {folder}", alone, tmp_path).stdout.startswith("mine: right, some/tuned@")
+    ((_, _, path),) = located(start_locating([(None, folder)], alone))
+    assert Path(path).read_bytes() == CHECKPOINT
+
+
+def test_a_damaged_cache_fills_no_folder(tmp_path: Path, hub: Hub):
+    hub.large["ZhengPeng7/BiRefNet@main"] = CHECKPOINT
+    env = environment(tmp_path / "hf", hub.endpoint)
+    ((_, _, path),) = located(start_locating([(None, None)], env))
+    blob = Path(path).resolve()
+    blob.write_bytes(CHECKPOINT[:-1] + b"\1")
+    said = command("fetch light", {**env, "HF_HUB_OFFLINE": "1"}, tmp_path)
+    assert said.returncode == 1
+    assert f"what was in the hub's cache on this machine is damaged; delete {blob}, then fetch" in said.stderr
+    assert not list((tmp_path / "weights").rglob("model.safetensors"))
+
+
 def test_list_and_verify_show_what_is_there_and_what_is_damaged(tmp_path: Path, hub: Hub):
     foreign = save({"x": torch.zeros(8)})
     hub.large["some/tuned@main"] = CHECKPOINT
