@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,6 +46,11 @@ def locate_weights(spec: ModelSpec, setting: str | None = None, folder: str | No
     Raises:
         WeightsError: it is not here and cannot be had; the message names the command and the folder.
     """
+    for name, value in ((f"weights.{spec.short_name}", setting), ("weights_folder", folder)):
+        if value is not None and not value.strip():
+            raise WeightsError(
+                f"{name} is empty, as of a shell's variable that is not set; give a path, or leave it out (null)"
+            )
     asked = setting if setting is not None else spec.weights
     if asked is None:
         return _local(_DEMO, _DEMO.name)
@@ -153,7 +159,12 @@ def fetch_command(spec: ModelSpec, hub: str, folder: str) -> str:
     """The command that gets a model's checkpoint of the hub into a folder."""
     published = spec in MODELS and hub == spec.weights
     model = spec.short_name if published else f"{spec.short_name}={hub}"
-    return f"birefnet-batch-weights fetch {model} --folder {folder}"
+    return f"birefnet-batch-weights fetch {shlex.quote(model)} --folder {shlex.quote(folder)}"
+
+
+def folder_setting(folder: str) -> str:
+    """What makes a run take weights from a folder, for a shell's command line."""
+    return shlex.quote(f"weights_folder={folder}")
 
 
 def _how_to_get(spec: ModelSpec, hub: str | None, folder: str | None = None) -> str:
@@ -162,5 +173,5 @@ def _how_to_get(spec: ModelSpec, hub: str | None, folder: str | None = None) -> 
     folder = folder or DEFAULT_FOLDER
     return (
         f" On a machine with a network run `{fetch_command(spec, hub, folder)}`, copy the folder {folder} here "
-        f"and give weights_folder={folder}"
+        f"and give {folder_setting(folder)}"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from birefnet_batch.models.hub import cached
 from birefnet_batch.models.models_file import add_models_option, read_models
 from birefnet_batch.models.registry import SHIPPED, Catalogue, ModelSpec
 from birefnet_batch.models.spec import hub_name, hub_repository
-from birefnet_batch.models.weights import DEFAULT_FOLDER, fetch_command, locate_weights, on_hub
+from birefnet_batch.models.weights import DEFAULT_FOLDER, fetch_command, folder_setting, locate_weights, on_hub
 from birefnet_batch.models.weights_folder import checkpoint_in, fetch, names_in, source_in, verify
 from birefnet_batch.uris import user_path
 
@@ -147,7 +148,7 @@ def _fetch(folder: Path, words: list[str], models: Catalogue) -> int:
         state = "fetched" if new else "there already"
         _say(f"{name}: {state}, {came}, {source.size:,} bytes, sha256 {source.sha256}, network {network}")
     if fetched and status == OK:
-        _say(f"use them with weights_folder={folder}")
+        _say(f"use them with {folder_setting(str(folder))}")
     return status
 
 
@@ -177,7 +178,9 @@ def _verify(folder: Path, words: list[str], models: Catalogue) -> int:
     own = [spec.short_name for spec in models if spec not in SHIPPED.models and spec.short_name not in held]
     names = words or [*held, *own]
     if not names:
-        raise WeightsError(f"{folder} holds no weights; `birefnet-batch-weights fetch MODEL --folder {folder}`")
+        raise WeightsError(
+            f"{folder} holds no weights; `birefnet-batch-weights fetch MODEL --folder {shlex.quote(str(folder))}`"
+        )
     status = OK
     for word in names:
         spec = _spec_of(word, models)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import re
+import shlex
 
 import pytest
 import torch
@@ -46,3 +48,20 @@ def test_a_path_that_is_not_there_says_how_to_get_the_weights(tmp_path):
     assert f"weights.light={tmp_path}/none.safetensors does not exist" in said
     assert "`birefnet-batch-weights fetch light --folder weights`" in said
     assert "give weights_folder=weights" in said
+
+
+@pytest.mark.parametrize("folder", ["my weights", "it's & (here)"])
+def test_the_command_that_is_named_can_be_pasted_into_a_shell(tmp_path, folder):
+    with pytest.raises(WeightsError) as error:
+        locate_weights(LIGHT, None, f"{tmp_path}/{folder}")
+    command, setting = re.findall(r"run `(.*?)`, copy .* here and give (.*)$", str(error.value))[0]
+    assert shlex.split(command)[-2:] == ["--folder", f"{tmp_path}/{folder}"]
+    assert shlex.split(setting) == [f"weights_folder={tmp_path}/{folder}"]
+
+
+@pytest.mark.parametrize(("setting", "folder", "name"), [("", None, "weights.light"), (None, " ", "weights_folder")])
+def test_an_empty_setting_is_not_the_current_folder(tmp_path, state, monkeypatch, setting, folder, name):
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path / "model.safetensors", state)
+    with pytest.raises(WeightsError, match=rf"^{name} is empty, as of a shell's variable that is not set; give a path"):
+        locate_weights(LIGHT, setting, folder)
