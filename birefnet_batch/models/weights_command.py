@@ -153,9 +153,15 @@ def _fetch(folder: Path, words: list[str], models: Catalogue) -> int:
 
 
 def _list(folder: Path, _: list[str], models: Catalogue) -> int:
-    held = names_in(folder)
+    held, status = names_in(folder), OK
     for name in held:
-        source = source_in(folder, name)
+        try:
+            source = source_in(folder, name)
+        except WeightsError as error:
+            # The others are there all the same.
+            _say(f"{name}: {error}")
+            status = FAILED
+            continue
         came = f"{source.repository}@{source.commit}" if source else "put there by hand"
         _say(f"{name}: {checkpoint_in(folder, name)}, {came}, {checkpoint_in(folder, name).stat().st_size:,} bytes")
     for spec in _to_have(models):
@@ -170,7 +176,7 @@ def _list(folder: Path, _: list[str], models: Catalogue) -> int:
             _say(f"{name}: the hub's cache, {hub[0]}@{path.parent.name}, {size:,} bytes")
         elif name not in held:
             _say(f"{name}: not here; `{fetch_command(spec, hub_name(*hub), str(folder))}`")
-    return OK
+    return status
 
 
 def _verify(folder: Path, words: list[str], models: Catalogue) -> int:

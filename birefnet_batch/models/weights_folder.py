@@ -9,6 +9,7 @@ from pathlib import Path
 
 from birefnet_batch.digests import file_sha256, known_sha256
 from birefnet_batch.errors import WeightsError
+from birefnet_batch.models.file_text import shown
 from birefnet_batch.models.hub import (
     FILE_NAME,
     HubError,
@@ -63,11 +64,15 @@ def source_in(folder: Path, name: str) -> Source | None:
     """
     path = folder / name / _SOURCE
     try:
-        return Source(**json.loads(path.read_bytes()))
+        source = Source(**json.loads(path.read_bytes()))
+        texts = (source.repository, source.revision, source.commit, source.sha256)
+        if not all(isinstance(text, str) for text in texts) or type(source.size) is not int:
+            raise TypeError("its values are none that fetch writes")
+        return source
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError) as error:
-        raise WeightsError(f"{path} cannot be read ({error}); fetch {name} again") from None
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise WeightsError(f"{path} cannot be read ({shown(str(error))}); fetch {name} again") from None
 
 
 def fetch(folder: Path, name: str, repository: str, revision: str | None) -> tuple[Source, bool]:

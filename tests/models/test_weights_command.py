@@ -188,6 +188,23 @@ def test_a_model_of_yours_is_fetched_listed_and_verified_by_its_entry(
     assert "other: not here; `birefnet-batch-weights fetch other=me/other --folder weights`" in verified
 
 
+@pytest.mark.parametrize("source", ["{", "[]", '{"repository": 1}', "[" * 100_000, "sizes"], ids=lambda text: text[:9])
+def test_one_source_that_cannot_be_read_costs_the_list_no_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], source: str
+):
+    if source == "sizes":
+        source = '{"repository": "a/b", "revision": "main", "commit": "c", "size": "1", "sha256": "s"}'
+    for name in ("broken", "whole"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.safetensors").write_bytes(CHECKPOINT)
+    (tmp_path / "broken" / "source.json").write_text(source)
+    for word, right in (("list", "put there by hand"), ("verify", "right, put there by hand")):
+        assert run([word, "--folder", str(tmp_path)]) == 1
+        said = capsys.readouterr().out
+        assert re.search(r"^broken: \S+/broken/source\.json cannot be read \(.+\); fetch broken again$", said, re.M)
+        assert re.search(rf"^whole: .*{right}", said, re.M)
+
+
 def test_verify_reads_the_numbers_and_not_only_the_header(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     tensors = load(CHECKPOINT)
     tensors["decoder.conv_out1.0.bias"] = torch.full_like(tensors["decoder.conv_out1.0.bias"], torch.nan)
