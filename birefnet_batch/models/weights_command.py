@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from birefnet_batch.digests import file_sha256
 from birefnet_batch.errors import ConfigError, WeightsError
 from birefnet_batch.exit_status import FAILED, INTERRUPTED, OK, status_of
 from birefnet_batch.models.file_text import printable
-from birefnet_batch.models.hub import cached
+from birefnet_batch.models.hub import cached, is_damaged
 from birefnet_batch.models.models_file import add_models_option, read_models
 from birefnet_batch.models.registry import SHIPPED, Catalogue, ModelSpec
 from birefnet_batch.models.spec import hub_name, hub_repository
@@ -192,11 +193,9 @@ def _verify(folder: Path, words: list[str], models: Catalogue) -> int:
         spec = _spec_of(word, models)
         name = word if spec is None else spec.short_name
         try:
-            if spec is not None and name not in held and not on_hub(spec):
-                _say(f"{name}: right, {_own_file(spec)}")
-                continue
             if spec is not None and name not in held:
-                raise WeightsError(f"not here; `{fetch_command(spec, spec.weights or '', str(folder))}`")
+                _say(f"{name}: right, {_in_cache(spec, folder) if on_hub(spec) else _own_file(spec)}")
+                continue
             source = verify(folder, name)
             network = _check(checkpoint_in(folder, name), spec)
         except WeightsError as error:
@@ -226,6 +225,29 @@ def _own_file(spec: ModelSpec) -> str:
     found = locate_weights(spec)
     network = _check(found.path, spec)
     return f"{found.path}, {found.path.stat().st_size:,} bytes, sha256 {found.sha256}, network {network}"
+
+
+def _in_cache(spec: ModelSpec, folder: Path) -> str:
+    """What is said of a checkpoint that the hub's cache has, once all of it was read.
+
+    Raises:
+        WeightsError: it is not there, damaged, or not the model's.
+    """
+    where = spec.weights or ""
+    hub = hub_repository(where)
+    path = cached(*hub) if hub is not None else None
+    if hub is None or path is None:
+        raise WeightsError(f"not here; `{fetch_command(spec, where, str(folder))}`")
+    try:
+        digest = file_sha256(path)
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}") from None
+    if is_damaged(path, digest):
+        raise WeightsError(
+            f"what the hub's cache has is damaged (sha256 {digest}); delete {path.resolve()}, and the next run fetches "
+            "it again"
+        )
+    return f"the hub's cache, {hub[0]}@{path.parent.name}, sha256 {digest}, network {_check(path, spec)}"
 
 
 def _check(path: Path, spec: ModelSpec | None) -> str:

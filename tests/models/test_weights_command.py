@@ -188,6 +188,23 @@ def test_a_model_of_yours_is_fetched_listed_and_verified_by_its_entry(
     assert "other: not here; `birefnet-batch-weights fetch other=me/other --folder weights`" in verified
 
 
+def test_verify_reads_what_only_the_hub_s_cache_has(tmp_path: Path, hub: Hub):
+    hub.large["ZhengPeng7/BiRefNet@main"] = CHECKPOINT
+    env = environment(tmp_path / "hf", hub.endpoint)
+    ((_, digest, path),) = located(start_locating([(None, None)], env))
+    (tmp_path / "mine.yaml").write_text("mine: {network: demo, weights: ZhengPeng7/BiRefNet}\n")
+    right = command("verify light mine matting --models mine.yaml", env, tmp_path)
+    assert right.returncode == 1
+    for name in ("light", "mine"):
+        assert f"{name}: right, the hub's cache, ZhengPeng7/BiRefNet@{COMMIT}, sha256 {digest}, network" in right.stdout
+    assert "matting: not here; `birefnet-batch-weights fetch matting --folder weights`" in right.stdout
+    blob = Path(path).resolve()
+    blob.write_bytes(CHECKPOINT[:-1] + b"\1")
+    wrong = command("verify light", env, tmp_path)
+    assert wrong.returncode == 1
+    assert re.search(rf"light: what the hub's cache has is damaged \(sha256 \w+\); delete {blob}, and", wrong.stdout)
+
+
 @pytest.mark.parametrize("source", ["{", "[]", '{"repository": 1}', "[" * 100_000, "sizes"], ids=lambda text: text[:9])
 def test_one_source_that_cannot_be_read_costs_the_list_no_other(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], source: str
