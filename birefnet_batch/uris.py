@@ -26,6 +26,8 @@ _URL_IN_TEXT = re.compile(
 )
 # How many URLs in parameters of URLs are looked into.
 _DEEPEST = 8
+# Like a path, but for what a path begins with: a scheme without its slashes, or a user name and a password.
+_MISTYPED = re.compile(r"(?:https?|s3|gs|az|file):(?!//)|//(?=[^/]*:[^/]*@)", re.IGNORECASE)
 # Characters that a path keeps in a URI; and URIs that are their own canonical form, as a manifest of 100,000 has them.
 _PLAIN = "~:@!$&'()*+,;=-._"
 _PLAIN_FILE = re.compile(rf"file://(?:/(?!\.{{1,2}}(?:/|$))[A-Za-z0-9{re.escape(_PLAIN)}]+)+")
@@ -54,6 +56,8 @@ def _redact(uri: str, depth: int) -> str:
         head, comma, _ = uri.partition(",")
         kind = head.partition(";")[0][:80] if comma else "data:"
         return f"{kind};sha256={hashlib.sha256(uri.encode('utf-8', 'surrogatepass')).hexdigest()[:16]},..."
+    if not scheme and (mistyped := _MISTYPED.match(uri)):
+        return f"{mistyped[0]}..."
     if not scheme or (scheme == "file" and "@" not in uri[len("file://") :].partition("/")[0]):
         return uri
     if scheme in ("file", *BUCKET_SCHEMES):
@@ -108,7 +112,7 @@ def _redact_text(text: str, depth: int) -> str:
 def redact_value(text: str) -> str:
     """The same of a text that may be a URL as a whole, with letters in it that end one inside of a text."""
     stripped = text.strip()
-    return redact_text(redact(stripped) if scheme_of(stripped) else text)
+    return redact_text(redact(stripped) if scheme_of(stripped) or _MISTYPED.match(stripped) else text)
 
 
 def canonical_uri(url: str, base: Path) -> str:
@@ -131,6 +135,11 @@ def canonical_uri(url: str, base: Path) -> str:
         raise InputError(
             f"{redact(url)} has the scheme {scheme!r}; give a path, a file://, http://, https://, s3://, gs:// or "
             "az:// URL, or a data URI"
+        )
+    if _MISTYPED.match(url):
+        raise InputError(
+            f"{redact(url)} is neither a URL nor a path: a URL has two slashes after its scheme (file:// has three), "
+            "and a path that begins so takes ./ in front"
         )
     return _file_uri(os.path.join(base, os.path.expanduser(url)))  # noqa: PTH111, PTH118  100,000 of them
 
@@ -215,7 +224,11 @@ def stem_of(uri: str, limit: int = 48) -> str:
     scheme = scheme_of(uri)
     if scheme == "data":
         return "video"
-    path = Path(unquote(urlsplit(uri).path, errors="replace") if scheme in ("file", *HTTP_SCHEMES) else uri)
+    if scheme in HTTP_SCHEMES:
+        uri = shown_path(urlsplit(uri).path)
+    elif scheme == "file":
+        uri = urlsplit(uri).path
+    path = Path(uri if scheme in BUCKET_SCHEMES else unquote(uri, errors="replace"))
     stem = path.stem
     if scheme == "file" and SEQUENCE_NUMBER.search(stem):
         # An image sequence has the name that is left without its numbers, or its folder's.

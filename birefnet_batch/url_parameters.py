@@ -12,12 +12,13 @@ _SECRET = re.compile(
     r"sig(nature)?$|token|secret|passw|pwd|credential|auth(?!ors?([-_.]|$))|api[-_]?key|access[-_]?key|key[-_]?pair"
     r"|expires?$|policy|hmac|jwt|session[-_]?key|jsessionid|phpsessid|aspsession|asp\.net_session|bearer|^x-(amz|goog|ms|oss|cos)-"
     r"|googleaccessid|awsaccesskeyid|(^|[-_.])(app|share|resource)key$|private|^hdn[a-z]+$"
-    r"|(^|[-_.])(pass|pw|pin|otp|sas|rlkey|cookie|ticket|psw|nonce)$",
+    r"|(^|[-_.])(pass|pw|pin|otp|sas|rlkey|cookie|ticket|psw|psk|nonce|csrf|xsrf)$|passphrase",
     re.IGNORECASE,
 )
 # Secret, or the name of the video or its owner: two that differ in it must not look alike, so a digest stands for it.
 _PERHAPS_SECRET = re.compile(
-    r"^key$|session|(^|[-_.])(login|user|username|sign|sid|sess|sessid|ak)$|(^|[-_.])authors?([-_.]|$)", re.IGNORECASE
+    r"^key$|session|(^|[-_.])(login|user|username|sign|sid|sess|sessid|ak|cred|mac|tk)$|(^|[-_.])authors?([-_.]|$)",
+    re.IGNORECASE,
 )
 # What looks like a token whatever it is called, but for names of things: digits among letters of both cases, long
 # hexadecimal numbers, JSON web tokens, and signed lists of Akamai's kind.
@@ -26,13 +27,13 @@ _TOKEN = re.compile(
     r"|.*(hmac|sig|signature|token|password)=.*"
 )
 _THING = re.compile(r"(^|[-_.])(id|uid|uuid|guid|v|video|asset|clip|file|filename|name|path|key)$", re.IGNORECASE)
-# Keys of Azure's functions; a short code names a country or a clip.
-_CODE = re.compile(r"(^|[-_.])code$", re.IGNORECASE)
-_LEAST_SECRET_CODE = 16
+# Keys of Azure's functions, and of Vimeo's unlisted videos; a short code names a country or a clip, and h a height.
+_CODE = re.compile(r"(.*[-_.])?code=.{16,}|h=(?=.*[a-f])[0-9a-f]{8,}", re.IGNORECASE | re.DOTALL)
 # Parameters of an Azure shared access signature; they mean nothing without its `sig`.
 _AZURE_SAS = frozenset("sv ss srt sp se st spr sr si skoid sktid skt ske sks skv sdd sip".split())
 _SIGNATURE = re.compile(r"sig|signature|x-(amz|goog)-signature", re.IGNORECASE)
 _IN_PATH = re.compile(r";([^/;=]+)=([^/;]*)")
+_WEB_TOKEN = re.compile(r"eyJ[\w-]{8,}\.[\w-]{4,}\.[\w-]*")
 _DIGEST = re.compile(r"sha256-[0-9a-f]{12}")
 
 
@@ -53,8 +54,8 @@ def signature_name(rest: str) -> str | None:
 
 
 def shown_path(path: str) -> str:
-    """A URL's path as it may be kept; some servers have parameters in it, after semicolons."""
-    return _IN_PATH.sub(_in_path, path)
+    """A URL's path as it may be kept; some servers have parameters in it, after semicolons, or a JSON web token."""
+    return _WEB_TOKEN.sub(lambda found: _digest(found[0]), _IN_PATH.sub(_in_path, path))
 
 
 def _in_path(found: re.Match[str]) -> str:
@@ -72,8 +73,7 @@ def _shown(name: str, value: str) -> str | None:
 
 
 def _may_be_secret(name: str, value: str) -> bool:
-    long_code = _CODE.search(name) and len(value) >= _LEAST_SECRET_CODE
-    return bool(_PERHAPS_SECRET.search(name) or long_code)
+    return bool(_PERHAPS_SECRET.search(name) or _CODE.fullmatch(f"{name}={value}"))
 
 
 def _digest(value: str) -> str:

@@ -34,6 +34,10 @@ from birefnet_batch.uris import canonical_uri, local_path, redact, redact_text, 
         ),
         ("https://h/a?key=sha256-0123456789ab&x=1", "https://h/a?key=sha256-0123456789ab&x=1"),
         ("https://h/a;jsessionid=ab12/b;page=2?x=1;token=t", "https://h/a/b;page=2?x=1"),
+        ("https://h/a?passphrase=p&psk=p&csrf=c&x=1", "https://h/a?x=1"),
+        ("https://h/a?h=1080&x=1", "https://h/a?h=1080&x=1"),
+        ("https://h/a?h=ab12cd34ef&x=1", "https://h/a?h=sha256-15e345b9ced6&x=1"),
+        ("https://h/eyJhbGciOiJI.eyJzdWIi.abc-_/a.mp4", "https://h/sha256-417591bd0579/a.mp4"),
         ("https://h/a;sid=ab12/b", "https://h/a;sid=sha256-59d937723564/b"),
         ("file://me:secret@host/a.mp4", "file://host/a.mp4"),
         ("https://h/a?u=https://me:secret@i/b?sig=s", "https://h/a?u=https%3A%2F%2Fi%2Fb"),
@@ -59,7 +63,8 @@ def test_credentials_and_signatures_are_not_shown(uri: str, shown: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", "key user username login session session_id sess sid sign ak q-ak author video_author code".split()
+    "name",
+    "key user username login session session_id sess sid sign ak q-ak cred mac tk author video_author code".split(),
 )
 def test_two_videos_that_differ_in_what_may_be_their_name_or_owner_do_not_look_alike(name: str) -> None:
     shown = [redact(f"https://h/get.mp4?{name}=the-long-name-of-{who}") for who in ("anna", "ben")]
@@ -87,6 +92,23 @@ def test_nobody_repeats_the_user_of_a_url_that_cannot_be_read(user: str) -> None
 def test_a_url_without_a_host_is_refused_for_that(url: str) -> None:
     with pytest.raises(InputError, match="names no host; give https?://HOST/PATH"):
         canonical_uri(url, Path("/"))
+
+
+@pytest.mark.parametrize(
+    "url", ["http:/me:very-secret@h/x.mp4?token=very-secret", "HTTPS:x.mp4?sig=very-secret", "//me:very-secret@h/x.mp4"]
+)
+def test_a_mistyped_url_is_no_path_and_nobody_repeats_its_secrets(url: str) -> None:
+    with pytest.raises(InputError, match=r"\.\.\. is neither a URL nor a path: a URL has two slashes") as caught:
+        canonical_uri(url, Path("/"))
+    assert "very-secret" not in str(caught.value) + redact(url) + redact_value(url)
+
+
+@pytest.mark.parametrize(
+    "path", ["//data/x.mp4", "./http:x.mp4", "a:b.mp4", "https.mp4", "x/http:/y.mp4", "//d/a:b@c.mp4"]
+)
+def test_what_looks_a_little_like_a_url_is_a_path(path: str) -> None:
+    assert canonical_uri(path, Path("/base")).startswith("file:///")
+    assert redact(path) == path
 
 
 def test_brackets_in_a_file_uri_are_letters_of_a_name() -> None:
@@ -193,6 +215,9 @@ def test_unknown_schemes_are_refused_with_what_to_do() -> None:
         ("file:///x/日本.mp4", "video"),
         ("file:///x/..mp4", "video"),
         (f"file:///x/{'a' * 300}.mp4", "a" * 48),
+        ("https://h/clip.mp4;jsessionid=very.secret", "clip"),
+        ("file:///x/clip;token=1.mp4", "clip-token-1"),
+        ("https://h/eyJhbGciOiJI.eyJzdWIi.abc-_.mp4", "sha256-417591bd0579"),
     ],
 )
 def test_stems_are_safe_file_names(uri: str, stem: str) -> None:
