@@ -21,6 +21,8 @@ _LOOK_EVERY_S = 2.0
 _PATIENCE_S = 30.0
 # Workers that say at once that they cannot work, before the run is given up.
 _REFUSALS = 3
+# After each the next is started later, up to this: a node where none can work would be asked without end.
+_LONGEST_WAIT_S = 60.0
 _CLOSE_S = 10.0
 
 
@@ -60,6 +62,7 @@ class Crew:
         self._worked = time.monotonic()
         self._reminder = Reminder()
         self._refusals = 0
+        self._start_again = 0.0
         self.ready: dict[str, Member] = {}
 
     @property
@@ -74,7 +77,7 @@ class Crew:
             return
         self._looked = now
         missing = min(self._cluster.wanted(self._share), needed) - len(self.ready) - len(self._starting)
-        for _ in range(missing):
+        for _ in range(missing if now >= self._start_again else 0):
             self._start()
         self._warn(now)
 
@@ -91,12 +94,13 @@ class Crew:
             hello = Hello(error=f"its process did not start ({cause(error)})")
         if hello.error is not None:
             self._refusals += 1
+            self._start_again = time.monotonic() + min(_LONGEST_WAIT_S, _LOOK_EVERY_S * 2**self._refusals)
             _log.warning("%s cannot work: %s", name, hello.error)
             self._kill(actor)
             if self._refusals >= _REFUSALS and not self.ready:
                 raise ConfigError(f"No worker can work; the last one says: {hello.error}")
             return None
-        self._refusals = 0
+        self._refusals, self._start_again = 0, 0.0
         member = Member(name, actor, hello.node, hello.host)
         self.ready[name] = member
         return member

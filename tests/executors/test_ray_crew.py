@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from birefnet_batch.executors import ray_crew
+from birefnet_batch.executors.messages import Hello
 from birefnet_batch.executors.ray_crew import Crew
 from birefnet_batch.executors.ray_room import Share
 
@@ -81,3 +84,34 @@ def test_workers_that_do_not_start_where_there_is_room_are_said_after_a_while(
         crew.ready["w"] = None  # type: ignore[assignment]
         looked(crew, clock, 100)
     assert len(caplog.records) == 1
+
+
+def test_where_no_worker_can_work_the_next_is_started_later_and_later(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    cluster: Any = Cluster()
+    cluster.there = [{"CPU": 4.0, "GPU": 1.0}]
+    cluster.wanted = lambda share: 2
+    crew = Crew(cluster, context=None)  # type: ignore[arg-type]
+    crew.ready["well"] = None  # type: ignore[assignment]
+    crew._kill = lambda actor: None  # type: ignore[method-assign]
+    crew._ray = SimpleNamespace(get=lambda reference: Hello(error="a package is missing"))
+    starts = []
+    for _ in range(300):
+        crew.keep_up(needed=5)
+        for reference in crew.greetings:
+            starts.append(clock.now)
+            assert crew.greeted(reference) is None
+        clock.now += 1
+    waits = [later - earlier for earlier, later in pairwise(starts)]
+    assert waits == sorted(waits)
+    assert (waits[0] <= 6, waits[-1]) == (True, 60)
+    # One that can work ends that.
+    crew._ray = SimpleNamespace(get=lambda reference: Hello("node", "host"))
+    clock.now += 60
+    crew.keep_up(needed=5)
+    assert crew.greeted(crew.greetings[0]) is not None
+    del crew.ready["well"]
+    clock.now += 3
+    crew.keep_up(needed=5)
+    assert len(crew.greetings) == 1
