@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 
@@ -14,10 +15,17 @@ def status_of(command: Callable[[], int]) -> int:
     """Run a command; what it raises of ours goes to standard error, as one line.
 
     Returns:
-        Its own status, 2 if the words or files that say what to do are wrong (ConfigError), 1 if it failed.
+        Its own status, 2 if the words or files that say what to do are wrong (ConfigError), 1 if it failed or nobody
+        reads its output any more.
     """
     try:
-        return command()
+        status = command()
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        # As in `... | head`: who read our output has seen enough, and what is still buffered goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
     except BirefnetBatchError as error:
         print(f"error: {error}", file=sys.stderr)
         return WRONG_USE if isinstance(error, ConfigError) else FAILED

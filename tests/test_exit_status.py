@@ -1,0 +1,23 @@
+"""The small programs end quietly when nobody reads what they say."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.parametrize("lines", [1, 100_000], ids=["in the buffer", "more"])
+def test_a_reader_that_has_seen_enough_is_no_traceback(lines: int):
+    code = (
+        "from birefnet_batch.exit_status import status_of\n"
+        f"raise SystemExit(status_of(lambda: [print('a line') for _ in range({lines})] and 0))"
+    )
+    ours, theirs = os.pipe()
+    os.close(ours)
+    done = subprocess.run([sys.executable, "-c", code], stdout=theirs, stderr=subprocess.PIPE, text=True, timeout=60)
+    os.close(theirs)
+    assert done.returncode == 1
+    assert done.stderr == ""
