@@ -11,7 +11,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,12 +126,20 @@ def fetch_to_cache(repository: str, revision: str | None) -> Path:
         # The library's own lock, so that its other users wait too.
         with _alone(cache / ".locks" / name / f"{file.etag}.lock", file):
             if not blob.exists():
-                _download(file, file.url, blob, blob.with_name(f"{file.etag}.birefnet.incomplete"))
+                partial = blob.with_name(f"{file.etag}.birefnet.incomplete")
+                _download(file, file.url, partial)
+                partial.replace(blob)
         return Path(hf_hub_download(repository, FILE_NAME, revision=revision))
 
 
-def fetch_to_file(file: HubFile, target: Path) -> bool:
+def fetch_to_file(file: HubFile, target: Path, judge: Callable[[Path], object] | None = None) -> bool:
     """Download a checkpoint to a file of the caller's choice, out of the hub's cache where it is there.
+
+    Args:
+        file: which.
+        target: the file.
+        judge: told of what came before it takes the place of another file; what it raises is raised, and the other
+            file stays.
 
     Returns:
         Whether the file was new.
@@ -147,12 +155,18 @@ def fetch_to_file(file: HubFile, target: Path) -> bool:
             known = cached(file.repository, file.commit)
             if known is not None and file.verify(known):
                 _copy(known, partial)
-                partial.replace(target)
             elif file.url is not None:
-                _download(file, file.url, target, partial)
+                _download(file, file.url, partial)
             else:
                 where = "gone" if known is None else f"damaged; delete {known.resolve()}, then fetch it from the hub"
                 raise HubError(f"what was in the hub's cache on this machine is {where}")
+            if judge is not None and target.exists():
+                try:
+                    judge(partial)
+                except Exception:
+                    partial.unlink()
+                    raise
+            partial.replace(target)
         return True
 
 
@@ -163,13 +177,13 @@ def _copy(source: Path, target: Path) -> None:
         os.fsync(output.fileno())
 
 
-def _download(file: HubFile, url: str, target: Path, partial: Path) -> None:
-    """Get the rest of a file; `partial` keeps what came until it is whole and right."""
+def _download(file: HubFile, url: str, partial: Path) -> None:
+    """Get the rest of a file: `partial` keeps what came, and is whole and right in the end."""
     from huggingface_hub.errors import HfHubHTTPError
     from huggingface_hub.file_download import http_get
     from huggingface_hub.utils._headers import build_hf_headers
 
-    target.parent.mkdir(parents=True, exist_ok=True)
+    partial.parent.mkdir(parents=True, exist_ok=True)
     for left in reversed(range(_ATTEMPTS)):
         with partial.open("ab") as output:
             if file.size is None or output.tell() > file.size:
@@ -190,7 +204,6 @@ def _download(file: HubFile, url: str, target: Path, partial: Path) -> None:
             output.flush()
             os.fsync(output.fileno())
         if file.verify(partial):
-            partial.replace(target)
             return
         partial.unlink()
         if left:

@@ -7,6 +7,7 @@ import logging
 import shlex
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -131,7 +132,7 @@ def _fetch(folder: Path, words: list[str], models: Catalogue) -> int:
                 continue
             hub = hub_repository(where)
             assert hub is not None
-            source, new = fetch(folder, name, *hub)
+            source, new = fetch(folder, name, *hub, judge=partial(_check, spec=spec))
         except WeightsError as error:
             # The others may be had all the same.
             _warn(f"error: {error}")

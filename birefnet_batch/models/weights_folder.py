@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -75,7 +76,9 @@ def source_in(folder: Path, name: str) -> Source | None:
         raise WeightsError(f"{path} cannot be read ({shown(str(error))}); fetch {name} again") from None
 
 
-def fetch(folder: Path, name: str, repository: str, revision: str | None) -> tuple[Source, bool]:
+def fetch(
+    folder: Path, name: str, repository: str, revision: str | None, judge: Callable[[Path], object] | None = None
+) -> tuple[Source, bool]:
     """Make the folder hold a checkpoint of the hub.
 
     When the hub does not answer: what the folder has of this revision stays, else it is taken from the hub's cache on
@@ -86,14 +89,27 @@ def fetch(folder: Path, name: str, repository: str, revision: str | None) -> tup
         name: the model's short name.
         repository: `owner/name` on the hub.
         revision: a branch, a tag or a commit; None is the main branch.
+        judge: raises WeightsError if a file cannot be used; one that stands there already is then not replaced.
 
     Returns:
         What is there now, and whether it was fetched: it may have been there.
 
     Raises:
-        WeightsError: it cannot be had or written.
+        WeightsError: it cannot be had or written, or would replace a file though it cannot be used.
     """
     target = checkpoint_in(folder, name)
+
+    def judged(path: Path) -> None:
+        if judge is None:
+            return
+        try:
+            judge(path)
+        except WeightsError as error:
+            raise WeightsError(
+                f"{name}: what {hub_name(repository, revision)} has cannot be used, and {target} stays as it was: "
+                f"{error}"
+            ) from None
+
     try:
         try:
             file = look_up(repository, revision)
@@ -103,7 +119,7 @@ def fetch(folder: Path, name: str, repository: str, revision: str | None) -> tup
                 _log.warning("%s: what %s has stays, a newer version is not asked for", error, target.parent)
                 return there, False
             file = _known_without_hub(repository, revision, error)
-        new = fetch_to_file(file, target)
+        new = fetch_to_file(file, target, judged)
         source = Source(repository, revision or "main", file.commit, target.stat().st_size, known_sha256(target))
         unfinished = target.with_name(f"{_SOURCE}.incomplete")
         unfinished.write_text(json.dumps(asdict(source), indent=2) + "\n", "utf-8")

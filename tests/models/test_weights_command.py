@@ -75,6 +75,28 @@ def test_what_is_there_is_not_fetched_again_and_what_fails_costs_no_other(tmp_pa
     ]
 
 
+def test_what_cannot_be_used_replaces_nothing_that_can(tmp_path: Path, hub: Hub):
+    hub.large["some/good@main"] = CHECKPOINT
+    hub.large["some/foreign@main"] = save({"x": torch.zeros(8)})
+    hub.large["some/better@main"] = better = save(load(CHECKPOINT), metadata={"better": "yes"})
+    env = environment(tmp_path / "hf", hub.endpoint)
+    folder = tmp_path / "weights" / "mine"
+    assert command("fetch mine=some/good", env, tmp_path).returncode == 0
+    source = (folder / "source.json").read_text()
+    refused = command("fetch mine=some/foreign", env, tmp_path)
+    assert refused.returncode == 1
+    said = "error: mine: what some/foreign has cannot be used, and weights/mine/model.safetensors stays as it was: "
+    assert said in refused.stderr
+    assert (folder / "model.safetensors").read_bytes() == CHECKPOINT
+    assert (folder / "source.json").read_text() == source
+    assert sorted(path.name for path in folder.iterdir() if path.name != ".lock") == [
+        "model.safetensors",
+        "source.json",
+    ]
+    assert command("fetch mine=some/better", env, tmp_path).returncode == 0
+    assert (folder / "model.safetensors").read_bytes() == better
+
+
 @pytest.mark.parametrize("how", ["offline", "no answer", "busy"])
 def test_without_the_hub_a_folder_is_filled_from_its_cache_on_this_machine(tmp_path: Path, hub: Hub, how: str):
     hub.large["ZhengPeng7/BiRefNet@main"] = hub.large["some/tuned@v2"] = CHECKPOINT
