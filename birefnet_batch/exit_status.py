@@ -11,6 +11,22 @@ from birefnet_batch.errors import BirefnetBatchError, ConfigError
 OK, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 
 
+def while_read(command: Callable[[], int]) -> int:
+    """Run a command that prints, to its end or for as long as somebody reads it: `... | head` is no error of ours.
+
+    Returns:
+        Its own status, 1 if its reader went away.
+    """
+    try:
+        status = command()
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        # What is still buffered goes nowhere, or Python would complain of it at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+
+
 def status_of(command: Callable[[], int]) -> int:
     """Run a command; what it raises of ours goes to standard error, as one line.
 
@@ -19,13 +35,7 @@ def status_of(command: Callable[[], int]) -> int:
         reads its output any more.
     """
     try:
-        status = command()
-        sys.stdout.flush()
-        return status
-    except BrokenPipeError:
-        # As in `... | head`: who read our output has seen enough, and what is still buffered goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
+        return while_read(command)
     except BirefnetBatchError as error:
         print(f"error: {error}", file=sys.stderr)
         return WRONG_USE if isinstance(error, ConfigError) else FAILED

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from birefnet_batch.console import table_console
 from birefnet_batch.errors import BirefnetBatchError
+from birefnet_batch.exit_status import while_read
 from birefnet_batch.status import RunStatus, read_status
 from birefnet_batch.storage.stores import open_store
 from birefnet_batch.storage_words import storage_from_words
@@ -20,6 +21,10 @@ _SHOWN_FAILURES = 20
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Show the state; 0 when it could be read, 2 when not."""
+    return while_read(lambda: _main(arguments))
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser(
         prog="birefnet-batch-status",
         description="How a run stands, read from its output at any time and from any machine.",

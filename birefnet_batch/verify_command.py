@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from birefnet_batch.errors import BirefnetBatchError
+from birefnet_batch.exit_status import while_read
 from birefnet_batch.process_tuning import spin_briefly
 from birefnet_batch.storage_words import storage_from_words
 
@@ -21,6 +22,10 @@ _GOOD = ("identical", "close")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Verify; 0 when every video is identical or close, 1 when not, 2 when nothing could be verified."""
+    return while_read(lambda: _main(arguments))
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser(
         prog="birefnet-batch-verify",
         description="Repeat a run, all of it or a sample, and compare: digests where machine, versions, engine and "

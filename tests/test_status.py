@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -163,6 +165,16 @@ def test_wrong_use_names_what_is_wrong_alone(
         main(words)
     assert caught.value.code == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", ["--json", ""])
+def test_a_reader_that_has_seen_enough_gets_no_trace(store: LocalStore, words: str) -> None:
+    lines = "".join(json.dumps(line(number, "failed", error="x" * 1000)) + "\n" for number in range(300))
+    store.put(f"runs/{RUN}/manifest.jsonl", lines.encode())
+    program = f"{sys.executable} -m birefnet_batch.status_command {store.root} {words}"
+    done = subprocess.run(["bash", "-c", f"{program} | head -1"], capture_output=True, text=True)
+    assert done.stdout
+    assert done.stderr == ""
 
 
 def test_the_table_has_the_videos_of_a_run_that_goes_on_or_was_killed(
