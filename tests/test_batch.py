@@ -359,6 +359,19 @@ def test_segments_join_to_the_frames_and_times_of_the_whole(tmp_path: Path, outp
     assert json.loads((job_folder(output / "parts") / "job.json").read_text())["segments"] == 3
 
 
+def test_damage_that_every_segment_may_have_is_too_much_for_the_whole(tmp_path: Path, output: Path) -> None:
+    path = make_clip(tmp_path / "clip.mp4", frames=48, keyframes=4)
+    with av.open(str(path)) as container:
+        places = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    content = bytearray(path.read_bytes())
+    for start, size in places[7::8]:
+        content[start : start + size] = bytes(size)
+    path.write_bytes(content)
+    _, (outcome,) = run_all(output, request(path), media=MediaSettings(segment_frames=8))
+    assert outcome.status == "failed"
+    assert "is damaged: 6 of 48 frames cannot be decoded" in str(outcome.error)
+
+
 def test_a_decoder_that_dies_is_replaced_and_the_video_tried_again(
     clip: Path, output: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

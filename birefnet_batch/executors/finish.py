@@ -16,6 +16,7 @@ from birefnet_batch.pipeline import join
 from birefnet_batch.publish import Media, publish
 from birefnet_batch.results import utc_now
 from birefnet_batch.segments import summed_notes
+from birefnet_batch.video.damage import check_share
 
 # By less a container's rounding, or sound that goes on, can differ.
 _MISSING_S, _MISSING_SHARE = Fraction(1), Fraction(1, 20)
@@ -37,6 +38,9 @@ def finish(context: RunContext, workspace: Workspace, plan: Plan, done: Sequence
     ledger = Ledger(plan.record)
     source, folder = workspace.path(job, plan.facts), workspace.parts(job)
     tasks = [plan.task(index, source, folder) for index in range(len(plan.segments))]
+    frames, corrupt = (sum(getattr(item.segment, name) for item in done) for name in ("frames", "corrupt_frames"))
+    # Each segment is within the bound that holds for the video as a whole.
+    check_share(job.display_uri, corrupt, frames + corrupt)
     seconds: dict[str, float] = {}
     notes = [
         *plan.record.notes,
@@ -67,8 +71,8 @@ def finish(context: RunContext, workspace: Workspace, plan: Plan, done: Sequence
     # Only now: what is published was made of one version of the source.
     workspace.leave(job, plan.facts)
     ledger.found(
-        frames=sum(item.segment.frames for item in done),
-        corrupt_frames=sum(item.segment.corrupt_frames for item in done),
+        frames=frames,
+        corrupt_frames=corrupt,
         sha256=done[0].sha256,
     )
     ledger.note(

@@ -14,6 +14,7 @@ from av.video.stream import VideoStream
 from birefnet_batch.errors import InputError
 from birefnet_batch.storage.growing_file import open_file
 from birefnet_batch.video.container import decoder_of, open_input, origin_of, pick_video, reason_of, time_base_of
+from birefnet_batch.video.damage import check_share
 from birefnet_batch.video.info import Chapter, Keyframe, VideoInfo
 from birefnet_batch.video.lost_frames import LostFrames
 from birefnet_batch.video.picture import Picture
@@ -21,7 +22,6 @@ from birefnet_batch.video.truncation import missing_bytes
 
 # Threads do not change what is decoded; a fixed count keeps many workers on one machine from fighting.
 _THREADS = 2
-_CORRUPT_SHARE, _CORRUPT_LEAST = 0.05, 3
 # 8K in both directions; a file of a few bytes may claim to be larger than any memory.
 _MOST_PIXELS = 8192 * 8192
 # Streams without an end of their own: broadcasts are cut anywhere, and the last packet is seldom whole.
@@ -72,8 +72,10 @@ class Decoder:
         """How many frames were decoded so far."""
         self._lost = LostFrames(container.format.name, stream.codec_context.codec.canonical_name)
         self._partial = 0
-        self._refused = 0
+        self._refused = self._unplaced = 0
         self._ended = False
+        self.until: int | None = None
+        """The time from which on what is wrong is another's to count."""
         self._frames = self._decode()
         frame = next(self._frames, None)
         if frame is None:
@@ -91,11 +93,12 @@ class Decoder:
     def corrupt(self) -> int:
         """How many frames could not be decoded, or only in part."""
         # Of a packet that was refused the frame is missing too.
-        return self._partial + max(self._refused, self._lost.count(self._ended))
+        missing = self._unplaced + self._lost.count(self._ended, self.until) if self._lost.told else self._refused
+        return self._partial + missing
 
     def forget_before(self, pts: int) -> None:
         """What was wrong so far, and what is shown before that time, is another's to count."""
-        self._partial = self._refused = 0
+        self._partial = self._refused = self._unplaced = 0
         self._lost.forget_before(pts)
 
     def frames(self) -> Iterator[av.VideoFrame]:
@@ -130,17 +133,13 @@ class Decoder:
                 f"{self._shown} has {self.corrupt} frames that cannot be decoded, or only in part, and "
                 "media.corrupt_frames=fail; give an intact copy, or conceal or drop"
             )
-        if self.corrupt > max(_CORRUPT_LEAST, _CORRUPT_SHARE * self._packets):
-            raise InputError(
-                f"{self._shown} is damaged: {self.corrupt} of {self._packets} frames cannot be decoded; "
-                "give an intact copy"
-            )
+        check_share(self._shown, self.corrupt, self._packets)
 
     def _decode(self) -> Iterator[av.VideoFrame]:
         context = self._context
         for packet in self._demux():
-            if packet is not None:
-                self._lost.sent(packet)
+            # What the decoder says at the end is of a packet that it was given before.
+            placed = packet is None or self._lost.sent(packet)
             try:
                 decoded = context.decode(packet)
             except av.error.EOFError:
@@ -149,12 +148,14 @@ class Decoder:
                 raise
             except (av.error.FFmpegError, OSError) as error:
                 self._refused += 1
+                self._unplaced += not placed
                 if not self.delivered:
                     self._ended_by = reason_of(error)
                 continue
             for frame in decoded:
                 self._lost.got(frame)
-                self._partial += frame.is_corrupt
+                if self.until is None or frame.pts is None or frame.pts < self.until:
+                    self._partial += frame.is_corrupt
                 if frame.is_corrupt and self.delivered and self._policy == "drop":
                     continue
                 if not self.delivered:

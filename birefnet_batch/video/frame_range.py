@@ -38,6 +38,8 @@ class FrameRange:
         self._last: int | None = None
         self._reached_stop = False
         self._deinterlacer = Deinterlacer(task.deinterlace)
+        self._until = task.stop.pts if isinstance(task.stop, Keyframe) else None
+        decoder.until = self._until
         self.deinterlaced = 0
         """How many frames of the range were deinterlaced."""
 
@@ -50,14 +52,20 @@ class FrameRange:
                     if begin is None:
                         break
                     with open_at(self._task.path, begin, self._task.corrupt) as sought:
+                        sought.until = self._until
                         frames = self._in_order(sought, begin, start)
                         first = next(frames, None)
                         if first is None:
                             raise LostError
                         if begin is start and self._deinterlacer.applies_to(first):
                             continue
-                        yield from self._placed(self._deinterlacer.frames(chain((first,), frames)))
-                        self._decoder = sought
+                        # At once: whoever has all frames that are wanted asks for no more, and then what was wrong.
+                        beginning, self._decoder = self._decoder, sought
+                        try:
+                            yield from self._placed(self._deinterlacer.frames(chain((first,), frames)))
+                        except LostError:
+                            self._decoder = beginning
+                            raise
                         return
         # What came out before the keyframe was lost need not be delivered again.
         delivered = self._last
@@ -86,6 +94,8 @@ class FrameRange:
     def _placed(self, frames: Iterator[av.VideoFrame]) -> Iterator[tuple[Place, int, av.VideoFrame]]:
         for count, frame in enumerate(frames):
             if self._last is None and _is_before(frame, count, self._task.start):
+                if isinstance(self._task.start, Keyframe):
+                    self._decoder.forget_before(self._task.start.pts)
                 yield Place.before, count, frame
             elif self._task.stop is not None and not _is_before(frame, self._index, self._task.stop):
                 self._reached_stop = True

@@ -26,25 +26,27 @@ class LostFrames:
 
     def __init__(self, container: str, codec: str) -> None:
         self._codec = codec
-        self._told = codec in _CODECS and bool(_CONTAINERS & set(container.split(",")))
+        self.told = codec in _CODECS and bool(_CONTAINERS & set(container.split(",")))
+        """Whether missing frames can be told."""
         self._due: Counter[int] = Counter()
         self._from: int | None = None
         self._last: int | None = None
 
-    def sent(self, packet: av.Packet[VideoStream]) -> None:
-        """A packet was given to the decoder."""
-        if not self._told or packet.pts is None or packet.is_discard:
-            return
+    def sent(self, packet: av.Packet[VideoStream]) -> bool:
+        """A packet is given to the decoder; whether its frame will be missed."""
+        if not self.told or packet.pts is None or packet.is_discard:
+            return False
         if self._from is None and packet.is_keyframe:
             self._from = packet.pts
         # What comes after the first keyframe and is shown before it refers to pictures that the file does not have.
         if (self._from is None or packet.pts >= self._from) and not _is_hidden(self._codec, bytes(packet)):
             self._due[packet.pts] += 1
+        return True
 
     def got(self, frame: av.VideoFrame) -> None:
         """The decoder gave a frame."""
         if frame.pts is None or frame.interlaced_frame:
-            self._told = False
+            self.told = False
             return
         self._last = frame.pts
         if self._due[frame.pts] <= 1:
@@ -57,15 +59,17 @@ class LostFrames:
         self._from = pts
         self._due = Counter({at: count for at, count in self._due.items() if at >= pts})
 
-    def count(self, ended: bool) -> int:
+    def count(self, ended: bool, before: int | None) -> int:
         """How many frames are missing so far.
 
         Args:
             ended: nothing more will come; otherwise the decoder may still hold those after the last one that it gave.
+            before: the time from which on they are another's to count.
         """
-        if not self._told or self._last is None:
+        if not self.told or self._last is None:
             return 0
-        return sum(count for at, count in self._due.items() if ended or at < self._last)
+        ends = [end for end in (None if ended else self._last, before) if end is not None]
+        return sum(count for at, count in self._due.items() if all(at < end for end in ends))
 
 
 def _is_hidden(codec: str, packet: bytes) -> bool:

@@ -101,3 +101,34 @@ def test_a_video_that_was_cut_in_the_middle_of_a_group_is_read_with_what_is_miss
             target.mux(packet)
     count, corrupt, _ = read(cut)
     assert (count, corrupt) == (110, 2)
+
+
+@pytest.mark.parametrize("clip", [H264, HEVC], ids=["H.264", "HEVC"])
+def test_segments_count_what_the_whole_counts(clip: Clip, tmp_path: Path) -> None:
+    path = make(tmp_path / "clip.mp4", replace(clip, frames=120))
+    for number in (19, 59, 89):
+        destroy(path, range(number, number + 1))
+    with FrameReader(path) as reader:
+        for frame in reader:
+            frame.release()
+        whole = reader.corrupt_frames
+    keyframes = find_keyframes(path).keyframes
+    parts = []
+    for start, stop in zip(keyframes[::3], [*keyframes[3::3], None], strict=True):
+        with FrameReader(path, start=start, stop=stop) as reader:
+            for frame in reader:
+                frame.release()
+            parts.append(reader.corrupt_frames)
+    assert len(parts) > 2
+    assert sum(parts) == whole > 0
+
+
+def test_one_damaged_frame_of_a_later_segment_is_refused_where_none_may_be(tmp_path: Path) -> None:
+    path = destroy(make(tmp_path / "clip.mp4", H264), range(35, 36))
+    keyframes = find_keyframes(path).keyframes
+    with (
+        pytest.raises(InputError, match="media.corrupt_frames=fail"),
+        FrameReader(path, start=keyframes[1], stop=keyframes[-1], corrupt="fail") as reader,
+    ):
+        for frame in reader:
+            frame.release()
