@@ -23,6 +23,7 @@ from birefnet_batch.uris import redact, redact_text
 
 FILE_NAME = "model.safetensors"
 _ATTEMPTS = 2
+_PARTIAL = re.compile(r"[0-9a-f]{40,64}\.incomplete")
 _log = logging.getLogger(__name__)
 
 
@@ -167,6 +168,10 @@ def fetch_to_file(file: HubFile, target: Path, judge: Callable[[Path], object] |
                     partial.unlink()
                     raise
             partial.replace(target)
+            for other in target.parent.glob("*.incomplete"):
+                # Begun of another version, which nobody goes on with.
+                if _PARTIAL.fullmatch(other.name):
+                    other.unlink(missing_ok=True)
         return True
 
 
@@ -179,30 +184,22 @@ def _copy(source: Path, target: Path) -> None:
 
 def _download(file: HubFile, url: str, partial: Path) -> None:
     """Get the rest of a file: `partial` keeps what came, and is whole and right in the end."""
+    import httpx
     from huggingface_hub.errors import HfHubHTTPError
-    from huggingface_hub.file_download import http_get
-    from huggingface_hub.utils._headers import build_hf_headers
 
     partial.parent.mkdir(parents=True, exist_ok=True)
     for left in reversed(range(_ATTEMPTS)):
-        with partial.open("ab") as output:
-            if file.size is None or output.tell() > file.size:
-                output.truncate(0)
-            try:
-                http_get(
-                    url,
-                    output,
-                    resume_size=output.tell(),
-                    headers=build_hf_headers(),
-                    expected_size=file.size,
-                    displayed_filename=f"{file.repository}/{FILE_NAME}",
-                    tqdm_class=bar_or_lines(f"{file.repository}@{file.commit}"),
-                )
-            except HfHubHTTPError as error:
-                if error.response.status_code != 416:
-                    raise
-            output.flush()
-            os.fsync(output.fileno())
+        try:
+            _transfer(file, url, partial)
+        except HfHubHTTPError:
+            raise
+        except (httpx.HTTPError, OSError) as error:
+            whole = f" of {file.size:,}" if file.size is not None else ""
+            kept = partial.stat().st_size if partial.exists() else 0
+            raise HubError(
+                f"the download broke off ({_reason(error)}); {kept:,}{whole} bytes are kept in {partial}, and the same "
+                "command goes on from there"
+            ) from None
         if file.verify(partial):
             return
         partial.unlink()
@@ -211,6 +208,31 @@ def _download(file: HubFile, url: str, partial: Path) -> None:
     raise HubError(
         f"what comes from {redact(url)} is not what the hub says it is (etag {file.etag}); a proxy may change it"
     )
+
+
+def _transfer(file: HubFile, url: str, partial: Path) -> None:
+    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils._headers import build_hf_headers
+
+    with partial.open("ab") as output:
+        if file.size is None or output.tell() > file.size:
+            output.truncate(0)
+        try:
+            http_get(
+                url,
+                output,
+                resume_size=output.tell(),
+                headers=build_hf_headers(),
+                expected_size=file.size,
+                displayed_filename=f"{file.repository}/{FILE_NAME}",
+                tqdm_class=bar_or_lines(f"{file.repository}@{file.commit}"),
+            )
+        except HfHubHTTPError as error:
+            if error.response.status_code != 416:
+                raise
+        output.flush()
+        os.fsync(output.fileno())
 
 
 @contextmanager
@@ -228,6 +250,11 @@ def _alone(lock: Path, file: HubFile) -> Iterator[None]:
         _log.info("waiting for another process that fetches %s", file.repository)
     with WeakFileLock(lock):
         yield
+
+
+def _reason(error: Exception) -> str:
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return redact_text(" ".join(text.split())) or type(error).__name__
 
 
 @contextmanager
@@ -258,8 +285,7 @@ def _refusals(repository: str, revision: str | None) -> Iterator[None]:
         kind = NoAnswerError if status >= 500 else HubError
         raise kind(f"{endpoint} answered {status} for {version}{hint}") from None
     except httpx.HTTPError as error:
-        reason = redact_text(" ".join(str(error).split())) or type(error).__name__
-        raise NoAnswerError(f"{endpoint} cannot be reached ({reason})") from None
+        raise NoAnswerError(f"{endpoint} cannot be reached ({_reason(error)})") from None
     except OSError as error:
         named = f"{error.filename}: " if error.filename else ""
         raise HubError(f"{named}{(error.strerror or str(error)).lower()}") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from birefnet_batch.models.weights_command import run
 
 # Every network is the demo model's, whose checkpoint a test can serve.
 SMALL = "import birefnet_batch.models as m; build = m.build_network; m.build_network = lambda _: build('demo')"
+FULL = "from birefnet_batch.models.weights_command import main; main()"
 CHECKPOINT = (Path(birefnet_batch.__file__).parent / "models" / "demo" / "demo.safetensors").read_bytes()
 
 
@@ -95,6 +97,31 @@ def test_what_cannot_be_used_replaces_nothing_that_can(tmp_path: Path, hub: Hub)
     ]
     assert command("fetch mine=some/better", env, tmp_path).returncode == 0
     assert (folder / "model.safetensors").read_bytes() == better
+
+
+def test_a_download_that_breaks_off_says_what_is_kept_and_leaves_nothing_in_the_end(tmp_path: Path, hub: Hub):
+    block = 10 * 1024 * 1024  # huggingface_hub writes what came in blocks of this size
+    hub.large["some/first@main"] = os.urandom(3 * block)
+    hub.large["some/second@main"] = CHECKPOINT
+    hub.cuts = [block + 5, *[0] * 20]
+    env = environment(tmp_path / "hf", hub.endpoint)
+    broken = command("fetch mine=some/first", env, tmp_path)
+    assert broken.returncode == 1
+    assert re.search(
+        rf"cannot be had: the download broke off \(.+\); {block:,} of {3 * block:,} bytes are kept in "
+        r"weights/mine/\w+\.incomplete, and the same command goes on from there",
+        broken.stderr,
+    )
+    assert "hub's cache" not in broken.stderr
+    # No file may be larger, as on a full disk.
+    limited = f"ulimit -f {2 * block // 1024}; exec {sys.executable} -c '{FULL}' fetch mine=some/first"
+    hub.cuts = []
+    full = subprocess.run(["bash", "-c", limited], env=env, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert full.returncode == 1
+    assert re.search(r"the download broke off \(File too large\); [\d,]+ of .* kept in weights/mine/\w+\.", full.stderr)
+    hub.cuts = []
+    assert command("fetch mine=some/second", env, tmp_path).returncode == 0
+    assert not list((tmp_path / "weights" / "mine").glob("*.incomplete"))
 
 
 @pytest.mark.parametrize("how", ["offline", "no answer", "busy"])
