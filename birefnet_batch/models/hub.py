@@ -19,20 +19,13 @@ from urllib.parse import urljoin
 
 from birefnet_batch.digests import file_sha256
 from birefnet_batch.models.download_log import bar_or_lines
-from birefnet_batch.uris import redact, redact_text
+from birefnet_batch.models.hub_errors import HubError, reason_of, refusals
+from birefnet_batch.uris import redact
 
 FILE_NAME = "model.safetensors"
 _ATTEMPTS = 2
 _PARTIAL = re.compile(r"[0-9a-f]{40,64}\.incomplete")
 _log = logging.getLogger(__name__)
-
-
-class HubError(Exception):
-    """Why the hub's file cannot be had; half a sentence."""
-
-
-class NoAnswerError(HubError):
-    """The hub was not asked, or did not answer."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +68,7 @@ def look_up(repository: str, revision: str | None) -> HubFile:
     """
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
-    with _refusals(repository, revision):
+    with refusals(repository, revision):
         url = hf_hub_url(repository, FILE_NAME, revision=revision)
         found = get_hf_file_metadata(url)
         if found.commit_hash is None or found.etag is None:
@@ -123,7 +116,7 @@ def fetch_to_cache(repository: str, revision: str | None) -> Path:
     assert file.url is not None
     cache, name = Path(constants.HF_HUB_CACHE), repo_folder_name(repo_id=repository, repo_type="model")
     blob = cache / name / "blobs" / file.etag
-    with _refusals(repository, revision):
+    with refusals(repository, revision):
         # The library's own lock, so that its other users wait too.
         with _alone(cache / ".locks" / name / f"{file.etag}.lock", file):
             if not blob.exists():
@@ -148,7 +141,7 @@ def fetch_to_file(file: HubFile, target: Path, judge: Callable[[Path], object] |
     Raises:
         HubError: it cannot be had.
     """
-    with _refusals(file.repository, file.commit):
+    with refusals(file.repository, file.commit):
         with _alone(target.with_name(".lock"), file):
             if target.exists() and file.verify(target):
                 return False
@@ -197,8 +190,8 @@ def _download(file: HubFile, url: str, partial: Path) -> None:
             whole = f" of {file.size:,}" if file.size is not None else ""
             kept = partial.stat().st_size if partial.exists() else 0
             raise HubError(
-                f"the download broke off ({_reason(error)}); {kept:,}{whole} bytes are kept in {partial}, and the same "
-                "command goes on from there"
+                f"the download broke off ({reason_of(error)}); {kept:,}{whole} bytes are kept in {partial}, and the "
+                "same command goes on from there"
             ) from None
         if file.verify(partial):
             return
@@ -250,44 +243,3 @@ def _alone(lock: Path, file: HubFile) -> Iterator[None]:
         _log.info("waiting for another process that fetches %s", file.repository)
     with WeakFileLock(lock):
         yield
-
-
-def _reason(error: Exception) -> str:
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return redact_text(" ".join(text.split())) or type(error).__name__
-
-
-@contextmanager
-def _refusals(repository: str, revision: str | None) -> Iterator[None]:
-    """What goes wrong with the hub, as a reason that a user can act on."""
-    import httpx
-    from huggingface_hub import constants, errors
-
-    version, endpoint = f"{repository}@{revision or 'main'}", redact(constants.ENDPOINT)
-    try:
-        yield
-    except errors.OfflineModeIsEnabled:
-        raise NoAnswerError("HF_HUB_OFFLINE is set") from None
-    except errors.GatedRepoError:
-        raise HubError(f"{repository} is gated; accept its terms on the hub and set HF_TOKEN") from None
-    except errors.RepositoryNotFoundError as error:
-        status = error.response.status_code
-        raise HubError(
-            f"{endpoint} knows no {repository} ({status}); check the name, and set HF_TOKEN if it is private"
-        ) from None
-    except errors.RevisionNotFoundError:
-        raise HubError(f"{repository} has no revision {revision}") from None
-    except errors.EntryNotFoundError:
-        raise HubError(f"{version} has no {FILE_NAME}; give the path of a file that you have") from None
-    except errors.HfHubHTTPError as error:
-        status = error.response.status_code
-        hint = "; check HF_TOKEN" if status in (401, 403) else ""
-        kind = NoAnswerError if status >= 500 else HubError
-        raise kind(f"{endpoint} answered {status} for {version}{hint}") from None
-    except httpx.HTTPError as error:
-        raise NoAnswerError(f"{endpoint} cannot be reached ({_reason(error)})") from None
-    except OSError as error:
-        named = f"{error.filename}: " if error.filename else ""
-        raise HubError(f"{named}{(error.strerror or str(error)).lower()}") from None
-    except ValueError as error:
-        raise HubError(redact_text(" ".join(str(error).split()))[:200]) from None

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from birefnet_batch.digests import known_sha256
 from birefnet_batch.errors import WeightsError
-from birefnet_batch.models.hub import FILE_NAME, HubError, NoAnswerError, cached, fetch_to_cache, is_damaged
+from birefnet_batch.models.hub import FILE_NAME, cached, fetch_to_cache, is_damaged
+from birefnet_batch.models.hub_errors import HubError, NoAnswerError
 from birefnet_batch.models.registry import MODELS, ModelSpec
 from birefnet_batch.models.spec import hub_name, hub_repository
 from birefnet_batch.models.weights_folder import checkpoint_in, source_in

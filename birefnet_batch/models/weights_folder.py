@@ -11,15 +11,8 @@ from pathlib import Path
 from birefnet_batch.digests import file_sha256, known_sha256
 from birefnet_batch.errors import WeightsError
 from birefnet_batch.models.file_text import shown
-from birefnet_batch.models.hub import (
-    FILE_NAME,
-    HubError,
-    HubFile,
-    NoAnswerError,
-    fetch_to_file,
-    look_up,
-    look_up_cached,
-)
+from birefnet_batch.models.hub import FILE_NAME, HubFile, fetch_to_file, look_up, look_up_cached
+from birefnet_batch.models.hub_errors import HubError, NoAnswerError
 from birefnet_batch.models.spec import hub_name
 
 _SOURCE = "source.json"

@@ -1,0 +1,67 @@
+"""What goes wrong with the hub, as reasons that a user can act on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from birefnet_batch.uris import redact, redact_text
+
+
+class HubError(Exception):
+    """Why the hub's file cannot be had; half a sentence."""
+
+
+class NoAnswerError(HubError):
+    """The hub was not asked, or did not answer."""
+
+
+def reason_of(error: Exception) -> str:
+    """What a library says went wrong, in one line and without secrets of URLs."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return redact_text(" ".join(text.split())) or type(error).__name__
+
+
+@contextmanager
+def refusals(repository: str, revision: str | None) -> Iterator[None]:
+    """Turn what huggingface_hub raises.
+
+    Args:
+        repository: `owner/name` that is asked for.
+        revision: of it; None is the main branch.
+
+    Raises:
+        NoAnswerError: the hub was not asked, or did not answer.
+        HubError: everything else.
+    """
+    import httpx
+    from huggingface_hub import constants, errors
+
+    version, endpoint = f"{repository}@{revision or 'main'}", redact(constants.ENDPOINT)
+    try:
+        yield
+    except errors.OfflineModeIsEnabled:
+        raise NoAnswerError("HF_HUB_OFFLINE is set") from None
+    except errors.GatedRepoError:
+        raise HubError(f"{repository} is gated; accept its terms on the hub and set HF_TOKEN") from None
+    except errors.RepositoryNotFoundError as error:
+        status = error.response.status_code
+        raise HubError(
+            f"{endpoint} knows no {repository} ({status}); check the name, and set HF_TOKEN if it is private"
+        ) from None
+    except errors.RevisionNotFoundError:
+        raise HubError(f"{repository} has no revision {revision}") from None
+    except errors.EntryNotFoundError:
+        raise HubError(f"{version} has no model.safetensors; give the path of a file that you have") from None
+    except errors.HfHubHTTPError as error:
+        status = error.response.status_code
+        hint = "; check HF_TOKEN" if status in (401, 403) else ""
+        kind = NoAnswerError if status >= 500 else HubError
+        raise kind(f"{endpoint} answered {status} for {version}{hint}") from None
+    except httpx.HTTPError as error:
+        raise NoAnswerError(f"{endpoint} cannot be reached ({reason_of(error)})") from None
+    except OSError as error:
+        named = f"{error.filename}: " if error.filename else ""
+        raise HubError(f"{named}{(error.strerror or str(error)).lower()}") from None
+    except ValueError as error:
+        raise HubError(redact_text(" ".join(str(error).split()))[:200]) from None
