@@ -6,7 +6,7 @@
 Without words it prints the table of docs/models.md. The pictures are frames of the demo clips. The demo model has its
 trained weights; others have those of --weights, or the deterministic ones of tests/reference. Errors are differences of
 mattes at the operating resolution, in steps of 1/255. A black, a white and a noise frame run too: their mattes must be
-finite. The figures that engines warn by are in birefnet_batch/models/precision.py.
+finite. Where engines do not measure the checkpoint at hand they warn by birefnet_batch/models/precision.py's figures.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from birefnet_batch.engines.base import Engine, EngineSpec
 from birefnet_batch.errors import EngineError
-from birefnet_batch.models.precision import warn_of_precision
+from birefnet_batch.models.precision import MEASURED, warn_of_precision
 from birefnet_batch.models.registry import ModelSpec
 
 if TYPE_CHECKING:
@@ -127,7 +127,8 @@ def open_engine(
         device=resolved,
         threads=threads,
     )
-    warn_of_precision(model.network, spec.precision)
+    if spec.precision != "fp32":
+        _warn_of_precision(name, model, weights, spec, store)
     if name == "onnxruntime":
         from birefnet_batch.engines.onnxruntime_engine import OnnxRuntimeEngine
         from birefnet_batch.engines.store import EngineStore
@@ -152,6 +153,20 @@ def open_engine(
     from birefnet_batch.engines.torch_engine import TorchEngine
 
     return TorchEngine(spec, model, weights)
+
+
+def _warn_of_precision(
+    name: str, model: ModelSpec, weights: WeightsFile, spec: EngineSpec, store: EngineStore | None
+) -> None:
+    if name != "torch":
+        # What is exported is compared with torch, checkpoint by checkpoint, before it has a name in the store.
+        warn_of_precision(f"the network {model.network}", spec.precision, MEASURED.get((model.network, spec.precision)))
+        return
+    from birefnet_batch.engines.precision_check import measured_error
+    from birefnet_batch.engines.store import EngineStore
+
+    error = measured_error((store or EngineStore()).root, model, weights, spec.precision, spec.device)
+    warn_of_precision(model.short_name, spec.precision, error)
 
 
 def _device_of(name: str, provider: str, device: str) -> str:

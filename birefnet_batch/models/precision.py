@@ -39,21 +39,21 @@ MEASURED: dict[tuple[str, str], PrecisionError] = {
 }
 
 
-def warn_of_precision(network: str, precision: str) -> None:
-    """Log a warning if mattes of this network in this precision are off by more than one 8-bit step on average.
+def warn_of_precision(what: str, precision: str, error: PrecisionError | None) -> None:
+    """Log a warning if mattes in a precision are off by more than one 8-bit step on average.
 
     Args:
-        network: what `build_network` is asked for; one that was not measured is taken for fine.
-        precision: fp32, fp16 or bf16.
+        what: the model or network that was measured.
+        precision: fp16 or bf16.
+        error: what was measured; None is taken for fine.
     """
-    error = MEASURED.get((network, precision))
     if error is None or error.mean <= WARNING_LIMIT:
         return
     _log.warning(
-        "%s mattes of the network %s differ from fp32 by %.1f/255 on average and %.0f/255 at the 99.9th percentile; "
-        "give engine.precision=fp32 for the published model's results",
+        "%s mattes of %s differ from fp32 by %.1f/255 on average and %.0f/255 at the 99.9th percentile; "
+        "give engine.precision=fp32 for the checkpoint's own results",
         precision,
-        network,
+        what,
         255 * error.mean,
         255 * error.high,
     )

@@ -3,49 +3,77 @@
 from __future__ import annotations
 
 import logging
+import re
+from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
-from birefnet_batch.engines import open_engine
-from birefnet_batch.models import precision
+from birefnet_batch.engines import open_engine, precision_check
+from birefnet_batch.engines.store import EngineStore
 from birefnet_batch.models.birefnet import NETWORKS
-from birefnet_batch.models.precision import MEASURED, PrecisionError
+from birefnet_batch.models.precision import MEASURED, PrecisionError, warn_of_precision
 from birefnet_batch.models.registry import find_model
 from birefnet_batch.models.weights import locate_weights
 
 
-def messages(caplog: pytest.LogCaptureFixture, chosen: str) -> list[str]:
+def messages(caplog: pytest.LogCaptureFixture, chosen: str, store: Path, weights: Path | None = None) -> list[str]:
     model = find_model("demo")
     with (
         caplog.at_level(logging.WARNING, "birefnet_batch"),
         open_engine(
             "torch",
             model=model,
-            weights=locate_weights(model),
+            weights=locate_weights(model, None if weights is None else str(weights)),
             width=64,
             height=64,
             device="cpu",
             precision=chosen,
             threads=1,
+            store=EngineStore(store),
         ),
     ):
         return [record.getMessage() for record in caplog.records]
 
 
-def test_a_mean_error_above_one_step_of_255_warns_with_the_figure(caplog, monkeypatch):
-    monkeypatch.setitem(precision.MEASURED, ("demo", "bf16"), PrecisionError(mean=1.5 / 255, high=31 / 255))
-    (message,) = messages(caplog, "bf16")
-    assert "bf16 mattes of the network demo differ from fp32 by 1.5/255 on average and 31/255" in message
+@pytest.fixture
+def steep(tmp_path: Path) -> Path:
+    """A checkpoint of one's own whose mattes change with the last bits of where the demo model sees no subject."""
+    shipped = load_file(str(locate_weights(find_model("demo")).path))
+    state = {name: value.float() if value.is_floating_point() else value for name, value in shipped.items()}
+    state["decoder.conv_out1.0.bias"] += 9
+    state = {name: value * 20 if name.startswith("decoder.conv_out1.") else value for name, value in state.items()}
+    save_file(state, tmp_path / "steep.safetensors")
+    return tmp_path / "steep.safetensors"
+
+
+def test_a_checkpoint_whose_mean_error_is_above_one_step_of_255_warns_with_its_figure(caplog, steep, tmp_path):
+    (message,) = messages(caplog, "bf16", tmp_path / "store", steep)
+    assert re.search(r"bf16 mattes of demo differ from fp32 by [1-9][\d.]*/255 on average and \d+/255", message)
     assert "give engine.precision=fp32" in message
 
 
-def test_one_step_on_average_does_not_warn_yet(caplog, monkeypatch):
-    monkeypatch.setitem(precision.MEASURED, ("demo", "bf16"), PrecisionError(mean=1 / 255, high=31 / 255))
-    assert messages(caplog, "bf16") == []
+def test_a_checkpoint_is_measured_once_and_by_its_digest(caplog, steep, tmp_path, monkeypatch):
+    first = messages(caplog, "bf16", tmp_path / "store", steep)
+    caplog.clear()
+    monkeypatch.setattr(precision_check, "_measure", None)
+    assert messages(caplog, "bf16", tmp_path / "store", steep) == first
+    with pytest.raises(TypeError):
+        messages(caplog, "bf16", tmp_path / "store")
 
 
-def test_single_precision_does_not_warn(caplog):
-    assert messages(caplog, "fp32") == []
+def test_one_step_on_average_does_not_warn_yet(caplog):
+    with caplog.at_level(logging.WARNING, "birefnet_batch"):
+        warn_of_precision("demo", "bf16", PrecisionError(mean=1 / 255, high=31 / 255))
+    assert caplog.records == []
+
+
+def test_the_demo_models_own_weights_do_not_warn(caplog, tmp_path):
+    assert messages(caplog, "bf16", tmp_path / "store") == []
+
+
+def test_single_precision_does_not_warn(caplog, steep, tmp_path):
+    assert messages(caplog, "fp32", tmp_path / "store", steep) == []
 
 
 def test_every_network_was_measured_in_every_half_precision():

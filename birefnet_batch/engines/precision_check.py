@@ -1,0 +1,95 @@
+"""How far half precision moves one checkpoint's mattes: measured once on two pictures, kept in the engine store."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from birefnet_batch.conf_folder import demo_clips
+from birefnet_batch.engines.build_lock import build_lock
+from birefnet_batch.engines.memory import is_out_of_memory
+from birefnet_batch.models.precision import PrecisionError
+from birefnet_batch.models.registry import ModelSpec
+from birefnet_batch.models.weights import WeightsFile, load_network
+
+if TYPE_CHECKING:
+    import torch
+
+    from birefnet_batch.models.birefnet import BiRefNet
+
+_log = logging.getLogger(__name__)
+_SIDE = 256
+_PICTURES = 2
+
+
+def measured_error(
+    root: Path, model: ModelSpec, weights: WeightsFile, precision: str, device: str
+) -> PrecisionError | None:
+    """Return how much mattes of a checkpoint in fp16 or bf16 differ from fp32, run by torch at 256x256.
+
+    Args:
+        root: the engine store's folder.
+        model: the model.
+        weights: its checkpoint; the result is kept by its digest.
+        precision: fp16 or bf16.
+        device: cpu or cuda; where it is measured.
+
+    Returns:
+        None where there is not enough memory to measure it.
+
+    Raises:
+        WeightsError: the checkpoint does not fit the network.
+    """
+    name = f"{model.network}-{weights.sha256[:32]}-{precision}-{device}"
+    path = root / "precision" / f"{name}.json"
+    with build_lock(root / ".locks" / f"precision-{name}.lock", f"{precision} of {model.short_name}"):
+        try:
+            return PrecisionError(**json.loads(path.read_text("utf-8")))
+        except (OSError, ValueError, TypeError):
+            pass
+        try:
+            found = _measure(model, weights, precision, device)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            _log.warning("too little memory to compare %s of %s with fp32", precision, model.short_name)
+            return None
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(asdict(found)) + "\n", "utf-8")
+        partial.replace(path)
+        return found
+
+
+def _measure(model: ModelSpec, weights: WeightsFile, precision: str, device: str) -> PrecisionError:
+    import torch
+
+    from birefnet_batch.engines.torch_engine import DTYPES
+    from birefnet_batch.matting import frames_to_input
+
+    inputs = [frames_to_input(picture.to(device), _SIDE, _SIDE) for picture in _pictures()]
+    mattes = {}
+    for name in ("fp32", precision):
+        network = cast("BiRefNet", load_network(model, weights))
+        network.to(device, DTYPES[name]).prepare()
+        with torch.inference_mode():
+            made = [network(image.to(DTYPES[name])).float().sigmoid().cpu() for image in inputs]
+        mattes[name] = torch.cat(made)
+        del network
+    errors = (mattes[precision] - mattes["fp32"]).abs().flatten().double()
+    high = errors.kthvalue(max(1, round(0.999 * len(errors)))).values
+    return PrecisionError(float(errors.mean()), float(high))
+
+
+def _pictures() -> Iterator[torch.Tensor]:
+    """The first frames of two demo clips, each (1, H, W, 3) uint8."""
+    import av
+    import torch
+
+    for clip in sorted(demo_clips().glob("*.mp4"))[:_PICTURES]:
+        with av.open(str(clip)) as container:
+            yield torch.from_numpy(next(container.decode(video=0)).to_ndarray(format="rgb24"))[None]
