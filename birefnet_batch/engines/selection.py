@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from birefnet_batch.engines.base import Engine, EngineSpec
@@ -13,6 +16,7 @@ if TYPE_CHECKING:
     from birefnet_batch.engines.store import EngineStore
     from birefnet_batch.models.weights import WeightsFile
 
+_log = logging.getLogger(__name__)
 FAMILIES = ("torch", "onnxruntime", "tensorrt")
 PRECISIONS = ("fp32", "fp16", "bf16")
 
@@ -155,9 +159,21 @@ def open_engine(
     return TorchEngine(spec, model, weights)
 
 
+def _multiplies_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether this machine's processor multiplies bf16 itself; where nothing says, it is taken to."""
+    try:
+        return (
+            re.search(r"^(flags|Features)\s*:.*\b(avx512_bf16|amx_bf16|bf16)\b", cpuinfo.read_text(), re.M) is not None
+        )
+    except OSError:
+        return True
+
+
 def _warn_of_precision(
     name: str, model: ModelSpec, weights: WeightsFile, spec: EngineSpec, store: EngineStore | None
 ) -> None:
+    if spec.precision == "bf16" and spec.device == "cpu" and not _multiplies_bf16():
+        _log.warning("this processor has no bf16: fp32 is faster here; give engine.precision=fp32")
     if name != "torch":
         # What is exported is compared with torch, checkpoint by checkpoint, before it has a name in the store.
         warn_of_precision(f"the network {model.network}", spec.precision, MEASURED.get((model.network, spec.precision)))

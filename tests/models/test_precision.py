@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
-from birefnet_batch.engines import open_engine, precision_check
+from birefnet_batch.engines import open_engine, precision_check, selection
 from birefnet_batch.engines.store import EngineStore
 from birefnet_batch.models.birefnet import NETWORKS
 from birefnet_batch.models.precision import MEASURED, PrecisionError, warn_of_precision
@@ -33,7 +33,8 @@ def messages(caplog: pytest.LogCaptureFixture, chosen: str, store: Path, weights
             store=EngineStore(store),
         ),
     ):
-        return [record.getMessage() for record in caplog.records]
+        # Whether the processor has bf16 is another warning.
+        return [message for record in caplog.records if "differ" in (message := record.getMessage())]
 
 
 @pytest.fixture
@@ -78,3 +79,18 @@ def test_single_precision_does_not_warn(caplog, steep, tmp_path):
 
 def test_every_network_was_measured_in_every_half_precision():
     assert set(MEASURED) == {(network, half) for network in NETWORKS for half in ("bf16", "fp16")}
+
+
+@pytest.mark.parametrize(
+    ("line", "has"),
+    [
+        ("flags\t\t: fpu avx512f avx512_bf16 amx_tile", True),
+        ("flags\t\t: fpu amx_bf16", True),
+        ("Features\t: fp asimd bf16 i8mm", True),
+        ("flags\t\t: fpu avx512f avx512_vnni", False),
+    ],
+)
+def test_a_processor_says_whether_it_multiplies_bf16(line, has, tmp_path):
+    (tmp_path / "cpuinfo").write_text(f"processor\t: 0\n{line}\n")
+    assert selection._multiplies_bf16(tmp_path / "cpuinfo") is has
+    assert selection._multiplies_bf16(tmp_path / "none")
