@@ -14,6 +14,7 @@ import getpass
 import json
 import logging
 import os
+import re
 import socket
 import threading
 from dataclasses import asdict, dataclass, replace
@@ -24,6 +25,7 @@ from birefnet_batch.errors import BirefnetBatchError, ConfigError, OutputError
 from birefnet_batch.storage.stores import Store
 
 FOLDER = ".lease"
+_NAME = re.compile(r"\d+\.json", re.ASCII)
 RENEW_S = 20.0
 EXPIRE_S = 120.0
 _log = logging.getLogger(__name__)
@@ -90,17 +92,17 @@ class Lease:
             ConfigError: another run holds it.
             OutputError: the output cannot be read or written.
         """
-        names = self._store.names(FOLDER)
+        names = _leases(self._store)
         self._refuse_the_living(names)
-        number = max((int(name.partition(".")[0]) for name in names if name[:1].isdigit()), default=0) + 1
+        number = max((int(name.partition(".")[0]) for name in names), default=0) + 1
         name = f"{FOLDER}/{number:08d}.json"
         if not self._store.create(name, self._content()):
-            self._refuse_the_living(self._store.names(FOLDER))
+            self._refuse_the_living(_leases(self._store))
             raise ConfigError(f"output={self._store.shown} was taken by another run this moment; try again")
         self._name = name
         try:
             # Whoever saw an older state than we did may have taken a number as well.
-            self._refuse_the_living([other for other in self._store.names(FOLDER) if f"{FOLDER}/{other}" != name])
+            self._refuse_the_living([other for other in _leases(self._store) if f"{FOLDER}/{other}" != name])
         except BirefnetBatchError:
             self.release()
             raise
@@ -172,8 +174,13 @@ def is_held_by(store: Store, run_id: str) -> bool:
 
 def holders_of(store: Store) -> list[Holder]:
     """Who holds an output, or held it and died."""
-    holders = (_read(store, name) for name in store.names(FOLDER))
+    holders = (_read(store, name) for name in _leases(store))
     return [holder for holder in holders if holder is not None]
+
+
+def _leases(store: Store) -> list[str]:
+    """The names of leases; others are those that a program which keeps folders in step made of two of them."""
+    return [name for name in store.names(FOLDER) if _NAME.fullmatch(name)]
 
 
 def _read(store: Store, name: str) -> Holder | None:

@@ -164,3 +164,14 @@ def test_a_damaged_lease_keeps_nobody_out(tmp_path: Path) -> None:
     (tmp_path / ".lease" / "00000001.json").write_text("{oops")
     with Output(str(tmp_path), "run") as output:
         assert output.store.names(".lease") == ["00000002.json"]
+
+
+def test_a_copy_that_a_synchronised_folder_made_of_a_lease_stops_no_run(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path), StorageSettings())
+    written(store, "00000001 (conflicted copy).json")
+    assert holder_of(store) is None
+    with Output(str(tmp_path), "next"):
+        holder = holder_of(store)
+        assert holder is not None
+        assert holder.run_id == "next"
+    assert holder_of(store) is None
