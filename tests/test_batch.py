@@ -372,6 +372,19 @@ def test_damage_that_every_segment_may_have_is_too_much_for_the_whole(tmp_path: 
     assert "is damaged: 6 of 48 frames cannot be decoded" in str(outcome.error)
 
 
+def test_a_damaged_group_of_one_segment_is_no_more_than_it_is_of_the_whole(tmp_path: Path, output: Path) -> None:
+    path = make_clip(tmp_path / "clip.mp4", frames=104, keyframes=5)
+    with av.open(str(path)) as container:
+        start, size = next((packet.pos, packet.size) for packet in list(container.demux(video=0))[40:])
+    content = bytearray(path.read_bytes())
+    content[start : start + size] = bytes(size)
+    path.write_bytes(content)
+    _, (outcome,) = run_all(output, request(path), media=MediaSettings(segment_frames=20))
+    assert outcome.status == "succeeded"
+    # More than three, and more than 5 % of the segment's.
+    assert json.loads((job_folder(output) / "job.json").read_text())["source"]["corrupt_frames"] in (4, 5)
+
+
 def test_a_decoder_that_dies_is_replaced_and_the_video_tried_again(
     clip: Path, output: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,8 +39,8 @@ def finish(context: RunContext, workspace: Workspace, plan: Plan, done: Sequence
     source, folder = workspace.path(job, plan.facts), workspace.parts(job)
     tasks = [plan.task(index, source, folder) for index in range(len(plan.segments))]
     frames, corrupt = (sum(getattr(item.segment, name) for item in done) for name in ("frames", "corrupt_frames"))
-    # Each segment is within the bound that holds for the video as a whole.
-    check_share(job.display_uri, corrupt, frames + corrupt)
+    # Segments are not judged by their share; what is concealed is among the frames already, where the file lists them.
+    check_share(job.display_uri, corrupt, plan.whole.info.frames or frames + corrupt)
     seconds: dict[str, float] = {}
     notes = [
         *plan.record.notes,

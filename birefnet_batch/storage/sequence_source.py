@@ -8,6 +8,7 @@ import re
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from stat import S_ISREG
 
 import av
 from PIL import Image
@@ -34,7 +35,7 @@ def sequence_facts(pattern: Path, settings: StorageSettings) -> SourceFacts:
     size, digest = 0, hashlib.sha256()
     frames = _frames(pattern)
     for path in frames:
-        stat = path.stat()
+        stat = _regular(path)
         size += stat.st_size
         digest.update(f"{path.name} {stat.st_size} {stat.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
     fps = settings.sequence_rate
@@ -116,6 +117,16 @@ def _frames(pattern: Path) -> list[Path]:
                 "number the images without gaps"
             )
     return [pattern.with_name(f"{before}{place % number}{after}") for number in numbers]
+
+
+def _regular(path: Path) -> os.stat_result:
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {reason_of(error)}") from None
+    if not S_ISREG(stat.st_mode):
+        raise InputError(f"{path} is no regular file; give images on disk")
+    return stat
 
 
 def _size(path: Path) -> tuple[int, int]:

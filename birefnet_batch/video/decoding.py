@@ -106,8 +106,11 @@ class Decoder:
         yield self.first
         yield from self._frames
 
-    def check_end(self) -> None:
+    def check_end(self, share: bool) -> None:
         """Refuse what ended too early or is too damaged; to be called when the frames are at an end.
+
+        Args:
+            share: what was decoded is the whole video, so that the bound of its damaged share applies.
 
         Raises:
             InputError: a result would look finished and would not be.
@@ -120,10 +123,13 @@ class Decoder:
             raise InputError(
                 f"{self._shown} ends early, after {self.delivered} frames{because}; {_INCOMPLETE}, or is damaged"
             )
-        self.check_damage()
+        self.check_damage(share)
 
-    def check_damage(self) -> None:
+    def check_damage(self, share: bool) -> None:
         """Refuse what is too damaged so far.
+
+        Args:
+            share: see `check_end`.
 
         Raises:
             InputError: too many frames cannot be decoded.
@@ -133,7 +139,8 @@ class Decoder:
                 f"{self._shown} has {self.corrupt} frames that cannot be decoded, or only in part, and "
                 "media.corrupt_frames=fail; give an intact copy, or conceal or drop"
             )
-        check_share(self._shown, self.corrupt, self._packets)
+        if share:
+            check_share(self._shown, self.corrupt, self._packets)
 
     def _decode(self) -> Iterator[av.VideoFrame]:
         context = self._context

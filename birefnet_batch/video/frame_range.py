@@ -86,10 +86,12 @@ class FrameRange:
         Raises:
             InputError: a result would look finished and would not be.
         """
+        # Of a segment the share says little: that of the video is judged when all of them are there.
+        whole = self._task.start == 0 and self._task.stop is None
         if self._reached_stop:
-            self._decoder.check_damage()
+            self._decoder.check_damage(whole)
         else:
-            self._decoder.check_end()
+            self._decoder.check_end(whole)
 
     def _placed(self, frames: Iterator[av.VideoFrame]) -> Iterator[tuple[Place, int, av.VideoFrame]]:
         for count, frame in enumerate(frames):

@@ -110,6 +110,18 @@ def test_an_image_that_is_none_is_named(tmp_path: Path) -> None:
         read(uri, tmp_path)
 
 
+def test_a_pipe_or_a_link_to_nothing_among_the_images_is_named_and_not_waited_for(tmp_path: Path) -> None:
+    uri, image = shot(tmp_path), tmp_path / "f_1000.png"
+    image.unlink()
+    os.mkfifo(image)
+    with pytest.raises(InputError, match=r"f_1000\.png is no regular file"):
+        source_facts(uri, SETTINGS)
+    image.unlink()
+    image.symlink_to("nowhere.png")
+    with pytest.raises(InputError, match=r"f_1000\.png cannot be read: no such file"):
+        source_facts(uri, SETTINGS)
+
+
 def test_another_image_or_rate_is_another_version(tmp_path: Path) -> None:
     uri = shot(tmp_path)
     facts = source_facts(uri, SETTINGS)
