@@ -147,6 +147,8 @@ def _compare(
 ) -> Comparison:
     if second.source.sha256 != first.source.sha256:
         return _unavailable(first, "its source has changed since")
+    if _weights(first) != _weights(second):
+        return _unavailable(first, "its weights are other ones than those that it was made with")
     if not _fits(store, first):
         reason = "its result.json is gone or damaged, or is of other files; run it again with resume=force"
         return Comparison(first.job_id, first.source.uri, "differs", reason=reason)
@@ -174,6 +176,10 @@ def _compare(
     if near and changed:
         return Comparison(first.job_id, first.source.uri, "close", _finite(worst.psnr_db), matte, other)
     return Comparison(first.job_id, first.source.uri, "differs", _finite(worst.psnr_db), matte, worst.reason or other)
+
+
+def _weights(record: JobRecord) -> str | None:
+    return None if record.model is None else record.model.weights_sha256
 
 
 def _fits(store: Store, record: JobRecord) -> bool:

@@ -168,3 +168,11 @@ def test_the_shipped_matrix_is_right_and_names_every_model():
 
     rows = read_matrix(default_matrix())
     assert {row.model.short_name for row in rows} == {model.short_name for model in MODELS}
+
+
+@pytest.mark.parametrize("place", ["", "none/demo.onnx"])
+def test_a_place_that_no_file_can_have_is_refused_before_anything_is_exported(place, tmp_path, capsys, monkeypatch):
+    pytest.importorskip("onnx")
+    monkeypatch.setattr("birefnet_batch.engines.onnx_export.export.write_onnx", None)
+    assert run(["export", "demo", "256x256", "--output", str(tmp_path / place)]) == FAILED
+    assert re.search(r"--output .* (is a folder|has no folder .*none to be in); give", capsys.readouterr().err)

@@ -164,6 +164,22 @@ def test_what_cannot_be_repeated_says_why(
     change(output, lambda record: record["source"].update(sha256="1" * 64))
     status, compared = verified(output, capsys)
     assert (status, compared["verdict"], compared["reason"]) == (1, "unavailable", "its source has changed since")
+
+
+def test_other_weights_are_not_taken_for_another_machine(
+    output: Path, made: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    repeat_by_copying(monkeypatch, made)
+    change(output, lambda record: record["model"].update(weights_sha256="1" * 64))
+    status, compared = verified(output, capsys)
+    assert (status, compared["verdict"]) == (1, "unavailable")
+    assert compared["reason"] == "its weights are other ones than those that it was made with"
+
+
+def test_an_input_and_a_run_record_that_are_not_kept_are_named(
+    output: Path, made: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    repeat_by_copying(monkeypatch, made)
     change(output, lambda record: record["source"].update(uri="data:video/mp4;sha256=0123456789abcdef,..."))
     assert "data URI" in verified(output, capsys)[1]["reason"]
     shutil.rmtree(output / "runs")

@@ -39,6 +39,9 @@ def export(
     require_onnx()
     checkpoint = locate_weights(model, weights)
     target = output or Path(f"{model.short_name}-{width}x{height}-{precision}-{form}.onnx")
+    if target.is_dir() or not target.absolute().parent.is_dir():
+        what = "is a folder" if target.is_dir() else f"has no folder {target.parent} to be in"
+        raise OutputError(f"--output {target} {what}; give the name of a file, such as {target / 'model.onnx'}")
     partial = target.with_name(f".{target.name}.{os.getpid()}")
     started = time.perf_counter()
     try:
