@@ -14,7 +14,7 @@ from birefnet_batch.digests import known_sha256
 from birefnet_batch.errors import InputError
 from birefnet_batch.request import Request
 from birefnet_batch.settings import MediaSettings
-from birefnet_batch.uris import canonical_uri, redact, same_but_for_secrets, stem_of
+from birefnet_batch.uris import canonical_uri, redact, same_but_for_secrets, spelt_alike, stem_of
 from birefnet_batch.video.formats import format_of
 from birefnet_batch.video.hardware import encoder_of
 from birefnet_batch.video.look import look_of
@@ -87,7 +87,7 @@ def distinct_jobs(requests: Iterable[Request]) -> tuple[list[Job], list[InputErr
     for request in requests:
         try:
             job = Job.from_request(request)
-            if jobs.setdefault(job.job_id, job).uri != job.uri:
+            if not spelt_alike(jobs.setdefault(job.job_id, job).uri, job.uri):
                 raise same_but_for_secrets(job.display_uri, "that of an earlier request")
         except InputError as error:
             refused.append(error)

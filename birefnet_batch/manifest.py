@@ -35,6 +35,7 @@ from birefnet_batch.uris import (
     redact_text,
     same_but_for_secrets,
     scheme_of,
+    spelt_alike,
     user_path,
 )
 
@@ -171,7 +172,7 @@ def _check_alike(request: Request, place: str, places: dict[tuple[str, ...], tup
     first_url, first_place = places.setdefault(
         tuple(map(str, {**request.to_dict(), "video_url": shown}.values())), (url, place)
     )
-    if first_url != url:
+    if not spelt_alike(first_url, url):
         raise same_but_for_secrets(shown, f"the URL of {first_place}")
 
 

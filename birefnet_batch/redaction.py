@@ -46,7 +46,9 @@ def _shown(name: str, value: Any) -> Any:
 
 def secret_variables(runtime_env: Mapping[str, Any]) -> dict[str, str]:
     """Of the variables that Ray's workers are given, those that by their names hold a secret."""
-    variables = runtime_env.get("env_vars") or {}
+    variables = runtime_env.get("env_vars")
+    if not isinstance(variables, Mapping):
+        return {}
     return {str(name): str(value) for name, value in variables.items() if _SECRET_VARIABLE.search(str(name))}
 
 

@@ -69,6 +69,8 @@ def _redact(uri: str, depth: int) -> str:
         return f"{scheme}://..."
     try:
         parts = urlsplit(uri)
+        # A part of a password that a slash cut off looks like a port.
+        assert parts.port is None or parts.port >= 0
     except ValueError:
         return _shown_head(uri)
     host = parts.netloc.rpartition("@")[2]
@@ -85,6 +87,20 @@ def _shown_head(uri: str) -> str:
     if re.search(r"[@?#;=]", unicodedata.normalize("NFKC", head)):
         return f"{scheme_of(uri)}://..."
     return head
+
+
+def spelt_alike(one: str, other: str) -> bool:
+    """Whether two URLs ask a server for the same in other letters: a fragment, or a space as + or %20."""
+    return _asked(one) == _asked(other)
+
+
+def _asked(uri: str) -> tuple[object, ...]:
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        return (uri,)
+    pairs = parse_qsl(parts.query, keep_blank_values=True)
+    return parts.scheme.lower(), parts.netloc, unquote(parts.path, errors="surrogateescape"), tuple(pairs)
 
 
 def same_but_for_secrets(shown: str, place: str) -> InputError:
@@ -136,6 +152,12 @@ def canonical_uri(url: str, base: Path) -> str:
             f"{redact(url)} has the scheme {scheme!r}; give a path, a file://, http://, https://, s3://, gs:// or "
             "az:// URL, or a data URI"
         )
+    if "://" in url:
+        # Not repeated: what stands around a pasted URL hides where its secrets are.
+        raise InputError(
+            "a text with :// in it that does not begin with a scheme is neither a URL nor a path; give the URL alone, "
+            "without quotes, brackets or spaces around it"
+        )
     if _MISTYPED.match(url):
         raise InputError(
             f"{redact(url)} is neither a URL nor a path: a URL has two slashes after its scheme (file:// has three), "
@@ -146,12 +168,19 @@ def canonical_uri(url: str, base: Path) -> str:
 
 def _check_host(url: str) -> None:
     try:
-        host = urlsplit(url).hostname
+        parts = urlsplit(url)
+        host = parts.hostname
     except ValueError:
         # The library's own words repeat user names and passwords.
         raise InputError(
             f"{redact(url)} is no URL that can be read: its host has a bracket without its other one, an address in "
             "brackets that is none, or a letter that stands for a separator; check how it was copied"
+        ) from None
+    try:
+        assert parts.port is None or parts.port >= 0
+    except ValueError:
+        raise InputError(
+            f"{redact(url)} has a port that is no number; a password with / in it is written with %2F"
         ) from None
     if not host:
         raise InputError(f"{redact(url)} names no host; give {scheme_of(url)}://HOST/PATH, or a path without a scheme")

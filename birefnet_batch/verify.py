@@ -33,6 +33,9 @@ LEAST_PSNR_DB = 40.0
 MOST_MATTE_ERROR = 1 / 255
 _SAME_MACHINE = ("processor", "cpu_capability", "gpus", "gpu_driver", "cuda", "cudnn")
 
+# Why an engine was chosen changes no byte.
+_REASONS = frozenset(("why", "asked", "instead_of"))
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -204,7 +207,8 @@ def differing(first: JobRecord, second: JobRecord) -> list[str]:
     names = [name for name in _SAME_MACHINE if first.machine.get(name) != second.machine.get(name)]
     names += [f"version of {name}" for name in first.versions if first.versions[name] != second.versions.get(name)]
     engines = (first.engine or {}, second.engine or {})
-    names += [f"engine {name}" for name in engines[0] if engines[0][name] != engines[1].get(name)]
+    told = engines[0].keys() - _REASONS
+    names += [f"engine {name}" for name in engines[0] if name in told and engines[0][name] != engines[1].get(name)]
     if first.git_revision != second.git_revision:
         names.append("revision of the code")
     if not first.reproducible or not second.reproducible:

@@ -44,6 +44,15 @@ def measured_error(
     Raises:
         WeightsError: the checkpoint does not fit the network.
     """
+    try:
+        return _kept(root, model, weights, precision, device)
+    except OSError as error:
+        # A store that cannot be written is no reason to do without torch, which needs none.
+        _log.info("%s of %s is measured and not kept: %s", precision, model.short_name, error)
+        return _fitting(model, weights, precision, device)
+
+
+def _kept(root: Path, model: ModelSpec, weights: WeightsFile, precision: str, device: str) -> PrecisionError | None:
     name = f"{model.network}-{weights.sha256[:32]}-{precision}-{device}"
     path = root / "precision" / f"{name}.json"
     with build_lock(root / ".locks" / f"precision-{name}.lock", f"{precision} of {model.short_name}"):
@@ -51,18 +60,24 @@ def measured_error(
             return PrecisionError(**json.loads(path.read_text("utf-8")))
         except (OSError, ValueError, TypeError):
             pass
-        try:
-            found = _measure(model, weights, precision, device)
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            _log.warning("too little memory to compare %s of %s with fp32", precision, model.short_name)
+        found = _fitting(model, weights, precision, device)
+        if found is None:
             return None
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
         partial.write_text(json.dumps(asdict(found)) + "\n", "utf-8")
         partial.replace(path)
         return found
+
+
+def _fitting(model: ModelSpec, weights: WeightsFile, precision: str, device: str) -> PrecisionError | None:
+    try:
+        return _measure(model, weights, precision, device)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        _log.warning("too little memory to compare %s of %s with fp32", precision, model.short_name)
+        return None
 
 
 def _measure(model: ModelSpec, weights: WeightsFile, precision: str, device: str) -> PrecisionError:

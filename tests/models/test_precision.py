@@ -63,6 +63,11 @@ def test_a_checkpoint_is_measured_once_and_by_its_digest(caplog, steep, tmp_path
         messages(caplog, "bf16", tmp_path / "store")
 
 
+def test_without_a_store_that_can_be_written_it_is_measured_and_not_kept(caplog, steep, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    assert len(messages(caplog, "bf16", tmp_path / "file" / "store", steep)) == 1
+
+
 def test_one_step_on_average_does_not_warn_yet(caplog):
     with caplog.at_level(logging.WARNING, "birefnet_batch"):
         warn_of_precision("demo", "bf16", PrecisionError(mean=1 / 255, high=31 / 255))
