@@ -7,7 +7,7 @@ import os
 import re
 import unicodedata
 from pathlib import Path
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 
 from birefnet_batch.errors import BirefnetBatchError, InputError
 from birefnet_batch.url_parameters import shown_parameters, shown_path, signature_name
@@ -69,8 +69,7 @@ def _redact(uri: str, depth: int) -> str:
         return f"{scheme}://..."
     try:
         parts = urlsplit(uri)
-        # A part of a password that a slash cut off looks like a port.
-        assert parts.port is None or parts.port >= 0
+        _check_port(parts)
     except ValueError:
         return _shown_head(uri)
     host = parts.netloc.rpartition("@")[2]
@@ -166,6 +165,11 @@ def canonical_uri(url: str, base: Path) -> str:
     return _file_uri(os.path.join(base, os.path.expanduser(url)))  # noqa: PTH111, PTH118  100,000 of them
 
 
+def _check_port(parts: SplitResult) -> None:
+    """Read the port, which raises ValueError: a part of a password that a slash cut off looks like one."""
+    _ = parts.port
+
+
 def _check_host(url: str) -> None:
     try:
         parts = urlsplit(url)
@@ -177,7 +181,7 @@ def _check_host(url: str) -> None:
             "brackets that is none, or a letter that stands for a separator; check how it was copied"
         ) from None
     try:
-        assert parts.port is None or parts.port >= 0
+        _check_port(parts)
     except ValueError:
         raise InputError(
             f"{redact(url)} has a port that is no number; a password with / in it is written with %2F"

@@ -157,23 +157,26 @@ def test_near_frames_of_another_machine_are_close_and_far_ones_differ(
     assert "ends after 2 frames" in verified(output, capsys)[1]["reason"]
 
 
+@pytest.mark.parametrize(
+    ("of", "digest", "reason"),
+    [
+        ("source", "sha256", "its source has changed since"),
+        ("model", "weights_sha256", "its weights are other ones than those that it was made with"),
+    ],
+)
 def test_what_cannot_be_repeated_says_why(
-    output: Path, made: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    of: str,
+    digest: str,
+    reason: str,
+    output: Path,
+    made: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     repeat_by_copying(monkeypatch, made)
-    change(output, lambda record: record["source"].update(sha256="1" * 64))
+    change(output, lambda record: record[of].update({digest: "1" * 64}))
     status, compared = verified(output, capsys)
-    assert (status, compared["verdict"], compared["reason"]) == (1, "unavailable", "its source has changed since")
-
-
-def test_other_weights_are_not_taken_for_another_machine(
-    output: Path, made: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    repeat_by_copying(monkeypatch, made)
-    change(output, lambda record: record["model"].update(weights_sha256="1" * 64))
-    status, compared = verified(output, capsys)
-    assert (status, compared["verdict"]) == (1, "unavailable")
-    assert compared["reason"] == "its weights are other ones than those that it was made with"
+    assert (status, compared["verdict"], compared["reason"]) == (1, "unavailable", reason)
 
 
 def test_an_input_and_a_run_record_that_are_not_kept_are_named(

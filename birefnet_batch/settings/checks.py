@@ -69,7 +69,7 @@ def storage_problems(settings: Settings) -> list[str]:
         if scheme not in BUCKET_SCHEMES
     ]
     try:
-        assert settings.storage.sequence_rate
+        _ = settings.storage.sequence_rate
     except ConfigError as error:
         problems.append(str(error))
     return problems

@@ -39,7 +39,7 @@ class LostFrames:
         if self._from is None and packet.is_keyframe:
             self._from = packet.pts
         # What comes after the first keyframe and is shown before it refers to pictures that the file does not have.
-        if (self._from is None or packet.pts >= self._from) and not _is_hidden(self._codec, bytes(packet)):
+        if (self._from is None or packet.pts >= self._from) and not _is_hidden(self._codec, packet):
             self._due[packet.pts] += 1
         return True
 
@@ -72,15 +72,16 @@ class LostFrames:
         return sum(count for at, count in self._due.items() if all(at < end for end in ends))
 
 
-def _is_hidden(codec: str, packet: bytes) -> bool:
+def _is_hidden(codec: str, packet: av.Packet[VideoStream]) -> bool:
     """Whether a packet is a picture for reference alone (RFC 6386, section 9.1; VP9's bitstream, section 6.2)."""
+    if codec not in ("vp8", "vp9"):
+        return False
+    coded = bytes(packet)
     if codec == "vp8":
-        return not packet[0] >> 4 & 1
-    if codec == "vp9":
-        # Several frames in one packet end in an index of them; one of them is shown.
-        if packet[-1] >> 5 == 0b110 or packet[0] >> 6 != 0b10:
-            return False
-        reserved = packet[0] >> 4 & 0b11 == 0b11
-        shows_existing, shown = (packet[0] >> place & 1 for place in ((2, 0) if reserved else (3, 1)))
-        return not (shows_existing or shown)
-    return False
+        return not coded[0] >> 4 & 1
+    # Several frames in one packet end in an index of them; one of them is shown.
+    if coded[-1] >> 5 == 0b110 or coded[0] >> 6 != 0b10:
+        return False
+    reserved = coded[0] >> 4 & 0b11 == 0b11
+    shows_existing, shown = (coded[0] >> place & 1 for place in ((2, 0) if reserved else (3, 1)))
+    return not (shows_existing or shown)
