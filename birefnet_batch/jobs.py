@@ -20,7 +20,7 @@ from birefnet_batch.video.hardware import encoder_of
 from birefnet_batch.video.look import look_of
 
 # Raise it when the same request and settings give other media than before: the network's or codecs' use changed.
-PIPELINE_VERSION = 10
+PIPELINE_VERSION = 11
 _MARKER = "complete-"
 
 

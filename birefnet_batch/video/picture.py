@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from birefnet_batch.video.info import BT709, Levels, split
 from birefnet_batch.video.side_data import display_matrix, peak_light
-from birefnet_batch.video.wide import LIMITED_WHITE, WHITE, full_white, table
+from birefnet_batch.video.wide import GREY_BLACK, GREY_WHITE, LIMITED_WHITE, WHITE, full_white, table
 
 # Pictures of 720 lines and more are BT.709 where nothing says otherwise (ITU-R BT.709, EBU R 103 practice).
 _HD_HEIGHT = 720
@@ -26,7 +26,8 @@ _MATRICES = {
 # What H.273 defines of pictures' primaries and transfer functions; anything else is taken for BT.709.
 _PRIMARIES = frozenset((1, 4, 5, 6, 7, 8, 9, 10, 11, 12, 22))
 _TRANSFERS = frozenset((1, 4, 5, 6, 7, 8, 11, 13, 14, 15, 16, 18))
-_FULL_FORMATS = ("yuvj", "rgb", "bgr", "gbr", "pal8", "gray", "0rgb", "0bgr", "argb", "abgr", "ya8", "mono")
+_FULL_FORMATS = ("yuvj", "rgb", "bgr", "gbr", "pal8", "gray", "0rgb", "0bgr", "argb", "abgr", "ya", "mono")
+_GREY_FORMATS = ("gray", "ya")
 # Without accurate rounding and full chroma swscale is off by up to 3 code values, and darker by 1.1 on average;
 # bit-exact, it gives the same on every processor.
 _EXACT = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.BITEXACT
@@ -99,7 +100,10 @@ class Picture:
         else:
             opaque = full_white(self.bits)
             wanted = WHITE if self._wide else 255
-            levels = table(opaque if _is_full(frame) else LIMITED_WHITE, wanted)
+            if _is_limited_grey(frame):
+                levels = table(GREY_WHITE, wanted, GREY_BLACK)
+            else:
+                levels = table(opaque if _is_full(frame) else LIMITED_WHITE, wanted)
             for channel, place in enumerate(_RGB_OF_GBR):
                 colours[..., channel] = levels[self._upright(_samples(rgb, place))]
             if alpha is not None:
@@ -110,9 +114,9 @@ class Picture:
     def _format(self, frame: av.VideoFrame) -> str:
         if frame.format.is_rgb:
             return ("rgba64le" if self.alpha else "rgb48le") if self._wide else ("rgba" if self.alpha else "rgb24")
-        # libswscale's packed 16-bit RGB of YCbCr overflows at saturated colours, its planes do not; and to its 8 bits
-        # the white of 10 in full range is 1020, not 1023.
-        if self._wide or (self.bits > 8 and _is_full(frame)):
+        # libswscale's packed 16-bit RGB of YCbCr overflows at saturated colours, its planes do not; to its 8 bits the
+        # white of 10 in full range is 1020, not 1023; and grey of limited range is left to us, with room to spread it.
+        if self._wide or (self.bits > 8 and _is_full(frame)) or _is_limited_grey(frame):
             return "gbrap16le" if self.alpha else "gbrp16le"
         return "rgba" if self.alpha else "rgb24"
 
@@ -156,6 +160,14 @@ def _matrix(frame: av.VideoFrame) -> Colorspace:
 
 def _is_full(frame: av.VideoFrame) -> bool:
     tagged = int(frame.color_range)
+    if frame.format.name.startswith("grayf"):
+        # Floating point has no range but from 0 to 1.
+        return True
     if tagged in (ColorRange.MPEG.value, ColorRange.JPEG.value):
         return tagged == ColorRange.JPEG.value
     return frame.format.name.startswith(_FULL_FORMATS)
+
+
+def _is_limited_grey(frame: av.VideoFrame) -> bool:
+    """Whether it is grey that libswscale would take for full range, whatever it is told."""
+    return frame.format.name.startswith(_GREY_FORMATS) and not _is_full(frame)

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 WHITE = 65535
 LIMITED_WHITE = 255 << 8
 """White of what is converted from or to YCbCr of limited range, whatever its bits."""
+GREY_BLACK, GREY_WHITE = 16 << 8, 235 << 8
+"""Black and white of what is converted from grey of limited range, of which libswscale knows nothing."""
 
 
 def full_white(bits: int) -> int:
@@ -18,8 +20,14 @@ def full_white(bits: int) -> int:
 
 
 @lru_cache(16)
-def table(white: int, wanted: int) -> NDArray[np.uint16]:
-    """The levels, (65536,), that one white's are with another's; none is above 65535, nor above a white of 255."""
-    levels = np.rint(np.arange(65536) * (wanted / white))
-    made: NDArray[np.uint16] = np.minimum(levels, wanted if wanted == 255 else WHITE).astype(np.uint16)
+def table(white: int, wanted: int, black: int = 0) -> NDArray[np.uint16]:
+    """The levels, (65536,), that one white's are with another's; none is above 65535, nor above a white of 255.
+
+    Args:
+        white: what becomes `wanted`.
+        wanted: 255 or 65535.
+        black: what becomes 0, as does all below.
+    """
+    levels = np.rint((np.arange(65536) - black) * (wanted / (white - black)))
+    made: NDArray[np.uint16] = np.clip(levels, 0, wanted if wanted == 255 else WHITE).astype(np.uint16)
     return made

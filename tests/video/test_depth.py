@@ -11,6 +11,7 @@ from shutil import which
 import av
 import numpy as np
 import pytest
+from av.video.reformatter import ColorRange
 from numpy.typing import NDArray
 from test_colour import tags
 from test_picture import BARS
@@ -22,6 +23,8 @@ from birefnet_batch.settings import MediaSettings
 from birefnet_batch.video.dither import dithered
 from birefnet_batch.video.encode import EncodeSpec, open_part
 from birefnet_batch.video.formats import PRORES, VP9
+from birefnet_batch.video.info import split
+from birefnet_batch.video.picture import Picture
 from birefnet_batch.video.probe import probe
 from birefnet_batch.video.reader import FrameReader
 
@@ -108,6 +111,47 @@ def test_white_and_opaque_are_the_largest_value_whatever_the_format(codec: str, 
         frame = next(iter(reader))
         assert frame.image.min() == 65535
         assert frame.alpha is None or frame.alpha.min() == 65535
+
+
+def grey_ramp(pix_fmt: str, tag: str | None) -> tuple[av.VideoFrame, NDArray[np.float64]]:
+    """From black to white by the tag, of no tag in full range, opaque; and the levels (256,) in [0, 1] that it means."""
+    bits, channels = int("".join(filter(str.isdigit, pix_fmt)) or 8), 2 if pix_fmt.startswith("ya") else 1
+    black, white = (16 << bits - 8, 235 << bits - 8) if tag == "tv" else (0, 2**bits - 1)
+    ramp = np.rint(np.linspace(black, white, 256))
+    values = np.full((16, 256, channels), 2**bits - 1, np.uint8 if bits == 8 else np.uint16)
+    values[..., 0] = ramp
+    frame = av.VideoFrame(256, 16, pix_fmt)
+    np.frombuffer(memoryview(frame.planes[0]), values.dtype).reshape(16, -1)[:] = values.reshape(16, -1)
+    if tag is not None:
+        frame.color_range = ColorRange.MPEG if tag == "tv" else ColorRange.JPEG
+    return frame, (ramp - black) / (white - black)
+
+
+@pytest.mark.parametrize("wide", [True, False], ids=["16 bits", "8 bits"])
+@pytest.mark.parametrize("tag", ["tv", "pc", None])
+@pytest.mark.parametrize("pix_fmt", ["gray", "gray10le", "gray12le", "gray16le", "ya8", "ya16le"])
+def test_grey_is_converted_by_its_range(pix_fmt: str, tag: str | None, wide: bool) -> None:
+    frame, exact = grey_ramp(pix_fmt, tag)
+    white = 65535 if wide else 255
+    picture = Picture(frame, wide)
+    memory = np.empty(256 * 16 * (4 if picture.alpha else 3) * (2 if wide else 1), np.uint8)
+    picture.write(frame, memory)
+    image, _ = split(memory, 256, 16, wide)
+    assert np.abs(image - (exact * white)[:, None]).max() <= 0.51
+
+
+@pytest.mark.parametrize("tag", ["tv", "pc"])
+def test_a_grey_video_is_read_by_its_range_tag(tag: str, tmp_path: Path) -> None:
+    frame, exact = grey_ramp("gray10le", tag)
+    path = tmp_path / "grey.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=25, options={"color_range": tag})
+        stream.width, stream.height, stream.pix_fmt = 256, 16, "gray10le"
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    with FrameReader(path) as reader:
+        image = next(iter(reader)).image
+    assert np.abs(image - (exact * 255)[:, None]).max() <= 0.51
 
 
 @needs_ffmpeg
