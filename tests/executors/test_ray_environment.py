@@ -18,6 +18,8 @@ pytest.importorskip("ray", reason="Ray is not installed; pip install 'birefnet-b
         ({"nonsense": 1}, "executor.runtime_env.nonsense is no field of Ray's; they are .*env_vars"),
         ({"pip": 3}, "executor.runtime_env cannot be used: .*pip.* must be"),
         ({"env_vars": 3}, "executor.runtime_env.env_vars is 3; give NAME: VALUE"),
+        # A list is no mapping of names either, and Ray's own words for it name no setting.
+        ({"env_vars": [1]}, r"executor.runtime_env.env_vars is \[1\]; give NAME: VALUE"),
     ],
 )
 def test_a_runtime_environment_that_ray_does_not_take_is_one_clear_error(given: dict[str, Any], said: str) -> None:
