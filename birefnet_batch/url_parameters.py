@@ -7,12 +7,15 @@ import re
 from collections.abc import Sequence
 from urllib.parse import parse_qsl
 
+from birefnet_batch.url_signatures import signing_parameters
+
 # Surely secret, or of no meaning without a secret: left out, so that a URL that is signed again names the same video.
 _SECRET = re.compile(
     r"sig(nature)?$|token|secret|passw|pwd|credential|auth(?!ors?([-_.]|$))|api[-_]?key|access[-_]?key|key[-_]?pair"
     r"|expires?$|policy|hmac|jwt|session[-_]?key|jsessionid|phpsessid|aspsession|asp\.net_session|bearer|^x-(amz|goog|ms|oss|cos)-"
     r"|googleaccessid|awsaccesskeyid|(^|[-_.])(app|share|resource)key$|private|^hdn[a-z]+$"
-    r"|(^|[-_.])(pass|pw|pin|otp|sas|rlkey|cookie|ticket|psw|psk|nonce|csrf|xsrf)$|passphrase",
+    r"|(^|[-_.])(pass|pw|pin|otp|sas|rlkey|cookie|ticket|psw|psk|nonce|csrf|xsrf)$|passphrase"
+    r"|^q-(sign|key)-time$|^(ws|tx|hw)time$",
     re.IGNORECASE,
 )
 # Secret, or the name of the video or its owner: two that differ in it must not look alike, so a digest stands for it.
@@ -29,8 +32,6 @@ _TOKEN = re.compile(
 _THING = re.compile(r"(^|[-_.])(id|uid|uuid|guid|v|video|asset|clip|file|filename|name|path|key)$", re.IGNORECASE)
 # Keys of Azure's functions, and of Vimeo's unlisted videos; a short code names a country or a clip, and h a height.
 _CODE = re.compile(r"(.*[-_.])?code=.{16,}|h=(?=.*[a-f])[0-9a-f]{8,}", re.IGNORECASE | re.DOTALL)
-# Parameters of an Azure shared access signature; they mean nothing without its `sig`.
-_AZURE_SAS = frozenset("sv ss srt sp se st spr sr si skoid sktid skt ske sks skv sdd sip".split())
 _SIGNATURE = re.compile(r"sig|signature|x-(amz|goog)-signature", re.IGNORECASE)
 _IN_PATH = re.compile(r";([^/;=]+)=([^/;]*)")
 _WEB_TOKEN = re.compile(r"eyJ[\w-]{8,}\.[\w-]{4,}\.[\w-]*")
@@ -39,11 +40,11 @@ _DIGEST = re.compile(r"sha256-[0-9a-f]{12}")
 
 def shown_parameters(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     """The parameters of a query as they may be kept: without secrets, and with digests of what may be one."""
-    signed = any(name.lower() in ("sig", "signature") for name, _ in pairs)
+    signing = signing_parameters(pairs)
     return [
         (name, shown)
         for name, value in pairs
-        if not (signed and name.lower() in _AZURE_SAS) and (shown := _shown(name, value)) is not None
+        if (name, value) not in signing and (shown := _shown(name, value)) is not None
     ]
 
 
