@@ -126,7 +126,9 @@ class Coordinator:
         """A worker is gone; the outcome, if that was the last try of the job that it worked on."""
         for unit in self.scheduler.leave(worker):
             if unit.job.job_id in self._left:
+                # That logs the reason, or the outcome has it.
                 return self._try_again(unit, worker, WorkerLostError(reason), None)
+        _log.warning("%s", redact_text(reason))
         return None
 
     def _done_elsewhere(self, unit: Unit, worker: str, node: str) -> bool:

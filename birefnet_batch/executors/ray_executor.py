@@ -131,7 +131,6 @@ class _Driver:
         self._forget_calls(name)
         self._crew.lose(name)
         self._watch.lost(name)
-        _log.warning("%s", reason)
         return self._coordinator.lost(name, reason)
 
     def _retire(self, name: str) -> None:

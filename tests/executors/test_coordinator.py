@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,6 +86,20 @@ def test_lost_attempts_are_counted_by_segment_and_recorded_with_segment_node_and
         ("worker-3", "other (node-3-of-th)", "segment", 2),
     ]
     assert record["history"][1]["message"] == "worker-2 was lost: death 2"
+
+
+def test_the_reason_of_a_loss_is_logged_once_whether_anything_was_lost_with_the_worker_or_not(
+    coordinator: Coordinator, job: Job, caplog: pytest.LogCaptureFixture
+) -> None:
+    coordinator.scheduler.add([segment(job, 0)])
+    assert coordinator.scheduler.take("worker-1") is not None
+    with caplog.at_level(logging.WARNING):
+        coordinator.lost("worker-1", "worker-1 was lost: death 1")
+        coordinator.lost("worker-2", "worker-2 was lost: death 2")
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{job.job_id}: worker-1 was lost: death 1; trying again elsewhere",
+        "worker-2 was lost: death 2",
+    ]
 
 
 def test_a_video_that_a_node_does_not_see_is_done_by_another_and_the_node_gets_no_more(
