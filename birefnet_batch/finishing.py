@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -45,10 +46,11 @@ class Finishing:
         self._workers = 1 if alone else min(_MOST_WORKERS, processors)
         self._threads = max(1, processors // self._workers)
         self._context = ExitStack()
+        self._own = threading.local()
 
     def __enter__(self) -> Self:
         task = self._task
-        self._pool = self._context.enter_context(ThreadPoolExecutor(self._workers, initializer=compute_alone))
+        self._pool = self._context.enter_context(ThreadPoolExecutor(self._workers))
         self._painter = self._context.enter_context(Painter(task.backdrop, task.info.time_base, task.decode_timeout_s))
         return self
 
@@ -99,12 +101,19 @@ class Finishing:
             return behind
         return from_sdr(behind, encode.transfer, encode.primaries)
 
+    def _compute_alone(self) -> None:
+        """In each thread once. What a pool's initializer raises is lost: its trace is logged, and the pool is broken."""
+        if not hasattr(self._own, "alone"):
+            compute_alone()
+            self._own.alone = True
+
     def _finish(self, batch: Batch, frames: torch.Tensor | None, behind: torch.Tensor | None, seconds: float) -> Made:
         import torch
 
         from birefnet_batch.matting import composite, cut_out, estimate_foreground, full_scale, to_bytes, to_words
 
         started = time.perf_counter()
+        self._compute_alone()
         task, mattes = self._task, batch.mattes
         assert mattes is not None
         images: dict[Kind, torch.Tensor] = {}

@@ -19,7 +19,7 @@ from trivial import TrivialEngine
 
 from birefnet_batch.backdrop import Backdrop
 from birefnet_batch.errors import BirefnetBatchError, DecoderCrashError, EngineError, OutputError
-from birefnet_batch.executors.retries import may_be_tried_again
+from birefnet_batch.executors.retries import is_unwell, may_be_tried_again
 from birefnet_batch.pipeline import SegmentTask, join, process_segment
 from birefnet_batch.segments import Segment
 from birefnet_batch.video.encode import EncodeSpec, PartWriter
@@ -88,6 +88,20 @@ def test_an_engine_that_fails_stops_every_stage_and_leaves_no_part(tmp_path: Pat
     with Failing() as engine, pytest.raises(BirefnetBatchError, match="the engine broke"):
         process_segment(task_for(clip, tmp_path), engine)
     assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
+
+
+def test_a_thread_that_cannot_be_set_up_fails_with_its_own_reason_and_no_trace_in_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refused() -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("birefnet_batch.finishing.compute_alone", refused)
+    task = task_for(make_clip(tmp_path / "clip.mp4", frames=4), tmp_path)
+    with TrivialEngine() as engine, pytest.raises(RuntimeError, match="can't start new thread") as caught:
+        process_segment(task, engine)
+    assert is_unwell(caught.value)
+    assert not caplog.records
 
 
 @pytest.mark.parametrize("kinds", [("video", "mask"), ("mask",)], ids="-".join)
