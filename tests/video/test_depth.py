@@ -114,7 +114,7 @@ def test_white_and_opaque_are_the_largest_value_whatever_the_format(codec: str, 
 
 
 def grey_ramp(pix_fmt: str, tag: str | None) -> tuple[av.VideoFrame, NDArray[np.float64]]:
-    """From black to white by the tag, of no tag in full range, opaque; and the levels (256,) in [0, 1] that it means."""
+    """From black to white by the tag (none: full range), opaque; and the levels (256,) in [0, 1] that it means."""
     bits, channels = int("".join(filter(str.isdigit, pix_fmt)) or 8), 2 if pix_fmt.startswith("ya") else 1
     black, white = (16 << bits - 8, 235 << bits - 8) if tag == "tv" else (0, 2**bits - 1)
     ramp = np.rint(np.linspace(black, white, 256))
