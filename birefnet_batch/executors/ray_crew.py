@@ -12,7 +12,7 @@ from birefnet_batch.executors.base import RunContext
 from birefnet_batch.executors.messages import Call, Hello
 from birefnet_batch.executors.ray_causes import cause
 from birefnet_batch.executors.ray_cluster import RayCluster
-from birefnet_batch.executors.ray_room import Reminder, amounts, lacking
+from birefnet_batch.executors.ray_room import Reminder, amounts, held_by_others, lacking
 from birefnet_batch.executors.ray_worker import RayWorker
 
 _log = logging.getLogger(__name__)
@@ -76,6 +76,9 @@ class Crew:
         if now - self._looked < _LOOK_EVERY_S:
             return
         self._looked = now
+        if not self._starting:
+            # Whoever starts now has not taken long yet.
+            self._worked = now
         missing = min(self._cluster.wanted(self._share), needed) - len(self.ready) - len(self._starting)
         for _ in range(missing if now >= self._start_again else 0):
             self._start()
@@ -147,16 +150,22 @@ class Crew:
         """As long as nobody works, say why."""
         if self.ready:
             self._worked = now
-        lack = None if self.ready else lacking(self._share, self._cluster.nodes())
+        nodes = self._cluster.nodes()
+        lack = None if self.ready else lacking(self._share, nodes)
         if not self._reminder.due(lack is not None or now - self._worked > _PATIENCE_S, now):
             return
         if lack is not None:
             _log.warning("the run waits for a worker: %s; a node that joins with that much is used", lack)
             return
+        free = self._ray.available_resources()
+        taken = held_by_others(self._share, len(self._starting), nodes, free)
         _log.warning(
-            "no worker has started for %d s: each reserves %s, and of the whole cluster %s are free; other runs hold "
-            "the rest, or the workers' runtime environment is being set up",
+            "no worker has started for %d s: each reserves %s, and of the whole cluster %s are free; %s",
             round(now - self._worked),
             self._share,
-            amounts(self._ray.available_resources(), self._share.wanted),
+            amounts(free, self._share.wanted),
+            f"other runs hold at least {taken}"
+            if taken
+            else "they are loading their libraries, or their runtime environment is being set up, unless another run "
+            "has their place",
         )

@@ -60,6 +60,24 @@ def amounts(resources: Mapping[str, float], names: Iterable[str]) -> str:
     return ", ".join(f"{resources.get(name, 0.0):g} {name}" for name in names) or "nothing"
 
 
+def held_by_others(
+    share: Share, starting: int, nodes: Iterable[Mapping[str, float]], free: Mapping[str, float]
+) -> str | None:
+    """What others surely have of the resources that a worker needs: what is taken and cannot be our own workers'.
+
+    Args:
+        share: what one of our workers reserves.
+        starting: how many of ours wait for a place, or have one and are not ready.
+        nodes: the resources of each living node.
+        free: what nobody has.
+    """
+    nodes = list(nodes)
+    taken = {name: sum(node.get(name, 0.0) for node in nodes) - free.get(name, 0.0) for name in share.wanted}
+    others = {name: count - starting * share.wanted[name] for name, count in taken.items() if share.wanted[name] > 0}
+    held = [name for name, count in others.items() if count > 1e-6]
+    return amounts(others, held) if held else None
+
+
 class Reminder:
     """When to say something that lasts: once, then every so often."""
 

@@ -81,9 +81,27 @@ def test_workers_that_do_not_start_where_there_is_room_are_said_after_a_while(
         looked(crew, clock, 10)
         (record,) = caplog.records
         assert "each reserves 2 CPU, 1 GPU, and of the whole cluster 1 CPU, 0 GPU are free" in record.message
+        assert record.message.endswith("other runs hold at least 1 CPU")
         crew.ready["w"] = None  # type: ignore[assignment]
         looked(crew, clock, 100)
     assert len(caplog.records) == 1
+
+
+def test_a_run_whose_own_workers_are_slow_to_start_does_not_say_that_others_are_in_the_way(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    cluster: Any = Cluster()
+    cluster.there = [{"CPU": 2.0, "GPU": 1.0}]
+    crew = Crew(cluster, context=None)  # type: ignore[arg-type]
+    crew._ray = type("Ray", (), {"available_resources": staticmethod(dict)})
+    clock.now += 100
+    with caplog.at_level(logging.WARNING):
+        looked(crew, clock, 30)
+        assert not caplog.records, "it was asked for just now"
+        looked(crew, clock, 10)
+    (record,) = caplog.records
+    assert "other runs hold" not in record.message
+    assert "they are loading their libraries" in record.message
 
 
 def test_where_no_worker_can_work_the_next_is_started_later_and_later(

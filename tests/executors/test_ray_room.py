@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from birefnet_batch.executors.ray_room import Reminder, Share, lacking
+from birefnet_batch.executors.ray_room import Reminder, Share, held_by_others, lacking
 
 SHARE = Share(cpus=2, gpus=0.5, others=(("fast_disk", 1),))
 
@@ -24,6 +24,14 @@ def test_what_is_lacking_is_said_with_what_is_asked_for_and_what_nodes_have() ->
     assert "1 node has 0 CPU, 0 GPU, 0 fast_disk" in said
     assert "there are no nodes" in str(lacking(SHARE, []))
     assert lacking(SHARE, [head, {**plain, "fast_disk": 1.0}]) is None
+
+
+def test_what_a_runs_own_workers_may_have_is_not_said_to_be_others() -> None:
+    nodes = [{"CPU": 0.0}, {"CPU": 6.0, "GPU": 2.0, "fast_disk": 4.0}]
+    assert held_by_others(SHARE, 2, nodes, {"CPU": 2.0, "GPU": 1.0, "fast_disk": 2.0}) is None
+    # One of two waits for its place: less is taken than both would have.
+    assert held_by_others(SHARE, 2, nodes, {"CPU": 4.0, "GPU": 1.5, "fast_disk": 3.0}) is None
+    assert held_by_others(SHARE, 1, nodes, {"CPU": 1.0, "GPU": 1.0, "fast_disk": 3.0}) == "3 CPU, 0.5 GPU"
 
 
 def test_what_lasts_is_said_once_and_then_every_minute() -> None:
