@@ -102,7 +102,7 @@ class Finishing:
         return from_sdr(behind, encode.transfer, encode.primaries)
 
     def _compute_alone(self) -> None:
-        """In each thread once. What a pool's initializer raises is lost: its trace is logged, and the pool is broken."""
+        """In each thread once; what a pool's own initializer raises is logged with its trace, and lost."""
         if not hasattr(self._own, "alone"):
             compute_alone()
             self._own.alone = True
