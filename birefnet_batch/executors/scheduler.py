@@ -9,8 +9,9 @@ which keeps the last ones short.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
+from birefnet_batch.executors.queue_choice import QueueChoice
 from birefnet_batch.executors.units import EngineKey, Unit
 from birefnet_batch.executors.work_queue import Guesses, WorkQueue
 from birefnet_batch.executors.worker_state import LastEnd, WorkerState
@@ -21,7 +22,6 @@ _GUESSED_LOAD_S = 5.0
 # A worker is given its next unit so long before it is expected to need it, and no earlier: what waits behind a long
 # unit is lost to the others. For the same reason it is given none on the strength of a guess.
 _AHEAD_S = 10.0
-_MANY = 32
 
 
 class Scheduler:
@@ -53,6 +53,7 @@ class Scheduler:
         self._lengths, self._paces = Guesses(), Guesses()
         self.workers: dict[str, WorkerState] = {}
         self._last_end = LastEnd(self.workers)
+        self._choice = QueueChoice(self.workers, self._last_end)
         self._avoided: set[str] = set()
         self.decisions = 0
 
@@ -180,7 +181,7 @@ class Scheduler:
     def _take_work(self, state: WorkerState) -> Unit | None:
         if state.running:
             return self._take_ahead(state)
-        for queue in self._candidates(state):
+        for queue in self._choice.candidates(state, self._queues.values(), self._clock()):
             unit = queue.pop(lambda unit: self._suits(state, unit))
             if unit is None:
                 continue
@@ -205,38 +206,6 @@ class Scheduler:
         if unit is not None:
             state.running.append(unit)
         return unit
-
-    def _candidates(self, state: WorkerState) -> Iterator[WorkQueue]:
-        """The queues that a worker may draw from, the best first."""
-        own = state.queue
-        if own:
-            yield own
-        waiting = [queue for queue in self._queues.values() if queue and queue is not own]
-        held = [queue for queue in waiting if queue.engine in state.held]
-        yield from sorted(held, key=lambda queue: -queue.waiting_s)
-        useful = [queue for queue in waiting if queue not in held and self._worth_opening(state, queue)]
-        yield from sorted(useful, key=lambda queue: -max(queue.open_s / (len(queue.workers) + 1), queue.longest_s))
-
-    def _worth_opening(self, state: WorkerState, queue: WorkQueue) -> bool:
-        """Whether a further worker ends the whole earlier.
-
-        It would have done a unit before those that have the engine come to it. One that has another engine open also
-        leaves them alone when they will be done before the longest running unit is, which ends the whole anyway.
-        One that has none does not stay idle on the strength of a guess.
-        """
-        if not queue.workers or not (state.held or queue.is_measured):
-            return True
-        # When the queue's own workers would be done with it.
-        share_s = self._first_free_s(queue) + queue.waiting_s / len(queue.workers)
-        if queue.load_s + queue.longest_s > share_s:
-            return False
-        return not state.held or share_s > self._last_end(self._clock()) - self._clock() - queue.longest_s
-
-    def _first_free_s(self, queue: WorkQueue) -> float:
-        """Seconds until the first of a queue's workers is free; of many one always is, soon."""
-        if len(queue.workers) > _MANY:
-            return 0.0
-        return max(0.0, min(self.workers[name].until for name in queue.workers) - self._clock())
 
     def _suits(self, state: WorkerState, unit: Unit) -> bool:
         """Whether a worker may have a unit: not where it was lost, nor a node avoided, as long as there are others."""
