@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 
 from birefnet_batch.errors import BirefnetBatchError, InputError
-from birefnet_batch.url_parameters import shown_parameters, shown_path, signature_name
+from birefnet_batch.url_parameters import bucket_credential, shown_parameters, shown_path
 
 HTTP_SCHEMES = ("http", "https")
 BUCKET_SCHEMES = ("s3", "gs", "az")
@@ -61,9 +61,9 @@ def _redact(uri: str, depth: int) -> str:
     if not scheme or (scheme == "file" and "@" not in uri[len("file://") :].partition("/")[0]):
         return uri
     if scheme in ("file", *BUCKET_SCHEMES):
-        # A key may hold any character, `?` and `#` too; but for what stands before the bucket, and a signature.
+        # A key may hold any character, `?` and `#` too; but for what stands before the bucket, and credentials.
         rest = uri.partition("://")[2]
-        bucket, slash, key = (rest.partition("?")[0] if signature_name(rest) else rest).partition("/")
+        bucket, slash, key = (rest.partition("?")[0] if bucket_credential(rest) else rest).partition("/")
         return f"{scheme}://{bucket.rpartition('@')[2]}{slash}{key}"
     if depth > _DEEPEST:
         return f"{scheme}://..."
@@ -203,11 +203,14 @@ def bucket_path(uri: str, error: type[BirefnetBatchError] = InputError) -> str:
             f"{redact(uri)} was given with a user name or a password before the bucket, which is not read; give "
             "credentials as the cloud's own tools take them"
         )
-    if name := signature_name(path):
+    if found := bucket_credential(path):
+        kind, name = found
+        scheme = scheme_of(uri)
+        signed = "give the signed URL as it was made, with https://, or " if kind == "signature" else ""
         raise error(
-            f"{redact(uri)} was given with a signature ({name}=), which is not read with {scheme_of(uri)}://; give the "
-            "signed URL as it was made, with https://, or leave its parameters out and give credentials as the cloud's "
-            "own tools take them"
+            f"{redact(uri)} was given with a {kind} ({name}=), which is not read with {scheme}://; {signed}leave its "
+            "parameters out and give credentials as the cloud's own tools take them, or with "
+            f"storage.options.{scheme}"
         )
     return path
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from urllib.parse import parse_qsl
+from urllib.parse import unquote_plus
 
 from birefnet_batch.url_signatures import signing_parameters
 
@@ -32,7 +32,15 @@ _TOKEN = re.compile(
 _THING = re.compile(r"(^|[-_.])(id|uid|uuid|guid|v|video|asset|clip|file|filename|name|path|key)$", re.IGNORECASE)
 # Keys of Azure's functions, and of Vimeo's unlisted videos; a short code names a country or a clip, and h a height.
 _CODE = re.compile(r"(.*[-_.])?code=.{16,}|h=(?=.*[a-f])[0-9a-f]{8,}", re.IGNORECASE | re.DOTALL)
-_SIGNATURE = re.compile(r"sig|signature|x-(amz|goog)-signature", re.IGNORECASE)
+# What gives access to a bucket. A key may hold what looks like parameters too, so that these are the names that clouds
+# and their libraries have, and no more.
+_SIGNATURE = re.compile(r"(sig|signature|x-(amz|goog)-signature)=.*", re.IGNORECASE | re.DOTALL)
+_CREDENTIAL = re.compile(
+    r"(x-(amz|goog)-\w[\w-]*|awsaccesskeyid|googleaccessid|secret|(secret|private|account|api|sas|shared)[-_]?key|authorization"
+    r"|(aws[-_]?)?(secret[-_]?)?access[-_]?key([-_]?id)?|((\w+[-_])?(access|auth|session|security|sas|id|refresh|bearer)[-_]?)?token"
+    r"|(\w+[-_])?(secret|password|passwd|pwd|credentials?)|connection[-_]?string)=.+",
+    re.IGNORECASE | re.DOTALL,
+)
 _IN_PATH = re.compile(r";([^/;=]+)=([^/;]*)")
 _WEB_TOKEN = re.compile(r"eyJ[\w-]{8,}\.[\w-]{4,}\.[\w-]*")
 _DIGEST = re.compile(r"sha256-[0-9a-f]{12}")
@@ -48,10 +56,14 @@ def shown_parameters(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     ]
 
 
-def signature_name(rest: str) -> str | None:
-    """What a URL's query calls its signature, of the clouds that sign URLs; None where there is none."""
-    pairs = parse_qsl(rest.partition("?")[2], keep_blank_values=True)
-    return next((name for name, _ in pairs if _SIGNATURE.fullmatch(name)), None)
+def bucket_credential(rest: str) -> tuple[str, str] | None:
+    """What gives access in a bucket's URL, a `signature` or a `credential`, and its name; None where nothing does."""
+    words = re.split(r"[?&]", rest)[1:]
+    for kind, pattern in (("signature", _SIGNATURE), ("credential", _CREDENTIAL)):
+        for word in words:
+            if pattern.fullmatch(unquote_plus(word)):
+                return kind, word.partition("=")[0]
+    return None
 
 
 def shown_path(path: str) -> str:

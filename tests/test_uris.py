@@ -8,6 +8,7 @@ from urllib.parse import quote
 import pytest
 
 from birefnet_batch.errors import BirefnetBatchError, InputError
+from birefnet_batch.manifest import load_manifest
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage.stores import open_store
 from birefnet_batch.uris import canonical_uri, local_path, redact, redact_text, redact_value, spelt_alike, stem_of
@@ -194,7 +195,52 @@ def test_a_signed_url_is_read_with_https_alone_and_nobody_repeats_its_signature(
     assert redact(url) == shown
 
 
-@pytest.mark.parametrize("url", ["s3://b/what?.mp4", "gs://b/a#1.mp4", "az://c/x?sv=1&take=2.mp4", "s3://b/sig=1.mp4"])
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("s3://b/a.mp4?X-Amz-Security-Token=very-secret", "X-Amz-Security-Token"),
+        ("s3://b/a.mp4?versionId=3&AWSAccessKeyId=very-secret", "AWSAccessKeyId"),
+        ("s3://b/a?b.mp4?x=1&aws_secret_access_key=very-secret", "aws_secret_access_key"),
+        ("gs://b/k.mp4?access_token=very-secret", "access_token"),
+        ("gs://b/k.mp4?access%5Ftoken=very-secret", "access%5Ftoken"),
+        ("az://c/a.mp4?account_key=very-secret&x=1", "account_key"),
+        ("az://c?SAS_TOKEN=very-secret", "SAS_TOKEN"),
+    ],
+)
+def test_credentials_in_a_buckets_url_are_refused_with_where_they_belong(url: str, name: str) -> None:
+    for use in (
+        lambda url: canonical_uri(url, Path("/")),
+        lambda url: open_store(url, StorageSettings()),
+        lambda url: load_manifest(url, {}),
+    ):
+        with pytest.raises(
+            BirefnetBatchError, match="give credentials as the cloud's own tools take them, or"
+        ) as caught:
+            use(url)
+        assert f"was given with a credential ({name}=), which is not read with {url[:5]}" in str(caught.value)
+        assert "very-secret" not in str(caught.value)
+    assert "very-secret" not in redact(url) + redact_text(f"cannot read {url}: no")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *(
+            "s3://b/what?.mp4",
+            "gs://b/a#1.mp4",
+            "az://c/x?sv=1&take=2.mp4",
+            "s3://b/sig=1.mp4",
+            "s3://b/a?key=b&token.mp4",
+        ),
+        *(
+            "gs://b/which secret?.mp4",
+            "s3://b/a?design=1&tokens=2.mp4",
+            "s3://b/token=1.mp4",
+            "az://c/x?sig",
+            "s3://b/q?token=",
+        ),
+    ],
+)
 def test_a_key_may_hold_what_looks_like_parameters(url: str) -> None:
     assert canonical_uri(url, Path("/")) == url == redact(url)
 
