@@ -11,10 +11,10 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from birefnet_batch.backdrop import Painter
 from birefnet_batch.errors import EngineError
+from birefnet_batch.painter import Painter
 from birefnet_batch.process_tuning import compute_alone, usable_processors
-from birefnet_batch.video.info import BT2020, HLG, LARGE, PQ
+from birefnet_batch.video.info import LARGE
 
 if TYPE_CHECKING:
     import torch
@@ -51,7 +51,10 @@ class Finishing:
     def __enter__(self) -> Self:
         task = self._task
         self._pool = self._context.enter_context(ThreadPoolExecutor(self._workers))
-        self._painter = self._context.enter_context(Painter(task.backdrop, task.info.time_base, task.decode_timeout_s))
+        painter = Painter(
+            task.backdrop, task.info.time_base, task.decode_timeout_s, task.encode.transfer, task.encode.primaries
+        )
+        self._painter = self._context.enter_context(painter)
         return self
 
     def __exit__(
@@ -88,18 +91,8 @@ class Finishing:
                 frames = batch.frames.permute(0, 3, 1, 2).float().div_(full_scale(batch.frames))
                 if self._task.backdrop.kind != "none":
                     # Here, for a film behind the subject goes on from batch to batch.
-                    behind = self._as_coded(self._painter.paint(frames, [pts for pts, _ in batch.times]))
+                    behind = self._painter.paint(frames, [pts for pts, _ in batch.times])
         return self._pool.submit(self._finish, batch, frames, behind, time.perf_counter() - started)
-
-    def _as_coded(self, behind: torch.Tensor) -> torch.Tensor:
-        """What is behind the subject in the video's own colours; only a blur of the source has them already."""
-        from birefnet_batch.matting.tone import from_sdr
-
-        encode = self._task.encode
-        sdr = encode.transfer not in (HLG, PQ)
-        if self._task.backdrop.kind == "blur" or (sdr and encode.primaries != BT2020):
-            return behind
-        return from_sdr(behind, encode.transfer, encode.primaries)
 
     def _compute_alone(self) -> None:
         """In each thread once; what a pool's own initializer raises is logged with its trace, and lost."""

@@ -8,7 +8,8 @@ the video's peak down to HDR's reference white of 203 cd/m2 (BT.2408), the other
 peak is what PQ's metadata say, else 1000 cd/m2; HLG is that of a display of 1000 cd/m2.
 What is outside of BT.709's gamut is cut off. SDR's levels are those of a display of gamma 2.4 (BT.1886).
 
-The way back, for what stands behind a subject, puts SDR's white at 203 cd/m2 and bends nothing.
+The way back, for what stands behind a subject, puts SDR's white at 203 cd/m2 and bends nothing; nor does the way from
+one high dynamic range to another, which keeps the light.
 """
 
 from __future__ import annotations
@@ -57,9 +58,7 @@ def to_sdr(frames: Tensor, transfer: int, primaries: int, peak: float | None = N
     made = torch.empty(frames.shape, dtype=torch.uint8, device=frames.device)
     for frame, result in zip(frames, made, strict=True):
         for rows, shown in zip(frame.split(_ROWS), result.split(_ROWS), strict=True):
-            light = light_of[rows.to(torch.int32)]
-            if transfer == HLG:
-                light *= PEAK * (light @ luminance).pow_(_HLG_GAMMA - 1)[..., None]
+            light = _displayed(light_of[rows.to(torch.int32)], transfer, luminance)
             if primaries == BT2020:
                 light = light @ gamut
             light.clamp_(min=0)
@@ -83,6 +82,45 @@ def from_sdr(picture: Tensor, transfer: int, primaries: int) -> Tensor:
     light = (picture[:, None, None] if picture.ndim == 1 else picture).pow(_SDR_GAMMA)
     if primaries == BT2020:
         light = torch.einsum("ij,...jhw->...ihw", light.new_tensor(_TO_2020), light).clamp_(0, 1)
+    return _coded(light, transfer).view(picture.shape)
+
+
+def between(
+    frames: Tensor, transfer: int, primaries: int, peak: float | None, wanted: int, wanted_primaries: int
+) -> Tensor:
+    """Show frames of a high dynamic range in another video.
+
+    Args:
+        frames: (B, H, W, 3) uint16 RGB, as coded.
+        transfer: see `to_sdr`, as are `primaries` and `peak`.
+        wanted: the other video's transfer function, by its number in ITU-T H.273: to any but PQ's and HLG's they are
+            tone-mapped.
+        wanted_primaries: its primaries.
+
+    Returns:
+        (B, 3, H, W) float in [0, 1], as the other video codes it.
+    """
+    if wanted not in (PQ, HLG):
+        shown = to_sdr(frames, transfer, primaries, peak).permute(0, 3, 1, 2).float().div_(255)
+        return from_sdr(shown, wanted, wanted_primaries) if wanted_primaries == BT2020 else shown
+    if (transfer, primaries) == (wanted, wanted_primaries):
+        return frames.permute(0, 3, 1, 2).float().div_(65535)
+    light = _light(transfer, frames.device)[frames.to(torch.int32)]
+    light = _displayed(light, transfer, light.new_tensor(_LUMINANCE_2020))
+    if primaries != wanted_primaries and BT2020 in (primaries, wanted_primaries):
+        light = (light @ light.new_tensor(_TO_709 if primaries == BT2020 else _TO_2020).T).clamp_(min=0)
+    return _coded(light.permute(0, 3, 1, 2).div_(WHITE), wanted)
+
+
+def _displayed(light: Tensor, transfer: int, luminance: Tensor) -> Tensor:
+    """What `_light` gives, (..., 3), as a display's cd/m2; in place."""
+    if transfer == HLG:
+        light *= PEAK * (light @ luminance).pow_(_HLG_GAMMA - 1)[..., None]
+    return light
+
+
+def _coded(light: Tensor, transfer: int) -> Tensor:
+    """Light (..., 3, H, W), SDR's white of which is 1, as a video's values in [0, 1]."""
     if transfer == PQ:
         coded = light_to_pq(light * WHITE)
     elif transfer == HLG:
@@ -94,7 +132,7 @@ def from_sdr(picture: Tensor, transfer: int, primaries: int) -> Tensor:
         coded = torch.where(scene <= 1 / 12, dark, bright)
     else:
         coded = light.pow(1 / _SDR_GAMMA)
-    return coded.clamp_(0, 1).view(picture.shape)
+    return coded.clamp_(0, 1)
 
 
 def pq_to_light(values: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from birefnet_batch.matting.tone import PEAK, WHITE, bent, from_sdr, light_to_pq, pq_to_light, to_sdr
+from birefnet_batch.matting.tone import PEAK, WHITE, bent, between, from_sdr, light_to_pq, pq_to_light, to_sdr
 from birefnet_batch.video.info import BT709, BT2020, HLG, PQ
 
 
@@ -92,3 +92,21 @@ def test_the_peak_of_the_metadata_is_white_and_light_below_it_is_not(peak: float
     dark, dim, bright, most, more = to_sdr(coded(light), PQ, BT2020, peak)[0, 0, :, 0].tolist()
     assert (dark, dim) == tuple(round(255 * (cd / WHITE) ** (1 / 2.4)) for cd in (1.0, 20.0))
     assert bright < most == more == 255
+
+
+@pytest.mark.parametrize("wanted", [PQ, HLG])
+@pytest.mark.parametrize("transfer", [PQ, HLG])
+@pytest.mark.parametrize("primaries", [BT709, BT2020])
+def test_light_stays_from_one_high_dynamic_range_to_another(transfer: int, wanted: int, primaries: int) -> None:
+    picture = torch.rand((2, 3, 5, 7), generator=torch.Generator().manual_seed(4)).mul_(0.8).add_(0.1)
+    given = from_sdr(picture, transfer, primaries).permute(0, 2, 3, 1).mul(65535).round().to(torch.int32)
+    made = between(given.to(torch.uint16), transfer, primaries, None, wanted, BT2020)
+    # Matrices of four digits and 16 bits on the way.
+    assert (made - from_sdr(picture, wanted, BT2020)).abs().max() < 2e-3
+
+
+def test_a_video_of_less_range_gets_it_tone_mapped() -> None:
+    levels = coded(greys(torch.logspace(0, 4, 50)))
+    shown = to_sdr(levels, PQ, BT2020, 2000.0).permute(0, 3, 1, 2) / 255
+    assert torch.equal(between(levels, PQ, BT2020, 2000.0, BT709, BT709), shown)
+    assert torch.equal(between(levels, PQ, BT2020, 2000.0, BT709, BT2020), from_sdr(shown, BT709, BT2020))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from test_colour import tags
 from test_picture import BARS
 from video_clips import Clip, convert, make
-from ycbcr import Planes, coefficients, to_ycbcr, write_planes
+from ycbcr import TAGS, Planes, coefficients, hdr_file, to_ycbcr, write_planes
 
 from birefnet_batch import Request, Settings, run
 from birefnet_batch.settings import MediaSettings
@@ -29,8 +29,6 @@ from birefnet_batch.video.probe import probe
 from birefnet_batch.video.reader import FrameReader
 
 WIDTH, HEIGHT = 2048, 32
-TAGS = {"colorspace": "bt709", "color_range": "tv", "color_primaries": "bt709", "color_trc": "bt709"}
-HDR_TAGS = {**TAGS, "colorspace": "bt2020nc", "color_primaries": "bt2020"}
 needs_ffmpeg = pytest.mark.skipif(which("ffmpeg") is None, reason="ffmpeg, the judge of the values, is not installed")
 
 
@@ -183,14 +181,6 @@ def test_twelve_bits_come_within_a_value_of_ten(tmp_path: Path) -> None:
     path = tmp_path / "out.mov"
     convert(source, path, output_type=PRORES.output_type, quality="maximum", wide=True, dither=True)
     assert np.abs(judged(path, 10) - np.stack(planes) / 4).max() <= 1.5
-
-
-def hdr_file(path: Path, transfer: str, bits: int) -> Path:
-    """A clip of a grey of 80 cd/m2 or, in HLG, of half the signal."""
-    level = 0.4833 if transfer == "smpte2084" else 0.5
-    grey = [np.full((48, 64), round((219 * level + 16) * 2 ** (bits - 8)), np.float64)]
-    grey += [np.full((48, 64), 2.0 ** (bits - 1))] * 2
-    return write_planes(path, grey, {**HDR_TAGS, "color_trc": transfer}, bits=bits)
 
 
 @pytest.mark.parametrize("transfer", ["smpte2084", "arib-std-b67"])

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 Planes = NDArray[np.float64]
 KR_KB = {"bt709": (0.2126, 0.0722), "smpte170m": (0.299, 0.114), "bt2020nc": (0.2627, 0.0593)}
 
+TAGS = {"colorspace": "bt709", "color_range": "tv", "color_primaries": "bt709", "color_trc": "bt709"}
+HDR_TAGS = {**TAGS, "colorspace": "bt2020nc", "color_primaries": "bt2020"}
+
 
 def coefficients(matrix: str, full: bool) -> tuple[float, float, int, int, int]:
     """The weights of red and blue; luma's scale and offset, and chroma's scale."""
@@ -51,3 +54,11 @@ def write_planes(
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return path
+
+
+def hdr_file(path: Path, transfer: str, bits: int) -> Path:
+    """A clip of a grey of 78 cd/m2 or, in HLG, of half the signal."""
+    level = 0.4833 if transfer == "smpte2084" else 0.5
+    grey = [np.full((48, 64), round((219 * level + 16) * 2 ** (bits - 8)), np.float64)]
+    grey += [np.full((48, 64), 2.0 ** (bits - 1))] * 2
+    return write_planes(path, grey, {**HDR_TAGS, "color_trc": transfer}, bits=bits)
