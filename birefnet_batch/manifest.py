@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from birefnet_batch.errors import BirefnetBatchError, ManifestError, ProblemsError, RequestError
+from birefnet_batch.errors import BirefnetBatchError, ConfigError, ManifestError, ProblemsError, RequestError
 from birefnet_batch.manifest_entries import BadLine, Entry, InvalidEntry
 from birefnet_batch.manifest_file import read_file
 from birefnet_batch.manifest_folder import (
@@ -31,6 +31,7 @@ from birefnet_batch.uris import (
     BUCKET_SCHEMES,
     HTTP_SCHEMES,
     canonical_uri,
+    check_path,
     redact,
     redact_text,
     same_but_for_secrets,
@@ -75,8 +76,11 @@ def load_manifest(
 
     Raises:
         ManifestError: the manifest as a whole cannot be read, or it names no video at all.
+        ConfigError: the location is neither a path nor a URL.
     """
     path = user_path(location)
+    if not scheme_of(location) and not path.exists():
+        check_path(location, ConfigError)
     outside = f"{str(exclude).rstrip('/')}/" if exclude is not None else None
     own = OwnOutput(None if exclude is None else real_folder(str(exclude)))
     wrong_defaults: InvalidEntry | None = None

@@ -26,8 +26,12 @@ _URL_IN_TEXT = re.compile(
 )
 # How many URLs in parameters of URLs are looked into.
 _DEEPEST = 8
-# Like a path, but for what a path begins with: a scheme without its slashes, or a user name and a password.
-_MISTYPED = re.compile(r"(?:https?|s3|gs|az|file):(?!//)|//(?=[^/]*:[^/]*@)", re.IGNORECASE)
+# Like a path, but for how it begins: with a scheme without its slashes or its colon, or a user name and a password.
+_MISTYPED = re.compile(
+    r"(?:https?|s3|gs|az|file)(?::(?!//)|[;,.]?//)|//(?=[^/]*:[^/]*@)"
+    r"|(?=[^/:@\s]+:[^/@\s]+@[\w-]+(?:\.[\w-]+)+(?::\d+)?/)",
+    re.IGNORECASE,
+)
 # Characters that a path keeps in a URI; and URIs that are their own canonical form, as a manifest of 100,000 has them.
 _PLAIN = "~:@!$&'()*+,;=-._"
 _PLAIN_FILE = re.compile(rf"file://(?:/(?!\.{{1,2}}(?:/|$))[A-Za-z0-9{re.escape(_PLAIN)}]+)+")
@@ -157,12 +161,21 @@ def canonical_uri(url: str, base: Path) -> str:
             "a text with :// in it that does not begin with a scheme is neither a URL nor a path; give the URL alone, "
             "without quotes, brackets or spaces around it"
         )
-    if _MISTYPED.match(url):
-        raise InputError(
-            f"{redact(url)} is neither a URL nor a path: a URL has two slashes after its scheme (file:// has three), "
-            "and a path that begins so takes ./ in front"
-        )
+    check_path(url)
     return _file_uri(os.path.join(base, os.path.expanduser(url)))  # noqa: PTH111, PTH118  100,000 of them
+
+
+def check_path(text: str, error: type[BirefnetBatchError] = InputError) -> None:
+    """Make sure that what has no scheme is a path, and not a URL with a slip of the pen in it.
+
+    Raises:
+        BirefnetBatchError: of the given kind: it begins like a URL.
+    """
+    if _MISTYPED.match(text):
+        raise error(
+            f"{redact(text)} is neither a URL nor a path: a URL begins with its scheme, a colon and two slashes (file: "
+            "has three), and a path that begins so takes ./ in front"
+        )
 
 
 def _check_port(parts: SplitResult) -> None:

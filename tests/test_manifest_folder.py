@@ -70,3 +70,11 @@ def test_a_glob_gives_what_it_matches_in_depth(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"")
     manifest = load_manifest(str(tmp_path / "**" / "*.mp4"), {})
     assert [Path(request.video_url).name for request in manifest.requests] == ["a.mp4", "c.mp4"]
+
+
+def test_a_folder_that_is_called_like_a_mistyped_url_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "s3").mkdir()
+    (tmp_path / "s3" / "a.mp4").touch()
+    (request,) = load_manifest("s3//", {}).requests
+    assert request.video_url == (tmp_path / "s3" / "a.mp4").as_uri()

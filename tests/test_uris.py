@@ -96,16 +96,32 @@ def test_a_url_without_a_host_is_refused_for_that(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["http:/me:very-secret@h/x.mp4?token=very-secret", "HTTPS:x.mp4?sig=very-secret", "//me:very-secret@h/x.mp4"]
+    "url",
+    [
+        *("http:/me:very-secret@h/x.mp4?token=very-secret", "HTTPS:x.mp4?sig=very-secret", "//me:very-secret@h/x.mp4"),
+        *("https//me:very-secret@h/x.mp4", "http;//h/x.mp4?sig=very-secret", "s3//b/x.mp4?X-Amz-Signature=very-secret"),
+        *("me:very-secret@example.com/x.mp4", "me:very-secret@127.0.0.1:80/x.mp4"),
+    ],
 )
 def test_a_mistyped_url_is_no_path_and_nobody_repeats_its_secrets(url: str) -> None:
-    with pytest.raises(InputError, match=r"\.\.\. is neither a URL nor a path: a URL has two slashes") as caught:
-        canonical_uri(url, Path("/"))
-    assert "very-secret" not in str(caught.value) + redact(url) + redact_value(url)
+    for use in (
+        lambda url: canonical_uri(url, Path("/")),
+        lambda url: open_store(url, StorageSettings()),
+        lambda url: load_manifest(url, {}),
+    ):
+        with pytest.raises(
+            BirefnetBatchError, match=r"\.\.\. is neither a URL nor a path: a URL begins with"
+        ) as caught:
+            use(url)
+        assert "very-secret" not in str(caught.value) + redact(url) + redact_value(url)
 
 
 @pytest.mark.parametrize(
-    "path", ["//data/x.mp4", "./http:x.mp4", "a:b.mp4", "https.mp4", "x/http:/y.mp4", "//d/a:b@c.mp4"]
+    "path",
+    [
+        *("//data/x.mp4", "./http:x.mp4", "a:b.mp4", "https.mp4", "x/http:/y.mp4", "//d/a:b@c.mp4"),
+        *("./s3//x.mp4", "s3/x.mp4", "https/x.mp4", "clip 10:30@home/x.mp4", "me@example.com/x.mp4", "a:b@c.mp4"),
+    ],
 )
 def test_what_looks_a_little_like_a_url_is_a_path(path: str) -> None:
     assert canonical_uri(path, Path("/base")).startswith("file:///")
