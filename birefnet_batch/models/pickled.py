@@ -5,11 +5,13 @@ from __future__ import annotations
 import pickle
 import re
 import zipfile
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from birefnet_batch.models.file_text import listed, shown
+from birefnet_batch.models.pickle_steps import MOST_BYTES, StepError, check_steps
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 SUFFIXES = (".pth", ".pt")
 # Where training scripts keep the network among other things.
 _WRAPPERS = ("state_dict", "model", "model_state_dict")
+_PICKLE = "data.pkl"
 _MOST_SAID = 160
 
 
@@ -35,11 +38,12 @@ def read_pickled(path: Path) -> dict[str, Tensor]:
 
     _check_archive(path)
     try:
+        check_steps(_pickle_in(path))
         data: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except pickle.UnpicklingError as error:
+    except (StepError, pickle.UnpicklingError) as error:
         raise PickledError(
-            f"it holds more than tensors, and only tensors are loaded, because anything else may run code "
-            f"({_reason(error)})"
+            f"it holds more than tensors, and only tensors are loaded, because anything else may run code or take "
+            f"all memory ({_reason(error)})"
         ) from None
     except (
         RuntimeError,
@@ -52,14 +56,22 @@ def read_pickled(path: Path) -> dict[str, Tensor]:
         OverflowError,
     ) as error:
         raise PickledError(f"torch cannot read it ({_reason(error)})") from None
+    _strip(data)
     if isinstance(data, Mapping):
         data = next((data[name] for name in _WRAPPERS if isinstance(data.get(name), Mapping)), data)
+    _strip(data)
     if not isinstance(data, Mapping):
         raise PickledError(f"it holds a {type(data).__name__} and not a mapping of tensors by name")
     others = [str(name) for name, value in data.items() if not (isinstance(name, str) and _plain(value))]
     if others:
         raise PickledError(f"not all that it holds are tensors: {listed(others)}")
-    return dict(data)
+    return {name: torch.Tensor.detach(value) for name, value in data.items()}
+
+
+def _strip(value: Any) -> None:
+    """Drop attributes that the file gave a mapping: they would stand in place of its methods."""
+    if isinstance(value, OrderedDict):
+        vars(value).clear()
 
 
 def _plain(value: Any) -> bool:
@@ -81,6 +93,17 @@ def _check_archive(path: Path) -> None:
     claimed = sum(member.file_size for member in members)
     if claimed > size:
         raise PickledError(f"it claims {claimed:,} bytes of tensors in a file of {size:,}")
+
+
+def _pickle_in(path: Path) -> bytes:
+    """What torch will follow, found by torch: another reader may find another one in a forged archive."""
+    import torch
+
+    reader = torch._C.PyTorchFileReader(str(path))
+    size = reader.get_record_size(_PICKLE)
+    if size > MOST_BYTES:
+        raise StepError(f"its pickle has {size:,} bytes, and at most {MOST_BYTES:,} are read")
+    return reader.get_record(_PICKLE)
 
 
 def _reason(error: Exception) -> str:

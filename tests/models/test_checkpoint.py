@@ -10,6 +10,7 @@ import struct
 import sys
 import tracemalloc
 import zipfile
+from collections import OrderedDict
 from pathlib import Path
 
 import pytest
@@ -264,3 +265,56 @@ def test_a_truncated_archive_and_other_things_than_tensors_are_refused(tmp_path,
     torch.save([1, 2], path)
     with pytest.raises(WeightsError, match="it holds a list and not a mapping of tensors by name"):
         loaded(path)
+
+
+class Called:
+    """Calls something with arguments when it is unpickled."""
+
+    def __init__(self, function: object, *arguments: object) -> None:
+        self.reduced: tuple[object, ...] = (function, arguments)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return self.reduced
+
+
+def nested(value: tuple[object, ...]) -> tuple[object, ...]:
+    """A tuple that holds itself twice, fifty times: small, and hashed for years."""
+    for _ in range(50):
+        value = (value, value)
+    return value
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (lambda: Called(bytearray, 9_000_000_000), r"\(it asks for \w+\.bytearray\)"),
+        (lambda: Called(bytearray, 10**15), r"\(it asks for \w+\.bytearray\)"),
+        (lambda: Called(torch.UntypedStorage, 9_000_000_000), r"\(its pickle calls what makes no tensor\)"),
+        (lambda: Called(torch.Tensor, 9_000_000_000), r"\(it asks for torch\.Tensor\)"),
+        (lambda: nested(()), r"\(its pickle has a tuple of more than 1,000 values\)"),
+        (lambda: "x" * 2_200_000, r"\(its pickle has [0-9,]+ bytes, and at most 2,097,152 are read\)"),
+        (lambda: {1, 2}, r"\(it asks for \w+\.set\)"),
+    ],
+    ids=["bytearray", "huge bytearray", "storage", "tensor", "nested tuples", "long text", "set"],
+)
+def test_a_pickle_that_would_take_memory_or_years_is_refused_before_torch_follows_it(
+    tmp_path, monkeypatch, value, told
+):
+    path = tmp_path / "model.pth"
+    torch.save({"extra": value()}, path)
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("torch follows it"))
+    with pytest.raises(WeightsError, match=rf"it holds more than tensors, and only tensors are loaded.*{told}"):
+        loaded(path)
+
+
+def test_attributes_that_a_pickle_gives_do_not_stand_in_place_of_methods(tmp_path, state):
+    path = tmp_path / "model.pth"
+    hostile = torch.nn.Parameter(state["decoder.conv_out1.0.bias"].clone())
+    hostile.to = hostile.numel = 5  # type: ignore[assignment, method-assign]
+    shadows = dict.fromkeys(("get", "items", "keys", "__iter__", "__class__"), 5)
+    named, outer = Called(OrderedDict), Called(OrderedDict)
+    named.reduced += (shadows, None, iter({**state, "decoder.conv_out1.0.bias": hostile}.items()))
+    outer.reduced += (shadows, None, iter({"model": named}.items()))
+    torch.save(outer, path)
+    found = loaded(path)
+    assert all(torch.equal(found[name], value) for name, value in state.items())
