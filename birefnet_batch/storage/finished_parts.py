@@ -82,7 +82,11 @@ def keep_finished(folder: Path) -> int:
     for job in _folders(folder):
         kept = set(finished_names(_names(job)))
         for path in job.iterdir():
-            if path.name not in kept:
+            if path.name in kept:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
                 path.unlink(missing_ok=True)
         if not kept:
             shutil.rmtree(job, ignore_errors=True)

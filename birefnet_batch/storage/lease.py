@@ -95,10 +95,13 @@ class Lease:
         names = _leases(self._store)
         self._refuse_the_living(names)
         number = max((int(name.partition(".")[0]) for name in names), default=0) + 1
-        name = f"{FOLDER}/{number:08d}.json"
-        if not self._store.create(name, self._content()):
-            self._refuse_the_living(_leases(self._store))
-            raise ConfigError(f"output={self._store.shown} was taken by another run this moment; try again")
+        while not self._store.create(name := f"{FOLDER}/{number:08d}.json", self._content()):
+            now = _leases(self._store)
+            self._refuse_the_living(now)
+            if name.removeprefix(f"{FOLDER}/") in now:
+                raise ConfigError(f"output={self._store.shown} was taken by another run this moment; try again")
+            # A folder has that name, or the other run has gone already.
+            number += 1
         self._name = name
         try:
             # Whoever saw an older state than we did may have taken a number as well.

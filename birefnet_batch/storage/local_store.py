@@ -76,7 +76,7 @@ class LocalStore(Store):
     def names(self, folder: str) -> list[str]:
         """See `Store`."""
         try:
-            return sorted(entry.name for entry in os.scandir(self.root / folder))
+            return sorted(entry.name for entry in os.scandir(self.root / folder) if not entry.is_dir())
         except FileNotFoundError:
             return []
         except OSError as error:
@@ -88,7 +88,8 @@ class LocalStore(Store):
             for entry in os.scandir(self.root / folder):
                 with suppress(NotADirectoryError, FileNotFoundError):
                     for file in os.scandir(entry.path):
-                        yield entry.name, file.name
+                        if not file.is_dir():
+                            yield entry.name, file.name
         except FileNotFoundError:
             return
         except OSError as error:

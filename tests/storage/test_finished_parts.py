@@ -33,9 +33,11 @@ def test_what_has_no_record_is_not_kept(tmp_path: Path) -> None:
     job_with_parts(tmp_path / "a")
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / part_name("video", 0)).touch()
+    (tmp_path / "a" / "@eaDir" / "made by a file server").mkdir(parents=True)
     assert keep_finished(tmp_path) == 1
     assert files_of(tmp_path) == DONE
     assert not (tmp_path / "b").exists()
+    assert not (tmp_path / "a" / "@eaDir").exists()
 
 
 def test_the_next_run_has_the_finished_segments_of_a_dead_one_and_nothing_else_of_it_stays(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from servers import Cloud
 from birefnet_batch.errors import ConfigError, OutputError
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage import Output, lease
-from birefnet_batch.storage.lease import Lease, holder_of
+from birefnet_batch.storage.lease import Lease, holder_of, holders_of, is_held_by
 from birefnet_batch.storage.stores import Store, open_store
 
 
@@ -175,3 +175,19 @@ def test_a_copy_that_a_synchronised_folder_made_of_a_lease_stops_no_run(tmp_path
         assert holder is not None
         assert holder.run_id == "next"
     assert holder_of(store) is None
+
+
+@pytest.mark.parametrize("name", [".stfolder", "00000001.json", "00000007.json"])
+def test_a_folder_among_the_leases_stops_no_run_and_stays(tmp_path: Path, name: str) -> None:
+    stray = tmp_path / ".lease" / name
+    stray.mkdir(parents=True)
+    (stray / "file").touch()
+    store = open_store(str(tmp_path), StorageSettings())
+    written(store, "00000006.json", renewed=ago(1000))
+    for run_id in ("first", "second"):
+        with Output(str(tmp_path), run_id):
+            assert is_held_by(store, run_id)
+            with pytest.raises(ConfigError, match="is in use by run"), Output(str(tmp_path), "another"):
+                pass
+        assert holders_of(store) == []
+    assert [path.name for path in stray.iterdir()] == ["file"]

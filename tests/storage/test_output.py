@@ -76,6 +76,24 @@ def test_a_file_in_the_way_below_the_output_is_one_clear_error(tmp_path: Path, n
     assert sorted(path.name for path in tmp_path.iterdir()) == [name]
 
 
+def test_folders_that_another_program_made_below_an_output_stay_and_break_no_run(tmp_path: Path) -> None:
+    strays = [tmp_path / name for name in (".lease/@eaDir", ".scratch/@eaDir", "jobs/a/@eaDir", "runs/@eaDir/run.json")]
+    for stray in strays:
+        stray.mkdir(parents=True)
+    (tmp_path / ".scratch" / ".DS_Store").touch()
+    with Output(str(tmp_path), "run") as output:
+        output.write("jobs/a/job.json", b"{}")
+        assert output.list("jobs/a") == ["job.json"]
+        assert list(output.store.walk("jobs")) == [("a", "job.json")]
+        assert list(output.store.walk("runs")) == []
+    assert output.list(".lease") == []
+    assert [path.name for path in strays if path.exists() and path.parts[-2] != ".scratch"] == [
+        "@eaDir",
+        "@eaDir",
+        "run.json",
+    ]
+
+
 _WORKER = """
 import pickle, sys
 output = pickle.loads(bytes.fromhex(sys.argv[1]))
