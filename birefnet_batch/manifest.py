@@ -32,6 +32,7 @@ from birefnet_batch.uris import (
     HTTP_SCHEMES,
     canonical_uri,
     check_path,
+    local_path,
     redact,
     redact_text,
     same_but_for_secrets,
@@ -68,7 +69,8 @@ def load_manifest(
     """Read a manifest and check every entry.
 
     Args:
-        location: a manifest file, a folder of videos (searched in depth) or a glob; folders and globs of buckets too.
+        location: a manifest file, a folder of videos (searched in depth) or a glob, as a path or a file:// URI; folders
+            and globs of buckets too.
         defaults: request fields that entries start from.
         exclude: a folder or bucket location whose files are no inputs: the run's own output.
         models: those that an entry may name.
@@ -77,8 +79,9 @@ def load_manifest(
     Raises:
         ManifestError: the manifest as a whole cannot be read, or it names no video at all.
         ConfigError: the location is neither a path nor a URL.
+        InputError: it is a file:// URI with a host.
     """
-    path = user_path(location)
+    path = local_path(location) if scheme_of(location) == "file" else user_path(location)
     if not scheme_of(location) and not path.exists():
         check_path(location, ConfigError)
     outside = f"{str(exclude).rstrip('/')}/" if exclude is not None else None
@@ -96,11 +99,11 @@ def load_manifest(
             wrong_defaults = InvalidEntry(f"{path.name}, defaults", tuple(bad.values()))
             file_defaults = {name: value for name, value in file_defaults.items() if name not in bad}
         defaults = {**defaults, **file_defaults}
-    elif scheme_of(location):
+    elif scheme_of(location) not in ("", "file"):
         raise ManifestError(
             f"The manifest {redact(location)} cannot be read", ["it is a URL; download it and give its path"]
         )
-    elif glob.has_magic(location):
+    elif glob.has_magic(str(path)):
         entries = videos_of_pattern(str(path), own)
     else:
         raise ManifestError(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from birefnet_batch.errors import ManifestError
+from birefnet_batch.errors import InputError, ManifestError
 from birefnet_batch.manifest import load_manifest
 
 
@@ -78,3 +78,23 @@ def test_a_folder_that_is_called_like_a_mistyped_url_is_one(tmp_path: Path, monk
     (tmp_path / "s3" / "a.mp4").touch()
     (request,) = load_manifest("s3//", {}).requests
     assert request.video_url == (tmp_path / "s3" / "a.mp4").as_uri()
+
+
+@pytest.mark.parametrize("inputs", ["in put", "in put/*.mp4", "in put/list.yaml"])
+def test_a_file_uri_of_a_folder_a_pattern_or_a_file_is_the_path(inputs: str, tmp_path: Path) -> None:
+    folder = tmp_path / "in put"
+    (folder / "out").mkdir(parents=True)
+    for name in ("a.mp4", "out/b.mp4"):
+        (folder / name).touch()
+    (folder / "list.yaml").write_text("- a.mp4")
+    uri = f"file://{tmp_path}/{inputs}".replace(" ", "%20")
+    manifest = load_manifest(uri, {}, exclude=folder / "out")
+    assert manifest == load_manifest(str(tmp_path / inputs), {}, exclude=folder / "out")
+    assert [Path(request.video_url).name for request in manifest.requests] == ["a.mp4"]
+
+
+def test_a_file_uri_of_nothing_or_of_a_host_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match=r"file:///\S*/none cannot be read.*\n.*it does not exist"):
+        load_manifest(f"file://{tmp_path}/none", {})
+    with pytest.raises(InputError, match="needs three slashes: file:///path"):
+        load_manifest("file://videos", {})
