@@ -131,7 +131,8 @@ class JobRecord:
     reproducible: bool = True
     """False where something that the settings do not decide had a part: memory ran out and the batch was halved."""
     notes: list[str] = field(default_factory=list)
-    """What was done otherwise than asked: an audio track left out, a side padded."""
+    """What was done otherwise than asked or than the model gives: an audio track left out, a side padded, mattes that a
+    half precision changes."""
     error: ErrorRecord | None = None
     history: list[AttemptRecord] = field(default_factory=list)
     """Attempts that were lost before the one that this record is of."""

@@ -63,6 +63,8 @@ class Engine(ABC):
         """Why it is this engine, where the settings left that open, for the job record."""
         self.refused_batches: tuple[int, ...] = ()
         """Larger batches with which it did not open because memory ran out."""
+        self.notes: tuple[str, ...] = ()
+        """What the records of jobs say of all that it makes: sentences for users."""
         self._opened = False
 
     def __enter__(self) -> Self:

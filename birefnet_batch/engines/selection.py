@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from birefnet_batch.engines.base import Engine, EngineSpec
 from birefnet_batch.errors import EngineError
-from birefnet_batch.models.precision import MEASURED, warn_of_precision
+from birefnet_batch.models.precision import MEASURED, precision_warning
 from birefnet_batch.models.registry import ModelSpec
 
 if TYPE_CHECKING:
@@ -131,8 +131,23 @@ def open_engine(
         device=resolved,
         threads=threads,
     )
-    if spec.precision != "fp32":
-        _warn_of_precision(name, model, weights, spec, store)
+    found = [] if spec.precision == "fp32" else _precision_notes(name, model, weights, spec, store)
+    engine = _engine(name, spec, model, weights, provider, store, workspace_gib, compile)
+    engine.notes = tuple(found)
+    return engine
+
+
+def _engine(
+    name: str,
+    spec: EngineSpec,
+    model: ModelSpec,
+    weights: WeightsFile,
+    provider: str,
+    store: EngineStore | None,
+    workspace_gib: float | None,
+    compile: bool,
+) -> Engine:
+    resolved = spec.device
     if name == "onnxruntime":
         from birefnet_batch.engines.onnxruntime_engine import OnnxRuntimeEngine
         from birefnet_batch.engines.store import EngineStore
@@ -169,20 +184,27 @@ def _multiplies_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
         return True
 
 
-def _warn_of_precision(
+def _precision_notes(
     name: str, model: ModelSpec, weights: WeightsFile, spec: EngineSpec, store: EngineStore | None
-) -> None:
+) -> list[str]:
+    """What the log and the record say of a half precision's mattes."""
     if spec.precision == "bf16" and spec.device == "cpu" and not _multiplies_bf16():
         _log.warning("this processor has no bf16: fp32 is faster here; give engine.precision=fp32")
-    if name != "torch":
-        # What is exported is compared with torch, checkpoint by checkpoint, before it has a name in the store.
-        warn_of_precision(f"the network {model.network}", spec.precision, MEASURED.get((model.network, spec.precision)))
-        return
-    from birefnet_batch.engines.precision_check import measured_error
-    from birefnet_batch.engines.store import EngineStore
+    if name == "torch" or (spec.device == "cpu" and spec.precision == "fp16"):
+        from birefnet_batch.engines.precision_check import measured_error
+        from birefnet_batch.engines.store import EngineStore
 
-    error = measured_error((store or EngineStore()).root, model, weights, spec.precision, spec.device)
-    warn_of_precision(model.short_name, spec.precision, error)
+        what = model.short_name
+        error = measured_error((store or EngineStore()).root, model, weights, spec.precision, spec.device)
+    else:
+        # A GPU that runs plans is not given a torch network for this; what is exported in fp16 was compared with torch,
+        # checkpoint by checkpoint, before it had a name in the store.
+        what, error = f"the network {model.network}", MEASURED.get((model.network, spec.precision))
+    warning = precision_warning(what, spec.precision, error)
+    if warning is None:
+        return []
+    _log.warning("%s", warning)
+    return [warning]
 
 
 def _device_of(name: str, provider: str, device: str) -> str:

@@ -71,7 +71,7 @@ def do_segment(engines: EngineCache, workspace: Workspace, plan: Plan, index: in
             )
             _log.warning("%s: %s", job.display_uri, notes[-1])
         return SegmentDone(
-            replace(segment, notes=(*segment.notes, *notes)),
+            replace(segment, notes=(*segment.notes, *engine.notes, *notes)),
             engine.record(),
             source.sha256() if source is not None else None,
             reproducible=not notes,

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
+import math
 from dataclasses import dataclass
-
-_log = logging.getLogger(__name__)
 
 # One step of an 8-bit matte.
 WARNING_LIMIT = 1 / 255
@@ -39,21 +37,26 @@ MEASURED: dict[tuple[str, str], PrecisionError] = {
 }
 
 
-def warn_of_precision(what: str, precision: str, error: PrecisionError | None) -> None:
-    """Log a warning if mattes in a precision are off by more than one 8-bit step on average.
+def precision_warning(what: str, precision: str, error: PrecisionError | None) -> str | None:
+    """What a user should know of a precision whose mattes are off by more than one 8-bit step on average.
 
     Args:
         what: the model or network that was measured.
         precision: fp16 or bf16.
         error: what was measured; None is taken for fine.
+
+    Returns:
+        The sentence, for the log and the job's record; None where there is nothing to say.
     """
     if error is None or error.mean <= WARNING_LIMIT:
-        return
-    _log.warning(
-        "%s mattes of %s differ from fp32 by %.1f/255 on average and %.0f/255 at the 99.9th percentile; "
-        "give engine.precision=fp32 for the checkpoint's own results",
-        precision,
-        what,
-        255 * error.mean,
-        255 * error.high,
+        return None
+    if not math.isfinite(error.mean):
+        other = "bf16 or fp32" if precision == "fp16" else "fp32"
+        return (
+            f"{precision} gives no finite matte of {what} on pictures of the demo clips; give engine.precision={other}"
+        )
+    return (
+        f"{precision} mattes of {what} differ from fp32 by {255 * error.mean:.1f}/255 on average and "
+        f"{255 * error.high:.0f}/255 at the 99.9th percentile; give engine.precision=fp32 for the checkpoint's own "
+        "results"
     )

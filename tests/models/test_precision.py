@@ -12,17 +12,18 @@ from safetensors.torch import load_file, save_file
 from birefnet_batch.engines import open_engine, precision_check, selection
 from birefnet_batch.engines.store import EngineStore
 from birefnet_batch.models.birefnet import NETWORKS
-from birefnet_batch.models.precision import MEASURED, PrecisionError, warn_of_precision
+from birefnet_batch.models.precision import MEASURED, PrecisionError, precision_warning
 from birefnet_batch.models.registry import find_model
 from birefnet_batch.models.weights import locate_weights
 
 
-def messages(caplog: pytest.LogCaptureFixture, chosen: str, store: Path, weights: Path | None = None) -> list[str]:
+def messages(
+    caplog: pytest.LogCaptureFixture, chosen: str, store: Path, weights: Path | None = None, engine: str = "torch"
+) -> list[str]:
     model = find_model("demo")
-    with (
-        caplog.at_level(logging.WARNING, "birefnet_batch"),
-        open_engine(
-            "torch",
+    with caplog.at_level(logging.WARNING, "birefnet_batch"):
+        found = open_engine(
+            engine,
             model=model,
             weights=locate_weights(model, None if weights is None else str(weights)),
             width=64,
@@ -31,10 +32,11 @@ def messages(caplog: pytest.LogCaptureFixture, chosen: str, store: Path, weights
             precision=chosen,
             threads=1,
             store=EngineStore(store),
-        ),
-    ):
-        # Whether the processor has bf16 is another warning.
-        return [message for record in caplog.records if "differ" in (message := record.getMessage())]
+        )
+    # Whether the processor has bf16 is another warning.
+    logged = [message for record in caplog.records if "no bf16" not in (message := record.getMessage())]
+    assert list(found.notes) == logged
+    return logged
 
 
 @pytest.fixture
@@ -68,10 +70,26 @@ def test_without_a_store_that_can_be_written_it_is_measured_and_not_kept(caplog,
     assert len(messages(caplog, "bf16", tmp_path / "file" / "store", steep)) == 1
 
 
-def test_one_step_on_average_does_not_warn_yet(caplog):
-    with caplog.at_level(logging.WARNING, "birefnet_batch"):
-        warn_of_precision("demo", "bf16", PrecisionError(mean=1 / 255, high=31 / 255))
-    assert caplog.records == []
+def test_one_step_on_average_does_not_warn_yet():
+    assert precision_warning("demo", "bf16", PrecisionError(mean=1 / 255, high=31 / 255)) is None
+
+
+def test_half_precision_of_onnxruntime_on_a_cpu_is_judged_by_the_checkpoint(caplog, steep, tmp_path, monkeypatch):
+    measured = PrecisionError(mean=2 / 255, high=31 / 255)
+    monkeypatch.setattr(precision_check, "_measure", lambda *_: measured)
+    (message,) = messages(caplog, "fp16", tmp_path / "store", steep, engine="onnxruntime")
+    assert message.startswith("fp16 mattes of demo differ from fp32 by 2.0/255 on average and 31/255")
+
+
+def test_a_precision_that_gives_no_number_says_so_and_names_another(caplog, tmp_path):
+    shipped = load_file(str(locate_weights(find_model("demo")).path))
+    state = {name: value.float() if value.is_floating_point() else value for name, value in shipped.items()}
+    state["decoder.conv_out1.0.weight"] *= 1e7
+    save_file(state, tmp_path / "large.safetensors")
+    (message,) = messages(caplog, "fp16", tmp_path / "store", tmp_path / "large.safetensors")
+    assert message == (
+        "fp16 gives no finite matte of demo on pictures of the demo clips; give engine.precision=bf16 or fp32"
+    )
 
 
 def test_the_demo_models_own_weights_do_not_warn(caplog, tmp_path):
