@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from birefnet_batch.command_line import quoted, sweep_jobs
 from birefnet_batch.conf_folder import conf_folder, demo_clips
 from birefnet_batch.config_errors import explained
-from birefnet_batch.errors import BirefnetBatchError, ConfigError, OutputLostError, RequestError
+from birefnet_batch.errors import BirefnetBatchError, ConfigError, NoWorkerError, OutputLostError, RequestError
 from birefnet_batch.manifest import invalid_entries, load_manifest
 from birefnet_batch.manifest_entries import InvalidEntry
 from birefnet_batch.redaction import Redactor, shown_options
@@ -146,7 +146,7 @@ def run_config(config: DictConfig) -> int:
         summary = run(settings, requests, documents=documents, command=sys.argv, invalid=len(invalid))
     except BirefnetBatchError as error:
         print(f"error: {error}", file=sys.stderr)
-        return SOME_FAILED if isinstance(error, OutputLostError) else WRONG_CONFIGURATION
+        return SOME_FAILED if isinstance(error, (NoWorkerError, OutputLostError)) else WRONG_CONFIGURATION
     except KeyboardInterrupt:
         print("interrupted: finished videos are whole; the same command goes on with the rest", file=sys.stderr)
         raise

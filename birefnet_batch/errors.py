@@ -51,6 +51,10 @@ class WorkerLostError(BirefnetBatchError):
     """A worker died, was killed or ran out of memory while it worked on a video."""
 
 
+class NoWorkerError(BirefnetBatchError):
+    """No machine of a cluster can do what is left of a run; those videos have not failed, they are undone."""
+
+
 class OutputError(BirefnetBatchError):
     """A result cannot be written where it was asked for."""
 

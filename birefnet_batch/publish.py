@@ -123,7 +123,9 @@ def publish_failure(output: Output, job: Job, record: JobRecord) -> None:
 
 
 def located(record: JobRecord) -> JobRecord:
-    """The record with the machine and the revision of the code at hand: of a cluster, the worker's."""
+    """The record with the machine and the revision of the code at hand; those of a cluster's worker it has already."""
+    if record.machine:
+        return record
     return replace(record, git_revision=git_revision(), machine=machine())
 
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from birefnet_batch.errors import WorkerLostError
 from birefnet_batch.executors.base import JobOutcome, RunContext
 from birefnet_batch.executors.costs import engine_of, guessed_frames, guessed_pace
-from birefnet_batch.executors.ledger import Ledger, fail
-from birefnet_batch.executors.messages import Answer, Call, GivenBack, Lost, Planned, Status
+from birefnet_batch.executors.judge import Judge
+from birefnet_batch.executors.ledger import Ledger, failed, publish_failed
+from birefnet_batch.executors.messages import Answer, Call, Failed, GivenBack, Lost, Planned, Status
 from birefnet_batch.executors.prepare import Plan
 from birefnet_batch.executors.retries import attempt_record
 from birefnet_batch.executors.scheduler import Scheduler
 from birefnet_batch.executors.segment_step import SegmentDone
 from birefnet_batch.executors.units import Unit
-from birefnet_batch.executors.workspace import has_source
 from birefnet_batch.jobs import Job
 from birefnet_batch.results import AttemptRecord, JobRecord
 from birefnet_batch.uris import redact_text
@@ -42,10 +42,15 @@ class Coordinator:
         context: the run.
         clock: seconds, from any start.
         drop_parts: removes the parts of a job that ended.
+        patience_s: how long what nobody may do waits for another machine.
     """
 
     def __init__(
-        self, context: RunContext, clock: Callable[[], float], drop_parts: Callable[[Job], None] = lambda job: None
+        self,
+        context: RunContext,
+        clock: Callable[[], float],
+        drop_parts: Callable[[Job], None] = lambda job: None,
+        patience_s: float = 0.0,
     ) -> None:
         self._context = context
         self._models = context.settings.catalogue
@@ -58,6 +63,7 @@ class Coordinator:
         self._told: dict[str, int] = {}
         self._places: dict[str, str] = {}
         self._drop_parts = drop_parts
+        self._judge = Judge(self.scheduler, context.settings.storage, clock, patience_s)
         self.retries = 0
 
     def add(self, jobs: Iterable[Job]) -> None:
@@ -76,6 +82,11 @@ class Coordinator:
     def unfinished(self) -> int:
         """Jobs without an outcome."""
         return len(self._left)
+
+    @property
+    def idle_nodes(self) -> Mapping[str, int]:
+        """See `Judge`."""
+        return self._judge.idle_nodes
 
     def take(self, worker: str) -> tuple[Unit, Call] | None:
         """The next call for a worker; None when there is none for it now."""
@@ -98,14 +109,16 @@ class Coordinator:
         job, value = unit.job, answer.value
         if job.job_id not in self._left:
             return None
+        if isinstance(value, SegmentDone) or (isinstance(value, JobOutcome) and value.status == "succeeded"):
+            self.scheduler.doubts.succeeded(node, unit.engine)
         if isinstance(value, JobOutcome):
-            if answer.unseen and self._done_elsewhere(unit, worker, node):
-                return None
             return self._ended(value)
+        if isinstance(value, Failed):
+            return self._failed(unit, worker, node, value)
         if isinstance(value, GivenBack):
             self.scheduler.add([unit])
         elif isinstance(value, Lost):
-            return self._try_again(unit, worker, value.error, value.record)
+            return self._try_again(unit, worker, node, value.error, value.record)
         elif isinstance(value, Planned):
             self._planned(unit, value)
         else:
@@ -124,27 +137,38 @@ class Coordinator:
 
     def lost(self, worker: str, reason: str) -> JobOutcome | None:
         """A worker is gone; the outcome, if that was the last try of the job that it worked on."""
+        node = self.scheduler.workers[worker].node
         for unit in self.scheduler.leave(worker):
             if unit.job.job_id in self._left:
                 # That logs the reason, or the outcome has it.
-                return self._try_again(unit, worker, WorkerLostError(reason), None)
+                return self._try_again(unit, worker, node, WorkerLostError(reason), None)
         _log.warning("%s", redact_text(reason))
         return None
 
-    def _done_elsewhere(self, unit: Unit, worker: str, node: str) -> bool:
-        """Whether a video that a node does not see is there all the same, and another node may have it."""
-        if not (has_source(unit.job, self._context.settings.storage) and self.scheduler.avoid_node(node)):
-            return False
-        where = self._places.get(worker, node)
-        error = WorkerLostError(
-            f"{unit.job.display_uri} is on the driver's machine, but not on {where}; mount its folder at the same "
-            "place on all machines"
-        )
-        _log.warning("%s: that node gets no more work while there are others", redact_text(str(error)))
-        begun = self._begun.setdefault(unit.job.job_id, _Begun())
-        begun.history.append(attempt_record(worker, error, node=where, step=unit.step))
+    def conclude(self) -> list[JobOutcome]:
+        """The outcomes of what failed and waited long enough for another machine to try it.
+
+        Raises:
+            NoWorkerError: no machine can do what is left; it has not failed.
+        """
+        ended = self._judge.conclude()
+        return [self._end_failed(unit, unit.verdict) for unit in ended if unit.job.job_id in self._left]
+
+    def _failed(self, unit: Unit, worker: str, node: str, failure: Failed) -> JobOutcome | None:
+        """A step failed, not by what its video holds; the outcome of its job, if that was not the machine's doing."""
+        failure, believed = self._judge.failed(unit, node, self._places.get(worker, node), failure)
+        if believed:
+            return self._end_failed(unit, failure)
+        if not failure.lost:
+            self._note_attempt(unit, worker, failure.error)
         self.scheduler.add([unit])
-        return True
+        return None
+
+    def _end_failed(self, unit: Unit, failure: Failed) -> JobOutcome:
+        history = self._begun[unit.job.job_id].history if unit.job.job_id in self._begun else []
+        noted = failure.lost or failure is unit.verdict
+        record = replace(failure.record, history=history, attempts=len(history) + (not noted))
+        return self._ended(publish_failed(self._context, unit.job, record, failure.error))
 
     def _planned(self, unit: Unit, value: Planned) -> None:
         begun = self._begun.setdefault(unit.job.job_id, _Begun())
@@ -169,11 +193,10 @@ class Coordinator:
             near = max(begun.made_on, key=lambda node: begun.made_on[node], default=None)
             self.scheduler.add([Unit(job, "join", None, 1.0, near=near)])
 
-    def _try_again(self, unit: Unit, worker: str, error: Exception, record: JobRecord | None) -> JobOutcome | None:
-        begun = self._begun.setdefault(unit.job.job_id, _Begun())
-        segment = unit.index if unit.step == "segment" else None
-        where = self._places.get(worker)
-        begun.history.append(attempt_record(worker, error, node=where, step=unit.step, segment=segment))
+    def _try_again(
+        self, unit: Unit, worker: str, node: str, error: Exception, record: JobRecord | None
+    ) -> JobOutcome | None:
+        begun = self._note_attempt(unit, worker, error)
         unit.tries += 1
         unit.avoid.add(worker)
         if unit.tries <= self._context.settings.executor.max_retries:
@@ -189,7 +212,14 @@ class Coordinator:
             f"{self._context.settings.executor.max_retries}{f'; {other} at others of its steps' if other else ''}), "
             f"the last one: {error}"
         )
-        return self._ended(fail(self._context, unit.job, record, given_up, tuple(begun.history)))
+        return self._failed(unit, worker, node, Failed(*failed(record, given_up), lost=True))
+
+    def _note_attempt(self, unit: Unit, worker: str, error: Exception) -> _Begun:
+        begun = self._begun.setdefault(unit.job.job_id, _Begun())
+        segment = unit.index if unit.step == "segment" else None
+        where = self._places.get(worker)
+        begun.history.append(attempt_record(worker, error, node=where, step=unit.step, segment=segment))
+        return begun
 
     def _ended(self, outcome: JobOutcome) -> JobOutcome:
         job_id = outcome.job.job_id

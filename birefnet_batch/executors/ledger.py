@@ -71,25 +71,32 @@ def described(error: Exception) -> BirefnetBatchError:
     return BirefnetBatchError(f"unexpected {type(error).__name__}: {message} (the log has the trace; please report it)")
 
 
-def fail(
-    context: RunContext, job: Job, record: JobRecord, error: Exception, history: tuple[AttemptRecord, ...] = ()
-) -> JobOutcome:
+def fail(context: RunContext, job: Job, record: JobRecord, error: Exception) -> JobOutcome:
     """Record that a job failed for good, and say so."""
+    return publish_failed(context, job, *failed(record, error))
+
+
+def failed(record: JobRecord, error: Exception) -> tuple[JobRecord, BirefnetBatchError]:
+    """The record of a job that failed for good, not written yet, and the error as it is told."""
     known = described(error)
-    message = redact_text(str(known)) or type(error).__name__
     ledger = Ledger(record)
     unexpected = known is not error and not isinstance(error, OSError) and not is_unwell(error)
     kind = type(error if unexpected else known).__name__
     ledger.note(
         status="failed",
-        error=ErrorRecord(kind, message),
-        attempts=max(record.attempts, len(history)),
-        history=list(history) or record.history,
+        error=ErrorRecord(kind, redact_text(str(known)) or type(error).__name__),
         timings={**record.timings, "total": round(ledger.seconds, 3)},
         finished=utc_now(),
     )
+    return ledger.record, known
+
+
+def publish_failed(context: RunContext, job: Job, record: JobRecord, known: BirefnetBatchError) -> JobOutcome:
+    """Write what `failed` gave; the job's outcome."""
+    assert record.error is not None
+    message = record.error.message
     try:
-        publish_failure(context.output, job, ledger.record)
+        publish_failure(context.output, job, record)
     except (BirefnetBatchError, OSError) as second:
         message = f"{message}; and its record cannot be written: {redact_text(str(second))}"
-    return JobOutcome(job, "failed", seconds=ledger.seconds, error=message, exception=known)
+    return JobOutcome(job, "failed", seconds=Ledger(record).seconds, error=message, exception=known)

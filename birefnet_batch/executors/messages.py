@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from birefnet_batch.errors import BirefnetBatchError
 from birefnet_batch.executors.base import JobOutcome
 from birefnet_batch.executors.prepare import Plan
 from birefnet_batch.executors.segment_step import SegmentDone
@@ -48,6 +49,19 @@ class Lost:
 
 
 @dataclass(frozen=True)
+class Failed:
+    """A step failed for good, and whose fault that is, its video's or its machine's, is for the driver to say."""
+
+    record: JobRecord
+    """As it is to be written if it is the video's."""
+    error: BirefnetBatchError
+    unseen: bool = False
+    """Whether the video is not to be had on the worker's machine."""
+    lost: bool = False
+    """Whether workers were lost with it, as often as may be."""
+
+
+@dataclass(frozen=True)
 class GivenBack:
     """A step was not done, or not to its end, because the run is being stopped."""
 
@@ -56,7 +70,7 @@ class GivenBack:
 class Answer:
     """What a worker says when a step has ended."""
 
-    value: Planned | SegmentDone | JobOutcome | Lost | GivenBack
+    value: Planned | SegmentDone | JobOutcome | Lost | Failed | GivenBack
     frames: int = 0
     """Frames that the step made."""
     seconds: float = 0.0
@@ -67,8 +81,6 @@ class Answer:
     """Engines that are open now, the most recently used one last."""
     spent: bool = False
     """Whether the worker is to be replaced: what failed may have been its process, and not the video."""
-    unseen: bool = False
-    """Whether the step failed because the video is not to be had on the worker's machine."""
 
 
 @dataclass(frozen=True)

@@ -129,6 +129,11 @@ class RayCluster:
         """The resources of each living node."""
         return [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
 
+    @property
+    def grows(self) -> bool:
+        """Whether further nodes may join: not one that was started for this run."""
+        return self._folder is None
+
     def wanted(self, share: Share) -> int:
         """How many workers there should be now."""
         if self._executor.workers is not None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +14,7 @@ from birefnet_batch.executors.base import RunContext
 from birefnet_batch.executors.messages import Call, Hello
 from birefnet_batch.executors.ray_causes import cause
 from birefnet_batch.executors.ray_cluster import RayCluster
-from birefnet_batch.executors.ray_room import Reminder, amounts, held_by_others, lacking
+from birefnet_batch.executors.ray_room import Reminder, amounts, held_by_others, lacking, node_beside
 from birefnet_batch.executors.ray_worker import RayWorker
 
 _log = logging.getLogger(__name__)
@@ -70,8 +72,13 @@ class Crew:
         """References that are there when a worker has started."""
         return list(self._starting)
 
-    def keep_up(self, needed: int) -> None:
-        """Start workers until there are as many as there is room for, but not more than `needed`."""
+    def keep_up(self, needed: int, idle: Mapping[str, int] | None = None) -> None:
+        """Start workers until there are as many as there is room for, but not more than `needed`.
+
+        Args:
+            needed: for how many there is something to do.
+            idle: nodes whose workers, so many, may do nothing of that; in their stead others are started elsewhere.
+        """
         now = time.monotonic()
         if now - self._looked < _LOOK_EVERY_S:
             return
@@ -79,9 +86,15 @@ class Crew:
         if not self._starting:
             # Whoever starts now has not taken long yet.
             self._worked = now
-        missing = min(self._cluster.wanted(self._share), needed) - len(self.ready) - len(self._starting)
+        wanted = min(self._cluster.wanted(self._share), needed)
+        missing = wanted - len(self.ready) - len(self._starting)
         for _ in range(missing if now >= self._start_again else 0):
             self._start()
+        if idle and missing <= 0 and not self._starting and wanted > len(self.ready) - sum(idle.values()):
+            there = Counter(member.node for member in self.ready.values())
+            node = node_beside(self._share, self._ray.nodes(), idle, there)
+            if node is not None:
+                self._start(node)
         self._warn(now)
 
     def greeted(self, reference: Any) -> Member | None:
@@ -129,13 +142,19 @@ class Crew:
         self.ready.clear()
         self._starting.clear()
 
-    def _start(self) -> None:
+    def _start(self, node: str | None = None) -> None:
         self._number += 1
         name = f"worker-{self._number}"
+        where: dict[str, Any] = {}
+        if node is not None:
+            from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+            where["scheduling_strategy"] = NodeAffinitySchedulingStrategy(node, soft=False)
         # Questions are answered beside the work.
         actor_class = self._ray.remote(concurrency_groups={"watch": 1})(RayWorker)
         actor: Any = actor_class.options(
             **self._share.options(),
+            **where,
             # A replacement is a new actor: an own restart would hide how often a video killed its worker.
             max_restarts=0,
             max_task_retries=0,

@@ -27,6 +27,8 @@ from birefnet_batch.progress import Progress
 
 _log = logging.getLogger(__name__)
 _ROUND_S = 1.0
+# What no machine that is there can do waits so long for another: as long as a worker's start may take.
+_PATIENCE_S = 30.0
 
 
 class RayExecutor(Executor):
@@ -53,7 +55,8 @@ class _Driver:
         self._context = context
         self._shared = shared_folder(context.settings, context.output, context.run_id)
         self._crew = Crew(cluster, context)
-        self._coordinator = Coordinator(context, time.monotonic, self._drop_parts)
+        patience_s = _PATIENCE_S if cluster.grows else 0.0
+        self._coordinator = Coordinator(context, time.monotonic, self._drop_parts, patience_s)
         self._metrics = DriverMetrics()
         self._watch = Watch(self._crew, self._coordinator, progress)
         self._progress = progress
@@ -78,8 +81,11 @@ class _Driver:
 
     def _round(self) -> Iterator[JobOutcome]:
         scheduler = self._coordinator.scheduler
-        self._crew.keep_up(needed=scheduler.waiting + scheduler.running)
         self._offer()
+        self._crew.keep_up(needed=scheduler.waiting + scheduler.running, idle=self._coordinator.idle_nodes)
+        for outcome in self._coordinator.conclude():
+            self._metrics.ended(outcome.status)
+            yield outcome
         yield from self._collect(_ROUND_S)
         self._watch.look()
         self._metrics.now(retries=self._coordinator.retries, waiting=scheduler.waiting, workers=len(self._crew.ready))

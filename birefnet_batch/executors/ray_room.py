@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,6 +76,24 @@ def held_by_others(
     others = {name: count - starting * share.wanted[name] for name, count in taken.items() if share.wanted[name] > 0}
     held = [name for name, count in others.items() if count > 1e-6]
     return amounts(others, held) if held else None
+
+
+def node_beside(
+    share: Share, nodes: Iterable[Mapping[str, Any]], avoided: Collection[str], taken: Mapping[str, int]
+) -> str | None:
+    """A living node with room for a further worker that is none of those avoided.
+
+    Args:
+        share: what the worker reserves.
+        nodes: as Ray tells of them.
+        avoided: some of their numbers.
+        taken: how many workers of ours a node has.
+    """
+    for node in nodes:
+        name = str(node["NodeID"])
+        if node["Alive"] and name not in avoided and share.fits(node["Resources"]) > taken.get(name, 0):
+            return name
+    return None
 
 
 class Reminder:

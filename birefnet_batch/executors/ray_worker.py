@@ -17,8 +17,8 @@ from birefnet_batch.executors.base import JobOutcome, RunContext
 from birefnet_batch.executors.engine_cache import EngineCache
 from birefnet_batch.executors.finish import finish
 from birefnet_batch.executors.finished_segments import find, keep
-from birefnet_batch.executors.ledger import Ledger, fail
-from birefnet_batch.executors.messages import Answer, Call, GivenBack, Hello, Lost, Planned, Status
+from birefnet_batch.executors.ledger import Ledger, fail, failed
+from birefnet_batch.executors.messages import Answer, Call, Failed, GivenBack, Hello, Lost, Planned, Status
 from birefnet_batch.executors.part_store import PartStore, require_shared, shared_folder
 from birefnet_batch.executors.prepare import Plan, prepare
 from birefnet_batch.executors.ray_metrics import WorkerMetrics
@@ -28,6 +28,7 @@ from birefnet_batch.executors.units import EngineKey
 from birefnet_batch.executors.worker_board import Board, StoppedError
 from birefnet_batch.executors.workspace import Workspace, has_source
 from birefnet_batch.process_tuning import keep_freed_memory
+from birefnet_batch.publish import located
 
 _log = logging.getLogger(__name__)
 # Steps in a row that were lost here, after which it may be this process, and another is wanted.
@@ -84,14 +85,12 @@ class RayWorker:
         self._board.begin(call)
         ledger = Ledger(call.plan.record) if call.plan else Ledger.opened(self._context, call.job, call.history)
         opened: list[tuple[EngineKey, float]] = []
-        unseen = False
         try:
-            value: Planned | SegmentDone | JobOutcome | Lost | GivenBack = self._step(call, ledger, opened)
+            value: Planned | SegmentDone | JobOutcome | Lost | Failed | GivenBack = self._step(call, ledger, opened)
             self._losses = 0
         except StoppedError:
             value = GivenBack()
         except Exception as error:
-            unseen = isinstance(error, InputError) and not has_source(call.job, self._context.settings.storage)
             value = self._failed(call, ledger, error)
         finally:
             self._board.call = None
@@ -100,7 +99,7 @@ class RayWorker:
             value = replace(value, result=None)
         frames, seconds = self._board.made, self._board.seconds
         self._metrics.frames(self._engines.model(call.job.request.model).short_name, frames)
-        return Answer(value, frames, seconds, tuple(opened), self._held(), self._spent, unseen)
+        return Answer(value, frames, seconds, tuple(opened), self._held(), self._spent)
 
     def status(self) -> Status:
         """What it is doing; answered beside the work."""
@@ -167,7 +166,7 @@ class RayWorker:
         self._metrics.stages(spec.short_name, done.segment.seconds)
         return done
 
-    def _failed(self, call: Call, ledger: Ledger, error: Exception) -> JobOutcome | Lost:
+    def _failed(self, call: Call, ledger: Ledger, error: Exception) -> JobOutcome | Lost | Failed:
         record = ledger.record
         self._workspace.leave_quietly(call.job)
         memory = isinstance(error, EngineMemoryError) or ran_out_of_memory(error)
@@ -184,7 +183,11 @@ class RayWorker:
         if not isinstance(error, (BirefnetBatchError, OSError)):
             _log.exception("failed unexpectedly")
             self._give_up()
-        return fail(self._context, call.job, record, error)
+        unseen = isinstance(error, InputError) and not has_source(call.job, self._context.settings.storage)
+        if isinstance(error, InputError) and not unseen:
+            return fail(self._context, call.job, record, error)
+        ended, known = failed(record, error)
+        return Failed(located(ended), known, unseen)
 
     def _give_up(self) -> None:
         """Be replaced: what waits here would be broken off by that, when it has just been begun."""

@@ -9,9 +9,12 @@ which keeps the last ones short.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 
+from birefnet_batch.executors.doubts import Doubts
 from birefnet_batch.executors.queue_choice import QueueChoice
+from birefnet_batch.executors.suitability import Suitability
 from birefnet_batch.executors.units import EngineKey, Unit
 from birefnet_batch.executors.work_queue import Guesses, WorkQueue
 from birefnet_batch.executors.worker_state import LastEnd, WorkerState
@@ -54,7 +57,8 @@ class Scheduler:
         self.workers: dict[str, WorkerState] = {}
         self._last_end = LastEnd(self.workers)
         self._choice = QueueChoice(self.workers, self._last_end)
-        self._avoided: set[str] = set()
+        self.doubts = Doubts()
+        self._suitability = Suitability(self.workers, self.doubts)
         self.decisions = 0
 
     @property
@@ -82,11 +86,15 @@ class Scheduler:
     def add(self, units: Iterable[Unit]) -> None:
         """Let units wait."""
         for unit in units:
-            unit.since = self._clock()
+            unit.since, unit.probe = self._clock(), False
             if unit.engine is None:
                 self._joins.append(unit)
                 continue
             self._queue(unit.engine).push(unit)
+
+    def waiting_units(self) -> Iterator[Unit]:
+        """Those that no worker has, in no order."""
+        return chain(self._joins, *self._queues.values())
 
     def drop(self, unwanted: Callable[[Unit], bool]) -> None:
         """Forget waiting units."""
@@ -97,13 +105,6 @@ class Scheduler:
     def join(self, worker: str, node: str) -> None:
         """A worker is there."""
         self.workers[worker] = WorkerState(worker, node)
-
-    def avoid_node(self, node: str) -> bool:
-        """Give a node's workers nothing as long as there are others; whether there are."""
-        others = any(state.node != node and state.node not in self._avoided for state in self.workers.values())
-        if others:
-            self._avoided.add(node)
-        return others
 
     def leave(self, worker: str) -> list[Unit]:
         """A worker is gone; what it had, the unit that it worked on first. The others are waiting again."""
@@ -171,7 +172,7 @@ class Scheduler:
             here = unit.near in (None, state.node)
             waited = self._clock() - unit.since >= _PATIENCE_S
             nobody = all(other.node != unit.near for other in self.workers.values())
-            if (here or waited or nobody) and self._suits(state, unit):
+            if (here or waited or nobody) and self._suitability.suits(state, unit):
                 del self._joins[place]
                 state.running.append(unit)
                 self._begins(state)
@@ -181,9 +182,15 @@ class Scheduler:
     def _take_work(self, state: WorkerState) -> Unit | None:
         if state.running:
             return self._take_ahead(state)
-        for queue in self._choice.candidates(state, self._queues.values(), self._clock()):
-            unit = queue.pop(lambda unit: self._suits(state, unit))
+        open_to = self._suitability.open_to(state, self._queues.values())
+        if state.queue is not None and state.queue not in open_to:
+            self._assign(state, None)
+        for queue in self._choice.candidates(state, open_to, self._clock()):
+            unit = self._suitability.pop(state, queue)
             if unit is None:
+                if queue is state.queue:
+                    # Others would leave it to this one.
+                    self._assign(state, None)
                 continue
             self._assign(state, queue)
             state.running.append(unit)
@@ -200,18 +207,14 @@ class Scheduler:
         queue = state.queue
         if queue is None or len(queue) <= len(queue.workers) or not state.is_sure:
             return None
+        if self.doubts.doubts(state.node, queue.engine):
+            return None
         if self._clock() < state.until - _AHEAD_S:
             return None
-        unit = queue.pop(lambda unit: self._suits(state, unit))
+        unit = queue.pop(lambda unit: self._suitability.suits(state, unit))
         if unit is not None:
             state.running.append(unit)
         return unit
-
-    def _suits(self, state: WorkerState, unit: Unit) -> bool:
-        """Whether a worker may have a unit: not where it was lost, nor a node avoided, as long as there are others."""
-        if state.node in self._avoided and any(other.node not in self._avoided for other in self.workers.values()):
-            return False
-        return state.name not in unit.avoid or all(name in unit.avoid for name in self.workers)
 
     def _assign(self, state: WorkerState, queue: WorkQueue | None) -> None:
         if state.queue is not None:

@@ -35,5 +35,11 @@ class Unit:
     """How often it was lost."""
     avoid: set[str] = field(default_factory=set)
     """Workers on which it was lost."""
+    failed_on: frozenset[str] = frozenset()
+    """Nodes where it failed, which may be their fault."""
+    verdict: Any = None
+    """How it failed on the last of them."""
+    probe: bool = False
+    """Whether it was given to find out what its node can do."""
     since: float = 0.0
     """When it began to wait, by the scheduler's clock."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from birefnet_batch.executors.units import EngineKey, Unit
@@ -117,6 +117,20 @@ class WorkQueue:
         self._number += 1
         first = 0 if unit.step != "begin" or unit.tries else 1
         heapq.heappush(self._heap, (first, -unit.length, self._number, unit))
+
+    def __iter__(self) -> Iterator[Unit]:
+        """What waits, in no order."""
+        return (item[3] for item in self._heap)
+
+    def shortest(self, suits: Callable[[Unit], bool]) -> Unit | None:
+        """The shortest unit that suits, as `pop` does; for the few that find out what a machine can do."""
+        found = min((item for item in self._heap if suits(item[3])), key=lambda item: item[3].length, default=None)
+        if found is None:
+            return None
+        self._heap.remove(found)
+        heapq.heapify(self._heap)
+        self._frames_of(found[3]).waiting -= found[3].length
+        return found[3]
 
     def pop(self, suits: Callable[[Unit], bool]) -> Unit | None:
         """The longest unit that suits; it stays open until `closed`."""

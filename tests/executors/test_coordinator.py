@@ -11,11 +11,14 @@ import pytest
 from clips import make_clip
 
 from birefnet_batch import Request, Settings
-from birefnet_batch.executors.base import JobOutcome, RunContext
+from birefnet_batch.errors import InputError
+from birefnet_batch.executors.base import RunContext
 from birefnet_batch.executors.coordinator import Coordinator
-from birefnet_batch.executors.messages import Answer, Status
+from birefnet_batch.executors.ledger import failed
+from birefnet_batch.executors.messages import Answer, Failed, Status
 from birefnet_batch.executors.units import EngineKey, Unit
 from birefnet_batch.jobs import Job
+from birefnet_batch.results import JobRecord, SourceRecord, utc_now
 from birefnet_batch.storage import Output
 
 LIGHT: EngineKey = ("light", 1024, 1024, "fp16")
@@ -68,6 +71,8 @@ def test_lost_attempts_are_counted_by_segment_and_recorded_with_segment_node_and
         else:
             # What worker-2 lost goes to another.
             coordinator.joined(worker, "node-3-of-the-cluster", "other")
+            # Something else was done there, so that its failures are believed.
+            coordinator.scheduler.doubts.succeeded("node-3-of-the-cluster", LIGHT)
         assert coordinator.scheduler.take(worker) is not None
         lost.append(coordinator.lost(worker, f"{worker} was lost: death {number}"))
     outcome = lost[-1]
@@ -102,29 +107,42 @@ def test_the_reason_of_a_loss_is_logged_once_whether_anything_was_lost_with_the_
     ]
 
 
-def test_a_video_that_a_node_does_not_see_is_done_by_another_and_the_node_gets_no_more(
-    coordinator: Coordinator, job: Job
+@pytest.fixture
+def unseen(job: Job) -> Answer:
+    record = JobRecord(job.job_id, "failed", job.request.to_dict(), SourceRecord(job.display_uri), started=utc_now())
+    return Answer(Failed(*failed(record, InputError("it does not exist")), unseen=True))
+
+
+def test_a_video_that_a_node_does_not_see_is_done_by_another(
+    coordinator: Coordinator, job: Job, unseen: Answer, tmp_path: Path
 ) -> None:
     scheduler = coordinator.scheduler
     unit = Unit(job, "begin", LIGHT, 10)
+    # Others are done there: they lie elsewhere.
+    scheduler.doubts.succeeded("node-1-of-the-cluster", LIGHT)
     scheduler.add([unit])
-    unseen = Answer(JobOutcome(job, "failed", error="it does not exist"), unseen=True)
     assert scheduler.take("worker-1") is unit
     assert coordinator.answered("worker-1", unit, unseen) is None
     assert unit.tries == 0, "it is not the video's fault"
-    scheduler.add([segment(job, 1)])
     assert scheduler.take("worker-1") is None
-    assert scheduler.take("worker-2") is not None
+    assert scheduler.take("worker-2") is unit
     # Nobody else is left who might see it: then that is how it ends.
     assert coordinator.lost("worker-2", "its node has died") is None
-    assert scheduler.take("worker-1") is not None
-    assert coordinator.answered("worker-1", scheduler.workers["worker-1"].running[0], unseen) is unseen.value
+    assert scheduler.take("worker-1") is None
+    (outcome,) = coordinator.conclude()
+    assert outcome.status == "failed"
+    assert "but not on machine (node-1-of-th); mount its folder" in str(outcome.error)
+    record = json.loads((tmp_path / "out" / job.file("job.json")).read_text())
+    assert [attempt["worker"] for attempt in record["history"]] == ["worker-1", "worker-2"]
 
 
-def test_a_video_that_the_driver_does_not_see_either_has_failed(coordinator: Coordinator, job: Job) -> None:
+def test_a_video_that_the_driver_does_not_see_either_has_failed(
+    coordinator: Coordinator, job: Job, unseen: Answer
+) -> None:
     unit = Unit(job, "begin", LIGHT, 10)
     coordinator.scheduler.add([unit])
     Path(job.uri.removeprefix("file://")).unlink()
-    unseen = Answer(JobOutcome(job, "failed", error="it does not exist"), unseen=True)
     coordinator.scheduler.take("worker-1")
-    assert coordinator.answered("worker-1", unit, unseen) is unseen.value
+    outcome = coordinator.answered("worker-1", unit, unseen)
+    assert outcome is not None
+    assert (outcome.status, outcome.error) == ("failed", "it does not exist")

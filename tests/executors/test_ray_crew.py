@@ -11,7 +11,7 @@ import pytest
 
 from birefnet_batch.executors import ray_crew
 from birefnet_batch.executors.messages import Hello
-from birefnet_batch.executors.ray_crew import Crew
+from birefnet_batch.executors.ray_crew import Crew, Member
 from birefnet_batch.executors.ray_room import Share
 
 pytest.importorskip("ray", reason="Ray is not installed; pip install 'birefnet-batch[test]'")
@@ -133,3 +133,26 @@ def test_where_no_worker_can_work_the_next_is_started_later_and_later(
     clock.now += 3
     crew.keep_up(needed=5)
     assert len(crew.greetings) == 1
+
+
+def test_in_the_stead_of_workers_that_may_do_nothing_others_are_started_on_other_nodes(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster: Any = Cluster()
+    cluster.wanted = lambda share: 2
+    crew = Crew(cluster, context=None)  # type: ignore[arg-type]
+    room = {"CPU": 4.0, "GPU": 2.0}
+    nodes = [{"NodeID": name, "Alive": name != "dead", "Resources": room} for name in ("bad", "dead", "good")]
+    crew._ray = SimpleNamespace(nodes=lambda: nodes)
+    started: list[str | None] = []
+
+    def start(crew: Crew, node: str | None = None) -> None:
+        started.append(node)
+        member = Member(f"worker-{len(started)}", None, node or "bad", "host")
+        crew.ready[member.name] = member
+
+    monkeypatch.setattr(Crew, "_start", start)
+    for idle in ({}, {"bad": 2}, {"bad": 2}, {"bad": 2}):
+        clock.now += 10
+        crew.keep_up(needed=5, idle=idle)
+    assert started == [None, None, "good", "good"], "two that work are wanted, and two have nothing to do"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import shutil
@@ -88,6 +89,31 @@ def test_nodes_that_join_are_used_and_nodes_that_leave_are_survived(on_ray: OnRa
     assert made[0].succeeded == 5
     histories = [job_of(output, clip)["history"] for clip in clips]
     assert sorted(map(len, histories)) == [0, 0, 0, 0, 1]
+
+
+def test_a_machine_that_can_do_nothing_and_is_ready_before_the_others_costs_no_video(
+    on_ray: OnRay, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (on_ray.faults / "broken").touch()
+    clips = [make_clip(tmp_path / f"{name}.mp4", frames=3) for name in "abcdefgh"]
+    output, made = tmp_path / "out", []
+    thread = threading.Thread(target=lambda: made.append(on_ray.run(output, *clips, workers=None)))
+    node = None
+    with caplog.at_level(logging.WARNING):
+        thread.start()
+        try:
+            until(lambda: "gets no more videos" in caplog.text, "it is found out")
+            assert not list(output.glob("jobs/*/job.json")), "no video has failed by that"
+            node = on_ray.cluster.add_node(num_cpus=1, resources={"whole": 1.0})
+            thread.join(120)
+        finally:
+            if node is not None:
+                on_ray.cluster.remove_node(node)
+    assert made
+    assert made[0].succeeded == 8
+    lost = [attempt for clip in clips for attempt in job_of(output, clip)["history"]]
+    assert 3 <= len(lost) < 8
+    assert {attempt["type"] for attempt in lost} == {"EngineError"}
 
 
 class Program:

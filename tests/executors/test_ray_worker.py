@@ -11,9 +11,9 @@ import pytest
 from clips import make_clip
 
 from birefnet_batch import Request, Settings
-from birefnet_batch.errors import DecoderCrashError, InputError, WorkerLostError
+from birefnet_batch.errors import DecoderCrashError, EngineError, InputError, WeightsError, WorkerLostError
 from birefnet_batch.executors.base import JobOutcome, RunContext
-from birefnet_batch.executors.messages import Call, GivenBack, Lost
+from birefnet_batch.executors.messages import Call, Failed, GivenBack, Lost
 from birefnet_batch.executors.ray_worker import RayWorker
 from birefnet_batch.jobs import Job
 from birefnet_batch.storage import Output
@@ -64,20 +64,32 @@ def test_two_losses_in_a_row_may_be_its_own_fault(failing: Failing) -> None:
 
 
 @pytest.mark.logs_errors
-def test_after_what_nobody_foresaw_it_is_replaced_and_the_video_has_failed(failing: Failing) -> None:
+def test_after_what_nobody_foresaw_it_is_replaced_and_the_video_has_failed_there(failing: Failing) -> None:
     answer = failing(ValueError("a defect"))
-    assert answer.value.status == "failed"
+    assert answer.value.record.error.type == "ValueError"
+    assert "a defect" in answer.value.record.error.message
     assert answer.spent
+
+
+@pytest.mark.parametrize("error", [WeightsError("no weights"), EngineError("no engine"), OSError(28, "No space left")])
+def test_whether_what_a_machine_may_lack_is_the_videos_fault_is_for_the_driver_to_say(
+    failing: Failing, error: Exception, tmp_path: Path
+) -> None:
+    answer = failing(error)
+    assert isinstance(answer.value, Failed)
+    assert answer.value.record.status == "failed"
+    assert answer.value.record.machine, "the worker's"
+    assert not answer.spent
+    assert not list((tmp_path / "out").glob("jobs/*")), "nothing is recorded that another machine may disprove"
 
 
 def test_a_users_mistake_costs_no_worker(failing: Failing) -> None:
     answer = failing(InputError("clip.mp4 is no video"))
     assert answer.value.status == "failed"
     assert not answer.spent
-    assert not answer.unseen
     assert failing(None).value.status == "succeeded"
 
 
 def test_a_video_that_is_not_on_its_machine_is_said_to_be_unseen(failing: Failing, tmp_path: Path) -> None:
     (tmp_path / "clip.mp4").unlink()
-    assert failing(InputError("clip.mp4 does not exist")).unseen
+    assert failing(InputError("clip.mp4 does not exist")).value.unseen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from birefnet_batch.executors.doubts import PROBES
 from birefnet_batch.executors.scheduler import Scheduler
 from birefnet_batch.executors.units import EngineKey, Unit
 
@@ -256,3 +257,28 @@ def test_expectations_that_change_for_hours_take_no_memory() -> None:
         scheduler.progressed("a", frames, frames * 1.5)
     assert len(scheduler._last_end._ends) < 100
     assert scheduler._last_end(0.0) == max(worker.until for worker in scheduler.workers.values())
+
+
+def test_a_node_in_doubt_gets_the_shortest_and_others_do_not_leave_an_engines_work_to_it() -> None:
+    scheduler, _ = made("a", "b", load_s=1000.0)
+    scheduler.add([unit(str(length), length) for length in (40, 30, 20, 10)])
+    failed = scheduler.take("a")
+    assert failed is not None
+    scheduler.done("a", failed)
+    failed.failed_on |= {"node-of-a"}
+    scheduler.doubts.failed("node-of-a", LIGHT, "40", believed=False, probe=False, place="a", reason="no disk")
+    scheduler.add([failed])
+    taken = scheduler.take("a")
+    assert jobs(taken) == ["10"]
+    assert taken is not None
+    assert taken.probe
+    for number in range(PROBES):
+        scheduler.doubts.failed(
+            "node-of-a", LIGHT, f"{number}", believed=False, probe=True, place="a", reason="no disk"
+        )
+    scheduler.done("a", taken)
+    assert scheduler.take("a") is None
+    assert jobs(scheduler.take("b")) == ["40"]
+    # What another of its workers had begun was done after all.
+    scheduler.doubts.succeeded("node-of-a", LIGHT)
+    assert jobs(scheduler.take("a")) == ["30"]

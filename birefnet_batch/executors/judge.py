@@ -1,0 +1,121 @@
+"""Whether a failure is the video's or its machine's, and what becomes of what no machine may do any more."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+
+from birefnet_batch.errors import InputError, NoWorkerError
+from birefnet_batch.executors.ledger import failed
+from birefnet_batch.executors.messages import Failed
+from birefnet_batch.executors.scheduler import Scheduler
+from birefnet_batch.executors.units import Unit
+from birefnet_batch.executors.workspace import has_source
+from birefnet_batch.settings import StorageSettings
+from birefnet_batch.uris import redact_text
+
+_log = logging.getLogger(__name__)
+
+
+class Judge:
+    """Holds back what failed where nothing else was done.
+
+    Args:
+        scheduler: who has what, and the doubts of its nodes.
+        storage: how the driver looks for videos that a worker does not see.
+        clock: the scheduler's.
+        patience_s: how long what nobody may do waits for another machine.
+    """
+
+    def __init__(
+        self, scheduler: Scheduler, storage: StorageSettings, clock: Callable[[], float], patience_s: float
+    ) -> None:
+        self._scheduler = scheduler
+        self._storage = storage
+        self._clock = clock
+        self._patience_s = patience_s
+        self._stuck_since: float | None = None
+
+    def failed(self, unit: Unit, node: str, place: str, failure: Failed) -> tuple[Failed, bool]:
+        """Judge the failure of a unit that a node's worker had.
+
+        Returns:
+            How it is told, and whether it is the video's; otherwise another node is to try it.
+        """
+        if failure.unseen:
+            if not has_source(unit.job, self._storage):
+                return failure, True
+            failure = _unseen(unit, place, failure)
+        doubts, job_id, reason = self._scheduler.doubts, unit.job.job_id, redact_text(str(failure.error))
+        believed = not failure.unseen and doubts.believes(node, unit.engine)
+        barred = doubts.failed(
+            node, unit.engine, job_id, believed=believed, probe=unit.probe, place=place, reason=reason
+        )
+        if not believed:
+            unit.failed_on |= {node}
+            unit.verdict = failure
+            _log.warning("%s failed on %s: %s; it waits for another machine to try it", job_id, place, reason)
+        if barred:
+            _log.warning("%s gets no more videos that need the same: it has failed several and done none", place)
+        return failure, believed
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether nobody does anything, after all were offered work, because none of them may do what waits."""
+        return bool(self._scheduler.workers and self._scheduler.waiting and not self._scheduler.running)
+
+    @property
+    def idle_nodes(self) -> Counter[str]:
+        """Nodes with workers that got nothing of what waits, for it failed there; how many each.
+
+        To be asked after all were offered work.
+        """
+        doubts, stuck = self._scheduler.doubts, self.is_stuck
+        if not self._scheduler.waiting or not (doubts or stuck):
+            return Counter()
+        idle = Counter(state.node for state in self._scheduler.workers.values() if not state.running)
+        return idle if stuck else Counter({node: idle[node] for node in doubts.nodes if idle[node]})
+
+    def conclude(self) -> list[Unit]:
+        """What has waited long enough for another machine, and fails as its `verdict` says; it waits no more.
+
+        Raises:
+            NoWorkerError: it is the machines that are at fault; what is left has not failed.
+        """
+        scheduler, now = self._scheduler, self._clock()
+        if not self.is_stuck:
+            self._stuck_since = None
+            return []
+        left, doubts = list(scheduler.waiting_units()), scheduler.doubts
+        tried = [unit for unit in left if unit.verdict is not None]
+        ended = {unit for unit in tried if not unit.verdict.unseen and doubts.clears(unit.failed_on, unit.engine)}
+        if not ended:
+            if self._stuck_since is None:
+                self._stuck_since = now
+                if self._patience_s:
+                    _log.warning("no machine may do what is left: it waits %g s for another one", self._patience_s)
+            if now - self._stuck_since < self._patience_s:
+                return []
+            # Of so few videos nothing can be told of a machine.
+            ended = {unit for unit in tried if not doubts.barred(unit.engine)}
+        if ended:
+            scheduler.drop(lambda unit: unit in ended)
+            return list(ended)
+        barred = [told for engine in {unit.engine for unit in left} for told in doubts.barred(engine)]
+        if barred:
+            raise NoWorkerError(
+                f"No machine can do what is left, {len({unit.job.job_id for unit in left})} videos: "
+                f"{'; '.join(barred)}. Mend that machine or add another; the same command goes on with what is left, "
+                "which is not done and has not failed"
+            )
+        return []
+
+
+def _unseen(unit: Unit, place: str, failure: Failed) -> Failed:
+    """How it is told that a machine does not see what the driver sees."""
+    error = InputError(
+        f"{unit.job.display_uri} is on the driver's machine, but not on {place}; mount its folder at the same place on "
+        "all machines"
+    )
+    return Failed(*failed(failure.record, error), unseen=True)
