@@ -67,7 +67,8 @@ class Stages:
     """Threads that stand or fall together.
 
     As a context: leaving it normally waits for every stage and raises the first error of any; leaving it by an
-    exception cancels the channels and calls `on_cancel` first, so that no stage stays blocked.
+    exception cancels the channels and calls `on_cancel` first, so that no stage stays blocked. Of an interrupt that is
+    all that is told: what it is sent with may have ended a stage's process first.
     """
 
     def __init__(self, on_cancel: Callable[[], None] = lambda: None) -> None:
@@ -115,7 +116,8 @@ class Stages:
             self.fail(error)
         for thread in self._threads:
             thread.join()
-        if self._error is not None and self._error is not error:
+        interrupted = error is not None and not isinstance(error, Exception)
+        if self._error is not None and self._error is not error and not interrupted:
             raise self._error
 
 

@@ -81,3 +81,15 @@ def test_an_interrupt_in_the_main_thread_ends_the_stages() -> None:
         stages.start("endless", endless)
         raise KeyboardInterrupt
     assert finished.is_set()
+
+
+def test_an_interrupt_is_not_hidden_by_a_stage_that_it_ended_first() -> None:
+    died = threading.Event()
+    with pytest.raises(KeyboardInterrupt), Stages(on_cancel=died.set) as stages:
+
+        def dying() -> None:
+            raise ValueError("its process was killed by signal SIGTERM")
+
+        stages.start("dying", dying)
+        assert died.wait(10)
+        raise KeyboardInterrupt
