@@ -64,6 +64,7 @@ class Coordinator:
         self._places: dict[str, str] = {}
         self._drop_parts = drop_parts
         self._judge = Judge(self.scheduler, context.settings.storage, clock, patience_s)
+        self._stopping = False
         self.retries = 0
 
     def add(self, jobs: Iterable[Job]) -> None:
@@ -87,6 +88,14 @@ class Coordinator:
     def idle_nodes(self) -> Mapping[str, int]:
         """See `Judge`."""
         return self._judge.idle_nodes
+
+    def stop(self) -> None:
+        """The run is being stopped: what is not done from now on is undone. It has not failed, whatever is said of it.
+
+        A system that shuts down may tell a worker's processes before the run, and then they seem to have died of the
+        video.
+        """
+        self._stopping = True
 
     def take(self, worker: str) -> tuple[Unit, Call] | None:
         """The next call for a worker; None when there is none for it now."""
@@ -113,10 +122,12 @@ class Coordinator:
             self.scheduler.doubts.succeeded(node, unit.engine)
         if isinstance(value, JobOutcome):
             return self._ended(value)
-        if isinstance(value, Failed):
-            return self._failed(unit, worker, node, value)
         if isinstance(value, GivenBack):
             self.scheduler.add([unit])
+        elif self._stopping and isinstance(value, (Lost, Failed)):
+            self._leave_undone(unit, value.error)
+        elif isinstance(value, Failed):
+            return self._failed(unit, worker, node, value)
         elif isinstance(value, Lost):
             return self._try_again(unit, worker, node, value.error, value.record)
         elif isinstance(value, Planned):
@@ -139,6 +150,9 @@ class Coordinator:
         """A worker is gone; the outcome, if that was the last try of the job that it worked on."""
         node = self.scheduler.workers[worker].node
         for unit in self.scheduler.leave(worker):
+            if self._stopping:
+                self._leave_undone(unit, WorkerLostError(reason))
+                return None
             if unit.job.job_id in self._left:
                 # That logs the reason, or the outcome has it.
                 return self._try_again(unit, worker, node, WorkerLostError(reason), None)
@@ -163,6 +177,11 @@ class Coordinator:
             self._note_attempt(unit, worker, failure.error)
         self.scheduler.add([unit])
         return None
+
+    def _leave_undone(self, unit: Unit, error: Exception) -> None:
+        told = "%s: %s; the run is being stopped, and the next one does it"
+        _log.warning(told, unit.job.job_id, redact_text(str(error)))
+        self.scheduler.add([unit])
 
     def _end_failed(self, unit: Unit, failure: Failed) -> JobOutcome:
         history = self._begun[unit.job.job_id].history if unit.job.job_id in self._begun else []

@@ -167,6 +167,7 @@ class _Driver:
         self._calls = {reference: call for reference, call in self._calls.items() if call[0] != name}
 
     def _drain(self) -> Iterator[JobOutcome]:
+        self._coordinator.stop()
         times = stop_times(self._context.settings.executor.grace_s, os.environ)
         running = sum(1 for worker in self._coordinator.scheduler.workers.values() if worker.running)
         _log.warning("stopping: %d segments have %g s to finish (%s)", running, times.grace_s, times.why)

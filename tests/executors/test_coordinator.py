@@ -11,11 +11,11 @@ import pytest
 from clips import make_clip
 
 from birefnet_batch import Request, Settings
-from birefnet_batch.errors import InputError
+from birefnet_batch.errors import DecoderCrashError, InputError, OutputError
 from birefnet_batch.executors.base import RunContext
 from birefnet_batch.executors.coordinator import Coordinator
 from birefnet_batch.executors.ledger import failed
-from birefnet_batch.executors.messages import Answer, Failed, Status
+from birefnet_batch.executors.messages import Answer, Failed, Lost, Status
 from birefnet_batch.executors.units import EngineKey, Unit
 from birefnet_batch.jobs import Job
 from birefnet_batch.results import JobRecord, SourceRecord, utc_now
@@ -105,6 +105,30 @@ def test_the_reason_of_a_loss_is_logged_once_whether_anything_was_lost_with_the_
         f"{job.job_id}: worker-1 was lost: death 1; trying again elsewhere",
         "worker-2 was lost: death 2",
     ]
+
+
+@pytest.mark.parametrize("what", ["killed", "crashed", "failed"])
+def test_what_breaks_while_the_run_is_being_stopped_has_not_failed(
+    coordinator: Coordinator, job: Job, tmp_path: Path, what: str
+) -> None:
+    unit = segment(job, 0)
+    unit.tries = 5
+    scheduler = coordinator.scheduler
+    scheduler.doubts.succeeded("node-1-of-the-cluster", LIGHT)
+    scheduler.add([unit])
+    assert scheduler.take("worker-1") is unit
+    coordinator.stop()
+    record = JobRecord(job.job_id, "failed", job.request.to_dict(), SourceRecord(job.display_uri), started=utc_now())
+    if what == "killed":
+        assert coordinator.lost("worker-1", "worker-1 was lost: the node is shut down") is None
+    elif what == "crashed":
+        crash = DecoderCrashError("its process was killed by signal SIGTERM")
+        assert coordinator.answered("worker-1", unit, Answer(Lost(record, crash))) is None
+    else:
+        error = OutputError("the joining process was killed by signal SIGTERM")
+        assert coordinator.answered("worker-1", unit, Answer(Failed(*failed(record, error)))) is None
+    assert (coordinator.unfinished, scheduler.waiting) == (1, 1)
+    assert not (tmp_path / "out" / job.file("job.json")).exists(), "the next run has nothing to take back"
 
 
 @pytest.fixture
