@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import glob
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from birefnet_batch.errors import BirefnetBatchError, ConfigError, ManifestError, ProblemsError, RequestError
+from birefnet_batch.manifest_bucket import is_file_in_bucket, read_file_in_bucket, uri_in_bucket
 from birefnet_batch.manifest_entries import BadLine, Entry, InvalidEntry
 from birefnet_batch.manifest_file import read_file
 from birefnet_batch.manifest_folder import (
@@ -69,8 +71,8 @@ def load_manifest(
     """Read a manifest and check every entry.
 
     Args:
-        location: a manifest file, a folder of videos (searched in depth) or a glob, as a path or a file:// URI; folders
-            and globs of buckets too.
+        location: a manifest file, a folder of videos (searched in depth) or a glob, as a path or a file:// URI; all of
+            these in buckets too.
         defaults: request fields that entries start from.
         exclude: a folder or bucket location whose files are no inputs: the run's own output.
         models: those that an entry may name.
@@ -85,38 +87,48 @@ def load_manifest(
     if not scheme_of(location) and not path.exists():
         check_path(location, ConfigError)
     outside = f"{str(exclude).rstrip('/')}/" if exclude is not None else None
-    own = OwnOutput(None if exclude is None else real_folder(str(exclude)))
+    storage = storage or StorageSettings()
     wrong_defaults: InvalidEntry | None = None
+    file_defaults: Mapping[str, Any] = {}
+    entries: Iterable[Entry]
+    locate = partial(canonical_uri, base=path.parent.absolute() if path.is_file() else Path.cwd())
     if scheme_of(location) in BUCKET_SCHEMES:
-        entries: Iterable[Entry] = videos_in_bucket(location, outside, storage or StorageSettings())
-    elif path.is_dir():
-        entries = videos_in_folder(path, own)
-    elif path.exists():
+        if is_file_in_bucket(location):
+            entries, file_defaults = read_file_in_bucket(location, storage)
+            locate = partial(uri_in_bucket, folder=location.rpartition("/")[0])
+        else:
+            entries = videos_in_bucket(location, outside, storage)
+    elif path.is_file():
         entries, file_defaults = read_file(path)
-        bad = wrong_fields(file_defaults, models)
-        if bad:
-            # They are part of every entry, so that none can be run, and none is to blame.
-            wrong_defaults = InvalidEntry(f"{path.name}, defaults", tuple(bad.values()))
-            file_defaults = {name: value for name, value in file_defaults.items() if name not in bad}
-        defaults = {**defaults, **file_defaults}
-    elif scheme_of(location) not in ("", "file"):
-        raise ManifestError(
-            f"The manifest {redact(location)} cannot be read", ["it is a URL; download it and give its path"]
-        )
-    elif glob.has_magic(str(path)):
-        entries = videos_of_pattern(str(path), own)
     else:
-        raise ManifestError(
-            f"The manifest {location} cannot be read",
-            ["it does not exist; give a YAML, JSON, JSONL or CSV file, a folder or a glob"],
-        )
-    base = path.parent if path.is_file() else Path()
-    manifest = _check(entries, defaults, base, models)
+        entries = _on_disk(location, path, OwnOutput(None if exclude is None else real_folder(str(exclude))))
+    if bad := wrong_fields(file_defaults, models):
+        # They are part of every entry, so that none can be run, and none is to blame.
+        wrong_defaults = InvalidEntry(f"{path.name}, defaults", tuple(bad.values()))
+        file_defaults = {name: value for name, value in file_defaults.items() if name not in bad}
+    defaults = {**defaults, **file_defaults}
+    manifest = _check(entries, defaults, locate, models)
     if wrong_defaults is not None:
         manifest = Manifest((), (wrong_defaults, *manifest.invalid), manifest.duplicates)
     if not manifest.requests and not manifest.problems:
         raise ManifestError(f"The manifest {location} names no videos", [_nothing_found(path, outside)])
     return manifest
+
+
+def _on_disk(location: str, path: Path, own: OwnOutput) -> Iterable[Entry]:
+    """The videos of a folder or a pattern."""
+    if path.is_dir():
+        return videos_in_folder(path, own)
+    if scheme_of(location) not in ("", "file"):
+        raise ManifestError(
+            f"The manifest {redact(location)} cannot be read", ["it is a URL; download it and give its path"]
+        )
+    if not path.exists() and glob.has_magic(str(path)):
+        return videos_of_pattern(str(path), own)
+    raise ManifestError(
+        f"The manifest {location} cannot be read",
+        ["it does not exist; give a YAML, JSON, JSONL or CSV file, a folder or a glob"],
+    )
 
 
 def invalid_entries(location: str, manifest: Manifest) -> ManifestError:
@@ -150,15 +162,16 @@ def _nothing_found(path: Path, outside: str | None) -> str:
     return "the pattern matches no file; quote it so that the shell leaves it alone"
 
 
-def _check(entries: Iterable[Entry], defaults: Mapping[str, Any], base: Path, models: Catalogue) -> Manifest:
-    base = base.absolute()
+def _check(
+    entries: Iterable[Entry], defaults: Mapping[str, Any], locate: Callable[[str], str], models: Catalogue
+) -> Manifest:
     requests: dict[Request, None] = {}
     places: dict[tuple[str, ...], tuple[str, str]] = {}
     invalid: list[InvalidEntry] = []
     count = 0
     for entry in entries:
         try:
-            request = _request(entry, defaults, base, models)
+            request = _request(entry, defaults, locate, models)
             _check_alike(request, entry.place, places)
         except ProblemsError as error:
             invalid.append(InvalidEntry(entry.place, error.problems))
@@ -183,7 +196,7 @@ def _check_alike(request: Request, place: str, places: dict[tuple[str, ...], tup
         raise same_but_for_secrets(shown, f"the URL of {first_place}")
 
 
-def _request(entry: Entry, defaults: Mapping[str, Any], base: Path, models: Catalogue) -> Request:
+def _request(entry: Entry, defaults: Mapping[str, Any], locate: Callable[[str], str], models: Catalogue) -> Request:
     value = entry.value
     if isinstance(value, str):
         value = {"video_url": value}
@@ -196,5 +209,5 @@ def _request(entry: Entry, defaults: Mapping[str, Any], base: Path, models: Cata
     fields = {**defaults, **given}
     url = fields.get("video_url")
     if isinstance(url, str) and url.strip():
-        fields["video_url"] = canonical_uri(url.strip(), base)
+        fields["video_url"] = locate(url.strip())
     return Request.from_dict(fields, models)

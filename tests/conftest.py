@@ -17,7 +17,12 @@ spin_briefly()
 
 TESTS = Path(__file__).parent
 # One cluster and one set of servers; no process of Ray comes or goes while /dev/shm is looked at.
-_TOGETHER = {"executors": "ray", "video/test_processes.py": "ray", "storage": "storage"}
+_TOGETHER = {
+    "executors": "ray",
+    "video/test_processes.py": "ray",
+    "storage": "storage",
+    "test_manifest_bucket.py": "storage",
+}
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
