@@ -12,7 +12,7 @@ from birefnet_batch.executors.engine_cache import EngineCache
 from birefnet_batch.jobs import Job, is_marker, job_key
 from birefnet_batch.settings import Resume, Settings
 from birefnet_batch.storage import Output, SourceFacts
-from birefnet_batch.storage.sources import many_source_facts
+from birefnet_batch.storage.lookup import many_source_facts
 
 _log = logging.getLogger(__name__)
 # Sources that are asked one by one wait for the network, not for us.

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from birefnet_batch.storage.facts import SourceFacts
+    from birefnet_batch.storage.lookup import source_facts
     from birefnet_batch.storage.output import Output
-    from birefnet_batch.storage.sources import LocalSource, open_source, source_facts
+    from birefnet_batch.storage.sources import LocalSource, open_source
 
 __all__ = ["LocalSource", "Output", "SourceFacts", "open_source", "source_facts"]
 
-_HOMES = {"Output": "output", "SourceFacts": "facts"}
+_HOMES = {"Output": "output", "SourceFacts": "facts", "source_facts": "lookup"}
 
 
 def __getattr__(name: str) -> Any:

@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import threading
 from abc import ABC, abstractmethod
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from stat import S_ISREG
 
 from birefnet_batch.errors import BirefnetBatchError, InputError, OutputError
 from birefnet_batch.settings import StorageSettings
-from birefnet_batch.storage.backoff import retried
-from birefnet_batch.storage.data_source import data_facts, decode_data_uri
+from birefnet_batch.storage.data_source import decode_data_uri
 from birefnet_batch.storage.facts import SourceFacts
 from birefnet_batch.storage.fetch import Fetch, Told
 from birefnet_batch.storage.fetch_log import FetchLog
 from birefnet_batch.storage.http_guard import check_scheme
+from birefnet_batch.storage.lookup import local_facts, open_remote
 from birefnet_batch.storage.reasons import reason_of
-from birefnet_batch.storage.remote import Remote
-from birefnet_batch.uris import BUCKET_SCHEMES, is_local, is_sequence, local_path, redact, scheme_of
+from birefnet_batch.uris import is_local, is_sequence, local_path, redact, scheme_of
 
 _CHUNK = 1 << 20
-_WORTH_A_LISTING = 3
 
 
 class LocalSource(ABC):
@@ -128,66 +122,6 @@ class _Made(LocalSource):
         return self._sha256
 
 
-def source_facts(uri: str, settings: StorageSettings) -> SourceFacts:
-    """Size and fingerprint of an input, without reading it (a data URI is its own content).
-
-    Raises:
-        InputError: it is not there, does not answer, or may not be read here.
-    """
-    check_scheme(uri, settings)
-    if is_local(uri):
-        return _local_facts(local_path(uri))
-    if is_sequence(uri):
-        return _sequence_facts(uri, settings)
-    if scheme_of(uri) == "data":
-        return data_facts(uri, decode_data_uri(uri, settings))
-    remote = open_remote(uri, settings)
-    try:
-        return retried(remote.facts, redact(uri), settings.max_retries)
-    finally:
-        remote.close()
-
-
-def many_source_facts(uris: Sequence[str], settings: StorageSettings, at_once: int) -> dict[str, SourceFacts]:
-    """`source_facts` of many inputs; those that cannot be had are left out.
-
-    Objects in the same folder of a bucket take one listing, other remote inputs a request each, several at once.
-    """
-    found: dict[str, SourceFacts] = {}
-    asked: list[str] = []
-    for (scheme, _), group in _by_folder(uris).items():
-        if scheme not in BUCKET_SCHEMES or len(group) < _WORTH_A_LISTING or scheme not in settings.allow_schemes:
-            asked += group
-            continue
-        from birefnet_batch.storage.bucket_source import folder_facts
-
-        try:
-            found |= folder_facts(group, settings)
-        except BirefnetBatchError:
-            continue
-
-    def one(uri: str) -> SourceFacts | None:
-        try:
-            return source_facts(uri, settings)
-        except BirefnetBatchError:
-            return None
-
-    here = [uri for uri in asked if is_local(uri)]
-    found |= {uri: facts for uri in here if (facts := one(uri)) is not None}
-    remote = [uri for uri in asked if not is_local(uri)]
-    with ThreadPoolExecutor(at_once, thread_name_prefix="source-facts") as pool:
-        found |= {uri: facts for uri, facts in zip(remote, pool.map(one, remote), strict=True) if facts is not None}
-    return found
-
-
-def _by_folder(uris: Sequence[str]) -> dict[tuple[str, str], list[str]]:
-    groups: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for uri in uris:
-        scheme = scheme_of(uri)
-        groups[scheme, uri.rpartition("/")[0] if scheme in BUCKET_SCHEMES else ""].append(uri)
-    return groups
-
-
 @contextmanager
 def open_source(
     uri: str,
@@ -216,16 +150,16 @@ def open_source(
         source = _FileInPlace(path, facts)
         try:
             yield source
-            if _local_facts(path) != facts:
+            if local_facts(path) != facts:
                 raise InputError(f"{path} changed while it was read; run it again when nothing writes to it")
         finally:
             source.close()
     elif is_sequence(uri):
-        from birefnet_batch.storage.sequence_source import pack_sequence
+        from birefnet_batch.storage.sequence_source import pack_sequence, sequence_facts
 
         try:
             yield _Made(target, facts, pack_sequence(local_path(uri), target, settings))
-            if _sequence_facts(uri, settings) != facts:
+            if sequence_facts(local_path(uri), settings) != facts:
                 raise InputError(f"{redact(uri)} changed while it was read; run it again when nothing writes to it")
         finally:
             target.unlink(missing_ok=True)
@@ -249,45 +183,3 @@ def open_source(
                     raise fetch.error from None
                 raise
             fetch.sha256()
-
-
-def open_remote(uri: str, settings: StorageSettings) -> Remote:
-    """The remote input behind a URL."""
-    if scheme_of(uri) in BUCKET_SCHEMES:
-        from birefnet_batch.storage.bucket_source import BucketSource
-
-        return BucketSource(uri, settings)
-    from birefnet_batch.storage.http_source import HttpSource
-
-    return HttpSource(uri, settings)
-
-
-def _sequence_facts(uri: str, settings: StorageSettings) -> SourceFacts:
-    from birefnet_batch.storage.sequence_source import sequence_facts
-
-    return sequence_facts(local_path(uri), settings)
-
-
-def _local_facts(path: Path) -> SourceFacts:
-    try:
-        stat = path.stat()
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist; check the path") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read: {reason_of(error)}") from None
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; {_for_folder(path)}")
-    if not S_ISREG(stat.st_mode):
-        raise InputError(f"{path} is no regular file; give a video file on disk")
-    if not os.access(path, os.R_OK):
-        raise InputError(f"{path} cannot be read: permission denied for this user")
-    return SourceFacts(stat.st_size, f"size={stat.st_size};mtime_ns={stat.st_mtime_ns}")
-
-
-def _for_folder(path: Path) -> str:
-    from birefnet_batch.storage.sequence_source import numbered_images
-
-    pattern = numbered_images(path) if os.access(path, os.R_OK) else None
-    if pattern is not None:
-        return f"its images are one video as {path / pattern}"
-    return f"give manifest={path} to run every video in it"

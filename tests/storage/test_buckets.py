@@ -20,7 +20,7 @@ from birefnet_batch.settings import StorageSettings
 from birefnet_batch.status import read_status
 from birefnet_batch.storage import Output, open_source, source_facts
 from birefnet_batch.storage.bucket_store import BucketStore
-from birefnet_batch.storage.sources import many_source_facts
+from birefnet_batch.storage.lookup import many_source_facts
 from birefnet_batch.storage.stores import open_store
 
 CONTENT = bytes(range(256)) * 8192
