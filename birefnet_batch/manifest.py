@@ -28,6 +28,7 @@ from birefnet_batch.manifest_folder import (
 )
 from birefnet_batch.models.registry import SHIPPED, Catalogue
 from birefnet_batch.request import Request, wrong_fields
+from birefnet_batch.same_video import same_but_for_secrets, spelt_alike
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.uris import (
     BUCKET_SCHEMES,
@@ -37,9 +38,7 @@ from birefnet_batch.uris import (
     local_path,
     redact,
     redact_text,
-    same_but_for_secrets,
     scheme_of,
-    spelt_alike,
     user_path,
 )
 

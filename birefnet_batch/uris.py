@@ -92,33 +92,6 @@ def _shown_head(uri: str) -> str:
     return head
 
 
-def spelt_alike(one: str, other: str) -> bool:
-    """Whether two URLs ask a server for the same in other letters: a fragment, or a space as + or %20."""
-    return _asked(one) == _asked(other)
-
-
-def _asked(uri: str) -> tuple[object, ...]:
-    try:
-        parts = urlsplit(uri)
-    except ValueError:
-        return (uri,)
-    pairs = parse_qsl(parts.query, keep_blank_values=True)
-    return parts.scheme.lower(), parts.netloc, unquote(parts.path, errors="surrogateescape"), tuple(pairs)
-
-
-def same_but_for_secrets(shown: str, place: str) -> InputError:
-    """The error for a URL whose redacted form is that of another video of the run, so that they would share a folder.
-
-    Args:
-        shown: the redacted form.
-        place: where the other one is named.
-    """
-    return InputError(
-        f"{shown} differs from {place} in nothing but its user name, password, signature or token, which names of "
-        "results do not hold; give each video another URL, or leave one of them out"
-    )
-
-
 def redact_text(text: str) -> str:
     """The text with every URL in it redacted, for messages that come from libraries."""
     return _redact_text(text, 0)
@@ -266,21 +239,3 @@ def _file_uri(path: str | Path) -> str:
     # Not Path.resolve: a symbolic link keeps its own name, and a missing file is reported when it is opened.
     absolute = os.path.abspath(path)  # noqa: PTH100  pathlib has nothing that removes ".." without resolving links
     return "file://" + quote(os.fsencode(absolute), safe=f"/{_PLAIN}")
-
-
-def stem_of(uri: str, limit: int = 48) -> str:
-    """A short, safe, lower-case name for the files of a job: letters, digits, dots, dashes, underscores."""
-    scheme = scheme_of(uri)
-    if scheme == "data":
-        return "video"
-    if scheme in HTTP_SCHEMES:
-        uri = shown_path(urlsplit(uri).path)
-    elif scheme == "file":
-        uri = urlsplit(uri).path
-    path = Path(uri if scheme in BUCKET_SCHEMES else unquote(uri, errors="replace"))
-    stem = path.stem
-    if scheme == "file" and SEQUENCE_NUMBER.search(stem):
-        # An image sequence has the name that is left without its numbers, or its folder's.
-        stem = SEQUENCE_NUMBER.sub("", stem).strip("-._ ") or path.parent.name
-    name = re.sub(r"[^a-zA-Z0-9._-]+", "-", stem).strip("-._").lower()
-    return name[:limit].rstrip("-._") or "video"

@@ -15,8 +15,9 @@ from PIL import Image
 from birefnet_batch import Request, Settings, run
 from birefnet_batch.errors import ConfigError, InputError
 from birefnet_batch.settings import StorageSettings
+from birefnet_batch.stems import stem_of
 from birefnet_batch.storage import open_source, source_facts
-from birefnet_batch.uris import canonical_uri, is_local, stem_of
+from birefnet_batch.uris import canonical_uri, is_local
 from birefnet_batch.video.reader import FrameReader
 
 SETTINGS = StorageSettings(sequence_fps="23.976")

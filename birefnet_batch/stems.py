@@ -1,0 +1,28 @@
+"""What the files of a video's results are called."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from birefnet_batch.uris import BUCKET_SCHEMES, HTTP_SCHEMES, SEQUENCE_NUMBER, scheme_of
+from birefnet_batch.url_parameters import shown_path
+
+
+def stem_of(uri: str, limit: int = 48) -> str:
+    """A short, safe, lower-case name for the files of a job: letters, digits, dots, dashes, underscores."""
+    scheme = scheme_of(uri)
+    if scheme == "data":
+        return "video"
+    if scheme in HTTP_SCHEMES:
+        uri = shown_path(urlsplit(uri).path)
+    elif scheme == "file":
+        uri = urlsplit(uri).path
+    path = Path(uri if scheme in BUCKET_SCHEMES else unquote(uri, errors="replace"))
+    stem = path.stem
+    if scheme == "file" and SEQUENCE_NUMBER.search(stem):
+        # An image sequence has the name that is left without its numbers, or its folder's.
+        stem = SEQUENCE_NUMBER.sub("", stem).strip("-._ ") or path.parent.name
+    name = re.sub(r"[^a-zA-Z0-9._-]+", "-", stem).strip("-._").lower()
+    return name[:limit].rstrip("-._") or "video"

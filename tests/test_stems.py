@@ -1,0 +1,25 @@
+"""Names of results are safe, whatever inputs are called."""
+
+from __future__ import annotations
+
+import pytest
+
+from birefnet_batch.stems import stem_of
+
+
+@pytest.mark.parametrize(
+    ("uri", "stem"),
+    [
+        ("file:///x/My%20Clip%20(final).MP4", "my-clip-final"),
+        ("https://h/../../etc/passwd?x=1", "passwd"),
+        ("https://h/", "video"),
+        ("file:///x/日本.mp4", "video"),
+        ("file:///x/..mp4", "video"),
+        (f"file:///x/{'a' * 300}.mp4", "a" * 48),
+        ("https://h/clip.mp4;jsessionid=very.secret", "clip"),
+        ("file:///x/clip;token=1.mp4", "clip-token-1"),
+        ("https://h/eyJhbGciOiJI.eyJzdWIi.abc-_.mp4", "sha256-417591bd0579"),
+    ],
+)
+def test_stems_are_safe_file_names(uri: str, stem: str) -> None:
+    assert stem_of(uri) == stem
