@@ -1,11 +1,14 @@
-"""The object stores beside S3, each started once."""
+"""The object stores beside S3, each started once, and a local HTTP server."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import pytest
+from http_site import Site, running_site
 from servers import AZURITE, Cloud, azurite, fake_gcs
+
+from birefnet_batch.storage import backoff
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +32,11 @@ def cloud(request: pytest.FixtureRequest) -> Cloud:
     """Each store in turn."""
     found: Cloud = request.getfixturevalue(request.param)
     return found
+
+
+@pytest.fixture
+def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """A local HTTP server, of which nobody waits long to try again."""
+    monkeypatch.setattr(backoff, "_FIRST_S", 0.01)
+    with running_site() as site:
+        yield site
