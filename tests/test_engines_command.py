@@ -46,7 +46,10 @@ def test_wrong_words_are_named(words, message, capsys):
 def test_missing_weights_fail_with_what_to_do(tmp_path, capsys):
     missing = tmp_path / "missing.safetensors"
     assert run(["export", "heavy", "1024", "--weights", str(missing)]) == FAILED
-    assert "does not exist" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "does not exist" in said
+    assert "copy the folder weights here and give --weights weights/heavy" in said
+    assert "weights_folder" not in said
 
 
 @pytest.fixture

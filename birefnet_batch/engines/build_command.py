@@ -13,7 +13,7 @@ from birefnet_batch.engines.stored_onnx import stored_onnx
 from birefnet_batch.engines.tensorrt_module import load_tensorrt
 from birefnet_batch.errors import BirefnetBatchError, EngineError
 from birefnet_batch.models.registry import Catalogue
-from birefnet_batch.models.weights import locate_weights
+from birefnet_batch.models.weights import locate_weights, option_of
 
 
 def build(
@@ -87,7 +87,7 @@ def _not_here(row: Row, capabilities: tuple[str, ...]) -> str | None:
 
 
 def _build(store: EngineStore, row: Row, weights: str | None, capabilities: tuple[str, ...]) -> Path:
-    checkpoint = locate_weights(row.model, weights)
+    checkpoint = locate_weights(row.model, weights, given_by=option_of(row.model, named=True))
     size = (row.width, row.height)
     if row.engine == "onnxruntime":
         return stored_onnx(store, row.model, checkpoint, size, row.precision, form_of(row.provider))

@@ -10,7 +10,7 @@ from birefnet_batch.engines.artifact import DeformableForm
 from birefnet_batch.engines.sizes import parse_resolution
 from birefnet_batch.errors import OutputError
 from birefnet_batch.models.registry import ModelSpec
-from birefnet_batch.models.weights import locate_weights
+from birefnet_batch.models.weights import locate_weights, option_of
 
 _CHECKED_TOGETHER = 1024 * 1024
 
@@ -37,7 +37,7 @@ def export(
     from birefnet_batch.engines.onnx_export.export import require_onnx, write_onnx
 
     require_onnx()
-    checkpoint = locate_weights(model, weights)
+    checkpoint = locate_weights(model, weights, given_by=option_of(model, named=False))
     target = output or Path(f"{model.short_name}-{width}x{height}-{precision}-{form}.onnx")
     if target.is_dir() or not target.absolute().parent.is_dir():
         what = "is a folder" if target.is_dir() else f"has no folder {target.parent} to be in"

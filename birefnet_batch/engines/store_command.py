@@ -10,7 +10,7 @@ from birefnet_batch.engines.artifact import source_digest
 from birefnet_batch.engines.store import EngineStore, Entry
 from birefnet_batch.errors import BirefnetBatchError
 from birefnet_batch.models.registry import Catalogue
-from birefnet_batch.models.weights import locate_weights
+from birefnet_batch.models.weights import locate_weights, option_of
 
 _DAY = 86400.0
 
@@ -80,7 +80,7 @@ def _run(entry: Entry, weights: str | None, models: Catalogue) -> str:
     if artifact["model"] not in models.short_names:
         return f"intact; not run: {artifact['model']} is no model here (--models FILE)"
     model = models.find(artifact["model"])
-    checkpoint = locate_weights(model, weights)
+    checkpoint = locate_weights(model, weights, given_by=option_of(model, named=True))
     if checkpoint.sha256 != artifact["weights_sha256"]:
         return "intact; not run: its weights are not those of this model here (--weights MODEL=WHERE)"
     size = cast(tuple[int, int], (artifact["width"], artifact["height"]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,7 +34,17 @@ class WeightsFile:
     """Where it came from: a path, or `repository@commit`."""
 
 
-def locate_weights(spec: ModelSpec, setting: str | None = None, folder: str | None = None) -> WeightsFile:
+def folder_setting(folder: str) -> str:
+    """What makes a run take weights from a folder, for a shell's command line."""
+    return shlex.quote(f"weights_folder={folder}")
+
+
+def locate_weights(
+    spec: ModelSpec,
+    setting: str | None = None,
+    folder: str | None = None,
+    given_by: Callable[[str], str] = folder_setting,
+) -> WeightsFile:
     """Find a model's checkpoint, fetching it from the hub where there is a network.
 
     Args:
@@ -43,6 +54,8 @@ def locate_weights(spec: ModelSpec, setting: str | None = None, folder: str | No
             says.
         folder: a folder that `birefnet-batch-weights fetch` filled; what comes from the hub is taken from there
             and nowhere else.
+        given_by: for the error: what makes the caller's program use a folder that was filled elsewhere, as words of a
+            shell.
 
     Raises:
         WeightsError: it is not here and cannot be had; the message names the command and the folder.
@@ -63,11 +76,11 @@ def locate_weights(spec: ModelSpec, setting: str | None = None, folder: str | No
         name = f"weights.{spec.short_name}" if setting is not None else f"models.{spec.short_name}.weights"
         raise WeightsError(
             f"{name}={asked} does not exist; give a safetensors or .pth file, a folder with {FILE_NAME}, "
-            f"or a hub repository.{_how_to_get(spec, spec.weights, folder)}"
+            f"or a hub repository.{_how_to_get(spec, spec.weights, folder, given_by)}"
         )
     if folder is not None:
         return _from_folder(spec, user_path(folder), *hub)
-    return _from_hub(spec, *hub)
+    return _from_hub(spec, *hub, given_by)
 
 
 def load_network(spec: ModelSpec, weights: WeightsFile) -> nn.Module:
@@ -106,6 +119,21 @@ def _local(path: Path, source: str) -> WeightsFile:
         raise WeightsError(f"The weights {path} cannot be read: {(error.strerror or str(error)).lower()}") from None
 
 
+def option_of(spec: ModelSpec, named: bool) -> Callable[[str], str]:
+    """What makes a program with an option --weights take a model from a filled folder.
+
+    Args:
+        spec: the model.
+        named: whether the option takes MODEL=WHERE, else WHERE alone.
+    """
+
+    def option(folder: str) -> str:
+        where = str(checkpoint_in(Path(folder), spec.short_name).parent)
+        return f"--weights {shlex.quote(f'{spec.short_name}={where}' if named else where)}"
+
+    return option
+
+
 def _from_folder(spec: ModelSpec, folder: Path, repository: str, revision: str | None) -> WeightsFile:
     path = checkpoint_in(folder, spec.short_name)
     asked = hub_name(repository, revision)
@@ -131,13 +159,13 @@ def _from_folder(spec: ModelSpec, folder: Path, repository: str, revision: str |
     return weights
 
 
-def _from_hub(spec: ModelSpec, repository: str, revision: str | None) -> WeightsFile:
+def _from_hub(spec: ModelSpec, repository: str, revision: str | None, given_by: Callable[[str], str]) -> WeightsFile:
     asked = hub_name(repository, revision)
     try:
         path = cached(repository, revision) or _fetched(repository, revision)
     except HubError as error:
         raise WeightsError(
-            f"The weights of {spec.name} ({asked}) cannot be had: {error}.{_how_to_get(spec, asked)}"
+            f"The weights of {spec.name} ({asked}) cannot be had: {error}.{_how_to_get(spec, asked, None, given_by)}"
         ) from None
     # A cached file is snapshots/<commit>/model.safetensors.
     weights = _local(path, f"{repository}@{path.parent.name}")
@@ -163,16 +191,13 @@ def fetch_command(spec: ModelSpec, hub: str, folder: str) -> str:
     return f"birefnet-batch-weights fetch {shlex.quote(model)} --folder {shlex.quote(folder)}"
 
 
-def folder_setting(folder: str) -> str:
-    """What makes a run take weights from a folder, for a shell's command line."""
-    return shlex.quote(f"weights_folder={folder}")
-
-
-def _how_to_get(spec: ModelSpec, hub: str | None, folder: str | None = None) -> str:
+def _how_to_get(
+    spec: ModelSpec, hub: str | None, folder: str | None, given_by: Callable[[str], str] = folder_setting
+) -> str:
     if hub is None or hub_repository(hub) is None:
         return ""
     folder = folder or DEFAULT_FOLDER
     return (
         f" On a machine with a network run `{fetch_command(spec, hub, folder)}`, copy the folder {folder} here "
-        f"and give {folder_setting(folder)}"
+        f"and give {given_by(folder)}"
     )

@@ -12,7 +12,7 @@ from checkpoints import DEMO, loaded, written
 
 from birefnet_batch.errors import WeightsError
 from birefnet_batch.models.registry import find_model
-from birefnet_batch.models.weights import load_network, locate_weights
+from birefnet_batch.models.weights import load_network, locate_weights, option_of
 
 LIGHT = find_model("light")
 
@@ -57,6 +57,16 @@ def test_the_command_that_is_named_can_be_pasted_into_a_shell(tmp_path, folder):
     command, setting = re.findall(r"run `(.*?)`, copy .* here and give (.*)$", str(error.value))[0]
     assert shlex.split(command)[-2:] == ["--folder", f"{tmp_path}/{folder}"]
     assert shlex.split(setting) == [f"weights_folder={tmp_path}/{folder}"]
+
+
+@pytest.mark.parametrize(("named", "where"), [(False, "weights/light"), (True, "light=weights/light")])
+def test_a_program_with_an_option_for_weights_names_that_option(tmp_path, state, monkeypatch, named, where):
+    with pytest.raises(WeightsError) as error:
+        locate_weights(LIGHT, str(tmp_path / "none.safetensors"), given_by=option_of(LIGHT, named=named))
+    assert str(error.value).endswith(f"copy the folder weights here and give --weights {where}")
+    monkeypatch.chdir(tmp_path)
+    path = written(tmp_path / "weights" / "light" / "model.safetensors", state)
+    assert locate_weights(LIGHT, "weights/light").path.resolve() == path
 
 
 @pytest.mark.parametrize(("setting", "folder", "name"), [("", None, "weights.light"), (None, " ", "weights_folder")])
