@@ -22,6 +22,16 @@ def reason_of(error: Exception) -> str:
     return redact_text(" ".join(text.split())) or type(error).__name__
 
 
+def host_of(error: Exception) -> str | None:
+    """The `host` or `host:port` that a request went to which httpx could not make; None where it does not say."""
+    import httpx
+
+    try:
+        return error.request.url.netloc.decode("ascii") if isinstance(error, httpx.RequestError) else None
+    except RuntimeError:
+        return None
+
+
 @contextmanager
 def refusals(repository: str, revision: str | None) -> Iterator[None]:
     """Turn what huggingface_hub raises.
@@ -59,7 +69,10 @@ def refusals(repository: str, revision: str | None) -> Iterator[None]:
         kind = NoAnswerError if status >= 500 else HubError
         raise kind(f"{endpoint} answered {status} for {version}{hint}") from None
     except httpx.HTTPError as error:
-        raise NoAnswerError(f"{endpoint} cannot be reached ({reason_of(error)})") from None
+        host = host_of(error)
+        elsewhere = host is not None and host != httpx.URL(constants.ENDPOINT).netloc.decode("ascii")
+        where = f"{host}, where {endpoint} says that the file is," if elsewhere else endpoint
+        raise NoAnswerError(f"{where} cannot be reached ({reason_of(error)})") from None
     except OSError as error:
         named = f"{error.filename}: " if error.filename else ""
         raise HubError(f"{named}{(error.strerror or str(error)).lower()}") from None

@@ -37,6 +37,8 @@ class Hub:
     """Of each next transfer: after so many bytes the connection is cut."""
     spoiled: int = 0
     """So many next transfers have one wrong byte."""
+    storage: str = ""
+    """Where it sends those who ask for a large file; empty: to itself by another name."""
     elsewhere: str = ""
     """Where it sends all questions, as a proxy may."""
     busy: bool = False
@@ -110,7 +112,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             digest = hashlib.sha256(content).hexdigest()
             self.send_response(302)
             # Another host to a client, which must not send its token there.
-            self.send_header("Location", f"http://localhost:{hub.port}/storage/{digest}")
+            storage = hub.storage or f"http://localhost:{hub.port}"
+            self.send_header("Location", f"{storage}/storage/{digest}")
             self.send_header("X-Repo-Commit", COMMIT)
             self.send_header("X-Linked-Etag", f'"{digest}"')
             self.send_header("X-Linked-Size", str(len(content)))

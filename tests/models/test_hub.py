@@ -8,8 +8,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from hub_server import COMMIT, Hub, environment, located, serve_hub, start_locating
+from huggingface_hub import file_download
+
+from birefnet_batch.models.hub import HubFile, fetch_to_file
+from birefnet_batch.models.hub_errors import HubError
 
 BIREFNET = "ZhengPeng7/BiRefNet@main"
 # huggingface_hub writes what came in blocks of this size.
@@ -183,3 +188,22 @@ def test_without_a_network_the_command_and_the_folder_are_said(tmp_path: Path, o
     assert ("HF_HUB_OFFLINE is set" if offline else "http://127.0.0.1:9 cannot be reached") in said
     assert "`birefnet-batch-weights fetch light --folder weights`" in said
     assert "give weights_folder=weights" in said
+
+
+def test_a_storage_that_cannot_be_reached_is_named_and_not_the_hub(tmp_path: Path, hub: Hub):
+    hub.large[BIREFNET] = os.urandom(5000)
+    hub.storage = "http://127.0.0.1:9"
+    (said,) = located(start_locating([(None, None)], environment(tmp_path, hub.endpoint)))
+    assert f"127.0.0.1:9, where {hub.endpoint} says that the file is, cannot be reached (" in said
+
+
+def test_a_download_whose_host_cannot_be_reached_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def http_get(*_: object, **__: object) -> None:
+        raise httpx.ConnectError("Name or service not known", request=httpx.Request("GET", "https://cdn.invalid/a?s=1"))
+
+    monkeypatch.setattr(file_download, "http_get", http_get)
+    file = HubFile("some/one", COMMIT, "e" * 64, 5, "https://hub.invalid/some/one")
+    with pytest.raises(
+        HubError, match=r"the download broke off \(cdn\.invalid: Name or service not known\); 0 of 5 bytes"
+    ):
+        fetch_to_file(file, tmp_path / "model.safetensors")
