@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from filled import filled_arrays
 from reference import REFERENCE
 from reference.fill import golden_input
 
+from birefnet_batch.engines import onnx_session
 from birefnet_batch.engines.onnx_export.check import check_onnx, compare
 from birefnet_batch.engines.onnx_export.encoder import WindowPlan, region_masks
 from birefnet_batch.engines.onnx_export.network import network_model
@@ -147,3 +149,35 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path):
     with pytest.raises(WeightsError, match="not those of General Use"):
         write_onnx(tmp_path / "x.onnx", heavy, WeightsFile(demo.path, demo.sha256, ""), 64, 64, "fp32", "native")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("precision", "factor", "told"),
+    [
+        (
+            "fp16",
+            1e6,
+            r"fp16: bb\.layers\.0\.\S+fc1\.bias has the value 1e\+06, and float16 ends at 65504; give .*bf16",
+        ),
+        (
+            "bf16",
+            3.4e38,
+            r"bf16: bb\.layers\.0\.\S+fc1\.bias has the value 3\.4e\+38, and bfloat16 ends at 3\.39e38; give",
+        ),
+    ],
+    ids=["fp16", "bf16"],
+)
+def test_weights_that_half_precision_cannot_hold_are_named_with_their_largest_value(precision, factor, told):
+    state = filled_arrays("demo")
+    name = "bb.layers.0.blocks.0.mlp.fc1.bias"
+    state[name] = np.full_like(state[name], factor)
+    with pytest.raises(EngineError, match=rf"The weights do not fit into {told}"):
+        network_model("demo", state, 64, 64, precision, "native", {})
+
+
+def test_a_network_that_goes_beyond_half_precision_inside_is_refused_with_another_precision(tmp_path, monkeypatch):
+    overflown = SimpleNamespace(run=lambda *_: [np.full((2, 1, 64, 64), np.nan, np.float32)])
+    monkeypatch.setattr(onnx_session, "open_session", lambda *_, **__: overflown)
+    with pytest.raises(EngineError, match=r"in fp16 gives logits that are no finite numbers.*give precision=fp32 or b"):
+        check_onnx(tmp_path / "model.onnx", DEMO, locate_weights(DEMO), 64, 64, "fp16")

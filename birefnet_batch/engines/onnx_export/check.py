@@ -89,6 +89,7 @@ def check_onnx(
     Raises:
         EngineError: they differ by more than the precision allows, or ONNX Runtime cannot run the file.
     """
+    import numpy as np
     import torch
 
     from birefnet_batch.engines.onnx_session import open_session
@@ -98,6 +99,11 @@ def check_onnx(
     session = open_session(path, "cpu")
     (found,) = session.run(["logits"], {"image": images.numpy()})
     del session
+    if precision == "fp16" and not np.isfinite(found).all():
+        raise EngineError(
+            f"The ONNX file of {model.name} at {width}x{height} in fp16 gives logits that are no finite numbers: "
+            "values inside the network go beyond float16's 65504; give precision=fp32 or bf16"
+        )
     network = load_network(model, weights)
     with torch.inference_mode():
         # One by one: the memory of one image is enough.

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from birefnet_batch.errors import EngineError
+
 Array = NDArray[Any]
 
 # Gelu and GridSample's present form came with 20; convolutions of bfloat16 with 22.
@@ -164,7 +166,15 @@ def _tensor(name: str, value: Array, precision: str) -> TensorProto:
     if precision == "fp32":
         return numpy_helper.from_array(value.astype(np.float32, copy=False), name)
     if precision == "fp16":
-        return numpy_helper.from_array(value.astype(np.float16), name)
-    import ml_dtypes
+        kind, ends = np.dtype(np.float16), "float16 ends at 65504; give precision=fp32 or bf16"
+    else:
+        import ml_dtypes
 
-    return numpy_helper.from_array(value.astype(ml_dtypes.bfloat16), name)
+        kind, ends = np.dtype(ml_dtypes.bfloat16), "bfloat16 ends at 3.39e38; give precision=fp32"
+    with np.errstate(over="ignore"):
+        half = value.astype(kind)
+    # A mask's own -inf may stay.
+    if (np.isinf(half.astype(np.float32)) & np.isfinite(value)).any():
+        largest = float(np.abs(value[np.isfinite(value)]).max())
+        raise EngineError(f"The weights do not fit into {precision}: {name} has the value {largest:.3g}, and {ends}")
+    return numpy_helper.from_array(half, name)
