@@ -98,9 +98,11 @@ def fetch(
         try:
             judge(path)
         except WeightsError as error:
+            hub = hub_name(repository, revision)
+            # The file is deleted by the time that anybody reads its name.
+            said = str(error).replace(str(path), f"of {hub}")
             raise WeightsError(
-                f"{name}: what {hub_name(repository, revision)} has cannot be used, and {target} stays as it was: "
-                f"{error}"
+                f"{name}: what {hub} has cannot be used, and {target} stays as it was: {said}; what came was deleted"
             ) from None
 
     try:

@@ -89,6 +89,9 @@ def test_what_cannot_be_used_replaces_nothing_that_can(tmp_path: Path, hub: Hub)
     assert refused.returncode == 1
     said = "error: mine: what some/foreign has cannot be used, and weights/mine/model.safetensors stays as it was: "
     assert said in refused.stderr
+    assert "stays as it was: The weights of some/foreign are not those of any network here" in refused.stderr
+    assert refused.stderr.rstrip().endswith("; what came was deleted")
+    assert ".incomplete" not in refused.stderr
     assert (folder / "model.safetensors").read_bytes() == CHECKPOINT
     assert (folder / "source.json").read_text() == source
     assert sorted(path.name for path in folder.iterdir() if path.name != ".lock") == [
