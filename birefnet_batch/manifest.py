@@ -35,7 +35,6 @@ from birefnet_batch.uris import (
     HTTP_SCHEMES,
     canonical_uri,
     check_path,
-    local_path,
     redact,
     redact_text,
     scheme_of,
@@ -82,8 +81,8 @@ def load_manifest(
         ConfigError: the location is neither a path nor a URL.
         InputError: it is a file:// URI with a host.
     """
-    path = local_path(location) if scheme_of(location) == "file" else user_path(location)
-    if not scheme_of(location) and not path.exists():
+    path = user_path(location)
+    if not path.exists():
         check_path(location, ConfigError)
     outside = f"{str(exclude).rstrip('/')}/" if exclude is not None else None
     storage = storage or StorageSettings()

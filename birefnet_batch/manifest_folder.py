@@ -9,7 +9,7 @@ from pathlib import Path
 
 from birefnet_batch.manifest_entries import Entry
 from birefnet_batch.settings import StorageSettings
-from birefnet_batch.uris import local_path, scheme_of, user_path
+from birefnet_batch.uris import user_path
 
 VIDEO_SUFFIXES = frozenset(
     ".mp4 .mov .m4v .mkv .webm .avi .mpg .mpeg .ts .mts .m2ts .wmv .flv .3gp .ogv .mxf .gif".split()
@@ -68,4 +68,4 @@ class OwnOutput:
 
 def real_folder(location: str) -> Path:
     """A folder however it is spelt: relative, with dots, as a URI, through links."""
-    return Path(os.path.realpath(local_path(location) if scheme_of(location) == "file" else user_path(location)))
+    return Path(os.path.realpath(user_path(location)))

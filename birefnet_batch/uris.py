@@ -202,7 +202,15 @@ def bucket_path(uri: str, error: type[BirefnetBatchError] = InputError) -> str:
 
 
 def user_path(text: str | Path) -> Path:
-    """The path with a home folder for `~` and `~name`; as in a shell, a name that nobody has means itself."""
+    """The path that a user wrote, as a file:// URI too, with a home folder for `~` and `~name`.
+
+    As in a shell, a name that nobody has means itself.
+
+    Raises:
+        InputError: the URI names a host.
+    """
+    if scheme_of(str(text)) == "file":
+        return local_path(str(text))
     return Path(os.path.expanduser(text))  # noqa: PTH111  Path.expanduser raises where there is no such user
 
 

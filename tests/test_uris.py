@@ -11,7 +11,7 @@ from birefnet_batch.errors import BirefnetBatchError, InputError
 from birefnet_batch.manifest import load_manifest
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage.stores import open_store
-from birefnet_batch.uris import canonical_uri, local_path, redact, redact_text, redact_value
+from birefnet_batch.uris import canonical_uri, local_path, redact, redact_text, redact_value, user_path
 
 
 @pytest.mark.parametrize(
@@ -183,6 +183,8 @@ def test_a_tilde_is_a_home_folder_or_where_nobody_has_that_name_itself(monkeypat
     monkeypatch.setenv("HOME", "/home/me")
     assert canonical_uri("~/a.mp4", Path("/base")) == "file:///home/me/a.mp4"
     assert canonical_uri("~nobody-here.mp4", Path("/base")) == "file:///base/~nobody-here.mp4"
+    for given, path in (("~/a", "/home/me/a"), ("~nobody-here/a", "~nobody-here/a"), ("file:///x/~%20a", "/x/~ a")):
+        assert user_path(given) == Path(path)
 
 
 @pytest.mark.parametrize("scheme", ["s3", "gs", "az"])

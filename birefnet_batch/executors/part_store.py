@@ -18,7 +18,7 @@ from birefnet_batch.storage.filesystems import bucket_errors, bucket_filesystem
 from birefnet_batch.storage.finished_parts import finished_names, keep_finished, move_finished, record_names
 from birefnet_batch.storage.output import Output
 from birefnet_batch.storage.reasons import reason_of
-from birefnet_batch.uris import BUCKET_SCHEMES, local_path, scheme_of
+from birefnet_batch.uris import BUCKET_SCHEMES, scheme_of, user_path
 
 
 def shared_folder(settings: Settings, output: Output, run_id: str) -> Path | None:
@@ -28,8 +28,7 @@ def shared_folder(settings: Settings, output: Output, run_id: str) -> Path | Non
         return output.shared_parts
     if scheme_of(given) in BUCKET_SCHEMES:
         return None
-    path = local_path(given) if scheme_of(given) else Path(given).expanduser().absolute()
-    return path / output.digest / run_id
+    return user_path(given).absolute() / output.digest / run_id
 
 
 class PartStore:

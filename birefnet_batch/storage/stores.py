@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from birefnet_batch.settings import StorageSettings
-from birefnet_batch.uris import BUCKET_SCHEMES, check_path, local_path, redact, scheme_of, user_path
+from birefnet_batch.uris import BUCKET_SCHEMES, check_path, redact, scheme_of, user_path
 
 
 class Store(ABC):
@@ -91,8 +91,6 @@ def open_store(location: str, settings: StorageSettings) -> Store:
         raise ConfigError(
             f"output is {redact(location)!r}; give a folder, a file:// URI, or an s3://, gs:// or az:// location"
         )
-    if not scheme:
-        check_path(location, ConfigError)
-    path = local_path(location) if scheme else user_path(location)
+    check_path(location, ConfigError)
     # Without `..`, whatever the working folder: the results' URLs are made of it.
-    return LocalStore(Path(os.path.normpath(path.absolute())))
+    return LocalStore(Path(os.path.normpath(user_path(location).absolute())))

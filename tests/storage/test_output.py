@@ -42,11 +42,12 @@ def test_scratch_of_a_dead_run_is_removed_and_that_of_a_living_one_kept(tmp_path
         assert (tmp_path / ".scratch" / "living" / "part").exists()
 
 
-def test_a_scratch_folder_of_the_users_own_is_used_and_left(tmp_path: Path) -> None:
+@pytest.mark.parametrize("spelling", ["{}", "file://{}"])
+def test_a_scratch_folder_of_the_users_own_is_used_and_left(tmp_path: Path, spelling: str) -> None:
     scratch = tmp_path / "fast-disk"
     scratch.mkdir()
     (scratch / "mine.txt").touch()
-    with Output(str(tmp_path / "out"), "run", StorageSettings(scratch=str(scratch))) as output:
+    with Output(str(tmp_path / "out"), "run", StorageSettings(scratch=spelling.format(scratch))) as output:
         assert output.scratch.parent == scratch
         assert output.scratch.is_dir()
     assert [path.name for path in scratch.iterdir()] == ["mine.txt"]
