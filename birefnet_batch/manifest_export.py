@@ -78,7 +78,7 @@ def rows(store: Store) -> Iterator[dict[str, Any]]:
 
     Of a run that goes on, or was killed, the videos are in its own folder alone.
     """
-    unfinished = sorted({run_id for run_id, name in store.walk("runs") if name == RUNNING})
+    unfinished = store.folders_with("runs", RUNNING)
     live = [line for run_id in unfinished for line in manifest_lines(store.get(f"runs/{run_id}/manifest.jsonl") or b"")]
     for job_id, text in merged_lines(store.get("manifest.jsonl") or b"", live).items():
         line = json.loads(text)

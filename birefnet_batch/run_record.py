@@ -135,7 +135,7 @@ def close_dead_runs(output: Output) -> None:
     For the holder of the output alone: then a run that says it is running is dead.
     """
     renewed = {holder.run_id: holder.renewed for holder in output.dead_holders}
-    for run_id in sorted({folder for folder, name in output.store.walk("runs") if name == RUNNING}):
+    for run_id in output.store.folders_with("runs", RUNNING):
         folder = f"runs/{run_id}"
         merge_manifest(output, manifest_lines(output.read(f"{folder}/manifest.jsonl") or b""))
         try:

@@ -72,7 +72,7 @@ def read_status(store: Store, run_id: str | None = None, slowest: int = 5) -> Ru
         ConfigError: there is no such run.
         OutputError: the output cannot be read.
     """
-    runs = sorted({folder for folder, name in store.walk("runs") if name == "run.json"})
+    runs = store.folders_with("runs", "run.json")
     if not runs:
         holder = holder_of(store)
         if holder is not None:

@@ -65,6 +65,10 @@ class Store(ABC):
     def walk(self, folder: str) -> Iterator[tuple[str, str]]:
         """(subfolder, file name) of every file one level below a folder, without opening any."""
 
+    def folders_with(self, folder: str, name: str) -> list[str]:
+        """The subfolders of a folder that have a file of that name, sorted."""
+        return sorted({subfolder for subfolder, found in self.walk(folder) if found == name})
+
     @abstractmethod
     def absence(self) -> str | None:
         """What to tell a person when the folder or the bucket itself does not exist; None when it does."""
