@@ -1,6 +1,6 @@
 """What goes wrong inside Ray's worker processes, for tests: real deaths, chosen by a video's name.
 
-A video `kill_once...` kills its worker at its third frame, once; `kill_always...` whoever touches it. `wait...` and
+A video `kill_once...` kills its worker at its third frame, once; `segfault_always...` whoever touches it. `wait...` and
 `slow...` take long, `meet...` as long as it takes until several workers are at it.
 """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from birefnet_batch.errors import WorkerLostError
@@ -63,7 +63,7 @@ class Coordinator:
         self._told: dict[str, int] = {}
         self._places: dict[str, str] = {}
         self._drop_parts = drop_parts
-        self._judge = Judge(self.scheduler, context.settings.storage, clock, patience_s)
+        self.judge = Judge(self.scheduler, context.settings.storage, clock, patience_s)
         self._stopping = False
         self.retries = 0
 
@@ -83,11 +83,6 @@ class Coordinator:
     def unfinished(self) -> int:
         """Jobs without an outcome."""
         return len(self._left)
-
-    @property
-    def idle_nodes(self) -> Mapping[str, int]:
-        """See `Judge`."""
-        return self._judge.idle_nodes
 
     def stop(self) -> None:
         """The run is being stopped: what is not done from now on is undone. It has not failed, whatever is said of it.
@@ -150,12 +145,13 @@ class Coordinator:
         """A worker is gone; the outcome, if that was the last try of the job that it worked on."""
         node = self.scheduler.workers[worker].node
         for unit in self.scheduler.leave(worker):
+            error = WorkerLostError(reason)
+            # Each logs the reason, or the outcome has it.
             if self._stopping:
-                self._leave_undone(unit, WorkerLostError(reason))
+                self._leave_undone(unit, error)
                 return None
             if unit.job.job_id in self._left:
-                # That logs the reason, or the outcome has it.
-                return self._try_again(unit, worker, node, WorkerLostError(reason), None)
+                return self._try_again(unit, worker, node, error, None)
         _log.warning("%s", redact_text(reason))
         return None
 
@@ -165,12 +161,12 @@ class Coordinator:
         Raises:
             NoWorkerError: no machine can do what is left; it has not failed.
         """
-        ended = self._judge.conclude()
+        ended = self.judge.conclude()
         return [self._end_failed(unit, unit.verdict) for unit in ended if unit.job.job_id in self._left]
 
     def _failed(self, unit: Unit, worker: str, node: str, failure: Failed) -> JobOutcome | None:
         """A step failed, not by what its video holds; the outcome of its job, if that was not the machine's doing."""
-        failure, believed = self._judge.failed(unit, node, self._places.get(worker, node), failure)
+        failure, believed = self.judge.failed(unit, node, self._places.get(worker, node), failure)
         if believed:
             return self._end_failed(unit, failure)
         if not failure.lost:
@@ -179,8 +175,7 @@ class Coordinator:
         return None
 
     def _leave_undone(self, unit: Unit, error: Exception) -> None:
-        told = "%s: %s; the run is being stopped, and the next one does it"
-        _log.warning(told, unit.job.job_id, redact_text(str(error)))
+        _log.warning("%s: %s; the run stops, the next does it", unit.job.job_id, redact_text(str(error)))
         self.scheduler.add([unit])
 
     def _end_failed(self, unit: Unit, failure: Failed) -> JobOutcome:

@@ -82,7 +82,7 @@ class _Driver:
     def _round(self) -> Iterator[JobOutcome]:
         scheduler = self._coordinator.scheduler
         self._offer()
-        self._crew.keep_up(needed=scheduler.waiting + scheduler.running, idle=self._coordinator.idle_nodes)
+        self._crew.keep_up(needed=scheduler.waiting + scheduler.running, idle=self._coordinator.judge.idle_nodes)
         for outcome in self._coordinator.conclude():
             self._metrics.ended(outcome.status)
             yield outcome

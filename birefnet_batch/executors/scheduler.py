@@ -207,9 +207,7 @@ class Scheduler:
         queue = state.queue
         if queue is None or len(queue) <= len(queue.workers) or not state.is_sure:
             return None
-        if self.doubts.doubts(state.node, queue.engine):
-            return None
-        if self._clock() < state.until - _AHEAD_S:
+        if self.doubts.doubts(state.node, queue.engine) or self._clock() < state.until - _AHEAD_S:
             return None
         unit = queue.pop(lambda unit: self._suitability.suits(state, unit))
         if unit is not None:

@@ -185,8 +185,8 @@ def test_workers_beside_those_that_may_do_nothing_are_asked_for(machines: Machin
     machines.join("a")
     machines.videos(40)
     seen: list[dict[str, int]] = []
-    machines.at[1.0] = lambda: seen.append(dict(machines.coordinator.idle_nodes))
-    machines.at[20.0] = lambda: seen.append(dict(machines.coordinator.idle_nodes))
+    machines.at[1.0] = lambda: seen.append(dict(machines.coordinator.judge.idle_nodes))
+    machines.at[20.0] = lambda: seen.append(dict(machines.coordinator.judge.idle_nodes))
     with pytest.raises(NoWorkerError):
         machines.run()
     assert seen == [{}, {"a": 2}], "while there is something that they may do, and when there is nothing"
