@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -37,9 +38,9 @@ class Interrupted(PlainProgress):
 class Case:
     """One long clip, its output, and the frames that the network was given."""
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, folder: Path, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder = folder
-        self.clip = make_clip(folder / "long.mp4", frames=FRAMES, keyframes=8, audio=True)
+        self.clip = clip
         self.opened: list[TrivialEngine] = []
         monkeypatch.setattr(engines, "open_engine", self.open)
 
@@ -52,11 +53,6 @@ class Case:
         with (self.folder / "log").open("a") as log:
             wish = request(self.clip, output_mask=True)
             return run(replace(settings, **changes), [wish], progress=progress(1, log))
-
-    def interrupted(self) -> None:
-        with pytest.raises(KeyboardInterrupt):
-            self.run(progress=Interrupted)
-        assert sorted(path.name for path in self.parts) == [f"{kind}-0000{i}.part" for kind in KINDS for i in (0, 1)]
 
     @property
     def parts(self) -> list[Path]:
@@ -81,21 +77,35 @@ class Case:
 KINDS = ("mask", "video")
 
 
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Case:
+    """The clip's results in `undisturbed`, and in `out` what an interrupted run left: made once, for it takes long."""
+    folder = tmp_path_factory.mktemp("begun")
+    clip = make_clip(folder / "long.mp4", frames=FRAMES, keyframes=8, audio=True)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        case = Case(folder, clip, monkeypatch)
+        case.run("undisturbed")
+        assert case.done == FRAMES
+        with pytest.raises(KeyboardInterrupt):
+            case.run(progress=Interrupted)
+        assert case.done >= 17
+    assert sorted(path.name for path in case.parts) == [f"{kind}-0000{i}.part" for kind in KINDS for i in (0, 1)]
+    return case
+
+
 @pytest.fixture
-def case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Case:
-    return Case(tmp_path, monkeypatch)
+def case(begun: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Case:
+    """The interrupted run's clip and a copy of what it left."""
+    shutil.copytree(begun.folder / "out", tmp_path / "out")
+    return Case(tmp_path, begun.clip, monkeypatch)
 
 
-def test_an_interrupted_video_goes_on_where_it_was_with_the_same_bytes(case: Case) -> None:
-    case.run("undisturbed")
-    assert case.done == FRAMES
-    case.interrupted()
+def test_an_interrupted_video_goes_on_where_it_was_with_the_same_bytes(case: Case, begun: Case) -> None:
     for part in case.parts:
         assert probe(part).codec == "h264", "a part can be played"
-    assert case.done >= 17
     assert case.run().succeeded == 1
     assert case.done == FRAMES - 16
-    assert case.media() == case.media("undisturbed")
+    assert case.media() == begun.media("undisturbed")
     assert len(case.media()) == 2
     (note,) = case.record()["notes"]
     assert note.startswith("2 of the 4 segments are of run ")
@@ -114,25 +124,20 @@ def test_an_interrupted_video_goes_on_where_it_was_with_the_same_bytes(case: Cas
     ids=["force", "background", "threads"],
 )
 def test_segments_of_other_settings_are_done_again(case: Case, changes: dict[str, Any]) -> None:
-    case.interrupted()
-    assert case.done
     assert case.run(**changes).succeeded == 1
     assert case.done == FRAMES
     assert case.record()["notes"] == []
     assert not list(case.folder.glob("out/.scratch"))
 
 
-def test_a_segment_whose_part_is_damaged_is_done_again(case: Case) -> None:
-    case.run("undisturbed")
-    case.interrupted()
-    assert case.done
+def test_a_segment_whose_part_is_damaged_is_done_again(case: Case, begun: Case) -> None:
     damaged = next(path for path in case.parts if path.name == "mask-00001.part")
     damaged.write_bytes(damaged.read_bytes()[:-1])
     (record,) = case.folder.glob("out/.scratch/*/parts/*/segment-00000.json")
     record.write_text("{")
     assert case.run().succeeded == 1
     assert case.done == FRAMES
-    assert case.media() == case.media("undisturbed")
+    assert case.media() == begun.media("undisturbed")
 
 
 @pytest.mark.slow

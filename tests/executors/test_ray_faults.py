@@ -99,7 +99,8 @@ def test_a_machine_that_can_do_nothing_and_is_ready_before_the_others_costs_no_v
     (on_ray.faults / "broken").touch()
     clips = [make_clip(tmp_path / f"{name}.mp4", frames=3) for name in "abcdefgh"]
     output, made = tmp_path / "out", []
-    thread = threading.Thread(target=lambda: made.append(on_ray.run(output, *clips, workers=None)))
+    # With one worker, which may do nothing any more, in whose stead another is started.
+    thread = threading.Thread(target=lambda: made.append(on_ray.run(output, *clips, workers=1)))
     node = None
     with caplog.at_level(logging.WARNING):
         thread.start()
@@ -114,7 +115,7 @@ def test_a_machine_that_can_do_nothing_and_is_ready_before_the_others_costs_no_v
     assert made
     assert made[0].succeeded == 8
     lost = [attempt for clip in clips for attempt in job_of(output, clip)["history"]]
-    assert 3 <= len(lost) < 8
+    assert len(lost) == 4, "one, and three to find out"
     assert {attempt["type"] for attempt in lost} == {"EngineError"}
 
 
