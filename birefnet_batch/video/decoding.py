@@ -15,8 +15,8 @@ from birefnet_batch.errors import InputError
 from birefnet_batch.storage.growing_file import open_file
 from birefnet_batch.video.container import decoder_of, open_input, origin_of, pick_video, reason_of, time_base_of
 from birefnet_batch.video.damage import check_share
+from birefnet_batch.video.damage_count import DamageCount
 from birefnet_batch.video.info import Chapter, Keyframe, VideoInfo
-from birefnet_batch.video.lost_frames import LostFrames
 from birefnet_batch.video.picture import Picture
 from birefnet_batch.video.truncation import missing_bytes
 
@@ -42,7 +42,7 @@ class Decoder:
         stream: which of its streams.
         shown: the file's name, for messages.
         first: the keyframe that decoding begins with; None: the first packet there is.
-        corrupt: what is done with frames that are decoded in part: conceal, drop (all but the first) or fail.
+        corrupt: what is done with frames that are decoded in part: conceal, drop (all but the file's first) or fail.
 
     Raises:
         InputError: nothing can be decoded.
@@ -70,12 +70,10 @@ class Decoder:
         self._packets = 0
         self.delivered = 0
         """How many frames were decoded so far."""
-        self._lost = LostFrames(container.format.name, stream.codec_context.codec.canonical_name)
-        self._partial = 0
-        self._refused = self._unplaced = 0
+        self._damage = DamageCount(container.format.name, stream.codec_context.codec.canonical_name)
         self._ended = False
-        self.until: int | None = None
-        """The time from which on what is wrong is another's to count."""
+        self.dropped: set[int] = set()
+        """The times of the frames that were dropped, as far as they have one."""
         self._frames = self._decode()
         frame = next(self._frames, None)
         if frame is None:
@@ -92,14 +90,11 @@ class Decoder:
     @property
     def corrupt(self) -> int:
         """How many frames could not be decoded, or only in part."""
-        # Of a packet that was refused the frame is missing too.
-        missing = self._unplaced + self._lost.count(self._ended, self.until) if self._lost.told else self._refused
-        return self._partial + missing
+        return self._damage.count(self._ended)
 
-    def forget_before(self, pts: int) -> None:
-        """What was wrong so far, and what is shown before that time, is another's to count."""
-        self._partial = self._refused = self._unplaced = 0
-        self._lost.forget_before(pts)
+    def count_within(self, start: int | None, stop: int | None) -> None:
+        """What is shown before `start`, or from `stop` on, is another's to count."""
+        self._damage.within(start, stop)
 
     def frames(self) -> Iterator[av.VideoFrame]:
         """All frames; to be called once."""
@@ -145,8 +140,7 @@ class Decoder:
     def _decode(self) -> Iterator[av.VideoFrame]:
         context = self._context
         for packet in self._demux():
-            # What the decoder says at the end is of a packet that it was given before.
-            placed = packet is None or self._lost.sent(packet)
+            self._damage.sent(packet)
             try:
                 decoded = context.decode(packet)
             except av.error.EOFError:
@@ -154,22 +148,26 @@ class Decoder:
             except MemoryError:
                 raise
             except (av.error.FFmpegError, OSError) as error:
-                self._refused += 1
-                self._unplaced += not placed
+                self._damage.refused()
                 if not self.delivered:
                     self._ended_by = reason_of(error)
                 continue
             for frame in decoded:
-                self._lost.got(frame)
-                if self.until is None or frame.pts is None or frame.pts < self.until:
-                    self._partial += frame.is_corrupt
-                if frame.is_corrupt and self.delivered and self._policy == "drop":
-                    continue
-                if not self.delivered:
-                    self._ended_by = None
-                self.delivered += 1
-                yield frame
+                yield from self._kept(self._damage.got(frame))
+        yield from self._kept(self._damage.rest())
         self._ended = True
+
+    def _kept(self, frames: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:
+        for frame in frames:
+            # The file's first frame says what the video is, and is kept.
+            if frame.is_corrupt and self._policy == "drop" and (self.delivered or self._begin is not None):
+                if frame.pts is not None:
+                    self.dropped.add(frame.pts)
+                continue
+            if not self.delivered:
+                self._ended_by = None
+            self.delivered += 1
+            yield frame
 
     def _demux(self) -> Iterator[av.Packet[VideoStream] | None]:
         """The stream's packets, and None at the end for what the decoder still holds."""

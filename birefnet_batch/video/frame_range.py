@@ -34,12 +34,12 @@ class FrameRange:
     def __init__(self, task: DecodeTask, decoder: Decoder) -> None:
         self._task = task
         self._decoder = decoder
-        self._index = task.start.frame if isinstance(task.start, Keyframe) else task.start
+        self._first = self._index = task.start.frame if isinstance(task.start, Keyframe) else task.start
         self._last: int | None = None
         self._reached_stop = False
         self._deinterlacer = Deinterlacer(task.deinterlace)
         self._until = task.stop.pts if isinstance(task.stop, Keyframe) else None
-        decoder.until = self._until
+        decoder.count_within(None, self._until)
         self.deinterlaced = 0
         """How many frames of the range were deinterlaced."""
 
@@ -52,7 +52,7 @@ class FrameRange:
                     if begin is None:
                         break
                     with open_at(self._task.path, begin, self._task.corrupt) as sought:
-                        sought.until = self._until
+                        sought.count_within(start.pts, self._until)
                         frames = self._in_order(sought, begin, start)
                         first = next(frames, None)
                         if first is None:
@@ -67,13 +67,21 @@ class FrameRange:
                             self._decoder = beginning
                             raise
                         return
-        # What came out before the keyframe was lost need not be delivered again.
-        delivered = self._last
-        self._deinterlacer = Deinterlacer(self._task.deinterlace)
+        # What came out before the keyframe was lost need not be delivered again, nor what is before that.
+        delivered = self._index
+        self._begin_again()
+        if isinstance(start, Keyframe):
+            self._decoder.count_within(start.pts, self._until)
         frames = self._deinterlacer.frames(self._decoder.frames())
-        yield from self._placed(
-            frame for frame in frames if delivered is None or frame.pts is None or frame.pts > delivered
-        )
+        for place, index, frame in self._placed(frames):
+            again = index < delivered if place is Place.within else place is Place.before and delivered > self._first
+            if not again:
+                yield place, index, frame
+
+    def _begin_again(self) -> None:
+        self._deinterlacer = Deinterlacer(self._task.deinterlace)
+        self.deinterlaced = 0
+        self._index, self._last = self._first, None
 
     @property
     def corrupt(self) -> int:
@@ -96,8 +104,6 @@ class FrameRange:
     def _placed(self, frames: Iterator[av.VideoFrame]) -> Iterator[tuple[Place, int, av.VideoFrame]]:
         for count, frame in enumerate(frames):
             if self._last is None and _is_before(frame, count, self._task.start):
-                if isinstance(self._task.start, Keyframe):
-                    self._decoder.forget_before(self._task.start.pts)
                 yield Place.before, count, frame
             elif self._task.stop is not None and not _is_before(frame, self._index, self._task.stop):
                 self._reached_stop = True
@@ -115,19 +121,17 @@ class FrameRange:
 
         Args:
             decoder: at the keyframe.
-            begin: the keyframe; it must be there.
-            start: the range's first frame, that one or a later one; it must be there too.
+            begin: the keyframe; it must be there, unless it is damaged and dropped.
+            start: the range's first frame, that one or a later one; likewise.
         """
         last: int | None = None
         for frame in decoder.frames():
             if frame.pts is None or (last is not None and frame.pts <= last):
                 raise LostError
-            if frame.pts < start.pts:
-                decoder.forget_before(start.pts)
             if frame.pts < begin.pts:
                 continue
             for due in (begin.pts, start.pts):
-                if (last is None or last < due) and frame.pts > due:
+                if (last is None or last < due) and frame.pts > due and due not in decoder.dropped:
                     raise LostError
             last = frame.pts
             yield frame

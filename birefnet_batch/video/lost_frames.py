@@ -48,28 +48,37 @@ class LostFrames:
         if frame.pts is None or frame.interlaced_frame:
             self.told = False
             return
-        self._last = frame.pts
+        self._last = frame.pts if self._last is None else max(self._last, frame.pts)
         if self._due[frame.pts] <= 1:
             del self._due[frame.pts]
         else:
             self._due[frame.pts] -= 1
 
-    def forget_before(self, pts: int) -> None:
-        """What is shown before that is another's to count."""
-        self._from = pts
-        self._due = Counter({at: count for at, count in self._due.items() if at >= pts})
+    def is_judged(self, pts: int) -> bool:
+        """Whether a frame of that time is among those of which it can be told whether they are missing."""
+        return self.told and self._from is not None and pts >= self._from
 
-    def count(self, ended: bool, before: int | None) -> int:
+    def is_again(self, pts: int) -> bool:
+        """Whether the decoder gave what it was sent for that time already, and has not given what is before it."""
+        return self._last is not None and pts <= self._last and not self._due[pts] and self.is_due_between(None, pts)
+
+    def is_due_between(self, after: int | None, before: int) -> bool:
+        """Whether a frame of a time between the two was not given yet."""
+        return any(at < before and (after is None or at > after) for at in self._due)
+
+    def count(self, ended: bool, start: int | None, stop: int | None) -> int:
         """How many frames are missing so far.
 
         Args:
             ended: nothing more will come; otherwise the decoder may still hold those after the last one that it gave.
-            before: the time from which on they are another's to count.
+            start: the time before which they are another's to count.
+            stop: the time from which on they are.
         """
         if not self.told or self._last is None:
             return 0
-        ends = [end for end in (None if ended else self._last, before) if end is not None]
-        return sum(count for at, count in self._due.items() if all(at < end for end in ends))
+        ends = [end for end in (None if ended else self._last, stop) if end is not None]
+        ours = {at: count for at, count in self._due.items() if start is None or at >= start}
+        return sum(count for at, count in ours.items() if all(at < end for end in ends))
 
 
 def _is_hidden(codec: str, packet: av.Packet[VideoStream]) -> bool:

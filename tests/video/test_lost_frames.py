@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import av
 import pytest
-from video_clips import Clip, make
+from video_clips import Clip, destroy, make
 
 from birefnet_batch.errors import InputError
+from birefnet_batch.video.decoding import open_video
+from birefnet_batch.video.frame_range import FrameRange, Place
+from birefnet_batch.video.info import Keyframe
 from birefnet_batch.video.keyframes import find_keyframes
+from birefnet_batch.video.messages import DecodeTask
 from birefnet_batch.video.reader import FrameReader
 
 FRAMES = 60
@@ -21,29 +27,20 @@ WHOLE = {
     "HEVC with open groups": replace(HEVC, options={"g": "10", "x265-params": "log-level=none:open-gop=1"}),
     "interlaced H.264": replace(H264, options={"g": "10", "x264-params": "tff=1"}),
     "VP8 with hidden frames": Clip(
-        frames=FRAMES, codec="libvpx", format="webm", options={"auto-alt-ref": "1", "lag-in-frames": "16", "b": "300k"}
+        frames=FRAMES,
+        codec="libvpx",
+        format="webm",
+        options={"g": "20", "auto-alt-ref": "1", "lag-in-frames": "16", "b": "300k"},
     ),
     "VP9 with hidden frames": Clip(
         frames=FRAMES,
         codec="libvpx-vp9",
         format="webm",
-        options={"auto-alt-ref": "1", "lag-in-frames": "16", "b": "300k", "cpu-used": "5"},
+        options={"g": "20", "auto-alt-ref": "1", "lag-in-frames": "16", "b": "300k", "cpu-used": "5"},
     ),
     "AV1": Clip(frames=FRAMES, codec="libsvtav1", options={"preset": "12", "svtav1-params": "keyint=20"}),
-    "ProRes": Clip(frames=FRAMES, codec="prores_ks", format="mov", pix_fmt="yuv422p10le"),
+    "ProRes": Clip(frames=4, codec="prores_ks", format="mov", pix_fmt="yuv422p10le"),
 }
-
-
-def destroy(path: Path, packets: range, kept: int = 0) -> Path:
-    """Overwrite the content of some packets, all but their first bytes."""
-    with av.open(str(path)) as container:
-        places = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
-    content = bytearray(path.read_bytes())
-    for number in packets:
-        start, size = places[number]
-        content[start + kept : start + size] = bytes(size - kept)
-    path.write_bytes(content)
-    return path
 
 
 def read(path: Path) -> tuple[int, int, list[str]]:
@@ -54,6 +51,17 @@ def read(path: Path) -> tuple[int, int, list[str]]:
             count += 1
             frame.release()
         return count, reader.corrupt_frames, reader.notes
+
+
+def times_within(
+    path: Path, start: Keyframe | int | None, stop: Keyframe | None, corrupt: str = "conceal"
+) -> tuple[list[int | None], int]:
+    """The times of a range's frames, decoded in this process, and how many are counted as damaged."""
+    task = DecodeTask(os.fsencode(path), start or 0, stop, corrupt)
+    with open_video(task.path, corrupt) as (_, _, decoder):
+        chosen = FrameRange(task, decoder)
+        times = [frame.pts for place, _, frame in chosen if place is Place.within]
+        return times, chosen.corrupt
 
 
 @pytest.mark.parametrize("clip", [H264, HEVC], ids=["H.264", "HEVC"])
@@ -77,17 +85,13 @@ def test_a_few_lost_frames_are_counted_and_noted(kept: int, tmp_path: Path) -> N
 def test_nothing_is_missing_from_a_whole_video_nor_from_its_segments(name: str, tmp_path: Path) -> None:
     clip = WHOLE[name]
     path = make(tmp_path / f"clip.{clip.format}", clip)
-    count, corrupt, _ = read(path)
-    assert (count, corrupt) == (FRAMES, 0)
+    whole, corrupt = times_within(path, 0, None)
+    assert (len(whole), corrupt) == (clip.frames, 0)
     keyframes = find_keyframes(path).keyframes
-    total = 0
-    for start, stop in zip(keyframes, [*keyframes[1:], None], strict=True):
-        with FrameReader(path, start=start, stop=stop) as reader:
-            for frame in reader:
-                total += 1
-                frame.release()
-            assert reader.corrupt_frames == 0
-    assert total == FRAMES
+    assert len(keyframes) > 1
+    parts = [times_within(path, start, stop) for start, stop in pairwise([*keyframes, None])]
+    assert [at for times, _ in parts for at in times] == whole
+    assert not any(count for _, count in parts)
 
 
 def test_a_video_that_was_cut_in_the_middle_of_a_group_is_read_with_what_is_missing_counted(tmp_path: Path) -> None:
@@ -108,19 +112,10 @@ def test_segments_count_what_the_whole_counts(clip: Clip, tmp_path: Path) -> Non
     path = make(tmp_path / "clip.mp4", replace(clip, frames=120))
     for number in (19, 59, 89):
         destroy(path, range(number, number + 1))
-    with FrameReader(path) as reader:
-        for frame in reader:
-            frame.release()
-        whole = reader.corrupt_frames
     keyframes = find_keyframes(path).keyframes
-    parts = []
-    for start, stop in zip(keyframes[::3], [*keyframes[3::3], None], strict=True):
-        with FrameReader(path, start=start, stop=stop) as reader:
-            for frame in reader:
-                frame.release()
-            parts.append(reader.corrupt_frames)
+    parts = [times_within(path, start, stop)[1] for start, stop in pairwise([*keyframes[::3], None])]
     assert len(parts) > 2
-    assert sum(parts) == whole > 0
+    assert sum(parts) == times_within(path, 0, None)[1] > 0
 
 
 def test_one_damaged_frame_of_a_later_segment_is_refused_where_none_may_be(tmp_path: Path) -> None:
@@ -132,3 +127,26 @@ def test_one_damaged_frame_of_a_later_segment_is_refused_where_none_may_be(tmp_p
     ):
         for frame in reader:
             frame.release()
+
+
+@pytest.mark.parametrize("policy", ["conceal", "drop"])
+@pytest.mark.parametrize(
+    ("packet", "share"),
+    [(20, 0.0), (20, 0.5), (29, 0.5), (13, 0.5)],
+    ids=["a keyframe is gone", "half of a keyframe", "half of a last frame", "half of a reference"],
+)
+def test_segments_give_the_frames_of_the_whole_in_their_order(
+    packet: int, share: float, policy: str, tmp_path: Path
+) -> None:
+    path = make(tmp_path / "clip.mp4", Clip(frames=40, options={"g": "10", "bf": "3", "sc_threshold": "0"}))
+    with av.open(str(path)) as container:
+        size = [one.size for one in container.demux(video=0) if one.size][packet]
+    destroy(path, range(packet, packet + 1), max(5, int(size * share)))
+    keyframes = find_keyframes(path).keyframes
+    assert len(keyframes) == 4
+    whole, corrupt = times_within(path, 0, None, policy)
+    assert whole == sorted(whole, key=lambda at: at or 0)
+    assert len(whole) == len(set(whole)) < 40 if policy == "drop" or share == 0 else len(whole) == 40
+    parts = [times_within(path, start, stop, policy) for start, stop in pairwise([None, *keyframes[1:], None])]
+    assert [at for times, _ in parts for at in times] == whole
+    assert sum(count for _, count in parts) == corrupt > 0

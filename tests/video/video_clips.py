@@ -111,6 +111,18 @@ def make(path: Path, clip: Clip) -> Path:
     return path
 
 
+def destroy(path: Path, packets: range, kept: int = 0) -> Path:
+    """Overwrite the content of some packets, all but their first bytes."""
+    with av.open(str(path)) as container:
+        places = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    content = bytearray(path.read_bytes())
+    for number in packets:
+        start, size = places[number]
+        content[start + kept : start + size] = bytes(size - kept)
+    path.write_bytes(content)
+    return path
+
+
 def _add_sound(container: Any, sound: Sound) -> Any:
     stream = container.add_stream(sound.codec, rate=sound.rate, layout=sound.layout, options={"strict": "experimental"})
     if sound.language:
