@@ -198,8 +198,19 @@ def process_segment(
         seconds=clock.seconds,
         parts={kind: task.part(kind) for kind in task.kinds},
         corrupt_frames=reader.corrupt_frames,
-        notes=tuple(reader.notes),
+        notes=(*reader.notes, *_nothing_note(task, count)),
     )
+
+
+def _nothing_note(task: SegmentTask, count: int) -> Iterator[str]:
+    """What is said of a segment without a frame."""
+    if count:
+        return
+    start, stop = (
+        word if edge is None else f"{float(edge.pts * task.info.time_base):.3f} s"
+        for word, edge in (("the beginning", task.segment.start), ("the end", task.segment.stop))
+    )
+    yield f"no frame from {start} to {stop} of the file's clock could be decoded: the one before is shown instead"
 
 
 def join(

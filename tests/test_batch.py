@@ -12,6 +12,7 @@ import shutil
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ import numpy as np
 import pytest
 from clips import make_clip, read_frames
 from safetensors.torch import load_file, save_file
+from video_clips import destroy
 
 from birefnet_batch import (
     BirefnetBatchError,
@@ -369,7 +371,7 @@ def test_damage_that_every_segment_may_have_is_too_much_for_the_whole(tmp_path: 
     path.write_bytes(content)
     _, (outcome,) = run_all(output, request(path), media=MediaSettings(segment_frames=8))
     assert outcome.status == "failed"
-    assert "is damaged: 6 of 48 frames cannot be decoded" in str(outcome.error)
+    assert "is damaged: 6 of 48 frames cannot be decoded, and 5%, or 3, are the most that" in str(outcome.error)
 
 
 def test_a_damaged_group_of_one_segment_is_no_more_than_it_is_of_the_whole(tmp_path: Path, output: Path) -> None:
@@ -383,6 +385,16 @@ def test_a_damaged_group_of_one_segment_is_no_more_than_it_is_of_the_whole(tmp_p
     assert outcome.status == "succeeded"
     # More than three, and more than 5 % of the segment's.
     assert json.loads((job_folder(output) / "job.json").read_text())["source"]["corrupt_frames"] in (4, 5)
+
+
+def test_a_last_segment_that_lost_every_frame_costs_no_more_than_its_frames(tmp_path: Path, output: Path) -> None:
+    path = make_clip(tmp_path / "clip.mp4", frames=6, size=(64, 48), keyframes=3)
+    destroy(path, range(3, 6), kept=5)
+    _, (outcome,) = run_all(output, request(path), media=MediaSettings(segment_frames=3))
+    assert outcome.status == "succeeded", outcome.error
+    record = json.loads((job_folder(output) / "job.json").read_text())
+    assert (record["segments"], record["source"]["frames"], record["source"]["corrupt_frames"]) == (2, 3, 3)
+    assert read_frames(job_folder(output) / "clip.mp4").times == [0, Fraction(1, 25), Fraction(2, 25)]
 
 
 def test_a_decoder_that_dies_is_replaced_and_the_video_tried_again(

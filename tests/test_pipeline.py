@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 import torch
 from clips import make_clip, read_frames
 from trivial import TrivialEngine
+from video_clips import destroy
 
 from birefnet_batch.backdrop import Backdrop
 from birefnet_batch.errors import BirefnetBatchError, DecoderCrashError, EngineError, OutputError
@@ -24,6 +26,7 @@ from birefnet_batch.pipeline import SegmentTask, join, process_segment
 from birefnet_batch.segments import Segment
 from birefnet_batch.video.encode import EncodeSpec, PartWriter
 from birefnet_batch.video.formats import FORMATS
+from birefnet_batch.video.keyframes import find_keyframes
 from birefnet_batch.video.probe import probe
 
 
@@ -75,6 +78,27 @@ def test_every_frame_comes_out_once_whatever_the_batch(tmp_path: Path, batch_siz
     assert np.median(mask[source.images[..., 0] < 40]) < 10
     assert np.abs(made.images[disc].astype(int) - source.images[disc]).mean() < 12
     assert made.images[source.images[..., 0] < 40].mean() < 12
+
+
+@pytest.mark.parametrize("lost", [range(3), range(3, 6), range(6, 9)], ids=["first", "middle", "last"])
+def test_a_segment_that_lost_every_frame_has_an_empty_part_and_the_rest_is_joined(lost: range, tmp_path: Path) -> None:
+    clip = destroy(make_clip(tmp_path / "clip.mp4", frames=9, size=(64, 48), keyframes=3), lost, kept=5)
+    edges = [None, *(keyframe for keyframe in find_keyframes(clip).keyframes if keyframe.frame), None]
+    tasks = [task_for(clip, tmp_path, Segment(index, edges[index], edges[index + 1])) for index in range(3)]
+    with TrivialEngine() as engine:
+        records = [process_segment(task, engine) for task in tasks]
+    at = lost.start // 3
+    assert [record.frames for record in records] == [0 if index == at else 3 for index in range(3)]
+    assert [record.corrupt_frames for record in records] == [3 if index == at else 0 for index in range(3)]
+    start, stop = (("the beginning", "0.120 s"), ("0.120 s", "0.240 s"), ("0.240 s", "the end"))[at]
+    assert records[at].notes[-1].startswith(f"no frame from {start} to {stop} of the file's clock could be decoded")
+    end = max(record.end for record in records)
+    for kind in tasks[0].kinds:
+        facts = join(tasks, kind, tmp_path / f"{kind}.mp4", end=end, audio=False, timeout_s=20)
+        assert facts.frames == 6
+        # What begins with the second segment begins at 0.
+        kept = [Fraction(number - (3 if at == 0 else 0), 25) for number in range(9) if number not in lost]
+        assert read_frames(tmp_path / f"{kind}.mp4").times == kept
 
 
 def test_an_engine_that_fails_stops_every_stage_and_leaves_no_part(tmp_path: Path) -> None:
@@ -171,6 +195,7 @@ sys.path.insert(0, {tests!r})
 from pathlib import Path
 from test_pipeline import task_for
 from trivial import TrivialEngine
+from video_clips import destroy
 from birefnet_batch.pipeline import process_segment
 clip, folder = Path(sys.argv[1]), Path(sys.argv[2])
 with TrivialEngine() as engine:

@@ -59,7 +59,7 @@ def finish(context: RunContext, workspace: Workspace, plan: Plan, done: Sequence
                 tasks,
                 kind,
                 staged,
-                end=done[-1].segment.end,
+                end=max(item.segment.end for item in done),
                 audio=settings.audio,
                 timeout_s=settings.decode_timeout_s,
             )

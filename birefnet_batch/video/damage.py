@@ -14,4 +14,7 @@ def check_share(shown: str, corrupt: int, frames: int) -> None:
         InputError: it is one.
     """
     if corrupt > max(_CORRUPT_LEAST, _CORRUPT_SHARE * frames):
-        raise InputError(f"{shown} is damaged: {corrupt} of {frames} frames cannot be decoded; give an intact copy")
+        raise InputError(
+            f"{shown} is damaged: {corrupt} of {frames} frames cannot be decoded, and {_CORRUPT_SHARE:.0%}, or "
+            f"{_CORRUPT_LEAST}, are the most that media.corrupt_frames=conceal and drop allow; give an intact copy"
+        )

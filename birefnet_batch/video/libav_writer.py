@@ -88,6 +88,7 @@ class LibavWriter(PartWriter):
                 context.sample_aspect_ratio = spec.sample_aspect_ratio
             self.set_up(context)
             self._stream.time_base = spec.time_base
+            self._begun = False
             if spec.alpha and kind == "video":
                 self.mark_alpha()
 
@@ -115,12 +116,17 @@ class LibavWriter(PartWriter):
         frame.time_base = self.spec.time_base
         # ProRes repeats these in each frame's header, from the frame and not from the encoder's own.
         frame.color_primaries, frame.color_trc = self._primaries, self._transfer
+        self._begun = True
         with output_errors(self.path):
             self._container.mux(self._stream.encode(frame))
 
     def finish(self) -> None:
-        """See `PartWriter.finish`."""
+        """See `PartWriter.finish`; of a segment that lost every frame the part is an empty file."""
         with output_errors(self.path):
+            if not self._begun:
+                self.abort()
+                self.path.write_bytes(b"")
+                return
             self._container.mux(self._stream.encode(None))
             self._container.close()
 

@@ -37,7 +37,9 @@ class Parts:
         self._task = task
         self._base = format_of(task.spec.output_type).time_base(task.spec.time_base)
         self._end = round(task.end * task.spec.time_base / self._base)
-        decoded = [pts for part in task.parts for pts in _times(part, self._base)]
+        # Of a segment of which nothing could be decoded the part is empty.
+        self._parts = [part for part in task.parts if part.stat().st_size]
+        decoded = [pts for part in self._parts for pts in _times(part, self._base)]
         self.order = sorted(decoded)
         """Presentation times of all frames, in ticks of the container's clock."""
         self._places = {pts: place for place, pts in enumerate(self.order)}
@@ -53,7 +55,7 @@ class Parts:
 
     def packets(self, output: OutputContainer) -> Iterator[Timed]:
         """Declare the stream in the joined file; then, its packets, ready to mux."""
-        with av.open(str(self._task.parts[0].absolute())) as container:
+        with av.open(str(self._parts[0].absolute())) as container:
             template = container.streams.video[0]
             headers = template.codec_context.extradata
             tags = {name: value for name, value in template.metadata.items() if name.lower() == "alpha_mode"}
@@ -70,7 +72,7 @@ class Parts:
     def _all(self, stream: VideoStream, headers: bytes | None) -> Iterator[Timed]:
         base = self._base
         at = 0
-        for part in self._task.parts:
+        for part in self._parts:
             with av.open(str(part.absolute())) as container:
                 source = container.streams.video[0]
                 if source.codec_context.extradata != headers:
