@@ -55,7 +55,8 @@ class Judge:
         if not believed:
             unit.failed_on |= {node}
             unit.verdict = failure
-            _log.warning("%s failed on %s: %s; it waits for another machine to try it", job_id, place, reason)
+            held = "it is held back, for this may be the machine's doing"
+            _log.warning("%s failed on %s: %s; %s", job_id, place, reason, held)
         if barred:
             _log.warning("%s gets no more videos that need the same: it has failed several and done none", place)
         return failure, believed

@@ -163,11 +163,15 @@ def test_videos_that_no_machine_can_do_fail_and_stop_no_other_even_if_they_are_t
     assert machines.now < PATIENCE_S, "a machine that does others leaves no doubt"
 
 
-def test_few_videos_that_fail_on_the_only_machine_have_failed(machines: Machines) -> None:
+def test_few_videos_that_fail_on_the_only_machine_have_failed(
+    machines: Machines, caplog: pytest.LogCaptureFixture
+) -> None:
     machines.fails = bad("a")
     machines.join("a")
     machines.videos(2)
     assert machines.run() == {"v0": "failed", "v1": "failed"}
+    assert "v0-" in caplog.text, "held back at first, and that is said with the reason"
+    assert "the weights cannot be read; it is held back" in caplog.text
     assert machines.records == ["v0", "v1"]
 
 
