@@ -48,9 +48,10 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--precision", choices=("fp32", "fp16", "bf16"), default="fp32", help="default: fp32")
     export.add_argument(
         "--deform-conv",
-        choices=("native", "gridsample"),
+        choices=("native", "gridsample", "openvino"),
         default="native",
-        help="native: DeformConv, for ONNX Runtime (default); gridsample: decomposed, for TensorRT and OpenVINO",
+        help="native: DeformConv, for ONNX Runtime (default); gridsample: decomposed, for TensorRT; "
+        "openvino: decomposed, in operators of opset 19",
     )
     export.add_argument("--output", type=Path, metavar="FILE", help="default: MODEL-RESOLUTION-... in this folder")
     export.add_argument("--weights", metavar="WHERE", help="a safetensors file, a folder or a hub repository")

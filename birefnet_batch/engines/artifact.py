@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from birefnet_batch.models.registry import ModelSpec
     from birefnet_batch.models.weights import WeightsFile
 
-DeformableForm = Literal["native", "gridsample"]
+DeformableForm = Literal["native", "gridsample", "openvino"]
 """How an ONNX file has its deformable convolutions: as DeformConv, or as GridSample and a convolution."""
 
 _PACKAGE = Path(__file__).parent.parent

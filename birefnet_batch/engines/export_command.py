@@ -53,7 +53,7 @@ def export(
 
             batch = 2 if width * height <= _CHECKED_TOGETHER else 1
             started = time.perf_counter()
-            found = checked(partial, model, checkpoint, (width, height), precision, batch)
+            found = checked(partial, model, checkpoint, (width, height), precision, batch, form)
             seconds = time.perf_counter() - started
             print(f"against torch in fp32, batch {batch}: {found} ({seconds:.1f} s)")
         partial.replace(target)

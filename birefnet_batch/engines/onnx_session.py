@@ -26,14 +26,19 @@ _PACKAGES = {
     "tensorrt": "birefnet-batch[onnx-gpu]",
     "openvino": "onnxruntime-openvino",
 }
-# DeformConv came to the CPU and CUDA providers with 1.31; TensorRT and OpenVINO take its decomposed form.
+# DeformConv came to the CPU and CUDA providers with 1.31; TensorRT and OpenVINO take decomposed forms.
 _FORMS: dict[str, DeformableForm] = {
     "cpu": "native",
     "cuda": "native",
     "tensorrt": "gridsample",
-    "openvino": "gridsample",
+    "openvino": "openvino",
 }
-_OLDEST = (1, 31)
+# The first that runs a form, and why; onnxruntime-openvino follows onnxruntime by many versions.
+_OLDEST: dict[DeformableForm, tuple[tuple[int, int], str]] = {
+    "native": ((1, 31), "with DeformConv"),
+    "gridsample": ((1, 20), "that reads operators of opset 22"),
+    "openvino": ((1, 18), "that reads files of IR version 10"),
+}
 
 
 def form_of(provider: str) -> DeformableForm:
@@ -41,11 +46,12 @@ def form_of(provider: str) -> DeformableForm:
     return _FORMS[provider]
 
 
-def require_provider(provider: str) -> ModuleType:
+def require_provider(provider: str, form: DeformableForm | None = None) -> ModuleType:
     """The onnxruntime module, with this provider in it.
 
     Args:
         provider: cpu, cuda, tensorrt or openvino.
+        form: of deformable convolution that it is to run; None is the provider's own.
 
     Raises:
         EngineError: onnxruntime is missing, too old, or was built without the provider.
@@ -58,10 +64,11 @@ def require_provider(provider: str) -> ModuleType:
             f"engine.name=onnxruntime was asked for, but onnxruntime is not installed: {install}"
         ) from None
     version = tuple(map(int, onnxruntime.__version__.split(".")[:2]))
-    if version < _OLDEST:
+    oldest, reason = _OLDEST[form or form_of(provider)]
+    if version < oldest:
         raise EngineError(
-            f"onnxruntime {onnxruntime.__version__} is too old: {'.'.join(map(str, _OLDEST))} is the first with "
-            f"DeformConv; {install} --upgrade"
+            f"onnxruntime {onnxruntime.__version__} is too old: {'.'.join(map(str, oldest))} is the first {reason}; "
+            f"{install} --upgrade"
         )
     available = onnxruntime.get_available_providers()
     if PROVIDERS[provider] not in available:
@@ -74,7 +81,11 @@ def require_provider(provider: str) -> ModuleType:
 
 
 def open_session(
-    path: Path, provider: str, threads: int | None = None, options: dict[str, Any] | None = None
+    path: Path,
+    provider: str,
+    threads: int | None = None,
+    options: dict[str, Any] | None = None,
+    form: DeformableForm | None = None,
 ) -> onnxruntime.InferenceSession:
     """A session that runs on the provider asked for.
 
@@ -83,19 +94,26 @@ def open_session(
         provider: cpu, cuda, tensorrt or openvino.
         threads: of the CPU; None is one for each processor that this process may use.
         options: the provider's own.
+        form: of deformable convolution in the file; None is the provider's own.
 
     Raises:
         EngineError: the provider cannot be had, did not load, or cannot run the file.
     """
-    runtime = require_provider(provider)
+    runtime = require_provider(provider, form)
     settings = runtime.SessionOptions()
     settings.intra_op_num_threads = threads or usable_processors()
     # Nodes follow each other; what onnxruntime has to say at INFO and WARNING is about its own optimiser.
     settings.execution_mode = runtime.ExecutionMode.ORT_SEQUENTIAL
     settings.log_severity_level = 3
     wanted = PROVIDERS[provider]
+    if provider == "openvino":
+        # It runs all of the file or refuses it, has threads of its own, and might take bfloat16 for fp32 where the
+        # processor has it.
+        settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        options = {"num_of_threads": str(settings.intra_op_num_threads), "precision": "ACCURACY", **(options or {})}
     asked: list[Any] = [(wanted, options or {})]
-    if provider != "cpu":
+    if provider in ("cuda", "tensorrt"):
+        # For what computes shapes.
         asked.append(PROVIDERS["cpu"])
     try:
         session: onnxruntime.InferenceSession = runtime.InferenceSession(str(path), settings, providers=asked)

@@ -87,9 +87,9 @@ def _run(entry: Entry, weights: str | None, models: Catalogue) -> str:
     if artifact["kind"] == "onnx":
         from birefnet_batch.engines.onnx_export.check import checked
 
-        return (
-            f"intact; against torch in fp32: {checked(entry.path, model, checkpoint, size, artifact['precision'], 1)}"
-        )
+        form = artifact["options"]["deform_conv"]
+        found = checked(entry.path, model, checkpoint, size, artifact["precision"], 1, form)
+        return f"intact; against torch in fp32: {found}"
     import torch
 
     if not torch.cuda.is_available():

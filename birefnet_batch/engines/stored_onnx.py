@@ -39,6 +39,6 @@ def stored_onnx(
         from birefnet_batch.engines.onnx_export.export import write_onnx
 
         facts = write_onnx(path, model, weights, *size, precision, form)
-        return {**facts, "against_torch": checked(path, model, weights, size, precision, batch=1)}
+        return {**facts, "against_torch": checked(path, model, weights, size, precision, 1, form)}
 
     return store.get(Artifact.of("onnx", model, weights, size, precision, {"deform_conv": form}), build)

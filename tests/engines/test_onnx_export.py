@@ -16,6 +16,7 @@ from reference.fill import golden_input
 from birefnet_batch.engines import onnx_session
 from birefnet_batch.engines.onnx_export.check import check_onnx, compare
 from birefnet_batch.engines.onnx_export.encoder import WindowPlan, region_masks
+from birefnet_batch.engines.onnx_export.export import write_onnx
 from birefnet_batch.engines.onnx_export.network import network_model
 from birefnet_batch.engines.onnx_session import open_session
 from birefnet_batch.errors import EngineError, WeightsError
@@ -118,6 +119,23 @@ def test_masks_keep_apart_what_a_shift_brought_together():
 def test_the_rearrangements_of_a_fixed_resolution_are_few_nodes():
     # Traced node by node, the same network has some 2,200 nodes.
     assert len(filled_model("demo", 256, 256).graph.node) < 800
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_what_openvino_reads_is_the_network_in_operators_of_opset_19(precision, tmp_path):
+    path = tmp_path / "model.onnx"
+    weights = locate_weights(DEMO)
+    facts = write_onnx(path, DEMO, weights, 96, 64, precision, "openvino")
+    assert facts["birefnet_batch.deform_conv"] == "openvino"
+    onnx.checker.check_model(str(path), full_check=True)
+    model = onnx.load(path)
+    assert [opset.version for opset in model.opset_import] == [19]
+    modes = {item.s for node in model.graph.node if node.op_type == "GridSample" for item in node.attribute}
+    assert b"bilinear" in modes
+    assert b"linear" not in modes
+    check_onnx(path, DEMO, weights, 96, 64, precision, form="openvino")
+    with pytest.raises(EngineError, match="OpenVINO has no bf16 of its own here; give precision=fp32 or fp16"):
+        write_onnx(path, DEMO, weights, 96, 64, "bf16", "openvino")
 
 
 def test_a_file_that_is_not_the_networks_is_refused(tmp_path):

@@ -73,6 +73,30 @@ def test_a_version_without_deform_conv_is_named(store, monkeypatch):
         pass
 
 
+def test_the_version_that_a_provider_needs_is_that_of_its_form(monkeypatch):
+    older = SimpleNamespace(__version__="1.24.1", get_available_providers=lambda: list(onnx_session.PROVIDERS.values()))
+    monkeypatch.setitem(sys.modules, "onnxruntime", older)
+    assert onnx_session.require_provider("openvino") is older
+    assert onnx_session.require_provider("cpu", "openvino") is older
+    with pytest.raises(EngineError, match="1.31 is the first with DeformConv"):
+        onnx_session.require_provider("cuda")
+    older.__version__ = "1.17.3"
+    with pytest.raises(EngineError, match="1.18 is the first that reads files of IR version 10"):
+        onnx_session.require_provider("openvino")
+
+
+@pytest.mark.parametrize(("precision", "most"), [("fp32", 1e-5), ("fp16", 1 / 255)])
+def test_openvino_runs_the_whole_file_where_it_is_installed(store, precision, most):
+    runtime = pytest.importorskip("onnxruntime")
+    if "OpenVINOExecutionProvider" not in runtime.get_available_providers():
+        pytest.skip("this onnxruntime has no OpenVINO: onnxruntime-openvino has, which takes its place")
+    images = torch.randn(2, 3, 64, 96)
+    with engine_of(store, provider="openvino", precision=precision, batch_size=2) as engine, torch.inference_mode():
+        wanted = load_network(DEMO, locate_weights(DEMO))(images)
+        assert engine.describe()["provider"] == "OpenVINOExecutionProvider"
+        assert (engine.infer(images).sigmoid() - wanted.sigmoid()).abs().mean() < most
+
+
 def test_a_provider_that_the_package_lacks_is_refused_with_those_there_are(store):
     with (
         pytest.raises(EngineError, match=r"engine.provider=openvino was asked for, but .*CPUExecutionProvider"),

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from birefnet_batch.engines.artifact import DeformableForm
 from birefnet_batch.errors import EngineError
 from birefnet_batch.models.registry import ModelSpec
 from birefnet_batch.models.weights import WeightsFile, load_network
@@ -52,7 +53,13 @@ class Difference:
 
 
 def checked(
-    path: Path, model: ModelSpec, weights: WeightsFile, size: tuple[int, int], precision: str, batch: int
+    path: Path,
+    model: ModelSpec,
+    weights: WeightsFile,
+    size: tuple[int, int],
+    precision: str,
+    batch: int,
+    form: DeformableForm,
 ) -> str:
     """Do `check_onnx` where it can be done; the differences, or why there are none, as a sentence.
 
@@ -63,7 +70,7 @@ def checked(
         return "not checked: ONNX Runtime's CPU provider has no bf16"
     if find_spec("onnxruntime") is None:
         return "not checked: onnxruntime is not installed"
-    return str(check_onnx(path, model, weights, *size, precision, batch))
+    return str(check_onnx(path, model, weights, *size, precision, batch, form))
 
 
 def check_onnx(
@@ -74,6 +81,7 @@ def check_onnx(
     height: int,
     precision: str,
     batch: int = 2,
+    form: DeformableForm = "native",
 ) -> Difference:
     """Run a file and the network on the same random images.
 
@@ -85,6 +93,7 @@ def check_onnx(
         height: pixels.
         precision: of the file.
         batch: images at once; above one also shows that the batch is free.
+        form: of deformable convolution in the file.
 
     Raises:
         EngineError: they differ by more than the precision allows, or ONNX Runtime cannot run the file.
@@ -96,7 +105,7 @@ def check_onnx(
 
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(batch, 3, height, width, generator=generator)
-    session = open_session(path, "cpu")
+    session = open_session(path, "cpu", form=form)
     (found,) = session.run(["logits"], {"image": images.numpy()})
     del session
     if precision == "fp16" and not np.isfinite(found).all():

@@ -13,7 +13,7 @@ def deformable(graph: Graph, form: DeformableForm, x: Map, name: str, weight: Ar
 
     Args:
         graph: where nodes go.
-        form: `native` is DeformConv (opset 19), which few runtimes have; `gridsample` is GridSample and a
+        form: `native` is DeformConv (opset 19), which few runtimes have; the others are GridSample and a
             convolution, in float32 where positions are computed and sampled.
         x: (B, C, height, width).
         name: of the module; its `offset_conv` and `modulator_conv` are read.
@@ -44,7 +44,9 @@ def deformable(graph: Graph, form: DeformableForm, x: Map, name: str, weight: Ar
         return convolved
     grid = _grid(graph, x, name, offset_weight, offset_bias)
     channels, taps, (height, width) = weight.shape[1], kernel**2, x.size
-    samples = graph.add("GridSample", graph.single(x.value), grid, mode="linear", padding_mode="zeros", align_corners=0)
+    # The same thing has another name from opset 20 on.
+    mode = "bilinear" if graph.opset < 20 else "linear"
+    samples = graph.add("GridSample", graph.single(x.value), grid, mode=mode, padding_mode="zeros", align_corners=0)
     samples = graph.add("Mul", samples, graph.reshape(graph.single(modulation), -1, 1, taps, height * width))
     samples = graph.reshape(graph.working(samples), -1, channels * taps, height, width)
     flat = weight.reshape(weight.shape[0], channels * taps, 1, 1)

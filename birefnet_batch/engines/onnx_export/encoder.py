@@ -116,7 +116,7 @@ class Encoder:
         inner = graph.linear(
             inner, f"{name}.mlp.fc1", weights[f"{name}.mlp.fc1.weight"], weights[f"{name}.mlp.fc1.bias"]
         )
-        inner = graph.add("Gelu", inner)
+        inner = graph.gelu(inner)
         inner = graph.linear(
             inner, f"{name}.mlp.fc2", weights[f"{name}.mlp.fc2.weight"], weights[f"{name}.mlp.fc2.bias"]
         )

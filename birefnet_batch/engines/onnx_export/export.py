@@ -53,10 +53,12 @@ def write_onnx(
         How many nodes it has, and its metadata.
 
     Raises:
-        EngineError: onnx is not installed, or the file would be too large.
+        EngineError: onnx is not installed, the form is not there in this precision, or the file would be too large.
         WeightsError: the checkpoint does not fit the network.
     """
     require_onnx()
+    if form == "openvino" and precision == "bf16":
+        raise EngineError("OpenVINO has no bf16 of its own here; give precision=fp32 or fp16")
     from birefnet_batch.engines.onnx_export.network import network_model
 
     metadata = {

@@ -16,6 +16,8 @@ Array = NDArray[Any]
 
 # Gelu and GridSample's present form came with 20; convolutions of bfloat16 with 22.
 OPSETS = {"fp32": 20, "fp16": 20, "bf16": 22}
+# OpenVINO (2025.4) takes GridSample as it was before 20.
+OPENVINO_OPSET = 19
 _IR_VERSION = 10
 _TYPES = {"fp32": TensorProto.FLOAT, "fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
 
@@ -38,10 +40,12 @@ class Graph:
     Args:
         precision: fp32, fp16 or bf16.
         weights: the state dict's tensors, float32.
+        opset: version of ONNX's operators; None is the precision's own.
     """
 
-    def __init__(self, precision: str, weights: dict[str, Array]) -> None:
+    def __init__(self, precision: str, weights: dict[str, Array], opset: int | None = None) -> None:
         self.precision = precision
+        self.opset = opset or OPSETS[precision]
         self.weights = weights
         self.nodes: list[NodeProto] = []
         self._constants: dict[str, TensorProto] = {}
@@ -96,6 +100,17 @@ class Graph:
         normalised: str = self.add("LayerNormalization", x, scale, bias, axis=-1, epsilon=1e-5, stash_type=1)
         return normalised
 
+    def gelu(self, x: str) -> str:
+        """x times the normal distribution's cumulative function; out of older operators where Gelu is not there."""
+        if self.opset >= 20:
+            whole: str = self.add("Gelu", x)
+            return whole
+        x = self.single(x)
+        half, one = (self.constant(f"number_{value}", np.array(value, dtype=np.float32)) for value in (0.5, 1.0))
+        scaled = self.add("Mul", x, self.constant("root_half", np.array(0.5**0.5, dtype=np.float32)))
+        twice = self.add("Add", self.add("Erf", scaled), one)
+        return self.working(self.add("Mul", self.add("Mul", x, twice), half))
+
     def convolve(self, x: str, name: str, weight: Array, bias: Array | None, stride: int = 1) -> str:
         """A convolution that keeps the map's sides, or one of patches where `stride` is the kernel's side."""
         kernel = weight.shape[2]
@@ -146,7 +161,7 @@ class Graph:
         graph = helper.make_graph(self.nodes, "birefnet", [image], [logits], list(self._constants.values()))
         model = helper.make_model(
             graph,
-            opset_imports=[helper.make_opsetid("", OPSETS[self.precision])],
+            opset_imports=[helper.make_opsetid("", self.opset)],
             ir_version=_IR_VERSION,
             producer_name="birefnet_batch",
         )

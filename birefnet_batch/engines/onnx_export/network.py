@@ -7,7 +7,7 @@ from onnx import ModelProto
 from birefnet_batch.engines.artifact import DeformableForm
 from birefnet_batch.engines.onnx_export.decoder import Decoder
 from birefnet_batch.engines.onnx_export.encoder import Encoder
-from birefnet_batch.engines.onnx_export.graph import Array, Graph, Map
+from birefnet_batch.engines.onnx_export.graph import OPENVINO_OPSET, Array, Graph, Map
 from birefnet_batch.models.birefnet import NETWORKS
 
 
@@ -29,11 +29,11 @@ def network_model(
         height: pixels, a multiple of 32.
         precision: fp32, fp16 or bf16. Input and logits are float32 in each; half models compute softmax, the
             statistics of normalisation, sampling positions and samples, and the last sum in float32 too.
-        form: how deformable convolutions are written.
+        form: how deformable convolutions are written; `openvino` has operators of opset 19 alone.
         metadata: written into the model.
     """
     config = NETWORKS[network]
-    graph = Graph(precision, weights)
+    graph = Graph(precision, weights, OPENVINO_OPSET if form == "openvino" else None)
     encoder = Encoder(graph, config)
     half = graph.working(graph.resize("image", (height, width), (height // 2, width // 2)))
     image = graph.working("image")
