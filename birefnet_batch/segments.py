@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from birefnet_batch.counted import counted
 from birefnet_batch.video.formats import Format
 from birefnet_batch.video.info import Keyframe, VideoInfo
 from birefnet_batch.video.keyframes import find_keyframes
@@ -92,7 +93,8 @@ def cut(keyframes: Sequence[Keyframe], frames: int, segment_frames: int) -> tupl
 def summed_notes(segments: Iterable[Sequence[str]]) -> list[str]:
     """Return the notes of a video's segments as those of the whole.
 
-    A note that begins with a number says how often something happened: these are added up. Others are kept once.
+    A note that begins with a number says how often something happened, in words for several: these are added up. Others
+    are kept once.
     """
     counts: dict[str, int | None] = {}
     for notes in segments:
@@ -102,4 +104,4 @@ def summed_notes(segments: Iterable[Sequence[str]]) -> list[str]:
                 counts[rest] = (counts.get(rest) or 0) + int(number)
             else:
                 counts[note] = None
-    return [text if count is None else f"{count} {text}" for text, count in counts.items()]
+    return [text if count is None else counted(count, text) for text, count in counts.items()]

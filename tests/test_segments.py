@@ -79,3 +79,4 @@ def test_counts_of_segments_are_added_up_and_other_notes_are_kept_once() -> None
     deinterlaced, clear = "frames were deinterlaced", "the source has transparency of its own"
     segments = [(f"13 {deinterlaced}", clear), (f"13 {deinterlaced}",), (), (f"4 {deinterlaced}", clear)]
     assert summed_notes(segments) == [f"30 {deinterlaced}", clear]
+    assert summed_notes([(f"0 {deinterlaced}",), (f"1 {deinterlaced}",)]) == ["1 frame was deinterlaced"]

@@ -12,6 +12,7 @@ from typing import ClassVar, Generic, Protocol, Self, TypeVar
 from av.container import InputContainer
 from av.stream import Disposition, Stream
 
+from birefnet_batch.counted import counted
 from birefnet_batch.errors import InputError
 from birefnet_batch.video.container import BROKEN, open_input, reason_of
 from birefnet_batch.video.timed import Timed
@@ -124,7 +125,8 @@ class CarriedTracks(ABC, Generic[Track]):
         except BROKEN as error:
             self.notes.append(f"{self.one} {track.number} ends early: {reason_of(error)}")
         if track.dropped:
-            self.notes.append(f"{self.one} {track.number}: {track.dropped} {self.parts} were left out")
+            left_out = counted(track.dropped, f"{self.parts} were left out")
+            self.notes.append(f"{self.one} {track.number}: {left_out}")
 
     def _leave_out(self, number: int, error: BaseException) -> None:
         self.notes.append(f"{self.one} {number} was left out: {reason_of(error)}")

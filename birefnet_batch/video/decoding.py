@@ -11,6 +11,7 @@ import av
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
+from birefnet_batch.counted import counted
 from birefnet_batch.errors import InputError
 from birefnet_batch.storage.growing_file import open_file
 from birefnet_batch.video.container import decoder_of, open_input, origin_of, pick_video, reason_of, time_base_of
@@ -116,7 +117,8 @@ class Decoder:
         if self._ended_by or self._cut:
             because = f" ({self._ended_by})" if self._ended_by else ""
             raise InputError(
-                f"{self._shown} ends early, after {self.delivered} frames{because}; {_INCOMPLETE}, or is damaged"
+                f"{self._shown} ends early, after {counted(self.delivered, 'frames')}{because}; {_INCOMPLETE}, or is "
+                "damaged"
             )
         self.check_damage(share)
 
@@ -131,7 +133,7 @@ class Decoder:
         """
         if self.corrupt and self._policy == "fail":
             raise InputError(
-                f"{self._shown} has {self.corrupt} frames that cannot be decoded, or only in part, and "
+                f"{self._shown} has {counted(self.corrupt, 'frames')} that cannot be decoded, or only in part, and "
                 "media.corrupt_frames=fail; give an intact copy, or conceal or drop"
             )
         if share:
