@@ -88,13 +88,17 @@ def pick_video(container: InputContainer, path: bytes) -> VideoStream:
 
 def decoder_of(stream: VideoStream) -> VideoCodecContext:
     """The stream's decoder; of VP8 and VP9 with alpha libvpx's, for libav's own drop it."""
-    tags = {name.lower(): value for name, value in stream.metadata.items()}
-    name = _WITH_ALPHA.get(stream.codec_context.codec.canonical_name)
-    if name is not None and tags.get("alpha_mode") == "1":
-        context = CodecContext.create(name, "r")
+    if has_alpha(stream):
+        context = CodecContext.create(_WITH_ALPHA[stream.codec_context.codec.canonical_name], "r")
         assert isinstance(context, VideoCodecContext)
         return context
     return stream.codec_context
+
+
+def has_alpha(stream: VideoStream) -> bool:
+    """Whether VP8 or VP9 comes with alpha beside it; single frames, the first one too, may have none."""
+    tags = {name.lower(): value for name, value in stream.metadata.items()}
+    return stream.codec_context.codec.canonical_name in _WITH_ALPHA and tags.get("alpha_mode") == "1"
 
 
 def origin_of(container: InputContainer, video: VideoStream, first: av.VideoFrame) -> Fraction:

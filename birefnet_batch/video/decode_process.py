@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from birefnet_batch.video.child import Alive, map_memory, serve
+from birefnet_batch.video.container import has_alpha
 from birefnet_batch.video.decoding import info_of, open_video
 from birefnet_batch.video.frame_range import FrameRange, Place
 from birefnet_batch.video.messages import Decoded, DecodeEnd, DecodeTask, Start
@@ -23,7 +24,7 @@ _ALIVE_EVERY_S = 1.0
 def work(connection: Connection[Any, Any], memory: int, task: DecodeTask) -> None:
     """Send a VideoInfo, then, after `Start`, the frames, then `DecodeEnd`."""
     with open_video(task.path, task.corrupt) as (container, stream, decoder):
-        picture = Picture(decoder.first, task.wide)
+        picture = Picture(decoder.first, task.wide, has_alpha(stream))
         info = info_of(container, stream, decoder, picture)
         connection.send(info)
         start = connection.recv()
@@ -77,6 +78,8 @@ def _notes(chosen: FrameRange, picture: Picture, timeline: Timeline) -> Iterator
         yield f"{chosen.deinterlaced} frames were deinterlaced"
     if picture.transparent:
         yield "the source has transparency of its own, which was multiplied into the matte"
+    if picture.left_out:
+        yield f"{picture.left_out} frames with an alpha channel were made opaque: the first one has none"
     if picture.resized:
         yield f"{picture.resized} frames of another size were scaled to {picture.width}x{picture.height}"
     yield from timeline.notes()

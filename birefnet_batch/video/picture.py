@@ -44,9 +44,10 @@ class Picture:
     Args:
         first: the video's first frame.
         wide: write uint16 instead of uint8.
+        alpha: later frames may have an alpha channel, whatever the first one has.
     """
 
-    def __init__(self, first: av.VideoFrame, wide: bool = False) -> None:
+    def __init__(self, first: av.VideoFrame, wide: bool = False, alpha: bool = False) -> None:
         self._wide = wide
         self._reformatter = VideoReformatter()
         self._coded = (first.width, first.height)
@@ -60,13 +61,15 @@ class Picture:
         """The transfer function's, likewise."""
         self.peak = peak_light(first)
         """The brightest light in cd/m2, where the file says it."""
-        self.alpha = first.format.name == "pal8" or any(part.is_alpha for part in first.format.components)
+        self.alpha = alpha or _has_alpha(first)
         """Whether frames have an alpha channel."""
         # Palettes have components of their own; floating point has more than can be handed on.
         self.bits = min(16, max(8, *(part.bits for part in first.format.components)))
         """Of a component."""
         self.transparent = 0
         """How many frames are not opaque everywhere."""
+        self.left_out = 0
+        """How many frames had an alpha channel and the first one none."""
         self.resized = 0
         """How many frames had another size than the first one."""
 
@@ -79,6 +82,7 @@ class Picture:
         """
         channels = 4 if self.alpha else 3
         width, height = self._coded
+        self.left_out += not self.alpha and _has_alpha(frame)
         self.resized += (frame.width, frame.height) != self._coded
         rgb = self._reformatter.reformat(
             frame,
@@ -131,6 +135,10 @@ class Picture:
             self.transparent += 1
             laid = np.multiply(colours, alpha[..., None], dtype=np.uint32 if self._wide else np.uint16)
             colours[...] = (laid + opaque // 2) // opaque
+
+
+def _has_alpha(frame: av.VideoFrame) -> bool:
+    return frame.format.name == "pal8" or any(part.is_alpha for part in frame.format.components)
 
 
 def _samples(rgb: av.VideoFrame, place: int, channels: int = 1) -> Levels:

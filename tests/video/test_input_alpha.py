@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from PIL import Image
 from video_clips import Clip, make
 
 from birefnet_batch.video.reader import FrameReader
@@ -89,3 +91,56 @@ def test_video_without_alpha_has_none(tmp_path: Path) -> None:
     with FrameReader(make(tmp_path / "clip.mp4", Clip(frames=2))) as reader:
         assert not reader.info.alpha
         assert next(iter(reader)).alpha is None
+
+
+@pytest.mark.parametrize("coding", [VP9, VP8], ids=["VP9", "VP8"])
+def test_alpha_that_begins_after_the_first_frame_is_used(
+    coding: tuple[str, str, dict[str, str], dict[str, str]], tmp_path: Path
+) -> None:
+    codec, _, options, tags = coding
+    path = tmp_path / "late.webm"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25, options=options)
+        stream.width, stream.height, stream.pix_fmt = *SIZE, "yuva420p"
+        stream.metadata.update(tags)
+        opaque = av.CodecContext.create(codec, "w")
+        opaque.width, opaque.height, opaque.pix_fmt, opaque.time_base = *SIZE, "yuv420p", Fraction(1, 25)
+        opaque.options = options
+        packets: list[av.Packet] = []
+        for first, encoder in ((0, opaque), (2, stream)):
+            for index in (first, first + 1):
+                frame = av.VideoFrame.from_ndarray(ramp(), format="rgba").reformat(format=encoder.pix_fmt)
+                frame.pts, frame.time_base = index, Fraction(1, 25)
+                packets += encoder.encode(frame)
+            packets += encoder.encode(None)
+        for packet in packets:
+            packet.stream = stream
+            container.mux(packet)
+    with FrameReader(path) as reader:
+        assert reader.info.alpha
+        ends = []
+        for frame in reader:
+            assert frame.alpha is not None
+            ends.append((int(frame.alpha[:, :8].mean()), int(frame.alpha[:, -8:].mean())))
+            frame.release()
+    assert ends[:2] == [(255, 255)] * 2
+    assert all(left < 20 and right > 240 for left, right in ends[2:])
+
+
+def test_alpha_that_begins_later_in_a_file_that_does_not_announce_it_is_noted(tmp_path: Path) -> None:
+    path = tmp_path / "mixed.mov"
+    with av.open(str(path), "w", format="mov") as container:
+        stream = container.add_mux_stream("png", 25, width=SIZE[0], height=SIZE[1])
+        stream.time_base = Fraction(1, 25)
+        for index, mode in enumerate(("RGB", "RGBA")):
+            content = io.BytesIO()
+            Image.fromarray(ramp()).convert(mode).save(content, "png")
+            packet = av.Packet(content.getvalue())
+            packet.pts = packet.dts = index
+            packet.duration, packet.time_base, packet.is_keyframe = 1, Fraction(1, 25), True
+            packet.stream = stream
+            container.mux_one(packet)
+    with FrameReader(path) as reader:
+        for frame in reader:
+            frame.release()
+    assert reader.notes == ["1 frames with an alpha channel were made opaque: the first one has none"]
