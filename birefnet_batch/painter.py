@@ -212,16 +212,18 @@ def _read_still(path: Path, timeout_s: float) -> _Given:
     """
     import numpy as np
     import torch
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, ImageOps
+
+    from birefnet_batch.pictures import open_picture
 
     try:
         if _is_hdr_png(path):
             with ExitStack() as context:
                 return next(_read(context, path, timeout_s))[1]
-        with Image.open(path) as file:
+        with open_picture(path) as file:
             upright = ImageOps.exif_transpose(file).convert("RGBA")
             flat = Image.alpha_composite(Image.new("RGBA", upright.size, "black"), upright).convert("RGB")
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"media.background={path} cannot be read as a picture: {reason}") from None
     return _Given(torch.from_numpy(np.array(flat))[None], None)

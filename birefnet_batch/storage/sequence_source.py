@@ -11,9 +11,9 @@ from pathlib import Path
 from stat import S_ISREG
 
 import av
-from PIL import Image
 
 from birefnet_batch.errors import InputError, OutputError
+from birefnet_batch.pictures import open_picture
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage.facts import SourceFacts
 from birefnet_batch.storage.reasons import reason_of
@@ -131,9 +131,9 @@ def _regular(path: Path) -> os.stat_result:
 
 def _size(path: Path) -> tuple[int, int]:
     try:
-        with Image.open(path) as image:
+        with open_picture(path) as image:
             return image.size
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError) as error:
         raise InputError(f"{path} is no image that can be read: {error}") from None
 
 

@@ -17,14 +17,12 @@ from birefnet_batch.storage.growing_file import open_file
 from birefnet_batch.video.container import decoder_of, open_input, origin_of, pick_video, reason_of, time_base_of
 from birefnet_batch.video.damage import check_share
 from birefnet_batch.video.damage_count import DamageCount
-from birefnet_batch.video.info import Chapter, Keyframe, VideoInfo
+from birefnet_batch.video.info import MOST_PIXELS, Chapter, Keyframe, VideoInfo
 from birefnet_batch.video.picture import Picture
 from birefnet_batch.video.truncation import missing_bytes
 
 # Threads do not change what is decoded; a fixed count keeps many workers on one machine from fighting.
 _THREADS = 2
-# 8K in both directions; a file of a few bytes may claim to be larger than any memory.
-_MOST_PIXELS = 8192 * 8192
 # Streams without an end of their own: broadcasts are cut anywhere, and the last packet is seldom whole.
 _CUT_ANYWHERE = frozenset(("mpegts", "mpeg", "mpegvideo", "h264", "hevc", "av1", "m4v"))
 _INCOMPLETE = "it was not copied or downloaded completely"
@@ -223,9 +221,9 @@ def open_video(path: bytes, corrupt: str = "conceal") -> Iterator[tuple[InputCon
         _check_whole(path, container, stream)
         decoder = Decoder(container, stream, shown, corrupt=corrupt)
         pixels = decoder.first.width * decoder.first.height
-        if pixels > _MOST_PIXELS:
+        if pixels > MOST_PIXELS:
             raise InputError(
-                f"{shown} is {decoder.first.width}x{decoder.first.height}: more than {_MOST_PIXELS} pixels a frame; "
+                f"{shown} is {decoder.first.width}x{decoder.first.height}: more than {MOST_PIXELS} pixels a frame; "
                 "scale it down"
             )
         yield container, stream, decoder

@@ -15,6 +15,8 @@ BT2020 = 9
 """ITU-R BT.2020's number among the primaries and, not constant luminance, the matrices."""
 PQ, HLG = 16, 18
 """The numbers of SMPTE ST 2084's transfer function and of ARIB STD-B67's."""
+MOST_PIXELS = 8192 * 8192
+"""Of a frame or a picture, 8K in both directions; a file of a few bytes may claim to be larger than any memory."""
 LARGE = 4_000_000
 """Pixels of a frame: of larger ones as few as may be are held at once."""
 

@@ -1,0 +1,43 @@
+"""Pictures of a size that we bound, without a word of Pillow's on the console."""
+
+from __future__ import annotations
+
+import struct
+import warnings
+import zlib
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+import torch
+
+from birefnet_batch.backdrop import Backdrop
+from birefnet_batch.errors import ConfigError, InputError
+from birefnet_batch.painter import Painter
+from birefnet_batch.pictures import open_picture
+from birefnet_batch.settings import StorageSettings
+from birefnet_batch.storage.sequence_source import pack_sequence
+
+
+def claim(path: Path, width: int, height: int) -> Path:
+    """A PNG file whose header says that it has so many pixels, and no more."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk + b"\0\0\0\0IDAT" + struct.pack(">I", zlib.crc32(b"IDAT")))
+    return path
+
+
+@pytest.mark.parametrize("width", [10_000, 100_000], ids=["Pillow would warn", "Pillow refuses"])
+def test_what_is_too_large_is_refused_by_our_own_bound(width: int, tmp_path: Path) -> None:
+    path = claim(tmp_path / "large_00.png", width, 10_000)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ValueError, match="more than 67108864 pixels"), open_picture(path):
+            pass
+        with (
+            pytest.raises(ConfigError, match=r"large_00.png cannot be read as a picture: .*more than 67108864 pixels"),
+            Painter(Backdrop("picture", path=path), Fraction(1, 25), 20) as painter,
+        ):
+            painter.paint(torch.zeros(1, 3, 8, 8), [0])
+        with pytest.raises(InputError, match="more than 67108864 pixels"):
+            pack_sequence(tmp_path / "large_%02d.png", tmp_path / "out.mov", StorageSettings())
