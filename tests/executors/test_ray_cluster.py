@@ -6,7 +6,9 @@ import logging
 import os
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -105,3 +107,25 @@ def test_this_machine_says_at_once_that_it_has_no_room_for_a_worker(monkeypatch:
     monkeypatch.setattr(cluster, "_start", lambda: None)
     with pytest.raises(ConfigError, match=r"on this machine: .* reserves 2 CPU, 1 fast_disk .*; ask for less"):
         cluster.__enter__()
+
+
+@pytest.mark.parametrize("address", [None, "auto"])
+def test_only_a_cluster_that_was_joined_may_get_further_machines_to_wait_for(
+    address: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Either(Nodes):
+        def is_initialized(self) -> bool:
+            return False
+
+        def init(self, **_: Any) -> None:
+            pass
+
+        def shutdown(self) -> None:
+            pass
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    nodes = Either()
+    nodes.there = [{"CPU": 4.0}]
+    with on(nodes, device=Device.cpu, address=address) as cluster:
+        assert cluster.grows is (address is not None)
