@@ -191,11 +191,10 @@ def test_a_decoder_that_is_killed_is_an_error_that_may_be_tried_again(tmp_path: 
 
 _MEASURE = """
 import resource, sys
-sys.path.insert(0, {tests!r})
+sys.path[:0] = [{tests!r}, {tests!r} + '/video']
 from pathlib import Path
 from test_pipeline import task_for
 from trivial import TrivialEngine
-from video_clips import destroy
 from birefnet_batch.pipeline import process_segment
 clip, folder = Path(sys.argv[1]), Path(sys.argv[2])
 with TrivialEngine() as engine:
