@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
+from av.container import InputContainer
 from numpy.typing import NDArray
 
+from birefnet_batch.storage.growing_file import open_file
 from birefnet_batch.video.child import Alive, map_memory, serve
 from birefnet_batch.video.container import has_alpha
 from birefnet_batch.video.decoding import info_of, open_video
@@ -17,6 +20,7 @@ from birefnet_batch.video.frame_range import FrameRange, Place
 from birefnet_batch.video.messages import Decoded, DecodeEnd, DecodeTask, Start
 from birefnet_batch.video.picture import Picture
 from birefnet_batch.video.timestamps import Timeline
+from birefnet_batch.video.truncation import flv_length
 
 _ALIVE_EVERY_S = 1.0
 
@@ -24,6 +28,7 @@ _ALIVE_EVERY_S = 1.0
 def work(connection: Connection[Any, Any], memory: int, task: DecodeTask) -> None:
     """Send a VideoInfo, then, after `Start`, the frames, then `DecodeEnd`."""
     with open_video(task.path, task.corrupt) as (container, stream, decoder):
+        shortened = tuple(_shortened(task.path, container))
         picture = Picture(decoder.first, task.wide, has_alpha(stream))
         info = info_of(container, stream, decoder, picture)
         connection.send(info)
@@ -35,7 +40,7 @@ def work(connection: Connection[Any, Any], memory: int, task: DecodeTask) -> Non
         chosen = FrameRange(task, decoder)
         _send_frames(connection, slots, timeline, chosen, picture)
         chosen.check_end()
-    notes = tuple(_notes(chosen, picture, timeline))
+    notes = (*_notes(chosen, picture, timeline), *shortened)
     connection.send(DecodeEnd(chosen.corrupt, notes))
 
 
@@ -83,6 +88,16 @@ def _notes(chosen: FrameRange, picture: Picture, timeline: Timeline) -> Iterator
     if picture.resized:
         yield f"{picture.resized} frames of another size were scaled to {picture.width}x{picture.height}"
     yield from timeline.notes()
+
+
+def _shortened(path: bytes, container: InputContainer) -> Iterator[str]:
+    """What is said of an FLV file that is shorter than it says; other programs may have edited it."""
+    if container.format.name != "flv":
+        return
+    with open_file(path) as file:
+        said, size = flv_length(file), os.fstat(file.fileno()).st_size
+    if said > size:
+        yield f"the file says that it has {said} bytes, and it has {size}: its end may be missing"
 
 
 if __name__ == "__main__":

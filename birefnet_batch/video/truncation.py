@@ -6,17 +6,27 @@ Some demuxers stop at a premature end as at a regular one, so what the file prom
 from __future__ import annotations
 
 import os
+import struct
 from typing import BinaryIO
 
 from birefnet_batch.video.mp4_boxes import boxes
 
 _MP4_MEDIA = (b"moov", b"moof", b"mdat")
 _MP4_FIRST = (b"ftyp", b"styp", b"wide", b"free", b"skip", b"pnot", *_MP4_MEDIA)
+# A header partition, closed and complete or not (SMPTE ST 377-1, section 7), but for the byte that says which.
+_MXF = bytes.fromhex("060e2b34020501010d0102010102")
+_FLV_LENGTH = b"\x00\x08filesize\x00"  # a property's name and the type of its value, a double
+_Y4M = b"YUV4MPEG2 "
+# Planes' sizes by the colour space's first digits, in halves of the luma plane's sides (y4m's manual page).
+_Y4M_CHROMA = {"420": (2, 2), "422": (2, 1), "444": (1, 1), "411": (4, 1)}
+_Y4M_FRAME = b"FRAME\n"
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 
 
 def missing_bytes(file: BinaryIO) -> int:
-    """How many bytes an MP4, QuickTime, Matroska, WebM, AVI or GIF file lacks at its end; 0 where that cannot be told.
+    """How many bytes a file lacks at its end, at least; 0 where that cannot be told.
+
+    It can of MP4, QuickTime, Matroska, WebM, AVI, GIF and MXF, and of YUV4MPEG2 that is cut within a frame.
 
     Args:
         file: open for reading; its position is kept.
@@ -34,11 +44,26 @@ def missing_bytes(file: BinaryIO) -> int:
             promised = _end_of_avi(file, size)
         elif head[:6] in (b"GIF87a", b"GIF89a"):
             promised = _end_of_gif(file)
+        elif head == _MXF[:12]:
+            promised = _footer_of_mxf(file) + 1
+        elif head[:10] == _Y4M:
+            promised = _end_of_y4m(file, size)
         else:
             promised = 0
         return max(0, promised - size)
     finally:
         file.seek(position)
+
+
+def flv_length(file: BinaryIO) -> int:
+    """How many bytes an FLV file has by its own first words; 0 where it does not say.
+
+    Args:
+        file: open for reading, at its beginning.
+    """
+    _, found, after = file.read(4096).partition(_FLV_LENGTH)
+    length: float = struct.unpack(">d", after[:8])[0] if found and len(after) >= 8 else 0.0
+    return int(length) if 0 < length < 2**53 else 0
 
 
 def _end_of_mp4(file: BinaryIO, size: int) -> int:
@@ -104,6 +129,40 @@ def _end_of_gif(file: BinaryIO) -> int:
             if length == b"\0":
                 break
             file.seek(length[0], os.SEEK_CUR)
+
+
+def _footer_of_mxf(file: BinaryIO) -> int:
+    """Where the footer begins; -1 where the file does not say, as while it is written."""
+    file.seek(0)
+    key = file.read(16)
+    if key[:14] != _MXF:
+        return -1
+    first = file.read(1)
+    if first and first[0] & 0x80:
+        file.seek(first[0] & 0x7F, os.SEEK_CUR)
+    # Versions, grid, this partition and the one before.
+    file.seek(2 + 2 + 4 + 8 + 8, os.SEEK_CUR)
+    return int.from_bytes(file.read(8), "big") or -1
+
+
+def _end_of_y4m(file: BinaryIO, size: int) -> int:
+    """The end of the frame in which the file ends; 0 where its frames may have different lengths."""
+    file.seek(0)
+    header = file.readline(1024)
+    words = {word[:1]: word[1:] for word in header.decode("latin-1").split()[1:]}
+    space = words.get("C", "420")
+    if not (words.get("W", "").isdecimal() and words.get("H", "").isdecimal()) or file.read(6) != _Y4M_FRAME:
+        return 0
+    width, height = int(words["W"]), int(words["H"])
+    samples = width * height
+    if space[:3] in _Y4M_CHROMA:
+        across, down = _Y4M_CHROMA[space[:3]]
+        samples += 2 * (-(-width // across) * -(-height // down)) + samples * space.endswith("alpha")
+    elif not space.startswith("mono"):
+        return 0
+    deep = space[4:] if space.startswith("mono") else space[4:] if space[3:4] == "p" else ""
+    frame = len(_Y4M_FRAME) + samples * (2 if deep.isdecimal() and int(deep) > 8 else 1)
+    return len(header) + -(-(size - len(header)) // frame) * frame
 
 
 def _skip_colours(file: BinaryIO) -> None:

@@ -17,6 +17,7 @@ from birefnet_batch.errors import InputError
 from birefnet_batch.executors.retries import may_be_tried_again
 from birefnet_batch.video.probe import probe
 from birefnet_batch.video.reader import FrameReader
+from birefnet_batch.video.truncation import missing_bytes
 
 
 def _missing(path: Path) -> None:
@@ -101,6 +102,7 @@ TRUNCATED = {
     "matroska": Clip(frames=100, format="matroska"),
     "webm": Clip(frames=100, codec="libvpx-vp9", format="webm", options={"deadline": "realtime", "cpu-used": "8"}),
     "avi": Clip(frames=100, codec="mpeg4", format="avi"),
+    "mxf": Clip(frames=100, codec="mpeg2video", format="mxf"),
     "gif": Clip(frames=100, codec="gif", format="gif", pix_fmt="rgb8"),
 }
 
@@ -127,6 +129,34 @@ def test_truncated_within_a_packet(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:cut])
     with pytest.raises(InputError, match="ends early, after"):
         read(path)
+
+
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv422p", "yuv444p", "yuv411p", "gray", "yuv420p10le", "gray10le"])
+def test_frames_of_one_length_tell_what_is_missing_of_the_last(pix_fmt: str, tmp_path: Path) -> None:
+    options = {"strict": "-1"}
+    clip = Clip(frames=3, codec="wrapped_avframe", format="yuv4mpegpipe", pix_fmt=pix_fmt, size=(33, 17), muxer=options)
+    path = make(tmp_path / "clip.y4m", clip)
+    whole = path.read_bytes()
+    for cut in (0, 1, 400):
+        path.write_bytes(whole[: len(whole) - cut])
+        with path.open("rb") as file:
+            assert missing_bytes(file) == cut
+    with pytest.raises(InputError, match="ends early: 400 of "):
+        probe(path)
+
+
+def test_an_flv_file_that_is_shorter_than_it_says_has_a_note(tmp_path: Path) -> None:
+    path = make(tmp_path / "clip.flv", Clip(frames=50, format="flv"))
+    whole = path.read_bytes()
+    with av.open(str(path)) as container:
+        last = [packet for packet in container.demux(video=0) if packet.size][-1]
+    assert last.pos is not None
+    for content, said in ((whole, False), (whole[: last.pos], True)):
+        path.write_bytes(content)
+        with FrameReader(path) as reader:
+            for frame in reader:
+                frame.release()
+        assert any(f"has {len(whole)} bytes, and it has {len(content)}" in note for note in reader.notes) == said
 
 
 def test_sound_that_is_cut_off_is_no_matter_to_the_frames(tmp_path: Path) -> None:
