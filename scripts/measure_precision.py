@@ -23,6 +23,7 @@ from bench_model import size_of, write_weights
 
 from birefnet_batch.conf_folder import demo_clips
 from birefnet_batch.engines import open_engine
+from birefnet_batch.engines.precision_check import precision_error
 from birefnet_batch.matting import frames_to_input
 from birefnet_batch.models.registry import find_model
 from birefnet_batch.models.weights import WeightsFile, locate_weights
@@ -102,11 +103,11 @@ def main() -> None:
                 found = wanted
                 if precision != "fp32":
                     found = mattes(name, weights, precision, size, inputs, options.threads)
-                    errors = 255 * (found - wanted)[: int(count)].abs().flatten().double()
-                    high = errors.kthvalue(max(1, round(0.999 * len(errors)))).values
+                    error = precision_error(found[: int(count)], wanted[: int(count)])
+                    largest = 255 * (found - wanted)[: int(count)].abs().max()
                     print(
                         f"| {name} ({find_model(name).network}) | {origin} | {count} at {resolution} | {precision} "
-                        f"| {errors.mean():.3f} | {high:.2f} | {errors.max():.1f} |",
+                        f"| {255 * error.mean:.3f} | {255 * error.high:.2f} | {largest:.1f} |",
                         flush=True,
                     )
                 broken += [

@@ -15,7 +15,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from birefnet_batch.engines.build_lock import build_lock
+from birefnet_batch.engines.measured_once import measured_once
 from birefnet_batch.engines.memory import is_out_of_memory
 from birefnet_batch.errors import EngineError, EngineMemoryError
 
@@ -52,21 +52,17 @@ def probed_batch(root: Path, identity: Mapping[str, Any], budget_bytes: int, mea
     """
     text = json.dumps({**identity, "budget": budget_bytes}, sort_keys=True, default=str)
     name = hashlib.sha256(text.encode()).hexdigest()[:32]
-    path = root / "batch" / f"{name}.json"
-    with build_lock(root / ".locks" / f"batch-{name}.lock", f"batch size of {identity.get('model')}"):
-        try:
-            return int(json.loads(path.read_text("utf-8"))["batch"])
-        except (OSError, ValueError, KeyError):
-            pass
-        tried = _try(budget_bytes, measure)
-        best = min(tried, key=lambda one: one.frame_seconds)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        found = {"batch": best.batch, "identity": dict(identity), "tried": [asdict(one) for one in tried]}
-        partial.write_text(json.dumps(found, indent=2, default=str) + "\n", "utf-8")
-        partial.replace(path)
-    _log.info("batches of %s: %d (%.2f GiB)", identity.get("model"), best.batch, best.peak_bytes / 2**30)
-    return best.batch
+
+    def tried() -> dict[str, Any]:
+        found = _try(budget_bytes, measure)
+        best = min(found, key=lambda one: one.frame_seconds)
+        _log.info("batches of %s: %d (%.2f GiB)", identity.get("model"), best.batch, best.peak_bytes / 2**30)
+        return {"batch": best.batch, "identity": dict(identity), "tried": [asdict(one) for one in found]}
+
+    what = f"batch size of {identity.get('model')}"
+    batch = measured_once(root, "batch", name, what, lambda facts: int(facts["batch"]), tried)
+    assert batch is not None
+    return batch
 
 
 def _try(budget_bytes: int, measure: Measure) -> list[Measured]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from birefnet_batch.conf_folder import demo_clips
-from birefnet_batch.engines.build_lock import build_lock
+from birefnet_batch.engines.measured_once import measured_once
 from birefnet_batch.engines.memory import is_out_of_memory
 from birefnet_batch.models.precision import PrecisionError
 from birefnet_batch.models.registry import ModelSpec
@@ -53,21 +52,20 @@ def measured_error(
 
 
 def _kept(root: Path, model: ModelSpec, weights: WeightsFile, precision: str, device: str) -> PrecisionError | None:
-    name = f"{model.network}-{weights.sha256[:32]}-{precision}-{device}"
-    path = root / "precision" / f"{name}.json"
-    with build_lock(root / ".locks" / f"precision-{name}.lock", f"{precision} of {model.short_name}"):
-        try:
-            return PrecisionError(**json.loads(path.read_text("utf-8")))
-        except (OSError, ValueError, TypeError):
-            pass
+    def measure() -> dict[str, float] | None:
         found = _fitting(model, weights, precision, device)
-        if found is None:
-            return None
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(asdict(found)) + "\n", "utf-8")
-        partial.replace(path)
-        return found
+        return None if found is None else asdict(found)
+
+    name = f"{model.network}-{weights.sha256[:32]}-{precision}-{device}"
+    what = f"{precision} of {model.short_name}"
+    return measured_once(root, "precision", name, what, lambda facts: PrecisionError(**facts), measure)
+
+
+def precision_error(found: torch.Tensor, wanted: torch.Tensor) -> PrecisionError:
+    """Differences of mattes in [0, 1], of any one shape, from those in float32."""
+    errors = (found - wanted).abs().flatten().double()
+    high = errors.kthvalue(max(1, round(0.999 * len(errors)))).values
+    return PrecisionError(float(errors.mean()), float(high))
 
 
 def _fitting(model: ModelSpec, weights: WeightsFile, precision: str, device: str) -> PrecisionError | None:
@@ -95,9 +93,7 @@ def _measure(model: ModelSpec, weights: WeightsFile, precision: str, device: str
             made = [network(image.to(DTYPES[name])).float().sigmoid().cpu() for image in inputs]
         mattes[name] = torch.cat(made)
         del network
-    errors = (mattes[precision] - mattes["fp32"]).abs().flatten().double()
-    high = errors.kthvalue(max(1, round(0.999 * len(errors)))).values
-    return PrecisionError(float(errors.mean()), float(high))
+    return precision_error(mattes[precision], mattes["fp32"])
 
 
 def _pictures() -> Iterator[torch.Tensor]:

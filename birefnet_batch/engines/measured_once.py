@@ -1,0 +1,54 @@
+"""What was measured once on a machine, kept in the engine store as a small JSON record."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from birefnet_batch.engines.build_lock import build_lock
+
+T = TypeVar("T")
+
+
+def measured_once(
+    root: Path,
+    kind: str,
+    name: str,
+    what: str,
+    read: Callable[[Mapping[str, Any]], T],
+    measure: Callable[[], Mapping[str, Any] | None],
+) -> T | None:
+    """The record `<root>/<kind>/<name>.json`, measured first where it is missing or cannot be read.
+
+    Of several processes one measures and the others wait for it.
+
+    Args:
+        root: the engine store's folder.
+        kind: a folder of it.
+        name: a file name without its suffix that stands for all that the result depends on.
+        what: is measured, for the log of those who wait.
+        read: makes the result of a record; raises ValueError, KeyError or TypeError of one that is not whole.
+        measure: makes a record; None where nothing can be measured, which is not kept.
+
+    Returns:
+        The result; None where nothing could be measured.
+
+    Raises:
+        OSError: the store cannot be written.
+    """
+    path = root / kind / f"{name}.json"
+    with build_lock(root / ".locks" / f"{kind}-{name}.lock", what):
+        try:
+            return read(json.loads(path.read_text("utf-8")))
+        except (OSError, ValueError, KeyError, TypeError):
+            pass
+        found = measure()
+        if found is None:
+            return None
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(found, indent=2, default=str) + "\n", "utf-8")
+        partial.replace(path)
+        return read(found)
