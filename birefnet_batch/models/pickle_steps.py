@@ -16,9 +16,10 @@ MOST_BYTES = 2 << 20
 _MOST_STEPS = 400_000
 # Values in a tuple and in the tuples in it, which share what they hold: it is hashed and compared value by value.
 _LARGEST_TUPLE = 1000
-_MAKES_MAPPINGS = "collections OrderedDict"
 _CALLED = {
-    _MAKES_MAPPINGS,
+    "collections OrderedDict",
+    # Of a schedule of learning rates, and of a shape that somebody kept.
+    *("collections Counter", "torch Size"),
     *(
         f"torch._utils {name}"
         for name in (

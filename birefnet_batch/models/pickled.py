@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import re
 import zipfile
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,6 +54,7 @@ def read_pickled(path: Path) -> dict[str, Tensor]:
         TypeError,
         AttributeError,
         OverflowError,
+        AssertionError,
     ) as error:
         raise PickledError(f"torch cannot read it ({_reason(error)})") from None
     _strip(data)
@@ -70,7 +71,7 @@ def read_pickled(path: Path) -> dict[str, Tensor]:
 
 def _strip(value: Any) -> None:
     """Drop attributes that the file gave a mapping: they would stand in place of its methods."""
-    if isinstance(value, OrderedDict):
+    if isinstance(value, OrderedDict | Counter):
         vars(value).clear()
 
 

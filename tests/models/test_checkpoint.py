@@ -307,6 +307,14 @@ def test_a_pickle_that_would_take_memory_or_years_is_refused_before_torch_follow
         loaded(path)
 
 
+def test_a_tensor_put_together_from_other_things_is_one_clear_error(tmp_path):
+    storage = torch.zeros(1).untyped_storage()
+    wrong = Called(torch._utils._rebuild_tensor_v2, storage, 0, (1,), (1,), False, OrderedDict(), 3)
+    torch.save({"x": wrong}, tmp_path / "model.pth")
+    with pytest.raises(WeightsError, match="are no checkpoint that can be loaded: torch cannot read it"):
+        loaded(tmp_path / "model.pth")
+
+
 def test_attributes_that_a_pickle_gives_do_not_stand_in_place_of_methods(tmp_path, state):
     path = tmp_path / "model.pth"
     hostile = torch.nn.Parameter(state["decoder.conv_out1.0.bias"].clone())

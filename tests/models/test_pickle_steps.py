@@ -29,7 +29,16 @@ def test_what_trainings_save_passes():
     halves = [torch.zeros(1, dtype=kind) for kind in (torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.uint16)]
     extra = torch.nn.Parameter(torch.ones(1))
     extra.no_decay = True  # type: ignore[attr-defined]
-    saved = OrderedDict(model=network.state_dict(), optimizer=optimizer.state_dict(), epoch=3, loss=0.5, best=None)
+    schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [2, 4]).state_dict()
+    saved = OrderedDict(
+        schedule=schedule,
+        size=extra.shape,
+        model=network.state_dict(),
+        optimizer=optimizer.state_dict(),
+        epoch=3,
+        loss=0.5,
+        best=None,
+    )
     check_steps(pickle_of({**saved, "halves": halves, "weight": extra, "own": list(network.parameters())}))
 
 
