@@ -17,6 +17,7 @@ import numpy as np
 from av.video.codeccontext import VideoCodecContext
 from numpy.typing import NDArray
 
+from birefnet_batch.video.info import LARGE
 from birefnet_batch.video.libav_writer import LibavWriter, grey_420, keyframe_interval
 
 CRF = {"low": 42, "medium": 34, "high": 26, "maximum": 16}
@@ -47,6 +48,9 @@ class Vp9Writer(LibavWriter):
             # A frame that is not shown has no place for its alpha.
             "auto-alt-ref": "0",
         }
+        if self.size[0] * self.size[1] > LARGE:
+            # Without such frames it makes next to nothing of the 25 that it would keep, and as many of their alpha.
+            context.options |= {"lag-in-frames": "0"}
 
     def mark_alpha(self) -> None:
         """See `LibavWriter`."""
