@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from fractions import Fraction
 from pathlib import Path
@@ -16,7 +17,9 @@ from video_clips import Clip, make, number_of, numbered
 from ycbcr import to_ycbcr, write_planes
 
 from birefnet_batch.errors import InputError
-from birefnet_batch.video.info import VideoInfo
+from birefnet_batch.video.decoding import open_video
+from birefnet_batch.video.info import VideoInfo, split
+from birefnet_batch.video.picture import Picture
 from birefnet_batch.video.probe import probe
 from birefnet_batch.video.reader import FrameReader
 
@@ -31,6 +34,15 @@ def image_of(path: Path, index: int = 0) -> tuple[NDArray[np.uint8], VideoInfo]:
         for frame in reader:
             return frame.image.copy(), reader.info
     raise AssertionError("no frame")
+
+
+def converted(path: Path) -> NDArray[np.uint8]:
+    """The first frame as `image_of` gives it, decoded in this process, which is quicker."""
+    with open_video(os.fsencode(path)) as (_, _, decoder):
+        picture = Picture(decoder.first)
+        memory = np.empty(picture.width * picture.height * (4 if picture.alpha else 3), np.uint8)
+        picture.write(decoder.first, memory)
+        return split(memory, picture.width, picture.height, wide=False)[0].astype(np.uint8)
 
 
 def bars_file(path: Path, matrix: str, full: bool, size: tuple[int, int], tags: dict[str, str]) -> Path:
@@ -56,7 +68,7 @@ def bars_file(path: Path, matrix: str, full: bool, size: tuple[int, int], tags: 
 def test_colours_are_exact(
     matrix: str, full: bool, size: tuple[int, int], tags: dict[str, str], tmp_path: Path
 ) -> None:
-    image, _ = image_of(bars_file(tmp_path / "bars.mkv", matrix, full, size, tags))
+    image = converted(bars_file(tmp_path / "bars.mkv", matrix, full, size, tags))
     centres = image[size[1] // 2, (np.arange(8) * 2 + 1) * size[0] // 16].astype(np.float64)
     assert np.abs(centres - BARS).max() <= 2
 
@@ -172,7 +184,7 @@ def test_a_photo_is_turned_as_its_exif_data_says(orientation: int, suffix: str, 
     path = tmp_path / f"photo{suffix}"
     Image.fromarray(quadrants).save(path, exif=exif, quality=95)
     shown = np.asarray(ImageOps.exif_transpose(Image.open(path)).convert("RGB")).astype(int)
-    image = image_of(path)[0].astype(int)
+    image = converted(path).astype(int)
     assert image.shape == shown.shape
     rows, columns = (np.array([1, 3]) * side // 4 for side in shown.shape[:2])
     assert np.abs(image - shown)[np.ix_(rows, columns)].max() <= 6
