@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from birefnet_batch.errors import ConfigError, InputError, OutputError, OutputLostError, ProblemsError
+from birefnet_batch.errors import ConfigError, InputError, NoWorkerError, OutputError, OutputLostError, ProblemsError
 from birefnet_batch.executors.base import JobOutcome, RunContext
 from birefnet_batch.executors.selection import make_executor
 from birefnet_batch.jobs import Job, distinct_jobs
@@ -22,13 +22,12 @@ from birefnet_batch.request import Request, Result
 from birefnet_batch.results import ManifestLine, merge_manifest
 from birefnet_batch.resume import split_complete
 from birefnet_batch.run_record import RunRecorder
-from birefnet_batch.settings import MediaSettings, OnInvalid, Settings
+from birefnet_batch.settings import OnInvalid, Settings
 from birefnet_batch.storage import Output
 from birefnet_batch.uris import scheme_of
 from birefnet_batch.versions import library_versions
-from birefnet_batch.video.formats import Format, format_of
-from birefnet_batch.video.hardware import check_type
-from birefnet_batch.video.look import look_of
+from birefnet_batch.video.formats import format_of
+from birefnet_batch.video.look import media_problems
 
 _log = logging.getLogger(__name__)
 INVALID_ENTRIES = "invalid_entries.jsonl"
@@ -102,6 +101,7 @@ def run(
         ConfigError: there is no output, nothing to do, or the media settings do not go with an output type.
         InputError: a request's URL cannot be read, or differs from another's in nothing but its secrets; with
             `on_invalid=skip` only if there is no other. Of several such requests a ProblemsError tells.
+        NoWorkerError: no machine of the cluster can do what is left.
         OutputError: the output cannot be written; OutputLostError when that is so in the middle of the run.
     """
     settings.validate()
@@ -150,6 +150,9 @@ def run(
                     output.all_ended()
                 finally:
                     merge_manifest(output, tally.lines)
+        except NoWorkerError as error:
+            done = f"{tally.counts['succeeded']} succeeded and {tally.counts['failed']} failed before"
+            raise NoWorkerError(f"{error}. {done}: {output.shown}/manifest.jsonl") from error
         except OutputError as error:
             told = f"{error}; the run ended with that, and the same command goes on with the rest"
             raise OutputLostError(told) from error
@@ -175,13 +178,8 @@ def _check_types(settings: Settings, jobs: Iterable[Job]) -> None:
     if settings.on_invalid is OnInvalid.skip:
         return
     problems = []
-    checks: tuple[Callable[[Format, MediaSettings], object], ...] = (look_of, check_type)
     for output_type in dict.fromkeys(job.request.video_output_type for job in jobs):
-        for check in checks:
-            try:
-                check(format_of(output_type), settings.media)
-            except ConfigError as error:
-                problems.append(str(error))
+        problems += media_problems(format_of(output_type), settings.media)
     if problems:
         raise ProblemsError("The settings have problems", problems)
 

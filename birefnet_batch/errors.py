@@ -52,7 +52,7 @@ class WorkerLostError(BirefnetBatchError):
 
 
 class NoWorkerError(BirefnetBatchError):
-    """No machine of a cluster can do what is left of a run; those videos have not failed, they are undone."""
+    """No machine of a cluster can do what is left of a run; those videos were not tried."""
 
 
 class OutputError(BirefnetBatchError):

@@ -42,7 +42,7 @@ class Coordinator:
         context: the run.
         clock: seconds, from any start.
         drop_parts: removes the parts of a job that ended.
-        patience_s: how long what nobody may do waits for another machine.
+        patience_s: how long what nobody may do waits for another machine; 0 where there never is another.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Coordinator:
         self._told: dict[str, int] = {}
         self._places: dict[str, str] = {}
         self._drop_parts = drop_parts
-        self.judge = Judge(self.scheduler, context.settings.storage, clock, patience_s)
+        self.judge = Judge(self.scheduler, context.settings, clock, patience_s)
         self._stopping = False
         self.retries = 0
 
@@ -159,7 +159,7 @@ class Coordinator:
         """The outcomes of what failed and waited long enough for another machine to try it.
 
         Raises:
-            NoWorkerError: no machine can do what is left; it has not failed.
+            NoWorkerError: no machine can do what is left; it was not tried.
         """
         ended = self.judge.conclude()
         return [self._end_failed(unit, unit.verdict) for unit in ended if unit.job.job_id in self._left]

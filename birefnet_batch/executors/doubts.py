@@ -56,9 +56,13 @@ class Doubts:
         pair.probes.clear()
         self._doubted.pop((node, engine), None)
 
-    def believes(self, node: str, engine: EngineKey | None) -> bool:
-        """Whether a failure there is the video's: something was done since the last one."""
-        return self._pair(node, engine).since
+    def believes(self, node: str, engine: EngineKey | None, *, lost: bool) -> bool:
+        """Whether a failure there is the video's: something was done since the last one.
+
+        Of one that lost its workers as often as may be: something was done there at all.
+        """
+        pair = self._pair(node, engine)
+        return pair.ever if lost else pair.since
 
     def failed(
         self, node: str, engine: EngineKey | None, job_id: str, *, believed: bool, probe: bool, place: str, reason: str

@@ -6,14 +6,16 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 
-from birefnet_batch.errors import InputError, NoWorkerError
+from birefnet_batch.errors import ConfigError, InputError, NoWorkerError
 from birefnet_batch.executors.ledger import failed
 from birefnet_batch.executors.messages import Failed
 from birefnet_batch.executors.scheduler import Scheduler
 from birefnet_batch.executors.units import Unit
 from birefnet_batch.executors.workspace import has_source
-from birefnet_batch.settings import StorageSettings
+from birefnet_batch.settings import Settings
 from birefnet_batch.uris import redact_text
+from birefnet_batch.video.formats import format_of
+from birefnet_batch.video.look import media_problems
 
 _log = logging.getLogger(__name__)
 
@@ -23,16 +25,15 @@ class Judge:
 
     Args:
         scheduler: who has what, and the doubts of its nodes.
-        storage: how the driver looks for videos that a worker does not see.
+        settings: how the driver looks for videos that a worker does not see, and at what the user asked for.
         clock: the scheduler's.
-        patience_s: how long what nobody may do waits for another machine.
+        patience_s: how long what nobody may do waits for another machine; 0 where there never is another, and then
+            every failure is the video's.
     """
 
-    def __init__(
-        self, scheduler: Scheduler, storage: StorageSettings, clock: Callable[[], float], patience_s: float
-    ) -> None:
+    def __init__(self, scheduler: Scheduler, settings: Settings, clock: Callable[[], float], patience_s: float) -> None:
         self._scheduler = scheduler
-        self._storage = storage
+        self._settings = settings
         self._clock = clock
         self._patience_s = patience_s
         self._stuck_since: float | None = None
@@ -43,12 +44,14 @@ class Judge:
         Returns:
             How it is told, and whether it is the video's; otherwise another node is to try it.
         """
+        if not self._patience_s or self._is_refused(unit, failure):
+            return failure, True
         if failure.unseen:
-            if not has_source(unit.job, self._storage):
+            if not has_source(unit.job, self._settings.storage):
                 return failure, True
             failure = _unseen(unit, place, failure)
         doubts, job_id, reason = self._scheduler.doubts, unit.job.job_id, redact_text(str(failure.error))
-        believed = not failure.unseen and doubts.believes(node, unit.engine)
+        believed = not failure.unseen and doubts.believes(node, unit.engine, lost=failure.lost)
         barred = doubts.failed(
             node, unit.engine, job_id, believed=believed, probe=unit.probe, place=place, reason=reason
         )
@@ -60,6 +63,11 @@ class Judge:
         if barred:
             _log.warning("%s gets no more videos that need the same: it has failed several and done none", place)
         return failure, believed
+
+    def _is_refused(self, unit: Unit, failure: Failed) -> bool:
+        """Whether it is what the user asked for that no machine can do."""
+        form = format_of(unit.job.request.video_output_type)
+        return isinstance(failure.error, ConfigError) and bool(media_problems(form, self._settings.media))
 
     @property
     def is_stuck(self) -> bool:
@@ -82,7 +90,7 @@ class Judge:
         """What has waited long enough for another machine, and fails as its `verdict` says; it waits no more.
 
         Raises:
-            NoWorkerError: it is the machines that are at fault; what is left has not failed.
+            NoWorkerError: it is the machines that are at fault; what is left was not tried.
         """
         scheduler, now = self._scheduler, self._clock()
         if not self.is_stuck:
@@ -94,12 +102,11 @@ class Judge:
         if not ended:
             if self._stuck_since is None:
                 self._stuck_since = now
-                if self._patience_s:
-                    _log.warning("no machine may do what is left: it waits %g s for another one", self._patience_s)
+                _log.warning("no machine may do what is left: it waits %g s for another one", self._patience_s)
             if now - self._stuck_since < self._patience_s:
                 return []
-            # Of so few videos nothing can be told of a machine.
-            ended = {unit for unit in tried if not doubts.barred(unit.engine)}
+            # Tried as often and on as many machines as may be, these have failed, whoever is at fault.
+            ended = set(tried)
         if ended:
             scheduler.drop(lambda unit: unit in ended)
             return list(ended)
@@ -108,7 +115,7 @@ class Judge:
             raise NoWorkerError(
                 f"No machine can do what is left, {len({unit.job.job_id for unit in left})} videos: "
                 f"{'; '.join(barred)}. Mend that machine or add another; the same command goes on with what is left, "
-                "which is not done and has not failed"
+                "which was not tried, and with what failed"
             )
         return []
 

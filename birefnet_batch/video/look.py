@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ from birefnet_batch.backdrop import Backdrop, parse_background
 from birefnet_batch.errors import ConfigError
 from birefnet_batch.settings import Alpha, MediaSettings
 from birefnet_batch.video.formats import FORMATS, Format
+from birefnet_batch.video.hardware import check_type
 
 
 @dataclass(frozen=True)
@@ -49,3 +51,15 @@ def look_of(form: Format, media: MediaSettings) -> Look:
             f"give media.background a colour, or video_output_type {carrying}"
         )
     return Look(wanted, premultiplied=wanted.kind == "none" and media.alpha is Alpha.premultiplied)
+
+
+def media_problems(form: Format, media: MediaSettings) -> list[str]:
+    """Why no machine can write a type with these settings; empty where one may."""
+    problems = []
+    checks: tuple[Callable[[Format, MediaSettings], object], ...] = (look_of, check_type)
+    for check in checks:
+        try:
+            check(form, media)
+        except ConfigError as error:
+            problems.append(str(error))
+    return problems

@@ -30,10 +30,17 @@ def job(tmp_path: Path) -> Job:
 
 
 @pytest.fixture
-def coordinator(tmp_path: Path, job: Job) -> Iterator[Coordinator]:
+def now() -> list[float]:
+    """The time, to be set."""
+    return [0.0]
+
+
+@pytest.fixture
+def coordinator(tmp_path: Path, job: Job, now: list[float]) -> Iterator[Coordinator]:
     """It has two workers on a machine, and one job, that was begun."""
     with Output(str(tmp_path / "out"), "run") as output:
-        made = Coordinator(RunContext("run", Settings(output=str(tmp_path / "out")), output, {}), lambda: 0.0)
+        context = RunContext("run", Settings(output=str(tmp_path / "out")), output, {})
+        made = Coordinator(context, lambda: now[0], patience_s=30.0)
         made.joined("worker-1", "node-1-of-the-cluster", "machine")
         made.joined("worker-2", "node-2-of-the-cluster", "machine")
         made.add([job])
@@ -138,7 +145,7 @@ def unseen(job: Job) -> Answer:
 
 
 def test_a_video_that_a_node_does_not_see_is_done_by_another(
-    coordinator: Coordinator, job: Job, unseen: Answer, tmp_path: Path
+    coordinator: Coordinator, job: Job, unseen: Answer, tmp_path: Path, now: list[float]
 ) -> None:
     scheduler = coordinator.scheduler
     unit = Unit(job, "begin", LIGHT, 10)
@@ -153,6 +160,8 @@ def test_a_video_that_a_node_does_not_see_is_done_by_another(
     # Nobody else is left who might see it: then that is how it ends.
     assert coordinator.lost("worker-2", "its node has died") is None
     assert scheduler.take("worker-1") is None
+    assert coordinator.conclude() == [], "another one may come"
+    now[0] = 30.0
     (outcome,) = coordinator.conclude()
     assert outcome.status == "failed"
     assert "but not on machine (node-1-of-th); mount its folder" in str(outcome.error)

@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from birefnet_batch import Request, Settings
-from birefnet_batch.errors import NoWorkerError, WeightsError, WorkerLostError
+from birefnet_batch.errors import ConfigError, NoWorkerError, WeightsError, WorkerLostError
 from birefnet_batch.executors.base import JobOutcome, RunContext
 from birefnet_batch.executors.coordinator import Coordinator
 from birefnet_batch.executors.doubts import PROBES
 from birefnet_batch.executors.ledger import Ledger, failed
 from birefnet_batch.executors.messages import Answer, Call, Failed, Lost
 from birefnet_batch.jobs import Job
+from birefnet_batch.settings import MediaSettings
 from birefnet_batch.storage import Output
 
 LIGHT, HEAVY = "General Use (Light)", "General Use (Heavy)"
@@ -99,7 +100,7 @@ def bad(*nodes: str, error: Exception | None = None) -> Callable[[str, Job], Exc
     return lambda node, job: (error or WeightsError("the weights cannot be read")) if node in nodes else None
 
 
-def test_a_machine_that_can_do_nothing_ends_the_run_if_it_is_the_only_one_and_no_video_has_failed(
+def test_a_machine_that_can_do_nothing_ends_the_run_and_what_it_was_not_given_has_not_failed(
     machines: Machines,
 ) -> None:
     machines.fails = bad("a")
@@ -107,10 +108,10 @@ def test_a_machine_that_can_do_nothing_ends_the_run_if_it_is_the_only_one_and_no
     machines.videos(40)
     with pytest.raises(NoWorkerError) as caught:
         machines.run()
-    assert "left, 40 videos: on host-a (a) 6 different videos failed" in str(caught.value)
+    assert "left, 34 videos: on host-a (a) 6 different videos failed" in str(caught.value)
     assert "the weights cannot be read" in str(caught.value)
     assert len(machines.tried) == 2 + PROBES + 1
-    assert not machines.records
+    assert machines.records == sorted(stem for _, stem in machines.tried)
     assert machines.now >= PATIENCE_S, "another one may have come"
 
 
@@ -145,10 +146,10 @@ def test_what_the_only_machine_lacks_for_some_videos_leaves_those_undone_when_th
     machines.join("a")
     machines.videos(20, HEAVY, "heavy")
     machines.videos(20, LIGHT, "light")
-    with pytest.raises(NoWorkerError, match="left, 20 videos"):
+    with pytest.raises(NoWorkerError, match="left, 14 videos"):
         machines.run()
     assert sum(stem.startswith("light") for _, stem in machines.tried) == 20
-    assert not machines.records
+    assert len(machines.records) == 2 + PROBES + 1
 
 
 def test_videos_that_no_machine_can_do_fail_and_stop_no_other_even_if_they_are_the_longest(machines: Machines) -> None:
@@ -175,13 +176,46 @@ def test_few_videos_that_fail_on_the_only_machine_have_failed(
     assert machines.records == ["v0", "v1"]
 
 
-def test_a_machine_whose_disk_fills_up_in_the_middle_takes_one_video_with_it(machines: Machines) -> None:
+def test_a_machine_whose_disk_fills_up_in_the_middle_takes_few_videos_with_it(machines: Machines) -> None:
     machines.fails = lambda node, job: OSError(28, "No space left on device") if machines.now >= 5 else None
     machines.join("a", workers=1)
     machines.videos(40)
     with pytest.raises(NoWorkerError, match="no space left on device"):
         machines.run()
-    assert len(machines.records) == 1
+    assert len(machines.records) == 1 + PROBES + 1
+
+
+def test_on_the_only_machine_that_there_ever_is_every_failure_is_the_videos(machines: Machines, tmp_path: Path) -> None:
+    alone = Coordinator(machines.context, lambda: machines.now, patience_s=0.0)
+    machines = Machines(alone, tmp_path, machines.context, fails=bad("a"))
+    machines.join("a")
+    machines.videos(20)
+    assert Counter(machines.run().values()) == {"failed": 20}
+    assert len(machines.tried) == len(machines.records) == 20
+
+
+def test_settings_that_do_not_go_with_a_videos_type_are_its_own_failure(machines: Machines, tmp_path: Path) -> None:
+    settings = replace(machines.context.settings, media=MediaSettings(background="none"))
+    context = replace(machines.context, settings=settings)
+    strict = Coordinator(context, lambda: machines.now, patience_s=PATIENCE_S)
+    wrong = ConfigError("media.background=none needs an alpha channel")
+    machines = Machines(strict, tmp_path, context, fails=bad("a", "b", error=wrong))
+    machines.join("a")
+    machines.join("b")
+    machines.videos(20)
+    assert Counter(machines.run().values()) == {"failed": 20}
+    assert len(machines.tried) == 20, "a user's mistake is not tried again"
+
+
+def test_videos_that_kill_every_worker_have_failed_where_others_were_done(machines: Machines) -> None:
+    hopeless = {f"v{number}" for number in range(10)}
+    machines.fails = lambda node, job: WorkerLostError("a segmentation fault") if job.stem in hopeless else None
+    machines.join("a", workers=1)
+    machines.videos(12)
+    statuses = machines.run()
+    assert {stem for stem, status in statuses.items() if status == "failed"} == hopeless
+    assert len(statuses) == 12
+    assert machines.records == sorted(hopeless)
 
 
 def test_workers_beside_those_that_may_do_nothing_are_asked_for(machines: Machines) -> None:
