@@ -22,6 +22,9 @@ from birefnet_batch.video.timestamps import LONGEST_S
 _ALIVE_EVERY_S = 1.0
 # No codec shows a frame more than 16 places after it was decoded; what moves farther is a clock that was set.
 _MOST_REORDERED = 64
+# Containers with one time for each packet, that of its decoding, and codecs of which libav does not tell the other.
+_ONE_TIME = frozenset(("avi", "mxf"))
+_REORDERED = frozenset(("h264", "hevc"))
 
 
 def work(connection: Connection[Any, Any], memory: int, path: bytes) -> None:
@@ -31,12 +34,14 @@ def work(connection: Connection[Any, Any], memory: int, path: bytes) -> None:
         for other in container.streams:
             if other.index != stream.index:
                 other.discard = av.stream.Discard.all
-        connection.send(_Packets(stream).read(connection, container))
+        connection.send(_Packets(stream, container.format.name).read(connection, container))
 
 
 class _Packets:
-    def __init__(self, stream: VideoStream) -> None:
+    def __init__(self, stream: VideoStream, form: str) -> None:
+        codec = stream.codec_context
         self._stream = stream
+        self._may_lack_times = form in _ONE_TIME and codec.codec.canonical_name in _REORDERED and codec.has_b_frames
         self._access = RandomAccess(stream.codec_context)
         self._times = array("q")
         self._keys: list[tuple[int, int, bool]] = []
@@ -77,6 +82,8 @@ class _Packets:
                 self._trouble = "several frames of the source have the same time"
             elif steps.max() > longest or moved.max() > _MOST_REORDERED:
                 self._trouble = "the clock of the source jumps"
+            elif self._may_lack_times and not moved.any():
+                self._trouble = "the source has the times at which its frames are decoded, not shown"
         if self._trouble is not None:
             return FoundKeyframes(count, (), self._trouble)
         places = np.searchsorted(shown, [pts for pts, _, _ in self._keys])
