@@ -6,6 +6,7 @@ import itertools
 import re
 from collections.abc import Sequence
 
+from birefnet_batch.config_errors import unreadable
 from birefnet_batch.errors import ConfigError
 from birefnet_batch.uris import redact_text
 
@@ -71,7 +72,7 @@ def sweep_jobs(words: Sequence[str]) -> list[list[str]]:
         ConfigError: they cannot be read, or ask for a sweep without an end.
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
+    from hydra.errors import HydraException, OverrideParseException
 
     overrides = [word for word in words if _OVERRIDE.fullmatch(word) and not word.startswith("-")]
     flags = [word for word in words if word not in overrides]
@@ -86,6 +87,8 @@ def sweep_jobs(words: Sequence[str]) -> list[list[str]]:
                 choices.append([f"{key}={value}" for value in override.sweep_string_iterator()])
             else:
                 raise ConfigError(f"{override.input_line} is no list of values; give some, separated by commas")
+    except OverrideParseException as error:
+        raise ConfigError(unreadable(error.override, str(error))) from None
     except HydraException as error:
         raise ConfigError(redact_text(str(error))) from None
     return [[*flags, *job] for job in itertools.product(*choices)]

@@ -20,6 +20,9 @@ LITERAL = r"to mean the characters ${ themselves, put a backslash before them: '
 
 def explained(error: Exception) -> str:
     """One error of composing in one line, without secrets: what was given, what is allowed."""
+    word = getattr(error, "override", None)
+    if isinstance(word, str):
+        return unreadable(word, str(error))
     text = "\n".join(filter(None, (str(error), str(error.__cause__ or ""))))
     choice = _NO_CHOICE.search(text)
     if choice:
@@ -31,14 +34,36 @@ def explained(error: Exception) -> str:
         found = unknown or key
         assert found is not None
         return no_setting(found.group(1))
-    lines = [line.strip() for line in text.splitlines() if line.strip() and not _NOISE.match(line)]
+    # Line by line: what hides an option's value hides all that follows it.
+    redactor = Redactor({})
+    lines = [redactor.text(line.strip()) for line in text.splitlines() if line.strip() and not _NOISE.match(line)]
+    if "storage.options" in text:
+        lines = [line.partition(" value: ")[0] for line in lines]
     said = "; ".join(dict.fromkeys(line.rstrip(".") for line in lines if not line.startswith(("full_key:", "^"))))
     said = said.replace("Error merging override ", "").replace("LexerNoViableAltException: ", "cannot be read: ")
     if key:
         said += _takes(key.group(1).partition("[")[0])
+    if "Dict[str, Any]" in said and "storage.options" in text:
+        said += "; give options by their names, storage.options.SCHEME.NAME=VALUE"
     if "${" in text or "nterpolation" in text:
         said += f"; {LITERAL}"
-    return Redactor({}).text(said)
+    return said
+
+
+def unreadable(word: str, reason: str) -> str:
+    """That a word `KEY=VALUE` of a command line cannot be read; where its value may be secret the reason is left out.
+
+    Args:
+        word: as it was given.
+        reason: what the parser says of it.
+    """
+    redactor, key = Redactor({}), word.partition("=")[0]
+    lines = [redactor.text(line.strip().rstrip(".")) for line in reason.splitlines() if not _NOISE.match(line)]
+    because = "" if redactor.text(word) != word else f" ({'; '.join(filter(None, lines))})"
+    return (
+        f"the value of {key} cannot be read{because}; one with brackets, braces, quotes or characters such as @ % * & "
+        f"has quotes of its own inside of the shell's: '{key}=\"VALUE\"'"
+    )
 
 
 def no_setting(key: str) -> str:

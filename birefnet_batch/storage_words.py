@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import yaml
+
+from birefnet_batch.config_errors import unreadable
 from birefnet_batch.errors import ConfigError
 from birefnet_batch.redaction import Redactor
 from birefnet_batch.settings import Settings, StorageSettings
@@ -25,9 +28,14 @@ def storage_from_words(words: Sequence[str], base: StorageSettings | None = None
     for word in words:
         if not word.startswith("storage.") or "=" not in word:
             raise ConfigError(f"{word!r} is not understood; settings of storage are given as storage.KEY=VALUE")
+    given = OmegaConf.create()
     try:
-        given = OmegaConf.from_dotlist(list(words)).get("storage") or {}
-        merged = OmegaConf.merge(OmegaConf.structured(base or StorageSettings()), given)
+        for word in words:
+            try:
+                given.merge_with_dotlist([word])
+            except yaml.YAMLError as error:
+                raise ConfigError(unreadable(word, str(error))) from None
+        merged = OmegaConf.merge(OmegaConf.structured(base or StorageSettings()), given.get("storage") or {})
         storage = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
         reason = Redactor({}).text(str(error).splitlines()[0])

@@ -21,7 +21,7 @@ _GOOD = ("identical", "close")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Verify; 0 when every video is identical or close, 1 when not, 2 when nothing could be verified."""
+    """Verify; 0 when every video is identical or close, 1 when not, 2 when there is nothing to verify."""
     return while_read(lambda: _main(arguments))
 
 

@@ -77,7 +77,8 @@ def bucket_filesystem(scheme: str, settings: StorageSettings) -> Any:
         detail = " ".join(redact_text(str(error)).split())
         for value in _texts(options):
             detail = detail.replace(value, "...")
-        if _names(error) & _NO_CREDENTIALS:
+        # Of Azure's there is no class of error for it.
+        if _names(error) & _NO_CREDENTIALS or "unable to connect to account" in detail:
             raise ConfigError(f"{scheme}:// cannot be used: {_advice(scheme)}: {detail}") from None
         raise ConfigError(
             f"{scheme}:// cannot be used with storage.options.{scheme} ({', '.join(sorted(given)) or 'none'}): "

@@ -175,6 +175,15 @@ def test_options_that_azures_library_hands_on_are_taken() -> None:
     assert BucketStore("az://bucket/out", StorageSettings(options={"az": options})).shown == "az://bucket/out"
 
 
+def test_azure_without_any_credentials_says_how_they_are_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("AZURE_")]:
+        monkeypatch.delenv(name)
+    with pytest.raises(
+        BirefnetBatchError, match=r"the credentials are missing.* AZURE_STORAGE_\w+.*storage.options.az"
+    ):
+        source_facts("az://bucket/a.mp4", StorageSettings())
+
+
 @pytest.mark.parametrize("which", ["s3", "azure"])
 def test_wrong_keys_give_one_clear_message_without_them(request: pytest.FixtureRequest, which: str) -> None:
     cloud: Cloud = request.getfixturevalue(which)

@@ -1,0 +1,45 @@
+"""What cannot be composed is told in one line, with the setting and without secrets."""
+
+from __future__ import annotations
+
+import pytest
+from omegaconf import OmegaConf
+
+from birefnet_batch.app import main
+from birefnet_batch.command_line import sweep_jobs
+from birefnet_batch.config_errors import unreadable
+from birefnet_batch.errors import ConfigError
+
+SECRET = "abSECRET"
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        (f"storage.options.s3={SECRET}", "storage.options.SCHEME.NAME=VALUE"),
+        (f"storage.options.s3=[{SECRET}]", "storage.options.SCHEME.NAME=VALUE"),
+        (f"storage.options.s3.secret={SECRET}(de", "the value of storage.options.s3.secret cannot be read; one with"),
+        (f"storage.options.s3={{secret: {SECRET}", "the value of storage.options.s3 cannot be read; one with"),
+    ],
+)
+def test_a_secret_that_cannot_be_read_is_not_repeated(
+    word: str, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["birefnet-batch", "request.video_url=a.mp4", "output=out", word])
+    assert main() == 2
+    told = capsys.readouterr().err
+    assert said in told
+    assert SECRET not in told
+    assert len(told.splitlines()) == 1
+
+
+def test_a_secret_of_a_sweep_that_cannot_be_read_is_not_repeated() -> None:
+    with pytest.raises(ConfigError, match=r"the value of storage.options.s3.secret cannot be read; one with") as caught:
+        sweep_jobs(["request.model=a,b", f"storage.options.s3.secret={SECRET}(de"])
+    assert SECRET not in str(caught.value)
+
+
+def test_of_what_is_no_secret_the_reason_is_told() -> None:
+    told = unreadable("engine.threads=[1", "no viable alternative at input '[1'\nSee https://hydra.cc/docs for details")
+    assert told.startswith("the value of engine.threads cannot be read (no viable alternative at input '[1'); one with")
+    assert OmegaConf.from_dotlist(['a="[1"']).a == "[1", "as the message says"

@@ -1,0 +1,32 @@
+"""Settings of storage on the command lines of the small programs."""
+
+from __future__ import annotations
+
+import pytest
+
+from birefnet_batch.errors import ConfigError
+from birefnet_batch.settings import StorageSettings
+from birefnet_batch.storage_words import storage_from_words
+
+
+def test_words_change_what_they_name_and_nothing_else() -> None:
+    base = StorageSettings(timeout_s=7, options={"s3": {"key": "k", "secret": "old"}})
+    found = storage_from_words(["storage.options.s3.secret='a=b,c'", "storage.options.gs.project=p"], base)
+    assert found.options == {"s3": {"key": "k", "secret": "a=b,c"}, "gs": {"project": "p"}}
+    assert found.timeout_s == 7
+
+
+@pytest.mark.parametrize("secret", ["@abSECRET", "%abSECRET", "*abSECRET", "[abSECRET", '"abSECRET', "{a: abSECRET"])
+def test_a_secret_that_is_no_yaml_is_one_clear_error_that_does_not_repeat_it(secret: str) -> None:
+    with pytest.raises(ConfigError, match=r"the value of storage.options.s3.secret cannot be read; one with") as caught:
+        storage_from_words(["storage.timeout_s=5", f"storage.options.s3.secret={secret}"])
+    assert "SECRET" not in str(caught.value)
+    quoted = secret.replace('"', '\\"')
+    assert storage_from_words([f'storage.options.s3.secret="{quoted}"']).options == {"s3": {"secret": secret}}
+
+
+def test_a_word_that_is_no_setting_of_storage_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"storage\.KEY=VALUE"):
+        storage_from_words(["output=x"])
+    with pytest.raises(ConfigError, match="cannot be used"):
+        storage_from_words(["storage.timeout=5"])
