@@ -20,6 +20,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from birefnet_batch.errors import ConfigError
+from birefnet_batch.executors.ray_address import check_address, not_joined
 from birefnet_batch.executors.ray_environment import check_environment, environment
 from birefnet_batch.executors.ray_room import Reminder, Share, lacking
 from birefnet_batch.process_tuning import usable_processors
@@ -171,19 +172,11 @@ class RayCluster:
         )
 
     def _join(self, address: str) -> None:
-        if address.startswith("ray://"):
-            raise ConfigError(
-                f"executor.address={address} is Ray Client's, which carries all data through one process; run this "
-                "command on a machine of the cluster with executor.address=auto, or give it to ray job submit"
-            )
+        check_address(address)
         try:
             self._ray.init(address=address, **self._common())
         except (ConnectionError, ValueError, RuntimeError, self._ray.exceptions.RayError) as error:
-            reason = " ".join(str(error).split())
-            raise ConfigError(
-                f"executor.address={address} cannot be joined: {reason}; start a cluster there (ray start --head), "
-                "or leave executor.address out to start one on this machine"
-            ) from None
+            raise not_joined(address, " ".join(str(error).split())) from None
 
     def actor_environment(self) -> dict[str, Any] | None:
         """The runtime environment that an actor needs of its own: none in a cluster that was opened with it."""

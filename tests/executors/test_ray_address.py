@@ -1,0 +1,43 @@
+"""An address where no cluster is, is told at once."""
+
+from __future__ import annotations
+
+import socket
+import time
+
+import pytest
+
+from birefnet_batch.errors import ConfigError
+from birefnet_batch.executors.ray_address import check_address
+
+
+def free_port() -> int:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        port: int = server.getsockname()[1]
+        return port
+
+
+def test_an_address_where_nobody_answers_is_one_clear_error_at_once() -> None:
+    port, began = free_port(), time.monotonic()
+    with pytest.raises(ConfigError, match=rf"executor.address=127.0.0.1:{port} cannot be joined: nobody answers there"):
+        check_address(f"127.0.0.1:{port}")
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:99999", "no-such-host.invalid:6379", f"{'a' * 70}.b:6379"])
+def test_an_address_that_cannot_be_is_the_same_error(address: str) -> None:
+    with pytest.raises(ConfigError, match="cannot be joined: nobody answers there"):
+        check_address(address)
+
+
+def test_what_answers_and_what_is_for_ray_to_find_passes() -> None:
+    check_address("auto")
+    check_address("local")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        check_address(f"127.0.0.1:{server.getsockname()[1]}")
+
+
+def test_the_client_of_ray_is_refused_with_what_to_do() -> None:
+    with pytest.raises(ConfigError, match="executor.address=auto"):
+        check_address("ray://127.0.0.1:10001")
