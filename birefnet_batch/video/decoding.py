@@ -17,6 +17,7 @@ from birefnet_batch.storage.growing_file import open_file
 from birefnet_batch.video.container import decoder_of, open_input, origin_of, pick_video, reason_of, time_base_of
 from birefnet_batch.video.damage import check_share
 from birefnet_batch.video.damage_count import DamageCount
+from birefnet_batch.video.decoding_times import DecodingTimes, may_lack_times
 from birefnet_batch.video.info import MOST_PIXELS, Chapter, Keyframe, VideoInfo
 from birefnet_batch.video.picture import Picture
 from birefnet_batch.video.truncation import missing_bytes
@@ -70,6 +71,7 @@ class Decoder:
         self.delivered = 0
         """How many frames were decoded so far."""
         self._damage = DamageCount(container.format.name, stream.codec_context.codec.canonical_name)
+        self._times = DecodingTimes(may_lack_times(container.format.name, stream))
         self._ended = False
         self.dropped: set[int] = set()
         """The times of the frames that were dropped, as far as they have one."""
@@ -141,6 +143,7 @@ class Decoder:
         context = self._context
         for packet in self._demux():
             self._damage.sent(packet)
+            self._times.sent(packet)
             try:
                 decoded = context.decode(packet)
             except av.error.EOFError:
@@ -149,10 +152,11 @@ class Decoder:
                 raise
             except (av.error.FFmpegError, OSError) as error:
                 self._damage.refused()
+                self._times.refused()
                 if not self.delivered:
                     self._ended_by = reason_of(error)
                 continue
-            for frame in decoded:
+            for frame in self._times.timed(decoded):
                 yield from self._kept(self._damage.got(frame))
         yield from self._kept(self._damage.rest())
         self._ended = True

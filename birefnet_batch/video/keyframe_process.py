@@ -14,6 +14,7 @@ from av.video.stream import VideoStream
 
 from birefnet_batch.video.child import Alive, serve
 from birefnet_batch.video.container import open_input, pick_video, reason_of
+from birefnet_batch.video.decoding_times import may_lack_times
 from birefnet_batch.video.info import Keyframe
 from birefnet_batch.video.keyframes import FoundKeyframes
 from birefnet_batch.video.random_access import RandomAccess
@@ -22,9 +23,6 @@ from birefnet_batch.video.timestamps import LONGEST_S
 _ALIVE_EVERY_S = 1.0
 # No codec shows a frame more than 16 places after it was decoded; what moves farther is a clock that was set.
 _MOST_REORDERED = 64
-# Containers with one time for each packet, that of its decoding, and codecs of which libav does not tell the other.
-_ONE_TIME = frozenset(("avi", "mxf"))
-_REORDERED = frozenset(("h264", "hevc"))
 
 
 def work(connection: Connection[Any, Any], memory: int, path: bytes) -> None:
@@ -39,9 +37,8 @@ def work(connection: Connection[Any, Any], memory: int, path: bytes) -> None:
 
 class _Packets:
     def __init__(self, stream: VideoStream, form: str) -> None:
-        codec = stream.codec_context
         self._stream = stream
-        self._may_lack_times = form in _ONE_TIME and codec.codec.canonical_name in _REORDERED and codec.has_b_frames
+        self._may_lack_times = may_lack_times(form, stream)
         self._access = RandomAccess(stream.codec_context)
         self._times = array("q")
         self._keys: list[tuple[int, int, bool]] = []

@@ -155,8 +155,9 @@ def test_a_segment_costs_its_own_frames_only(tmp_path: Path, monkeypatch: pytest
         ),
         (Clip(frames=40, format="avi", options=H264), "decoded, not shown"),
         (Clip(frames=40, format="mxf", options=H264), "decoded, not shown"),
+        (Clip(frames=40, format="asf", options=OPEN), "decoded, not shown"),
     ],
-    ids=["no-times", "jump", "avi", "mxf"],
+    ids=["no-times", "jump", "avi", "mxf", "asf"],
 )
 def test_times_that_cannot_be_relied_on_give_no_keyframes(clip: Clip, reason: str, tmp_path: Path) -> None:
     import re
