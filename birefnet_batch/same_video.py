@@ -9,7 +9,7 @@ from birefnet_batch.errors import InputError
 
 def spelt_alike(one: str, other: str) -> bool:
     """Whether two URLs ask a server for the same in other letters: a fragment, or a space as + or %20."""
-    return _asked(one) == _asked(other)
+    return one == other or _asked(one) == _asked(other)
 
 
 def _asked(uri: str) -> tuple[object, ...]:

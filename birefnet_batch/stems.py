@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from birefnet_batch.uris import BUCKET_SCHEMES, HTTP_SCHEMES, SEQUENCE_NUMBER, scheme_of
@@ -18,8 +18,8 @@ def stem_of(uri: str, limit: int = 48) -> str:
     if scheme in HTTP_SCHEMES:
         uri = shown_path(urlsplit(uri).path)
     elif scheme == "file":
-        uri = urlsplit(uri).path
-    path = Path(uri if scheme in BUCKET_SCHEMES else unquote(uri, errors="replace"))
+        uri = uri.removeprefix("file://")
+    path = PurePosixPath(uri if scheme in BUCKET_SCHEMES else unquote(uri, errors="replace"))
     stem = path.stem
     if scheme == "file" and SEQUENCE_NUMBER.search(stem):
         # An image sequence has the name that is left without its numbers, or its folder's.

@@ -35,12 +35,13 @@ _MISTYPED = re.compile(
 # Characters that a path keeps in a URI; and URIs that are their own canonical form, as a manifest of 100,000 has them.
 _PLAIN = "~:@!$&'()*+,;=-._"
 _PLAIN_FILE = re.compile(rf"file://(?:/(?!\.{{1,2}}(?:/|$))[A-Za-z0-9{re.escape(_PLAIN)}]+)+")
+_SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+)://")
 _SHOWN_DATA = re.compile(r"data:[\w/+.-]*;sha256=[0-9a-f]{16},\.\.\.", re.IGNORECASE)
 
 
 def scheme_of(url: str) -> str:
     """The lower-case URI scheme, or an empty string for a path (`C:\\...` and `a:b` are paths)."""
-    match = re.match(r"([a-zA-Z][a-zA-Z0-9+.-]+)://", url)
+    match = _SCHEME.match(url)
     if match:
         return match.group(1).lower()
     return "data" if url[:5].lower() == "data:" else ""
