@@ -93,7 +93,8 @@ class Judge:
             NoWorkerError: it is the machines that are at fault; what is left was not tried.
         """
         scheduler, now = self._scheduler, self._clock()
-        if not self.is_stuck:
+        if not self._patience_s or not self.is_stuck:
+            # Where there never is another machine nothing is held back: its next worker takes what waits.
             self._stuck_since = None
             return []
         left, doubts = list(scheduler.waiting_units()), scheduler.doubts

@@ -152,15 +152,20 @@ def test_what_the_only_machine_lacks_for_some_videos_leaves_those_undone_when_th
     assert len(machines.records) == 2 + PROBES + 1
 
 
-def test_videos_that_no_machine_can_do_fail_and_stop_no_other_even_if_they_are_the_longest(machines: Machines) -> None:
-    hopeless = {f"v{number}" for number in range(30, 40)}
-    machines.fails = lambda node, job: WorkerLostError("out of memory") if job.stem in hopeless else None
-    machines.join("a", workers=4)
-    machines.videos(40)
+@pytest.mark.parametrize(
+    ("hopeless", "count", "workers"), [(range(30, 40), 40, 4), (range(10), 12, 1)], ids=["longest", "most"]
+)
+def test_videos_that_no_machine_can_do_fail_and_stop_no_other(
+    machines: Machines, hopeless: range, count: int, workers: int
+) -> None:
+    stems = {f"v{number}" for number in hopeless}
+    machines.fails = lambda node, job: WorkerLostError("out of memory") if job.stem in stems else None
+    machines.join("a", workers=workers)
+    machines.videos(count)
     statuses = machines.run()
-    assert {stem for stem, status in statuses.items() if status == "failed"} == hopeless
-    assert len(statuses) == 40
-    assert machines.records == sorted(hopeless)
+    assert {stem for stem, status in statuses.items() if status == "failed"} == stems
+    assert len(statuses) == count
+    assert machines.records == sorted(stems)
     assert machines.now < PATIENCE_S, "a machine that does others leaves no doubt"
 
 
@@ -185,16 +190,22 @@ def test_a_machine_whose_disk_fills_up_in_the_middle_takes_few_videos_with_it(ma
     assert len(machines.records) == 1 + PROBES + 1
 
 
-def test_on_the_only_machine_that_there_ever_is_every_failure_is_the_videos(machines: Machines, tmp_path: Path) -> None:
+def test_on_the_only_machine_that_there_ever_is_every_failure_is_the_videos(
+    machines: Machines, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     alone = Coordinator(machines.context, lambda: machines.now, patience_s=0.0)
     machines = Machines(alone, tmp_path, machines.context, fails=bad("a"))
     machines.join("a")
     machines.videos(20)
+    assert alone.conclude() == []
     assert Counter(machines.run().values()) == {"failed": 20}
     assert len(machines.tried) == len(machines.records) == 20
+    assert not caplog.text, "nothing waits for another machine"
 
 
-def test_settings_that_do_not_go_with_a_videos_type_are_its_own_failure(machines: Machines, tmp_path: Path) -> None:
+def test_settings_that_do_not_go_with_a_videos_type_are_its_own_failure(
+    machines: Machines, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     settings = replace(machines.context.settings, media=MediaSettings(background="none"))
     context = replace(machines.context, settings=settings)
     strict = Coordinator(context, lambda: machines.now, patience_s=PATIENCE_S)
@@ -205,17 +216,6 @@ def test_settings_that_do_not_go_with_a_videos_type_are_its_own_failure(machines
     machines.videos(20)
     assert Counter(machines.run().values()) == {"failed": 20}
     assert len(machines.tried) == 20, "a user's mistake is not tried again"
-
-
-def test_videos_that_kill_every_worker_have_failed_where_others_were_done(machines: Machines) -> None:
-    hopeless = {f"v{number}" for number in range(10)}
-    machines.fails = lambda node, job: WorkerLostError("a segmentation fault") if job.stem in hopeless else None
-    machines.join("a", workers=1)
-    machines.videos(12)
-    statuses = machines.run()
-    assert {stem for stem, status in statuses.items() if status == "failed"} == hopeless
-    assert len(statuses) == 12
-    assert machines.records == sorted(hopeless)
 
 
 def test_workers_beside_those_that_may_do_nothing_are_asked_for(machines: Machines) -> None:
