@@ -207,8 +207,8 @@ def differing(first: JobRecord, second: JobRecord) -> list[str]:
     names = [name for name in _SAME_MACHINE if first.machine.get(name) != second.machine.get(name)]
     names += [f"version of {name}" for name in first.versions if first.versions[name] != second.versions.get(name)]
     engines = (first.engine or {}, second.engine or {})
-    told = engines[0].keys() - _REASONS
-    names += [f"engine {name}" for name in engines[0] if name in told and engines[0][name] != engines[1].get(name)]
+    told = [name for name in engines[0] if name not in _REASONS]
+    names += [f"engine {name}" for name in told if engines[0][name] != engines[1].get(name)]
     if first.git_revision != second.git_revision:
         names.append("revision of the code")
     if not first.reproducible or not second.reproducible:
