@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -12,9 +14,14 @@ from birefnet_batch.models import build_network
 
 
 @cache
-def filled_arrays(network: str) -> dict[str, np.ndarray[Any, Any]]:
-    """The state dict as numpy arrays: floats from `fill`, integer buffers as they are."""
-    return {
-        name: fill(name, tuple(value.shape)) if value.is_floating_point() else value.numpy()
-        for name, value in build_network(network).state_dict().items()
-    }
+def filled_arrays(network: str) -> Mapping[str, np.ndarray[Any, Any]]:
+    """The state dict as numpy arrays: floats from `fill`, integer buffers as they are.
+
+    All tests share the one mapping, so that it cannot be changed.
+    """
+    return MappingProxyType(
+        {
+            name: fill(name, tuple(value.shape)) if value.is_floating_point() else value.numpy()
+            for name, value in build_network(network).state_dict().items()
+        }
+    )

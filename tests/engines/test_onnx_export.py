@@ -187,8 +187,8 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path):
     ids=["fp16", "bf16"],
 )
 def test_weights_that_half_precision_cannot_hold_are_named_with_their_largest_value(precision, factor, told):
-    state = filled_arrays("demo")
     name = "bb.layers.0.blocks.0.mlp.fc1.bias"
+    state = {**filled_arrays("demo")}
     state[name] = np.full_like(state[name], factor)
     with pytest.raises(EngineError, match=rf"The weights do not fit into {told}"):
         network_model("demo", state, 64, 64, precision, "native", {})

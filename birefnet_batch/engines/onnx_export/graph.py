@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,7 +43,7 @@ class Graph:
         opset: version of ONNX's operators; None is the precision's own.
     """
 
-    def __init__(self, precision: str, weights: dict[str, Array], opset: int | None = None) -> None:
+    def __init__(self, precision: str, weights: Mapping[str, Array], opset: int | None = None) -> None:
         self.precision = precision
         self.opset = opset or OPSETS[precision]
         self.weights = weights

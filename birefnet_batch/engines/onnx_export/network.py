@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from onnx import ModelProto
 
 from birefnet_batch.engines.artifact import DeformableForm
@@ -13,7 +15,7 @@ from birefnet_batch.models.birefnet import NETWORKS
 
 def network_model(
     network: str,
-    weights: dict[str, Array],
+    weights: Mapping[str, Array],
     width: int,
     height: int,
     precision: str,
