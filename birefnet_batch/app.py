@@ -22,6 +22,7 @@ from birefnet_batch.config_errors import explained
 from birefnet_batch.errors import BirefnetBatchError, ConfigError, NoWorkerError, OutputLostError, RequestError
 from birefnet_batch.manifest import invalid_entries, load_manifest
 from birefnet_batch.manifest_entries import InvalidEntry
+from birefnet_batch.process_tuning import no_garbage
 from birefnet_batch.redaction import Redactor, shown_options
 from birefnet_batch.request import Request, wrong_fields
 from birefnet_batch.request_file import load_request_file
@@ -133,7 +134,8 @@ def run_config(config: DictConfig) -> int:
     """
     try:
         settings = Settings.from_config(config)
-        requests, invalid = requests_of(settings)
+        with no_garbage():
+            requests, invalid = requests_of(settings)
         for entry in invalid:
             print(f"skipped: {entry.place}: {'; '.join(entry.reasons)}", file=sys.stderr)
         from birefnet_batch.batch import INVALID_ENTRIES, run

@@ -16,6 +16,7 @@ from birefnet_batch.errors import ConfigError, InputError, NoWorkerError, Output
 from birefnet_batch.executors.base import JobOutcome, RunContext
 from birefnet_batch.executors.selection import make_executor
 from birefnet_batch.jobs import Job, distinct_jobs
+from birefnet_batch.process_tuning import no_garbage
 from birefnet_batch.progress import Progress, make_progress
 from birefnet_batch.publish import read_result
 from birefnet_batch.request import Request, Result
@@ -107,7 +108,8 @@ def run(
     settings.validate()
     if settings.output is None:
         raise ConfigError("output is missing; give output=FOLDER for the results")
-    jobs, refused = distinct_jobs(requests)
+    with no_garbage():
+        jobs, refused = distinct_jobs(requests)
     if refused and (settings.on_invalid is OnInvalid.fail or not jobs):
         raise refused[0] if len(refused) == 1 else ProblemsError("The requests have problems", list(map(str, refused)))
     if not jobs:

@@ -24,6 +24,7 @@ from birefnet_batch.video.look import look_of
 # Raise it when the same request and settings give other media than before: the network's or codecs' use changed.
 PIPELINE_VERSION = 12
 _MARKER = "complete-"
+_CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=True)
 
 
 @dataclass(frozen=True)
@@ -86,9 +87,10 @@ def distinct_jobs(requests: Iterable[Request]) -> tuple[list[Job], list[InputErr
     """
     jobs: dict[str, Job] = {}
     refused: list[InputError] = []
+    base = Path.cwd()
     for request in requests:
         try:
-            job = Job.from_request(request)
+            job = Job.from_request(request, base)
             if not spelt_alike(jobs.setdefault(job.job_id, job).uri, job.uri):
                 raise same_but_for_secrets(job.display_uri, "that of an earlier request")
         except InputError as error:
@@ -141,4 +143,4 @@ def is_marker(name: str) -> bool:
 
 
 def _digest(value: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
+    return hashlib.sha256(_CANONICAL.encode(value).encode()).hexdigest()

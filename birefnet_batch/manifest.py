@@ -167,9 +167,10 @@ def _check(
     places: dict[tuple[str, ...], tuple[str, str]] = {}
     invalid: list[InvalidEntry] = []
     count = 0
+    known = _Known(models)
     for entry in entries:
         try:
-            request = _request(entry, defaults, locate, models)
+            request = known.request(_fields(entry, defaults, locate))
             _check_alike(request, entry.place, places)
         except ProblemsError as error:
             invalid.append(InvalidEntry(entry.place, error.problems))
@@ -194,7 +195,28 @@ def _check_alike(request: Request, place: str, places: dict[tuple[str, ...], tup
         raise same_but_for_secrets(shown, f"the URL of {first_place}")
 
 
-def _request(entry: Entry, defaults: Mapping[str, Any], locate: Callable[[str], str], models: Catalogue) -> Request:
+class _Known:
+    """Requests of fields, those that differ in their video alone validated once: manifests have 100,000 of them."""
+
+    def __init__(self, models: Catalogue) -> None:
+        self._models = models
+        self._found: dict[tuple[Any, ...], Request] = {}
+
+    def request(self, fields: Mapping[str, Any]) -> Request:
+        # With their types, for 1 == True.
+        others = tuple((name, type(value), value) for name, value in fields.items() if name != "video_url")
+        try:
+            found = self._found.get(others)
+        except TypeError:
+            # A list, say, which is no value of any field.
+            return Request.from_dict(fields, self._models)
+        if found is None:
+            found = self._found[others] = Request.from_dict(fields, self._models)
+            return found
+        return found.of(fields.get("video_url"))
+
+
+def _fields(entry: Entry, defaults: Mapping[str, Any], locate: Callable[[str], str]) -> dict[str, Any]:
     value = entry.value
     if isinstance(value, str):
         value = {"video_url": value}
@@ -208,4 +230,4 @@ def _request(entry: Entry, defaults: Mapping[str, Any], locate: Callable[[str], 
     url = fields.get("video_url")
     if isinstance(url, str) and url.strip():
         fields["video_url"] = locate(url.strip())
-    return Request.from_dict(fields, models)
+    return fields

@@ -1,11 +1,14 @@
-"""What makes torch fast on a CPU beside other threads and programs; all measured (docs/performance.md)."""
+"""What makes torch fast on a CPU beside other threads and programs (docs/performance.md), and large manifests."""
 
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _KEPT_BYTES = (1 << 31) - 1
@@ -61,6 +64,21 @@ def compute_alone() -> None:
         restore = threading.Thread(target=torch.set_num_threads, args=(everywhere,))
         restore.start()
         restore.join()
+
+
+@contextmanager
+def no_garbage() -> Iterator[None]:
+    """While many small objects are made that all are kept: no search for garbage, which would go through all of them.
+
+    The searches of the whole process; whoever has switched them off keeps them so.
+    """
+    searched = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if searched:
+            gc.enable()
 
 
 def usable_processors() -> int:

@@ -92,7 +92,21 @@ class Request:
     def to_dict(self) -> dict[str, Any]:
         """The arguments of the API call, canonical, every field given."""
         # All fields are flat, and asdict copies deeply, which counts over a manifest of 100,000 entries.
-        return {item.name: getattr(self, item.name) for item in fields(self)}
+        return dict(vars(self))
+
+    def of(self, video_url: Any) -> Request:
+        """The same request of another video; nothing else is validated again.
+
+        Raises:
+            RequestError: it is no path or URL.
+        """
+        try:
+            url = _video_url(video_url)
+        except _Refused as refused:
+            raise RequestError("The request has problems", [f"video_url: {refused}"]) from None
+        request = type(self).__new__(type(self))
+        request.__dict__.update(vars(self), video_url=url)
+        return request
 
     @property
     def size(self) -> tuple[int, int]:

@@ -19,10 +19,16 @@ def stem_of(uri: str, limit: int = 48) -> str:
         uri = shown_path(urlsplit(uri).path)
     elif scheme == "file":
         uri = uri.removeprefix("file://")
-    path = PurePosixPath(uri if scheme in BUCKET_SCHEMES else unquote(uri, errors="replace"))
-    stem = path.stem
+    path = uri if scheme in BUCKET_SCHEMES else unquote(uri, errors="replace")
+    stem = PurePosixPath(_last_part(path)).stem
     if scheme == "file" and SEQUENCE_NUMBER.search(stem):
         # An image sequence has the name that is left without its numbers, or its folder's.
-        stem = SEQUENCE_NUMBER.sub("", stem).strip("-._ ") or path.parent.name
+        stem = SEQUENCE_NUMBER.sub("", stem).strip("-._ ") or PurePosixPath(path).parent.name
     name = re.sub(r"[^a-zA-Z0-9._-]+", "-", stem).strip("-._").lower()
     return name[:limit].rstrip("-._") or "video"
+
+
+def _last_part(path: str) -> str:
+    """What names the file, or all of a path that ends in no name: few parts are read much faster than many."""
+    last = path.rpartition("/")[2]
+    return path if last in ("", ".", "..") else last

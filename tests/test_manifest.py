@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -126,6 +127,29 @@ def test_urls_that_differ_in_secrets_alone_are_bad_entries_and_are_not_dropped_i
     assert "https://h/a.mp4 differs from the URL of v.yaml, entry 1 (line 1) in nothing but" in manifest.problems[0]
     assert "give each video another URL, or leave one of them out" in manifest.problems[0]
     assert "TWO" not in str(manifest.problems)
+
+
+def test_entries_like_an_earlier_one_are_judged_as_if_they_were_the_first(tmp_path: Path) -> None:
+    path = tmp_path / "v.yaml"
+    entries: list[Any] = [{"video_url": "a.mp4", "output_mask": True}, {"video_url": "b.mp4", "output_mask": True}]
+    wrong: list[Any] = [
+        {"video_url": "c.mp4", "output_mask": 1},
+        {"video_url": " ", "output_mask": True},
+        {"video_url": 7, "output_mask": True},
+        {"output_mask": True},
+        {"video_url": "d.mp4", "output_mask": [True]},
+    ]
+    path.write_text(json.dumps(entries + wrong))
+    manifest = load_manifest(str(path), {})
+    asked = [(Path(request.video_url).name, request.output_mask) for request in manifest.requests]
+    assert asked == [("a.mp4", True), ("b.mp4", True)]
+    assert [problem.split(": ", 1)[1] for problem in manifest.problems] == [
+        "output_mask: 1 is not allowed; give true or false",
+        "video_url: ' ' is not allowed; give a path or a URL",
+        "video_url: 7 is not allowed; give a path or a URL",
+        "video_url: it is required; give a path or a URL",
+        "output_mask: [True] is not allowed; give true or false",
+    ]
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import threading
 import pytest
 import torch
 
-from birefnet_batch.process_tuning import SPINS, compute_alone, keep_freed_memory, spin_briefly
+from birefnet_batch.process_tuning import SPINS, compute_alone, keep_freed_memory, no_garbage, spin_briefly
 
 
 def in_a_thread(work) -> list[int]:
@@ -63,3 +64,17 @@ def test_keeping_memory_can_be_asked_for_again():
     keep_freed_memory()
     keep_freed_memory()
     assert torch.zeros(64 << 20, dtype=torch.uint8).sum() == 0
+
+
+@pytest.mark.parametrize("searched", [True, False])
+def test_garbage_is_searched_for_again_if_it_was_before(searched: bool) -> None:
+    assert gc.isenabled()
+    try:
+        if not searched:
+            gc.disable()
+        with pytest.raises(KeyError), no_garbage():
+            assert not gc.isenabled()
+            raise KeyError
+        assert gc.isenabled() is searched
+    finally:
+        gc.enable()

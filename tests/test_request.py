@@ -118,6 +118,15 @@ def test_construction_validates_like_from_dict() -> None:
         Request("a.mp4", video_quality="best")  # type: ignore[arg-type]
 
 
+def test_the_same_request_of_another_video_is_as_if_it_were_written_out() -> None:
+    given = {"model": "heavy", "output_mask": True, "operating_resolution": "1024"}
+    first = Request.from_dict({"video_url": "a.mp4", **given})
+    assert first.of(" b.mp4 ") == Request.from_dict({"video_url": "b.mp4", **given})
+    assert first.video_url == "a.mp4"
+    with pytest.raises(RequestError, match="video_url: it is required"):
+        first.of(None)
+
+
 def test_errors_show_no_credentials() -> None:
     with pytest.raises(RequestError) as caught:
         Request.from_dict({"video_url": "https://me:pass@host/a.mp4?X-Amz-Signature=abc", "model": "x"})

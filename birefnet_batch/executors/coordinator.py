@@ -16,7 +16,7 @@ from birefnet_batch.executors.prepare import Plan
 from birefnet_batch.executors.retries import attempt_record
 from birefnet_batch.executors.scheduler import Scheduler
 from birefnet_batch.executors.segment_step import SegmentDone
-from birefnet_batch.executors.units import Unit
+from birefnet_batch.executors.units import EngineKey, Unit
 from birefnet_batch.jobs import Job
 from birefnet_batch.results import AttemptRecord, JobRecord
 from birefnet_batch.uris import redact_text
@@ -69,10 +69,15 @@ class Coordinator:
 
     def add(self, jobs: Iterable[Job]) -> None:
         """Let jobs wait."""
+        engines: dict[tuple[str, str], EngineKey] = {}
+        units: list[Unit] = []
         for job in jobs:
             self._left.add(job.job_id)
-            unit = Unit(job, "begin", engine_of(job, self._precision, self._models), guessed_frames(job), guessed=True)
-            self.scheduler.add([unit])
+            asked = job.request.model, job.request.operating_resolution
+            if asked not in engines:
+                engines[asked] = engine_of(job, self._precision, self._models)
+            units.append(Unit(job, "begin", engines[asked], guessed_frames(job), guessed=True))
+        self.scheduler.add(units)
 
     def joined(self, worker: str, node: str, host: str) -> None:
         """A worker is there."""
@@ -212,7 +217,7 @@ class Coordinator:
     ) -> JobOutcome | None:
         begun = self._note_attempt(unit, worker, error)
         unit.tries += 1
-        unit.avoid.add(worker)
+        unit.avoid |= {worker}
         if unit.tries <= self._context.settings.executor.max_retries:
             self.retries += 1
             _log.warning("%s: %s; trying again elsewhere", unit.job.job_id, redact_text(str(error)))

@@ -7,7 +7,7 @@ import os
 from birefnet_batch.executors.units import EngineKey
 from birefnet_batch.jobs import Job
 from birefnet_batch.models.registry import Catalogue
-from birefnet_batch.uris import is_local, local_path
+from birefnet_batch.uris import is_local, local_name
 
 # GFLOP of one frame at 1024x1024, counted; the demo network's is of the order.
 _GFLOP = {"swin_v1_l": 2451.0, "swin_v1_t": 634.0, "demo": 30.0}
@@ -36,6 +36,6 @@ def guessed_frames(job: Job) -> float:
     if not is_local(job.uri):
         return _UNKNOWN_FRAMES
     try:
-        return max(1.0, os.stat(local_path(job.uri)).st_size / _BYTES_PER_FRAME)  # noqa: PTH116  100,000 of them
+        return max(1.0, os.stat(local_name(job.uri)).st_size / _BYTES_PER_FRAME)  # noqa: PTH116  100,000 of them
     except (OSError, ValueError):
         return 1.0

@@ -23,6 +23,7 @@ from birefnet_batch.executors.ray_metrics import DriverMetrics
 from birefnet_batch.executors.ray_watch import Watch
 from birefnet_batch.executors.units import Unit
 from birefnet_batch.jobs import Job
+from birefnet_batch.process_tuning import no_garbage
 from birefnet_batch.progress import Progress
 
 _log = logging.getLogger(__name__)
@@ -68,7 +69,8 @@ class _Driver:
         try:
             # Workers start while the jobs' lengths are guessed.
             self._crew.keep_up(needed=len(todo))
-            self._coordinator.add(todo)
+            with no_garbage():
+                self._coordinator.add(todo)
             while self._coordinator.unfinished:
                 try:
                     yield from self._round()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 EngineKey = tuple[str, int, int, str]
@@ -33,7 +33,7 @@ class Unit:
     """The node where it is cheapest."""
     tries: int = 0
     """How often it was lost."""
-    avoid: set[str] = field(default_factory=set)
+    avoid: frozenset[str] = frozenset()
     """Workers on which it was lost."""
     failed_on: frozenset[str] = frozenset()
     """Nodes where it failed, which may be their fault."""

@@ -117,7 +117,7 @@ def test_of_a_lost_worker_the_unit_that_it_worked_on_is_given_back_and_the_next_
     lost = scheduler.leave("a")
     assert jobs(*lost) == ["100"]
     lost[0].tries += 1
-    lost[0].avoid.add("b")
+    lost[0].avoid |= {"b"}
     scheduler.add(lost)
     scheduler.join("c", "n")
     # Lost on b too: it goes to another worker as long as there is one.
@@ -127,7 +127,7 @@ def test_of_a_lost_worker_the_unit_that_it_worked_on_is_given_back_and_the_next_
 def test_a_unit_that_was_lost_everywhere_is_done_by_whoever_is_left() -> None:
     scheduler, _ = made("a")
     lost = unit("x", 10)
-    lost.avoid.add("a")
+    lost.avoid |= {"a"}
     scheduler.add([lost])
     assert jobs(scheduler.take("a")) == ["x"]
 
