@@ -7,8 +7,6 @@ import http.server
 import json
 import os
 import re
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from warm import Program
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 _RESOLVE = re.compile(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
@@ -192,14 +192,13 @@ def environment(home: Path, endpoint: str, **more: str) -> dict[str, str]:
     return {**kept, "HF_HOME": str(home), "HF_ENDPOINT": endpoint, **more}
 
 
-def start_locating(settings: list[tuple[str | None, str | None]], env: dict[str, str]) -> subprocess.Popen[str]:
+def start_locating(settings: list[tuple[str | None, str | None]], env: dict[str, str]) -> Program:
     """A process that locates General Use (Light), once for each (setting, folder)."""
-    words = [sys.executable, "-c", _LOCATE, json.dumps(settings)]
-    return subprocess.Popen(words, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return Program(_LOCATE, json.dumps(settings), env=env)
 
 
-def located(process: subprocess.Popen[str]) -> list[Any]:
+def located(process: Program) -> list[Any]:
     """What it found: [source, sha256, path], or what the error says."""
-    output, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
-    return [json.loads(line) for line in output.splitlines()]
+    done = process.wait()
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]

@@ -76,7 +76,7 @@ def test_a_killed_download_goes_on_where_it_stopped(tmp_path: Path, hub: Hub):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     process.kill()
-    process.communicate()
+    process.wait()
     (partial,) = left_over(tmp_path)
     had = partial.stat().st_size
     assert BLOCK <= had < len(content)
@@ -118,7 +118,7 @@ def test_fetched_again_is_said_only_when_it_is(tmp_path: Path, hub: Hub):
     for spoiled, told in ((1, 1), (4, 1), (0, 0)):
         hub.spoiled = spoiled
         process = start_locating([(None, None)], environment(tmp_path / str(spoiled), hub.endpoint))
-        _, said = process.communicate(timeout=120)
+        said = process.wait().stderr
         assert said.count("is not what the hub says it is; it is fetched again") == told
     assert len(hub.transfers()) == 2 + 2 + 1
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 from hub_server import COMMIT, Hub, environment, located, serve_hub, start_locating
 from safetensors.torch import load, save
+from warm import Program
 
 import birefnet_batch
 from birefnet_batch.models.weights_command import run
@@ -30,10 +31,7 @@ def hub() -> Iterator[Hub]:
 
 
 def command(words: str, env: dict[str, str], cwd: Path) -> subprocess.CompletedProcess[str]:
-    code = f"{SMALL}; from birefnet_batch.models.weights_command import main; main()"
-    return subprocess.run(
-        [sys.executable, "-c", code, *words.split()], env=env, cwd=cwd, capture_output=True, text=True, timeout=120
-    )
+    return Program(f"{SMALL}; {FULL}", *words.split(), env=env, cwd=cwd).wait()
 
 
 def test_the_command_that_an_error_names_makes_the_next_run_work(tmp_path: Path, hub: Hub):
@@ -216,12 +214,8 @@ def test_a_model_of_yours_is_fetched_listed_and_verified_by_its_entry(
         "gone: {network: demo, weights: gone.safetensors}\n"
         "other: {network: demo, weights: me/other}\n"
     )
-    code = "from birefnet_batch.models.weights_command import main; main()"
-    words = "fetch Tuned=me/tuned@v2 local large gone --models mine.yaml"
-    done = subprocess.run(
-        [sys.executable, "-c", code, *words.split()],
-        env=environment(tmp_path / "hf", hub.endpoint), cwd=tmp_path, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+    words = "fetch Tuned=me/tuned@v2 local large gone --models mine.yaml".split()
+    done = Program(FULL, *words, env=environment(tmp_path / "hf", hub.endpoint), cwd=tmp_path).wait()
     assert done.returncode == 1
     assert re.search(rf"tuned: fetched, me/tuned@{COMMIT}, .* network demo", done.stdout)
     assert re.search(r"local: nothing to fetch, file.safetensors, .* network demo", done.stdout)
