@@ -48,9 +48,13 @@ def network_from(path: Path, spec: ModelSpec) -> nn.Module:
         tensors = _pickled(path) if _is_pickled(path) else {}
         _check(path, f"{spec.name} (network {spec.network})", wanted, _described(path, tensors))
         tensors = tensors or _safetensors(path)
-    network.to_empty(device="cpu")
     complete = {**derived_buffers(network), **tensors}
-    network.load_state_dict({name: value.to(wanted[name].dtype) for name, value in complete.items()}, strict=True)
+    # Copies, for a file may change; and not into `to_empty`, for which torch would load its compilers, in two seconds.
+    copies = {
+        name: value.to(wanted[name].dtype, copy=True, memory_format=torch.contiguous_format)
+        for name, value in complete.items()
+    }
+    network.load_state_dict(copies, strict=True, assign=True)
     check_numbers(path, network.state_dict().items(), fixed_buffers(network))
     return network.eval()
 

@@ -19,7 +19,9 @@ GPU_CHUNK_ELEMENTS = 1 << 27
 
 def relative_position_index(window: int) -> Tensor:
     """Return (window², window²) int64: the row of the bias table for each pair of tokens of a window."""
-    rows, columns = torch.meshgrid(torch.arange(window), torch.arange(window), indexing="ij")
+    # Not where networks without memory are built: there torch would load its compilers for it, in two seconds.
+    places = torch.arange(window, device="cpu")
+    rows, columns = torch.meshgrid(places, places, indexing="ij")
     rows, columns = rows.flatten(), columns.flatten()
     row_distance = rows[:, None] - rows[None, :] + window - 1
     column_distance = columns[:, None] - columns[None, :] + window - 1

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 from checkpoints import loaded, written
+from warm import Program
 
 from birefnet_batch.errors import WeightsError
 from birefnet_batch.models import build_network
@@ -64,6 +65,18 @@ def test_every_kind_of_wrong_tensor_is_said_at_once(tmp_path, state):
     assert "1 missing: decoder.conv_out1.0.bias" in said
     assert "1 unknown: decoder.conv_out9.weight" in said
     assert "1 of another shape: bb.patch_embed.norm.bias is (7,) instead of (32,)" in said
+
+
+def test_a_network_is_made_without_the_compilers_of_torch_which_take_seconds_to_load():
+    code = (
+        "import sys; from birefnet_batch.models.checkpoint import network_from;"
+        "from birefnet_batch.models.registry import find_model;"
+        "from birefnet_batch.models.weights import locate_weights;"
+        "demo = find_model('demo'); network_from(locate_weights(demo).path, demo);"
+        "print(sorted({'sympy', 'torch._dynamo', 'torch.fx.experimental.symbolic_shapes'} & set(sys.modules)))"
+    )
+    done = Program(code, env=dict(os.environ)).wait()
+    assert done.stdout.strip() == "[]", done.stderr
 
 
 def test_weights_of_another_model_are_refused(tmp_path, state):
