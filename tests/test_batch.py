@@ -42,6 +42,7 @@ from birefnet_batch.models import demo
 from birefnet_batch.progress import Progress
 from birefnet_batch.schemas import job_schema, result_schema
 from birefnet_batch.settings import MediaSettings, OnInvalid, Resume
+from birefnet_batch.storage import backoff
 
 
 class Quiet(Progress):
@@ -533,8 +534,9 @@ def test_bad_content_behind_a_url_is_named_by_the_url(tmp_path: Path, output: Pa
 
 @pytest.mark.usefixtures("trivial_engine")
 def test_requests_that_differ_in_secrets_alone_stop_the_run_or_are_left_out_on_record(
-    clip: Path, output: Path, caplog: pytest.LogCaptureFixture
+    clip: Path, output: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(backoff, "_FIRST_S", 0.01)
     urls = [f"http://{who}127.0.0.1:9/a.mp4" for who in ("me:pass@", "")]
     requests = [request(clip), *(replace(request(Path("x")), video_url=url) for url in (*urls, "http://[::1/b.mp4"))]
     with pytest.raises(ProblemsError, match="in nothing but its user name, password, signature or token") as caught:

@@ -14,12 +14,14 @@ from pathlib import Path
 
 import pytest
 from hub_server import COMMIT, Hub, environment, serve_hub
+from warm import Program
 
 # Without waiting ten seconds for the second line.
 FETCH = (
     "import birefnet_batch.storage.fetch_log as log; log._EVERY_S = 0.2\n"
     "from birefnet_batch.models.weights_command import main; main()"
 )
+WORDS = ("fetch", "mine=some/tuned")
 
 
 @pytest.fixture
@@ -30,15 +32,10 @@ def hub() -> Iterator[Hub]:
         yield running
 
 
-def fetching(tmp_path: Path, hub: Hub, stderr: int) -> subprocess.Popen[str]:
-    words = [sys.executable, "-c", FETCH, "fetch", "mine=some/tuned"]
-    env = environment(tmp_path / "hf", hub.endpoint)
-    return subprocess.Popen(words, env=env, cwd=tmp_path, stdout=subprocess.PIPE, stderr=stderr, text=True)
-
-
 def test_without_a_terminal_lines_say_that_it_begins_and_how_far_it_is(tmp_path: Path, hub: Hub):
     hub.cuts = [15 * 1024 * 1024]
-    _, said = fetching(tmp_path, hub, subprocess.PIPE).communicate(timeout=120)
+    env = environment(tmp_path / "hf", hub.endpoint)
+    said = Program(FETCH, *WORDS, env=env, cwd=tmp_path).wait().stderr
     lines = [line for line in said.splitlines() if line.startswith("fetching")]
     assert lines[0] == f"fetching some/tuned@{COMMIT}, 26.2 MB"
     assert len(lines) >= 2
@@ -50,7 +47,7 @@ def test_without_a_terminal_lines_say_that_it_begins_and_how_far_it_is(tmp_path:
     content = partial.read_bytes()
     (partial.parent / f"{hashlib.sha256(content).hexdigest()}.incomplete").write_bytes(content[: 10 * 1024 * 1024])
     partial.unlink()
-    _, said = fetching(tmp_path, hub, subprocess.PIPE).communicate(timeout=120)
+    said = Program(FETCH, *WORDS, env=env, cwd=tmp_path).wait().stderr
     assert f"fetching some/tuned@{COMMIT}, 26.2 MB, 10.5 MB of it are here\n" in said
 
 
@@ -58,7 +55,8 @@ def test_on_a_terminal_a_bar_shows_it_and_no_line(tmp_path: Path, hub: Hub):
     ours, theirs = pty.openpty()
     # A new one has no columns, in which no bar is drawn.
     termios.tcsetwinsize(theirs, (24, 100))
-    process = fetching(tmp_path, hub, theirs)
+    words, env = [sys.executable, "-c", FETCH, *WORDS], environment(tmp_path / "hf", hub.endpoint)
+    process = subprocess.Popen(words, env=env, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=theirs)
     os.close(theirs)
     shown = b""
     while True:
@@ -69,7 +67,7 @@ def test_on_a_terminal_a_bar_shows_it_and_no_line(tmp_path: Path, hub: Hub):
         if not block:
             break
         shown += block
-    process.communicate(timeout=120)
+    process.wait(timeout=120)
     os.close(ours)
     assert b"100%" in shown
     assert b"fetching" not in shown

@@ -32,6 +32,8 @@ class Site:
     asked: list[str] = field(default_factory=list)
     """The Range header of each request."""
     stalled: threading.Event = field(default_factory=threading.Event)
+    stall_s: float = 10.0
+    """How long it is silent where it stalls or halts."""
 
     @property
     def url(self) -> str:
@@ -96,11 +98,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
             elif behaviour == "halting" and len(body) > 2 * BLOCK:
                 self.wfile.write(body[: 2 * BLOCK])
                 self.wfile.flush()
-                site.stalled.wait(10)
+                site.stalled.wait(site.stall_s)
             elif behaviour == "stall":
                 self.wfile.write(body[:1000])
                 self.wfile.flush()
-                site.stalled.wait(10)
+                site.stalled.wait(site.stall_s)
             else:
                 for at in range(0, len(body), 1 << 16):
                     self.wfile.write(body[at : at + (1 << 16)])

@@ -33,6 +33,7 @@ def test_a_local_file_is_read_whatever_its_name_and_whatever_stands_beside_it(tm
 def test_the_end_of_a_file_can_be_read_while_its_middle_is_on_its_way(site: Site, tmp_path: Path) -> None:
     facts = source_facts(site.url, SETTINGS)
     site.behave("cut", "stall")
+    site.stall_s = 1.0
     with open_source(site.url, facts, tmp_path, replace(SETTINGS, timeout_s=30)) as source:
         with open_file(os.fsencode(source.path)) as file:
             assert file.read(1000) == CONTENT[:1000]
