@@ -18,7 +18,8 @@ class LocalExecutor(Executor):
 
     def run(self, jobs: Iterable[Job], progress: Progress) -> Iterator[JobOutcome]:
         """See `Executor.run`."""
+        todo = list(jobs)
         with Worker(self.context) as worker:
-            for job in jobs:
+            for number, job in enumerate(todo, 1):
                 progress.started(job.display_uri)
-                yield worker.run(job, progress)
+                yield worker.run(job, progress, last=number == len(todo))

@@ -29,6 +29,7 @@ from birefnet_batch.executors.worker_board import Board, StoppedError
 from birefnet_batch.executors.workspace import Workspace, has_source
 from birefnet_batch.process_tuning import keep_freed_memory
 from birefnet_batch.publish import located
+from birefnet_batch.video.child_process import Spares
 
 _log = logging.getLogger(__name__)
 # Steps in a row that were lost here, after which it may be this process, and another is wanted.
@@ -72,6 +73,7 @@ class RayWorker:
             self._parts = PartStore(settings, output, run_id) if shared is None else None
             parts = shared or attached.scratch / "copies"
             self._workspace = self._stack.enter_context(Workspace(own, parts, settings.storage))
+            self._stack.enter_context(Spares())
         except (BirefnetBatchError, OSError) as error:
             return Hello(error=str(error))
         return Hello(ray.get_runtime_context().get_node_id(), socket.gethostname(), os.getpid())

@@ -19,6 +19,7 @@ from birefnet_batch.executors.workspace import Workspace
 from birefnet_batch.jobs import Job
 from birefnet_batch.results import AttemptRecord
 from birefnet_batch.uris import redact_text
+from birefnet_batch.video.child_process import Spares
 
 _log = logging.getLogger(__name__)
 
@@ -36,18 +37,28 @@ class Worker:
         self._engines = EngineCache(context.settings)
         output = context.output
         self._workspace = Workspace(own or output.scratch / "sources", output.parts, context.settings.storage)
+        self._spares = Spares()
 
     def __enter__(self) -> Worker:
+        self._spares.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._spares.__exit__(kind, error, trace)
         self._workspace.__exit__(kind, error, trace)
         self._engines.__exit__(kind, error, trace)
 
-    def run(self, job: Job, observer: Observer) -> JobOutcome:
-        """Do one job, with further attempts after errors that may pass; a failure is the outcome."""
+    def run(self, job: Job, observer: Observer, *, last: bool = False) -> JobOutcome:
+        """Do one job, with further attempts after errors that may pass; a failure is the outcome.
+
+        Args:
+            job: the job.
+            observer: told of its frames.
+            last: nothing needs to be ready for a further one.
+        """
+        self._spares.more = not last
         retries = self._context.settings.executor.max_retries
         history: list[AttemptRecord] = []
         while True:

@@ -11,23 +11,21 @@ import mmap
 import os
 import select
 import signal
-import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from multiprocessing.connection import Connection, Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from birefnet_batch import errors
 from birefnet_batch.errors import BirefnetBatchError, DecoderCrashError, InputError
 from birefnet_batch.storage.growing_file import while_waiting
+from birefnet_batch.video.child_process import child_process
 
 MEMORY_BYTES = 4 * 1024**3
 """What a child may allocate unless told otherwise: an 8K video with all its reference frames takes less than 2 GiB."""
-_PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
 
 class Child:
@@ -48,29 +46,13 @@ class Child:
         self._memory_bytes = memory_bytes
         self._timeout_s = timeout_s
         self._sending = threading.Lock()
-        self.memory = _anonymous_file()
-        ours, theirs = Pipe()
-        self._connection: Connection[Any, Any] = ours
-        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115  closed with the child
-        path = os.pathsep.join(filter(None, (str(_PACKAGE_ROOT), os.environ.get("PYTHONPATH"))))
-        with theirs:
-            self._process = subprocess.Popen(
-                # -P: a file av.py in the working folder must not stand in for the library.
-                [sys.executable, "-P", "-m", module, str(theirs.fileno()), str(self.memory), str(memory_bytes)],
-                pass_fds=(theirs.fileno(), self.memory),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=self._complaints,
-                # numpy's linear algebra is not used: its threads would cost memory and time at every start.
-                env={**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1"},
-                # Ctrl-C is for the parent, which stops its children in order.
-                start_new_session=True,
-            )
+        self._process = child_process(module, memory_bytes)
+        self._connection = self._process.connection
         self.send(task)
 
     def send(self, message: object) -> None:
         """Send a message; one to a dead child is lost, and `receive` reports the death."""
-        with suppress(OSError):
+        with self._sending, suppress(OSError):
             self._connection.send(message)
 
     def receive(self) -> Any:
@@ -105,32 +87,31 @@ class Child:
 
     def kill(self) -> None:
         """End the process at once; safe from any thread."""
-        self._process.kill()
+        self._process.process.kill()
 
     def close(self) -> None:
         """End the process, wait for its end and free what it shared."""
-        self.kill()
-        self._process.wait()
-        self._connection.close()
-        self._complaints.close()
-        if self.memory >= 0:
-            os.close(self.memory)
-            self.memory = -1
+        self._process.close()
+
+    @property
+    def memory(self) -> int:
+        """The descriptor of the memory file."""
+        return self._process.memory
 
     @property
     def pid(self) -> int:
         """The process's number."""
-        return self._process.pid
+        return self._process.process.pid
 
     def _death(self) -> str:
-        code = self._process.wait()
+        code = self._process.process.wait()
         if code < 0:
             try:
                 return f"was killed by signal {signal.Signals(-code).name}"
             except ValueError:
                 return f"was killed by signal {-code}"
-        self._complaints.seek(0)
-        lines = self._complaints.read().decode("utf-8", "replace").strip().splitlines()
+        self._process.complaints.seek(0)
+        lines = self._process.complaints.read().decode("utf-8", "replace").strip().splitlines()
         return f"ended with status {code}{f' ({lines[-1][:200]})' if lines else ''}"
 
 
@@ -204,10 +185,3 @@ def _die_with_the_parent(descriptor: int) -> None:
 def map_memory(descriptor: int, size: int) -> mmap.mmap:
     """Map the shared memory file, `size` bytes."""
     return mmap.mmap(descriptor, size)
-
-
-def _anonymous_file() -> int:
-    if hasattr(os, "memfd_create"):
-        return os.memfd_create("birefnet-batch-frames")
-    with tempfile.TemporaryFile() as file:
-        return os.dup(file.fileno())
