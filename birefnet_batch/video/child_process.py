@@ -88,6 +88,8 @@ class Spares:
     ) -> None:
         _active.remove(self)
         with self._lock:
+            # Another thread's run may be about to take one.
+            self.more = False
             for process in [process for waiting in self._waiting.values() for process in waiting]:
                 process.close()
             self._waiting.clear()
