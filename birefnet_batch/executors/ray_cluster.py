@@ -7,7 +7,6 @@ import os
 import secrets
 import shutil
 import signal
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -17,19 +16,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from birefnet_batch.errors import ConfigError
 from birefnet_batch.executors.ray_address import check_address, not_joined
 from birefnet_batch.executors.ray_environment import check_environment, environment
+from birefnet_batch.executors.ray_folder import own_folder
 from birefnet_batch.executors.ray_room import Reminder, Share, lacking
 from birefnet_batch.process_tuning import usable_processors
 from birefnet_batch.settings import Device, ExecutorSettings, Settings
 
 _log = logging.getLogger(__name__)
-# Ray's sockets lie in it, and a socket's path may have 107 characters.
-_FOLDER = "birefnet-ray-"
-_LOCK = "run.lock"
 _LOOK_EVERY_S = 1.0
 # One for the life of the process: Ray remembers the first.
 _TOKEN = secrets.token_hex(32)
@@ -154,7 +151,7 @@ class RayCluster:
             time.sleep(_LOOK_EVERY_S)
 
     def _start(self) -> None:
-        folder, self._lock = _own_folder()
+        folder, self._lock = own_folder()
         self._folder = folder
         if not any(name in os.environ for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")):
             # Otherwise Ray writes a token into the user's home folder, and says so.
@@ -209,23 +206,6 @@ def _torch_threads() -> int:
     import torch
 
     return torch.get_num_threads()
-
-
-def _own_folder() -> tuple[Path, FileLock]:
-    """A new folder for Ray's files, locked; those of dead runs are removed."""
-    parent = Path(tempfile.gettempdir())
-    folder = Path(tempfile.mkdtemp(prefix=_FOLDER, dir=parent))
-    lock = FileLock(folder / _LOCK, timeout=0)
-    lock.acquire()
-    for other in parent.glob(f"{_FOLDER}*"):
-        if other == folder or not (other / _LOCK).exists():
-            continue
-        try:
-            with FileLock(other / _LOCK, timeout=0):
-                shutil.rmtree(other, ignore_errors=True)
-        except (Timeout, OSError):
-            continue
-    return folder, lock
 
 
 @contextmanager

@@ -1,0 +1,61 @@
+"""The folder of a Ray that a run starts for itself, and what is left of the Rays of runs that were killed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+_log = logging.getLogger(__name__)
+# Ray's sockets lie in it, and a socket's path may have 107 characters.
+_FOLDER = "birefnet-ray-"
+_LOCK = "run.lock"
+
+
+def own_folder() -> tuple[Path, FileLock]:
+    """A new folder for Ray's files, locked; those of dead runs are removed, and what still runs of their Rays ended."""
+    parent = Path(tempfile.gettempdir())
+    folder = Path(tempfile.mkdtemp(prefix=_FOLDER, dir=parent))
+    lock = FileLock(folder / _LOCK, timeout=0)
+    lock.acquire()
+    for other in parent.glob(f"{_FOLDER}*"):
+        if other == folder or not (other / _LOCK).exists():
+            continue
+        try:
+            with FileLock(other / _LOCK, timeout=0):
+                _end(other)
+                shutil.rmtree(other, ignore_errors=True)
+        except (Timeout, OSError):
+            continue
+    return folder, lock
+
+
+def _end(folder: Path) -> None:
+    """End Ray's own processes that have files of the folder open: by themselves its agents take a minute to end."""
+    for process in _processes():
+        with suppress(OSError):
+            if _is_rays(process) and _has_open(process, folder):
+                os.kill(int(process.name), signal.SIGKILL)
+                _log.info("process %s of a run that was killed was ended", process.name)
+
+
+def _processes() -> Iterator[Path]:
+    """Those that a system tells of as Linux does."""
+    return (entry for entry in Path("/proc").glob("[0-9]*") if entry.name != str(os.getpid()))
+
+
+def _is_rays(process: Path) -> bool:
+    # Some give themselves a title, the others are started from the library's folder.
+    words = (process / "cmdline").read_bytes()
+    return words.startswith(b"ray::") or b"/ray/" in words
+
+
+def _has_open(process: Path, folder: Path) -> bool:
+    return any(entry.readlink().is_relative_to(folder) for entry in (process / "fd").iterdir())

@@ -1,0 +1,51 @@
+"""What is left of a killed run's own Ray ends when the next run begins, and nothing else does."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from birefnet_batch.executors.ray_folder import own_folder
+
+pytestmark = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="processes are looked for as Linux has them"
+)
+
+
+def started(name: str, log: Path) -> subprocess.Popen[bytes]:
+    """A process of this name that writes to the log."""
+    process = subprocess.Popen(["bash", "-c", f"exec -a {name} sleep 60"], stdout=log.open("w"))
+    while name not in Path(f"/proc/{process.pid}/cmdline").read_text().split("\0")[0]:
+        time.sleep(0.01)
+    return process
+
+
+def test_agents_of_a_dead_run_end_and_those_of_others_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    dead, living = tmp_path / "birefnet-ray-dead", tmp_path / "birefnet-ray-living"
+    for folder in (dead, living):
+        folder.mkdir()
+        (folder / "run.lock").touch()
+    with FileLock(living / "run.lock"):
+        left = started("ray::DashboardAgent", dead / "agent.log")
+        others = [
+            started("ray::DashboardAgent", living / "agent.log"),
+            started("ray::DashboardAgent", tmp_path / "elsewhere.log"),
+            started("reader", dead / "read.log"),
+        ]
+        try:
+            folder, lock = own_folder()
+            assert left.wait(10) == -9
+            assert [other.poll() for other in others] == [None, None, None]
+        finally:
+            for process in (left, *others):
+                process.kill()
+                process.wait()
+    assert sorted(entry.name for entry in tmp_path.glob("birefnet-ray-*")) == sorted([folder.name, living.name])
+    lock.release()
