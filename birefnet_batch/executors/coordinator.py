@@ -99,7 +99,9 @@ class Coordinator:
 
     def take(self, worker: str) -> tuple[Unit, Call] | None:
         """The next call for a worker; None when there is none for it now."""
-        unit = self.scheduler.take(worker)
+        while (unit := self.scheduler.take(worker)) is not None and unit.job.job_id not in self._left:
+            # Its job ended while it waited behind another unit of a worker that was lost.
+            self.scheduler.done(worker, unit)
         if unit is None:
             return None
         begun = self._begun.get(unit.job.job_id, _Begun())

@@ -100,6 +100,21 @@ def test_lost_attempts_are_counted_by_segment_and_recorded_with_segment_node_and
     assert record["history"][1]["message"] == "worker-2 was lost: death 2"
 
 
+def test_what_waited_behind_the_last_try_of_a_job_is_given_to_nobody(coordinator: Coordinator, job: Job) -> None:
+    first, second = segment(job, 0), segment(job, 1)
+    first.tries = 1
+    coordinator.scheduler.add([first])
+    assert coordinator.scheduler.take("worker-1") is first
+    coordinator.scheduler.workers["worker-1"].running.append(second)
+    coordinator.scheduler.doubts.succeeded("node-1-of-the-cluster", LIGHT)
+    outcome = coordinator.lost("worker-1", "worker-1 was lost: death 2")
+    assert outcome is not None
+    assert outcome.status == "failed"
+    coordinator.scheduler.add([second])
+    assert coordinator.take("worker-2") is None
+    assert (coordinator.scheduler.waiting, coordinator.scheduler.running) == (0, 0)
+
+
 def test_the_reason_of_a_loss_is_logged_once_whether_anything_was_lost_with_the_worker_or_not(
     coordinator: Coordinator, job: Job, caplog: pytest.LogCaptureFixture
 ) -> None:
