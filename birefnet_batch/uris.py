@@ -112,9 +112,15 @@ def canonical_uri(url: str, base: Path) -> str:
     """The absolute URI of a video: `file:///...` for paths (relative ones below `base`), URLs as they are.
 
     Raises:
-        InputError: the scheme is not one that this version reads, a URL has no host that can be read, or a bucket's
-            URL has credentials.
+        InputError: the scheme is not one that this version reads, a URL has no host that can be read, a bucket's URL
+            has credentials, or half of a character is in it.
     """
+    try:
+        os.fsencode(url)
+    except UnicodeEncodeError:
+        raise InputError(
+            f"{redact(url)!a} holds half of a character (a surrogate), which no path or URL has; check what wrote it"
+        ) from None
     scheme = scheme_of(url)
     if scheme in BUCKET_SCHEMES:
         bucket_path(url)

@@ -110,6 +110,17 @@ def test_a_url_that_cannot_be_read_is_one_bad_entry_and_costs_no_other(tmp_path:
     assert [entry.place for entry in manifest.invalid] == [f"v.yaml, entry {n} (line {n})" for n in (2, 3, 4)]
 
 
+def test_half_a_character_is_one_bad_entry(tmp_path: Path) -> None:
+    path = tmp_path / "v.jsonl"
+    path.write_text('"a.mp4"\n"\\ud800.mp4"\n{"video_url": "https://h/\\udfff.mp4"}\n')
+    manifest = load_manifest(str(path), {})
+    assert [Path(request.video_url).name for request in manifest.requests] == ["a.mp4"]
+    assert [entry.place for entry in manifest.invalid] == ["v.jsonl, line 2", "v.jsonl, line 3"]
+    for problem in manifest.problems:
+        assert "holds half of a character (a surrogate), which no path or URL has" in problem
+        problem.encode()
+
+
 def test_urls_that_differ_in_secrets_alone_are_bad_entries_and_are_not_dropped_in_silence(tmp_path: Path) -> None:
     path = tmp_path / "v.yaml"
     urls = [
