@@ -109,3 +109,5 @@ class Status:
     """Frames of that."""
     seconds: float = 0.0
     """How long it has been at that, without opening engines."""
+    at: float = 0.0
+    """When it said so, in seconds of a clock of its own: its answer may take long to be read."""

@@ -75,7 +75,6 @@ class Watch:
         if not self._asked:
             return
         ready, _ = self._ray.wait(list(self._asked), num_returns=len(self._asked), timeout=0)
-        now = time.monotonic()
         for reference in ready:
             name = self._asked.pop(reference)
             try:
@@ -85,10 +84,11 @@ class Watch:
                 continue
             self._jobs[name] = status.job_id
             self._coordinator.told(name, status)
-            then, frames = self._at.get(name, (now, status.frames))
-            if now > then:
-                self._rates[name] = (status.frames - frames) / (now - then)
-            self._at[name] = (now, status.frames)
+            then, frames = self._at.setdefault(name, (status.at, status.frames))
+            # After a pause two answers come at once, and a batch between them is no pace.
+            if status.at - then >= _LEAST_S / 2:
+                self._rates[name] = (status.frames - frames) / (status.at - then)
+                self._at[name] = (status.at, status.frames)
             self._count(name, status.frames)
 
     def _count(self, name: str, total: int) -> None:

@@ -105,11 +105,11 @@ class RayWorker:
 
     def status(self) -> Status:
         """What it is doing; answered beside the work."""
-        board, call = self._board, self._board.call
+        board, call, now = self._board, self._board.call, time.monotonic()
         if call is None:
-            return Status(frames=board.count)
+            return Status(frames=board.count, at=now)
         return Status(
-            call.job.job_id, board.count, board.expected, call.step, call.index, max(0, board.made), board.seconds
+            call.job.job_id, board.count, board.expected, call.step, call.index, max(0, board.made), board.seconds, now
         )
 
     def drain(self, at_once: bool) -> None:
