@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from birefnet_batch.errors import ConfigError
+from birefnet_batch.errors import ConfigError, NoWorkerError
 from birefnet_batch.executors.base import RunContext
 from birefnet_batch.executors.messages import Call, Hello
 from birefnet_batch.executors.ray_causes import cause
@@ -78,6 +78,9 @@ class Crew:
         Args:
             needed: for how many there is something to do.
             idle: nodes whose workers, so many, may do nothing of that; in their stead others are started elsewhere.
+
+        Raises:
+            NoWorkerError: there is no node any more, and none will come.
         """
         now = time.monotonic()
         if now - self._looked < _LOOK_EVERY_S:
@@ -170,6 +173,11 @@ class Crew:
         if self.ready:
             self._worked = now
         nodes = self._cluster.nodes()
+        if not nodes and not self._cluster.grows:
+            raise NoWorkerError(
+                "The Ray that this run started has lost its node process (raylet), which something killed: look "
+                "whether the machine ran out of memory; the same command goes on with what is left"
+            )
         lack = None if self.ready else lacking(self._share, nodes)
         if not self._reminder.due(lack is not None or now - self._worked > _PATIENCE_S, now):
             return

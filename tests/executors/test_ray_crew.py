@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from birefnet_batch.errors import NoWorkerError
 from birefnet_batch.executors import ray_crew
 from birefnet_batch.executors.messages import Hello
 from birefnet_batch.executors.ray_crew import Crew, Member
@@ -20,8 +21,9 @@ pytest.importorskip("ray", reason="Ray is not installed; pip install 'birefnet-b
 class Cluster:
     """A cluster whose nodes are a list."""
 
-    def __init__(self) -> None:
+    def __init__(self, grows: bool = True) -> None:
         self.there: list[dict[str, float]] = [{"CPU": 0.0}]
+        self.grows = grows
 
     def share(self) -> Share:
         return Share(cpus=2, gpus=1)
@@ -66,6 +68,22 @@ def test_a_cluster_without_room_is_asked_for_a_worker_and_what_it_lacks_is_said_
     assert len(said) == 3
     assert "reserves 2 CPU, 1 GPU" in said[0]
     assert "1 node has 0 CPU, 0 GPU" in said[0]
+
+
+def test_a_run_whose_own_ray_has_no_node_any_more_ends(clock: Clock) -> None:
+    cluster: Any = Cluster(grows=False)
+    crew = Crew(cluster, SimpleNamespace())  # type: ignore[arg-type]
+    looked(crew, clock, seconds=3)
+    cluster.there.clear()
+    with pytest.raises(NoWorkerError, match="has lost its node process"):
+        looked(crew, clock, seconds=3)
+
+
+def test_a_joined_cluster_without_any_node_may_still_get_one(clock: Clock) -> None:
+    cluster: Any = Cluster()
+    crew = Crew(cluster, SimpleNamespace())  # type: ignore[arg-type]
+    cluster.there.clear()
+    looked(crew, clock, seconds=100)
 
 
 def test_workers_that_do_not_start_where_there_is_room_are_said_after_a_while(
