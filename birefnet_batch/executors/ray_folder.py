@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,8 @@ _log = logging.getLogger(__name__)
 # Ray's sockets lie in it, and a socket's path may have 107 characters.
 _FOLDER = "birefnet-ray-"
 _LOCK = "run.lock"
+# A folder that is younger may be one whose lock is yet to be made.
+_BEGUN_S = 60.0
 
 
 def own_folder() -> tuple[Path, FileLock]:
@@ -26,15 +29,21 @@ def own_folder() -> tuple[Path, FileLock]:
     lock = FileLock(folder / _LOCK, timeout=0)
     lock.acquire()
     for other in parent.glob(f"{_FOLDER}*"):
-        if other == folder or not (other / _LOCK).exists():
+        if other == folder:
             continue
-        try:
-            with FileLock(other / _LOCK, timeout=0):
-                _end(other)
-                shutil.rmtree(other, ignore_errors=True)
-        except (Timeout, OSError):
-            continue
+        with suppress(Timeout, OSError):
+            if (other / _LOCK).exists():
+                with FileLock(other / _LOCK, timeout=0):
+                    _clear(other)
+            elif time.time() - other.stat().st_mtime > _BEGUN_S:
+                # A process that was still starting made it again after it was removed.
+                _clear(other)
     return folder, lock
+
+
+def _clear(folder: Path) -> None:
+    _end(folder)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _end(folder: Path) -> None:

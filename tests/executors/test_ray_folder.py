@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -48,4 +49,15 @@ def test_agents_of_a_dead_run_end_and_those_of_others_go_on(tmp_path: Path, monk
                 process.kill()
                 process.wait()
     assert sorted(entry.name for entry in tmp_path.glob("birefnet-ray-*")) == sorted([folder.name, living.name])
+    lock.release()
+
+
+def test_a_folder_without_its_lock_goes_unless_it_is_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    old, new = tmp_path / "birefnet-ray-old", tmp_path / "birefnet-ray-new"
+    for folder in (old, new):
+        (folder / "sockets").mkdir(parents=True)
+    os.utime(old, (1e9, 1e9))
+    folder, lock = own_folder()
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == sorted([folder.name, new.name])
     lock.release()
