@@ -34,30 +34,24 @@ def own_folder() -> tuple[Path, FileLock]:
         with suppress(Timeout, OSError):
             if (other / _LOCK).exists():
                 with FileLock(other / _LOCK, timeout=0):
-                    _clear(other)
-            elif time.time() - other.stat().st_mtime > _BEGUN_S:
+                    # By themselves Ray's agents take a minute to end.
+                    for process in _rays_in(other):
+                        with suppress(ProcessLookupError):
+                            os.kill(int(process.name), signal.SIGKILL)
+                        _log.info("process %s of a run that was killed was ended", process.name)
+                    shutil.rmtree(other, ignore_errors=True)
+            elif time.time() - other.stat().st_mtime > _BEGUN_S and not any(_rays_in(other)):
                 # A process that was still starting made it again after it was removed.
-                _clear(other)
+                shutil.rmtree(other, ignore_errors=True)
     return folder, lock
 
 
-def _clear(folder: Path) -> None:
-    _end(folder)
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def _end(folder: Path) -> None:
-    """End Ray's own processes that have files of the folder open: by themselves its agents take a minute to end."""
-    for process in _processes():
+def _rays_in(folder: Path) -> Iterator[Path]:
+    """Ray's own processes that have files of the folder open, as far as the system tells of them as Linux does."""
+    for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            if _is_rays(process) and _has_open(process, folder):
-                os.kill(int(process.name), signal.SIGKILL)
-                _log.info("process %s of a run that was killed was ended", process.name)
-
-
-def _processes() -> Iterator[Path]:
-    """Those that a system tells of as Linux does."""
-    return (entry for entry in Path("/proc").glob("[0-9]*") if entry.name != str(os.getpid()))
+            if process.name != str(os.getpid()) and _is_rays(process) and _has_open(process, folder):
+                yield process
 
 
 def _is_rays(process: Path) -> bool:

@@ -52,12 +52,21 @@ def test_agents_of_a_dead_run_end_and_those_of_others_go_on(tmp_path: Path, monk
     lock.release()
 
 
-def test_a_folder_without_its_lock_goes_unless_it_is_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_without_its_lock_goes_unless_it_is_new_or_in_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    old, new = tmp_path / "birefnet-ray-old", tmp_path / "birefnet-ray-new"
-    for folder in (old, new):
+    old, new, used = (tmp_path / f"birefnet-ray-{name}" for name in ("old", "new", "used"))
+    for folder in (old, new, used):
         (folder / "sockets").mkdir(parents=True)
-    os.utime(old, (1e9, 1e9))
-    folder, lock = own_folder()
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == sorted([folder.name, new.name])
+    process = started("ray::DashboardAgent", used / "agent.log")
+    for folder in (old, used):
+        os.utime(folder, (1e9, 1e9))
+    try:
+        folder, lock = own_folder()
+        assert process.poll() is None
+    finally:
+        process.kill()
+        process.wait()
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == sorted([folder.name, new.name, used.name])
     lock.release()
