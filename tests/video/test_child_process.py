@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from processes import children, left_by_a_killed_parent
 from video_clips import Clip, make, read
 
 from birefnet_batch.errors import InputError
@@ -20,10 +19,6 @@ from birefnet_batch.video.reader import FrameReader
 @pytest.fixture
 def clip(tmp_path: Path) -> Path:
     return make(tmp_path / "clip.mp4", Clip(frames=5))
-
-
-def children() -> set[int]:
-    return {int(pid) for pid in Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()}
 
 
 def one(clip: Path) -> int:
@@ -78,12 +73,4 @@ def test_what_waits_dies_with_its_parent(clip: Path) -> None:
         "from birefnet_batch.video.probe import probe\nspares = Spares().__enter__()\nprobe(Path(sys.argv[1]))\n"
         "print(Path(f'/proc/{os.getpid()}/task/{os.getpid()}/children').read_text(), flush=True)\ntime.sleep(60)\n"
     )
-    with subprocess.Popen([sys.executable, "-c", script, str(clip)], stdout=subprocess.PIPE, text=True) as parent:
-        assert parent.stdout is not None
-        waiting = [int(pid) for pid in parent.stdout.readline().split()]
-        parent.kill()
-    assert len(waiting) == 2
-    deadline = time.monotonic() + 10
-    while any(Path(f"/proc/{pid}/exe").exists() for pid in waiting) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not [pid for pid in waiting if Path(f"/proc/{pid}/exe").exists()]
+    assert len(left_by_a_killed_parent(script, clip)) == 2

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from processes import children, left_by_a_killed_parent
 from video_clips import Clip, make, number_of, read
 
 from birefnet_batch.errors import DecoderCrashError
@@ -25,10 +26,6 @@ def clip(tmp_path: Path) -> Path:
     return make(tmp_path / "clip.mp4", Clip(frames=200))
 
 
-def _children() -> set[int]:
-    return {int(pid) for pid in Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()}
-
-
 def _open_files() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
@@ -36,10 +33,10 @@ def _open_files() -> int:
 @pytest.fixture(autouse=True)
 def _nothing_left_behind() -> Iterator[None]:
     gc.collect()
-    children, files, shared = _children(), _open_files(), set(Path("/dev/shm").iterdir())
+    before, files, shared = children(), _open_files(), set(Path("/dev/shm").iterdir())
     yield
     gc.collect()
-    assert _children() <= children
+    assert children() <= before
     assert _open_files() <= files
     assert set(Path("/dev/shm").iterdir()) == shared
 
@@ -140,21 +137,7 @@ def test_the_decoder_dies_with_its_parent(clip: Path, tmp_path: Path) -> None:
         "reader = FrameReader(Path(sys.argv[1])).__enter__()\nframe = next(iter(reader))\n"
         "print(reader.pid, flush=True)\ntime.sleep(60)\n"
     )
-    with subprocess.Popen([sys.executable, "-c", script, str(clip)], stdout=subprocess.PIPE, text=True) as parent:
-        assert parent.stdout is not None
-        pid = int(parent.stdout.readline())
-        parent.kill()
-    deadline = time.monotonic() + 10
-    while _runs(pid) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not _runs(pid)
-
-
-def _runs(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+    assert len(left_by_a_killed_parent(script, clip)) == 1
 
 
 def test_the_decoder_imports_no_torch() -> None:
