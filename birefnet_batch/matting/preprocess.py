@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from birefnet_batch.matting.constants import constant
 from birefnet_batch.matting.levels import full_scale
 
 MEAN = (0.485, 0.456, 0.406)
@@ -32,8 +33,7 @@ def frames_to_input(frames: Tensor, width: int, height: int, dtype: torch.dtype 
             for colour in ([pixels[:, c : c + 1] for c in range(3)] if frames.device.type == "cpu" else [pixels])
         ]
         pixels = torch.cat(parts, dim=1)
-    mean = torch.tensor(MEAN, device=frames.device).view(1, 3, 1, 1)
-    std = torch.tensor(STD, device=frames.device).view(1, 3, 1, 1)
+    mean, std = (constant(numbers, frames.device).view(1, 3, 1, 1) for numbers in (MEAN, STD))
     most = full_scale(frames)
     return ((pixels.to(torch.float32) - most * mean) / (most * std)).to(dtype).contiguous()
 

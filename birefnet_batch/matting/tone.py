@@ -19,6 +19,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from birefnet_batch.matting.constants import constant
 from birefnet_batch.matting.levels import full_scale
 from birefnet_batch.video.info import BT2020, HLG, PQ
 
@@ -35,8 +36,8 @@ _LUMINANCE_2020 = (0.2627, 0.6780, 0.0593)
 _TO_709 = ((1.6605, -0.5876, -0.0728), (-0.1246, 1.1329, -0.0083), (-0.0182, -0.1006, 1.1187))
 _TO_2020 = ((0.6274, 0.3293, 0.0433), (0.0691, 0.9195, 0.0114), (0.0164, 0.0880, 0.8956))
 _SDR_GAMMA = 2.4
-# A strip's floats stay in a processor's cache.
-_ROWS = 64
+# Of a strip of so many rows the floats stay in a processor's cache.
+_CPU_ROWS = 64
 
 
 def to_sdr(frames: Tensor, transfer: int, primaries: int, peak: float | None = None) -> Tensor:
@@ -53,11 +54,12 @@ def to_sdr(frames: Tensor, transfer: int, primaries: int, peak: float | None = N
     """
     top = PEAK if peak is None or transfer == HLG else min(max(peak, _LEAST_PEAK), _MOST_PEAK)
     light_of = _light(transfer, frames.device)
-    luminance = torch.tensor(_LUMINANCE_2020, device=frames.device)
-    gamut = torch.tensor(_TO_709, device=frames.device).T
+    luminance = constant(_LUMINANCE_2020, frames.device)
+    gamut = constant(_TO_709, frames.device).T
     made = torch.empty(frames.shape, dtype=torch.uint8, device=frames.device)
+    strip = _CPU_ROWS if frames.device.type == "cpu" else frames.shape[1]
     for frame, result in zip(frames, made, strict=True):
-        for rows, shown in zip(frame.split(_ROWS), result.split(_ROWS), strict=True):
+        for rows, shown in zip(frame.split(strip), result.split(strip), strict=True):
             light = _displayed(light_of[rows.to(torch.int32)], transfer, luminance)
             if primaries == BT2020:
                 light = light @ gamut
@@ -81,7 +83,7 @@ def from_sdr(picture: Tensor, transfer: int, primaries: int) -> Tensor:
     """
     light = (picture[:, None, None] if picture.ndim == 1 else picture).pow(_SDR_GAMMA)
     if primaries == BT2020:
-        light = torch.einsum("ij,...jhw->...ihw", light.new_tensor(_TO_2020), light).clamp_(0, 1)
+        light = torch.einsum("ij,...jhw->...ihw", constant(_TO_2020, light.device), light).clamp_(0, 1)
     return _coded(light, transfer).view(picture.shape)
 
 
@@ -106,9 +108,9 @@ def between(
     if (transfer, primaries) == (wanted, wanted_primaries):
         return frames.permute(0, 3, 1, 2).float().div_(65535)
     light = _light(transfer, frames.device)[frames.to(torch.int32)]
-    light = _displayed(light, transfer, light.new_tensor(_LUMINANCE_2020))
+    light = _displayed(light, transfer, constant(_LUMINANCE_2020, light.device))
     if primaries != wanted_primaries and BT2020 in (primaries, wanted_primaries):
-        light = (light @ light.new_tensor(_TO_709 if primaries == BT2020 else _TO_2020).T).clamp_(min=0)
+        light = (light @ constant(_TO_709 if primaries == BT2020 else _TO_2020, light.device).T).clamp_(min=0)
     return _coded(light.permute(0, 3, 1, 2).div_(WHITE), wanted)
 
 
@@ -124,7 +126,7 @@ def _coded(light: Tensor, transfer: int) -> Tensor:
     if transfer == PQ:
         coded = light_to_pq(light * WHITE)
     elif transfer == HLG:
-        weights = light.new_tensor(_LUMINANCE_2020).view(3, 1, 1)
+        weights = constant(_LUMINANCE_2020, light.device).view(3, 1, 1)
         shown = light * (WHITE / PEAK)
         luminance = (shown * weights).sum(dim=-3, keepdim=True).clamp_(min=1e-9)
         scene = shown * luminance.pow(1 / _HLG_GAMMA - 1)
