@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from birefnet_batch.backdrop import Backdrop
+from birefnet_batch.device_streams import DeviceStreams, Moment
 from birefnet_batch.finishing import Finishing
 from birefnet_batch.overlap import Cancelled, Channel, Clock, Stages
 from birefnet_batch.process_tuning import compute_alone
@@ -92,13 +93,23 @@ class SegmentRecord:
 
 @dataclass
 class Batch:
-    """Frames on their way: uint8 or uint16 (B, H, W, 3) RGB, later their mattes, float32 (B, 1, H, W) in [0, 1]."""
+    """Frames on their way, on the device: uint8 or uint16 (B, H, W, 3) RGB, later their mattes."""
 
     frames: torch.Tensor
     times: list[tuple[int, int]]
-    mattes: torch.Tensor | None = None
+    ready: Moment
+    """When the device has made the last of it."""
+    begun: Moment | None = None
+    """When it began with the mattes."""
     alpha: torch.Tensor | None = None
     """The source's own, uint8 or uint16 (B, 1, H, W), where it has any; the frames are then over black."""
+    mattes: torch.Tensor | None = None
+    """float32 (B, 1, H, W) in [0, 1]."""
+
+    @property
+    def tensors(self) -> list[torch.Tensor]:
+        """All of it that is on the device."""
+        return [tensor for tensor in (self.frames, self.alpha, self.mattes) if tensor is not None]
 
 
 @dataclass
@@ -128,6 +139,7 @@ def process_segment(
     segment = task.segment
     count = end = 0
     large = task.info.width * task.info.height > LARGE
+    streams = DeviceStreams(engine.device)
     with ExitStack() as context:
         reader = context.enter_context(
             FrameReader(
@@ -151,17 +163,18 @@ def process_segment(
 
         def decode() -> None:
             compute_alone()
-            for batch in _batches(clock.timed("decode", iter(reader)), engine.spec.batch_size):
+            for batch in _batches(clock.timed("decode", iter(reader)), engine.spec.batch_size, streams):
                 decoded.put(batch)
             decoded.close()
 
         def finish() -> None:
             compute_alone()
-            with Finishing(task, engine.device.type) as finishing:
-                for images, times, seconds in finishing.of(matted):
-                    clock.add("foreground", seconds)
+            with Finishing(task, streams) as finishing:
+                for made in finishing.of(matted):
+                    for stage, seconds in made.seconds.items():
+                        clock.add(stage, seconds)
                     for kind, channel in finished.items():
-                        channel.put(_Finished(images[kind], times))
+                        channel.put(_Finished(made.images[kind], made.times))
             for channel in finished.values():
                 channel.close()
 
@@ -183,9 +196,10 @@ def process_segment(
             stages.start(f"encode-{kind}", lambda kind=kind, writer=writer: encode(kind, writer))  # type: ignore[misc]
         try:
             for batch in decoded:
-                started = time.perf_counter()
+                streams.take(batch.ready, batch.tensors)
+                batch.begun = streams.moment()
                 batch.mattes = _matte(batch, engine, task)
-                clock.add("matte", time.perf_counter() - started)
+                batch.ready = streams.moment()
                 matted.put(batch)
             matted.close()
         except Cancelled:
@@ -251,37 +265,38 @@ def join(
     return facts
 
 
-def _batches(frames: Iterator[Frame], size: int) -> Iterator[Batch]:
+def _batches(frames: Iterator[Frame], size: int, streams: DeviceStreams) -> Iterator[Batch]:
     import torch
 
-    waiting: list[torch.Tensor] = []
-    alphas: list[torch.Tensor] = []
+    waiting: dict[str, torch.Tensor] = {}
     times: list[tuple[int, int]] = []
 
     def batch() -> Batch:
-        alpha = torch.stack(alphas)[:, None] if alphas else None
-        return Batch(torch.stack(waiting) if len(waiting) > 1 else waiting[0][None], times, alpha=alpha)
+        there = {name: streams.upload(levels[: len(times)]) for name, levels in waiting.items()}
+        alpha = there["alpha"][:, None] if "alpha" in there else None
+        return Batch(there["frames"], times, streams.uploaded(), alpha=alpha)
 
     for frame in frames:
-        # The slot in shared memory is the decoder's again as soon as the frame is copied.
-        waiting.append(torch.from_numpy(frame.image).clone())
-        if frame.alpha is not None:
-            alphas.append(torch.from_numpy(frame.alpha).clone())
+        for name, levels in (("frames", frame.image), ("alpha", frame.alpha)):
+            if levels is not None:
+                given = torch.from_numpy(levels)
+                if not times:
+                    waiting[name] = streams.host_memory((size, *given.shape), given.dtype)
+                waiting[name][len(times)] = given
         times.append((frame.pts, frame.duration))
+        # The slot in shared memory is the decoder's again.
         frame.release()
-        if len(waiting) == size:
+        if len(times) == size:
             yield batch()
-            waiting, alphas, times = [], [], []
-    if waiting:
+            waiting, times = {}, []
+    if times:
         yield batch()
 
 
 def _matte(batch: Batch, engine: Engine, task: SegmentTask) -> torch.Tensor:
     from birefnet_batch.matting import frames_to_input, logits_to_matte
 
-    batch.frames = shown = batch.frames.to(engine.device)
-    if batch.alpha is not None:
-        batch.alpha = batch.alpha.to(engine.device)
+    shown = batch.frames
     if task.info.hdr:
         from birefnet_batch.matting.tone import to_sdr
 

@@ -80,6 +80,23 @@ def test_every_frame_comes_out_once_whatever_the_batch(tmp_path: Path, batch_siz
     assert made.images[source.images[..., 0] < 40].mean() < 12
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_gpu_s_streams_give_each_frame_what_a_processor_gives(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "clip.mp4", frames=90)
+    made = {}
+    for device in ("cpu", "cuda"):
+        folder = tmp_path / device
+        folder.mkdir()
+        task = task_for(clip, folder)
+        with TrivialEngine(batch_size=4, device=device) as engine:
+            assert process_segment(task, engine).frames == 90
+        made[device] = [read_frames(task.part(kind)).images.astype(int) for kind in task.kinds]
+    for wanted, given in zip(made["cpu"], made["cuda"], strict=True):
+        assert np.abs(given - wanted).max() < 32
+        assert np.abs(given - wanted).mean(axis=(1, 2, 3)).max() < 1
+
+
 @pytest.mark.parametrize("lost", [range(3), range(3, 6), range(6, 9)], ids=["first", "middle", "last"])
 def test_a_segment_that_lost_every_frame_has_an_empty_part_and_the_rest_is_joined(lost: range, tmp_path: Path) -> None:
     clip = destroy(make_clip(tmp_path / "clip.mp4", frames=9, size=(64, 48), keyframes=3), lost, kept=5)

@@ -14,14 +14,14 @@ class TrivialEngine(Engine):
 
     family: ClassVar[str] = "trivial"
 
-    def __init__(self, width: int = 64, height: int = 64, batch_size: int = 1) -> None:
-        super().__init__(EngineSpec("demo", width, height, "fp32", batch_size, "cpu"))
+    def __init__(self, width: int = 64, height: int = 64, batch_size: int = 1, device: str = "cpu") -> None:
+        super().__init__(EngineSpec("demo", width, height, "fp32", batch_size, device))
         self.batches: list[int] = []
 
     @property
     def device(self) -> torch.device:
-        """The CPU."""
-        return torch.device("cpu")
+        """The CPU unless told otherwise."""
+        return torch.device(self.spec.device)
 
     def open(self) -> None: ...
 
