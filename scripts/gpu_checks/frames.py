@@ -1,0 +1,171 @@
+"""What is done with frames around the network, and all of it together."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+
+from gpu_checks.table import Table, network_of, seconds_of, synchronize
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def foreground_checks(table: Table) -> None:
+    for width, height in ((1920, 1080), (3840, 2160)):
+        name = f"foreground estimation {width}x{height}"
+
+        def check(width: int = width, height: int = height, name: str = name) -> None:
+            from birefnet_batch.matting import estimate_foreground
+
+            image = torch.rand(1, 3, height, width, device=table.options.device)
+            alpha = torch.rand(1, 1, height, width, device=table.options.device)
+            seconds = seconds_of(lambda: estimate_foreground(image, alpha), table.options)
+            table.add(name, "1", f"{1e3 * seconds:.1f} ms", "", "")
+
+        table.tried(name, check)
+
+
+def stages_check(table: Table, folder: Path) -> None:
+    """From decoded 1080p frames in host memory to bytes for the encoders: one by one, and as the pipeline does it."""
+
+    def check() -> None:
+        import numpy as np
+
+        from birefnet_batch import pipeline
+        from birefnet_batch.backdrop import Backdrop
+        from birefnet_batch.engines.base import Engine, EngineSpec
+        from birefnet_batch.engines.cuda_network import CudaNetwork, CudaOptions
+        from birefnet_batch.matting import (
+            composite,
+            estimate_foreground,
+            frames_to_input,
+            logits_to_matte,
+            to_bytes,
+        )
+        from birefnet_batch.segments import Segment
+        from birefnet_batch.video.encode import EncodeSpec
+        from birefnet_batch.video.info import VideoInfo
+        from birefnet_batch.video.reader import Frame
+
+        options, on_gpu = table.options, table.options.device == "cuda"
+        batch, width, height = max(options.batches), 1920, 1080
+        size = (options.size, options.size)
+        precision = "fp16" if on_gpu else "fp32"
+        network = network_of(options, precision)
+        runner = CudaNetwork(network, (batch, 3, *size), CudaOptions(triton=on_gpu, graph=on_gpu))
+
+        class CheckedEngine(Engine):
+            family = "checked"
+            device = torch.device(options.device)
+
+            def open(self) -> None: ...
+
+            def close(self) -> None: ...
+
+            def run(self, images: torch.Tensor) -> torch.Tensor:
+                return runner(images)
+
+            def describe(self) -> dict[str, Any]:
+                return {}
+
+        shown = np.random.default_rng(0).integers(0, 256, (4, height, width, 3), dtype=np.uint8)
+        behind = torch.tensor((0.0, 0.7, 0.0), device=options.device)
+
+        def one_by_one(frames: int, engine: Engine) -> None:
+            for first in range(0, frames, batch):
+                given = np.stack([shown[number % len(shown)] for number in range(first, first + batch)])
+                levels = torch.from_numpy(given).to(options.device)
+                mattes = logits_to_matte(engine.infer(frames_to_input(levels, *size)), width, height)
+                colours = levels.permute(0, 3, 1, 2).float().div_(255)
+                subject = estimate_foreground(colours, mattes)
+                to_bytes(composite(subject, mattes, behind)).cpu()
+                to_bytes(mattes).cpu()
+
+        class Frames:
+            corrupt_frames, notes = 0, ()
+
+            def __init__(self, count: int) -> None:
+                self.count = count
+
+            def __iter__(self) -> Any:
+                for number in range(self.count):
+                    yield Frame(number, number, 1, shown[number % len(shown)], lambda: None)
+
+            def stop(self) -> None: ...
+
+        class Nothing:
+            def write(self, *given: Any) -> None: ...
+
+        rate, base = Fraction(30), Fraction(1, 30)
+        facts = (width, height, base, rate, None, None, None, "mp4", "h264", 0, 0, Fraction(0))
+        task = pipeline.SegmentTask(
+            source=folder / "none.mp4",
+            info=VideoInfo(*facts),
+            segment=Segment(0),
+            size=size,
+            refine_foreground=True,
+            backdrop=Backdrop("colour"),
+            premultiplied=False,
+            encode=EncodeSpec("X264 (.mp4)", "high", "fast", width, height, base, rate, None, threads=1),
+            folder=folder,
+            kinds=("video", "mask"),
+            decode_timeout_s=60,
+        )
+
+        def overlapping(frames: int, engine: Engine) -> None:
+            with (
+                patch.object(pipeline, "FrameReader", lambda *_, **__: nullcontext(Frames(frames))),
+                patch.object(pipeline, "open_part", lambda *_: nullcontext(Nothing())),
+            ):
+                made = pipeline.process_segment(task, engine).frames
+            if made != frames:
+                raise RuntimeError(f"{made} of {frames} frames came through")
+
+        with torch.inference_mode(), CheckedEngine(EngineSpec("", *size, precision, batch, options.device)) as engine:
+            baseline = None
+            for way, work in (("one by one", one_by_one), ("overlapping", overlapping)):
+                speed = _frames_a_second(lambda frames, work=work: work(frames, engine), batch, options.seconds, table)
+                baseline = baseline or speed
+                name = f"{width}x{height} frames to bytes for encoders, {way}"
+                table.add(name, str(batch), f"{speed:.2f} frames/s ({speed / baseline:.2f}x)", "", "")
+
+    table.tried("frames to bytes for encoders", check)
+
+
+def _frames_a_second(work: Callable[[int], None], batch: int, seconds: float, table: Table) -> float:
+    def took(frames: int) -> float:
+        synchronize(table.options.device)
+        started = time.perf_counter()
+        work(frames)
+        synchronize(table.options.device)
+        return time.perf_counter() - started
+
+    took(batch)
+    frames = batch * max(2, round(2 * seconds / took(2 * batch)))
+    return frames / took(frames)
+
+
+def pipeline_check(table: Table, folder: Path) -> None:
+    def check() -> None:
+        clip = min((ROOT / "birefnet_batch" / "models" / "demo" / "clips").glob("*.mp4"))
+        command = [sys.executable, "-m", "birefnet_batch", f"request.video_url={clip}", "request.model=demo"]
+        command += [f"output={folder / 'out'}", "engine.name=torch", f"engine.device={table.options.device}"]
+        size = 512 if table.options.size >= 512 else 256
+        command += [f"request.operating_resolution={size}"]
+        started = time.perf_counter()
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(done.stderr[-300:])
+        took = f"{time.perf_counter() - started:.1f} s in all at {size}x{size}"
+        table.add("pipeline, demo model, one clip", "", took, "", "")
+
+    table.tried("pipeline end to end", check)
