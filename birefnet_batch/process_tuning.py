@@ -66,6 +66,14 @@ def compute_alone() -> None:
         restore.join()
 
 
+def exact_float32() -> None:
+    """Let torch multiply float32 on a GPU in float32, for the whole process: convolutions would be TF32's."""
+    import torch
+
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+
+
 @contextmanager
 def no_garbage() -> Iterator[None]:
     """While many small objects are made that all are kept: no search for garbage, which would go through all of them.

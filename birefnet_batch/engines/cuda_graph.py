@@ -2,39 +2,48 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 
 import torch
 
-_log = logging.getLogger(__name__)
+from birefnet_batch.engines.memory import is_out_of_memory
+from birefnet_batch.errors import EngineError
+
 _WARM_UPS = 3
 
 
-def capture(launch: Callable[[], object]) -> torch.cuda.CUDAGraph | None:
-    """Record what `launch` does on the current stream; None where it cannot be recorded, which is logged.
+def capture(launch: Callable[[], object]) -> torch.cuda.CUDAGraph:
+    """Record what `launch` does on the current stream.
 
     Args:
         launch: uses the same memory each time. It runs a few times first: what is chosen or compiled at a first
             run must not be recorded.
 
     Raises:
-        Exception: whatever `launch` raises outside of the recording.
+        EngineError: it cannot be recorded. torch's memory is not to be relied on after that, so that nothing goes on
+            without the graph by itself.
+        Exception: whatever `launch` raises outside of the recording; torch's, where memory ran out in it.
     """
     stream: torch.cuda.Stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         for _ in range(_WARM_UPS):
             launch()
-    torch.cuda.current_stream().wait_stream(stream)
+    before = torch.cuda.current_stream()
+    before.wait_stream(stream)
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
     try:
         # Other threads of the pipeline use the device meanwhile.
         with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
             launch()
-    except RuntimeError as error:
-        torch.cuda.synchronize()
-        _log.warning("this engine runs without a CUDA graph: %s", " ".join(str(error).split())[:200])
-        return None
+    except Exception as error:
+        # torch leaves its own stream current where the recording cannot be ended.
+        torch.cuda.set_stream(before)
+        if is_out_of_memory(error):
+            raise
+        reason = " ".join(str(error).split())[:300]
+        raise EngineError(
+            f"a batch cannot be recorded as a CUDA graph: {reason}; give engine.cuda_graph=false"
+        ) from None
     return graph

@@ -7,11 +7,15 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from birefnet_batch.engines.cuda_graph import capture
+from birefnet_batch.engines.memory import is_out_of_memory
 from birefnet_batch.models.deformable import set_operator
+from birefnet_batch.process_tuning import exact_float32
 
 _log = logging.getLogger(__name__)
+_ATTENTION = (SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH)
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,8 @@ class CudaOptions:
     """A batch is launched as one CUDA graph."""
     compile: bool = False
     """torch.compile: minutes at the first use on a machine."""
+    any_attention: bool = False
+    """torch may choose cuDNN's attention, which is made for longer rows of tokens and other masks than a window's."""
 
 
 class CudaNetwork:
@@ -48,6 +54,9 @@ class CudaNetwork:
         if callable(prepare):
             prepare()
         self._network = torch.compile(network, dynamic=False) if options.compile else network
+        self._attention = (*_ATTENTION, SDPBackend.CUDNN_ATTENTION) if options.any_attention else _ATTENTION
+        if not half:
+            exact_float32()
         self._image = torch.zeros(shape, dtype=parameter.dtype, device=parameter.device)
         self._logits: Tensor | None = None
         self._graph: torch.cuda.CUDAGraph | None = None
@@ -73,15 +82,26 @@ class CudaNetwork:
             return self._logits.clone()
 
     def _launch(self) -> None:
-        self._logits = self._network(self._image)
+        with sdpa_kernel([*self._attention]):
+            self._logits = self._network(self._image)
 
 
 def _use_triton(network: nn.Module) -> bool:
-    """Let deformable convolutions be one kernel each; whether triton is there for it."""
+    """Let deformable convolutions be one kernel each; whether triton can do it."""
     try:
         from birefnet_batch.engines.triton_deformable import triton_convolution
-    except ImportError as error:
-        _log.info("deformable convolutions run as plain torch operations: triton cannot be imported (%s)", error)
+
+        # At its first launch triton needs a C compiler and Python's headers.
+        parameter = next(network.parameters())
+        one = parameter.new_zeros(1, 16, 1, 1)
+        triton_convolution(one, one[:, :2], one[:, :1], one.permute(1, 0, 2, 3).expand(16, 16, 1, 1))
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        _log.warning(
+            "deformable convolutions run as plain torch operations, for triton cannot make a kernel here: %s: %s",
+            *(type(error).__name__, " ".join(str(error).split())[:300]),
+        )
         return False
     set_operator(network, triton_convolution)
     return True

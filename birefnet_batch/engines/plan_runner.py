@@ -14,23 +14,30 @@ from birefnet_batch.errors import EngineError
 
 
 class PlanRunner:
-    """Runs a plan. Input and output are torch tensors on the device, and the launch is one CUDA graph.
+    """Runs a plan. Input and output are torch tensors on the device.
 
     Args:
         library: which library built it.
         plan: its file; of the engine store only, since a plan is code.
         shape: (B, 3, H, W) of every batch.
+        graph: launch a batch as one CUDA graph. TensorRT-RTX makes its own, when it has compiled its kernels.
 
     Raises:
         EngineError: the library cannot load or run it.
     """
 
-    def __init__(self, library: TensorRT, plan: Path, shape: tuple[int, int, int, int]) -> None:
+    def __init__(self, library: TensorRT, plan: Path, shape: tuple[int, int, int, int], graph: bool = True) -> None:
         self._listener = make_listener(library)
         # The context needs the engine, and the engine its runtime, as long as it lives.
         self._runtime = library.module.Runtime(self._listener)
         self._engine = self._runtime.deserialize_cuda_engine(plan.read_bytes())
-        context: Any = None if self._engine is None else self._engine.create_execution_context()
+        how: tuple[Any, ...] = ()
+        if self._engine is not None and library.rtx:
+            asked = self._engine.create_runtime_config()
+            strategies = library.module.CudaGraphStrategy
+            asked.cuda_graph_strategy = strategies.WHOLE_GRAPH_CAPTURE if graph else strategies.DISABLED
+            how = (asked,)
+        context: Any = None if self._engine is None else self._engine.create_execution_context(*how)
         if context is None:
             raise EngineError(
                 f"{library.name} {library.version} cannot load the plan {plan}: {self._errors()}; "
@@ -42,18 +49,21 @@ class PlanRunner:
         context.set_input_shape("image", shape)
         for name, buffer in (("image", self._image), ("logits", self._logits)):
             context.set_tensor_address(name, buffer.data_ptr())
-        self._graph = capture(self._launch)
-
-    @property
-    def graphed(self) -> bool:
+        # On the default stream TensorRT would wait for the whole device.
+        self._stream: torch.cuda.Stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        self._graph = capture(self._launch) if graph and not library.rtx else None
+        self.graphed = graph
         """Whether a batch is launched as one graph."""
-        return self._graph is not None
 
     def __call__(self, images: Tensor) -> Tensor:
         """Map a batch of the shape, in any float dtype, to float32 logits (B, 1, H, W)."""
         self._image.copy_(images)
         if self._graph is None:
-            self._launch()
+            current = torch.cuda.current_stream()
+            self._stream.wait_stream(current)
+            with torch.cuda.stream(self._stream):
+                self._launch()
+            current.wait_stream(self._stream)
         else:
             self._graph.replay()
         # The buffer is the next batch's.

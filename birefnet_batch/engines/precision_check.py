@@ -14,6 +14,7 @@ from birefnet_batch.engines.memory import is_out_of_memory
 from birefnet_batch.models.precision import PrecisionError
 from birefnet_batch.models.registry import ModelSpec
 from birefnet_batch.models.weights import WeightsFile, load_network
+from birefnet_batch.process_tuning import exact_float32
 
 if TYPE_CHECKING:
     import torch
@@ -84,6 +85,7 @@ def _measure(model: ModelSpec, weights: WeightsFile, precision: str, device: str
     from birefnet_batch.engines.torch_engine import DTYPES
     from birefnet_batch.matting import frames_to_input
 
+    exact_float32()
     inputs = [frames_to_input(picture.to(device), _SIDE, _SIDE) for picture in _pictures()]
     mattes = {}
     for name in ("fp32", precision):

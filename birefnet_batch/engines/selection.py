@@ -93,6 +93,7 @@ def open_engine(
     store: EngineStore | None = None,
     workspace_gib: float | None = None,
     compile: bool = False,
+    cuda_graph: bool = True,
 ) -> Engine:
     """An engine for a model at an operating resolution; enter it as a context to use it.
 
@@ -110,6 +111,7 @@ def open_engine(
         store: where built engines are; None is the default one.
         workspace_gib: of tensorrt: memory that a layer may use; None is the library's own limit.
         compile: of torch on CUDA: through torch.compile.
+        cuda_graph: of torch and tensorrt on CUDA: launch each batch as one CUDA graph.
 
     Raises:
         EngineError: this machine does not have what was asked for.
@@ -132,7 +134,7 @@ def open_engine(
         threads=threads,
     )
     found = [] if spec.precision == "fp32" else _precision_notes(name, model, weights, spec, store)
-    engine = _engine(name, spec, model, weights, provider, store, workspace_gib, compile)
+    engine = _engine(name, spec, model, weights, provider, store, workspace_gib, compile, cuda_graph)
     engine.notes = tuple(found)
     return engine
 
@@ -146,6 +148,7 @@ def _engine(
     store: EngineStore | None,
     workspace_gib: float | None,
     compile: bool,
+    cuda_graph: bool,
 ) -> Engine:
     resolved = spec.device
     if name == "onnxruntime":
@@ -159,14 +162,14 @@ def _engine(
         from birefnet_batch.engines.tensorrt_engine import TensorRTEngine
 
         workspace = None if workspace_gib is None else int(workspace_gib * 2**30)
-        return TensorRTEngine(spec, model, weights, store or EngineStore(), workspace)
+        return TensorRTEngine(spec, model, weights, store or EngineStore(), workspace, cuda_graph)
     if resolved == "cuda":
         from birefnet_batch.engines.cuda_network import CudaOptions
         from birefnet_batch.engines.store import EngineStore
         from birefnet_batch.engines.torch_cuda_engine import TorchCudaEngine
 
         root = (store or EngineStore()).root
-        return TorchCudaEngine(spec, model, weights, CudaOptions(compile=compile), root)
+        return TorchCudaEngine(spec, model, weights, CudaOptions(compile=compile, graph=cuda_graph), root)
     if compile:
         raise EngineError("engine.compile=true is for torch on CUDA; leave it false on a CPU")
     from birefnet_batch.engines.torch_engine import TorchEngine

@@ -64,7 +64,7 @@ def stored_plan(
         weights,
         size,
         precision,
-        {"deform_conv": "gridsample", "workspace_bytes": workspace_bytes},
+        {"deform_conv": "gridsample", "workspace_bytes": workspace_bytes, "tf32": False},
         batch=batch,
         libraries={library.name: library.version},
         device=device,

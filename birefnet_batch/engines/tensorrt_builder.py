@@ -65,6 +65,8 @@ def build_plan(
     config.add_optimization_profile(shapes)
     if profile.workspace_bytes is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, profile.workspace_bytes)
+    # What is asked for in float32 is computed in it.
+    config.clear_flag(trt.BuilderFlag.TF32)
     if library.rtx:
         _set_capabilities(trt, config, profile.capabilities)
     cache = None if library.rtx or timing_cache is None else _timing_cache(config, timing_cache)

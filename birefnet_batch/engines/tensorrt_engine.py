@@ -25,6 +25,7 @@ class TensorRTEngine(Engine):
         weights: its checkpoint; not read when the plan is there.
         store: where the plan is or goes.
         workspace_bytes: memory that a layer may use; None is the library's own limit.
+        graph: launch each batch as one CUDA graph.
     """
 
     family: ClassVar[str] = "tensorrt"
@@ -36,12 +37,14 @@ class TensorRTEngine(Engine):
         weights: WeightsFile,
         store: EngineStore,
         workspace_bytes: int | None = None,
+        graph: bool = True,
     ) -> None:
         super().__init__(spec)
         self._model = model
         self._weights = weights
         self._store = store
         self._workspace_bytes = workspace_bytes
+        self._graph = graph
         self._library: TensorRT | None = None
         self._runner: PlanRunner | None = None
 
@@ -75,7 +78,10 @@ class TensorRTEngine(Engine):
             self._workspace_bytes,
         )
         self._library = library
-        self._runner = PlanRunner(library, path, (self.spec.batch_size, 3, self.spec.height, self.spec.width))
+        # It has an allocator of its own, which does not see what torch keeps for itself.
+        torch.cuda.empty_cache()
+        shape = (self.spec.batch_size, 3, self.spec.height, self.spec.width)
+        self._runner = PlanRunner(library, path, shape, self._graph)
 
     def close(self) -> None:
         """See `Engine`."""

@@ -86,7 +86,7 @@ def _kernel(
         matrix = tl.load(rows, (channel < channels)[:, None] & (out < outputs)[None, :], other=0.0)
         total += tl.dot(samples.to(matrix.dtype), matrix, input_precision="ieee")
     total += tl.load(bias + out, out < outputs, other=0.0).to(tl.float32)[None, :]
-    place_out = output + pixel[:, None] * outputs + out[None, :]
+    place_out = output + pixel.to(tl.int64)[:, None] * outputs + out[None, :]
     tl.store(place_out, total.to(output.dtype.element_ty), real[:, None] & (out < outputs)[None, :])
 
 

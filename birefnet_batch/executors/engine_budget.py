@@ -27,12 +27,18 @@ def engine_budget(settings: Settings, device: str) -> float:
     return _SHARE * part * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def memory_in_use(device: str) -> int:
-    """Bytes that this process holds on the device."""
+def memory_in_use(settings: Settings, device: str) -> int:
+    """Bytes that this process holds on the device.
+
+    Of a GPU that others share it is torch's memory alone, which leaves out TensorRT's and ONNX Runtime's own.
+    """
     if device == "cuda":
         import torch
 
-        return int(torch.cuda.memory_reserved())
+        if settings.executor.gpus_per_worker < 1:
+            return int(torch.cuda.memory_reserved())
+        free, total = torch.cuda.mem_get_info()
+        return int(total - free)
     try:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:

@@ -102,12 +102,12 @@ class EngineCache:
         try:
             device = resolve_device(self._settings.engine.device.value)
             self._make_room(max(self._sizes.get(key, 0), weights.path.stat().st_size), device, kept=0)
-            before = memory_in_use(device)
+            before = memory_in_use(self._settings, device)
             engine = self._first(spec, weights, size)
         except BirefnetBatchError as error:
             self._refused[key] = error
             raise
-        self._sizes[key] = max(0, memory_in_use(device) - before)
+        self._sizes[key] = max(0, memory_in_use(self._settings, device) - before)
         self._engines[key] = engine
         self._make_room(0, device, kept=1)
         return engine
@@ -176,6 +176,7 @@ class EngineCache:
             "store": store,
             "workspace_gib": asked.workspace_gib,
             "compile": asked.compile,
+            "cuda_graph": asked.cuda_graph,
         }
         batch = self._batches.get((spec.short_name, *size), asked.batch_size)
         if batch is None and asked.memory_gib is not None:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from birefnet_batch.models.linear import Linear
-from birefnet_batch.models.windows import plan_windows
+from birefnet_batch.models.windows import WindowPlan, plan_windows
 
 # Bounds the tokens that are worked on at once: 4 MiB of float32 on a CPU, their hidden layer 16; on a GPU 512 MiB.
 CPU_CHUNK_ELEMENTS = 1 << 20
@@ -92,6 +92,8 @@ class Mlp(nn.Module):
 class SwinBlock(nn.Module):
     """Attention in windows, shifted by half a window where `shifted`, and an MLP, both residual."""
 
+    _plans: dict[tuple[int, ...], WindowPlan] | None = None
+
     def __init__(self, channels: int, heads: int, window: int, shifted: bool) -> None:
         super().__init__()
         self.window = window
@@ -100,6 +102,10 @@ class SwinBlock(nn.Module):
         self.attn = WindowAttention(channels, heads, window)
         self.norm2 = nn.LayerNorm(channels)
         self.mlp = Mlp(channels)
+
+    def prepare(self) -> None:
+        """Keep the plans of windows: a CUDA graph uses their memory as long as there is the network."""
+        self._plans = {}
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Map (B, H, W, channels) to the same shape."""
@@ -117,7 +123,7 @@ class SwinBlock(nn.Module):
         return flat.view(tokens.shape)
 
     def _attend(self, flat: Tensor, shape: Sequence[int], windows: int) -> Tensor:
-        plan = plan_windows(*shape, self.window, self.shift, windows, flat.device)
+        plan = self._plan((*shape, windows), flat.device)
         bias = self.attn.position_bias()
         masked = {(False, False): bias}
         if self.shift:
@@ -135,6 +141,15 @@ class SwinBlock(nn.Module):
         together = mixed[0] if len(mixed) == 1 else torch.cat(mixed)
         attended: Tensor = self.attn.proj(F.embedding(plan.back, together))
         return attended
+
+    def _plan(self, shape: tuple[int, ...], device: torch.device) -> WindowPlan:
+        batch, height, width, limit = shape
+        found = None if self._plans is None else self._plans.get(shape)
+        if found is None:
+            found = plan_windows(batch, height, width, self.window, self.shift, limit, device)
+            if self._plans is not None:
+                self._plans[shape] = found
+        return found
 
     @staticmethod
     def _mask(wrapped: Tensor, like: Tensor) -> Tensor:

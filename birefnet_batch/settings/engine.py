@@ -62,6 +62,9 @@ class EngineSettings:
     compile: bool = setting(
         False, "of torch on CUDA: through torch.compile; minutes at the first use, kept in the engine store"
     )
+    cuda_graph: bool = setting(
+        True, "of torch and tensorrt on CUDA: each batch is launched as one CUDA graph; false where that fails"
+    )
     workspace_gib: float | None = setting(
         None, "of tensorrt: GiB that a layer may use while it runs; null is the library's own limit"
     )

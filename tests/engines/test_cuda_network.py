@@ -9,7 +9,7 @@ from filled import filled_arrays
 from birefnet_batch.engines import open_engine
 from birefnet_batch.engines.cuda_network import CudaNetwork, CudaOptions
 from birefnet_batch.errors import EngineError
-from birefnet_batch.models import build_network
+from birefnet_batch.models import build_network, swin
 from birefnet_batch.models.registry import find_model
 from birefnet_batch.models.weights import locate_weights
 
@@ -31,6 +31,28 @@ def test_layout_and_preparation_change_no_logits(dtype, tolerance):
     first = runner(images)
     torch.testing.assert_close(first.float(), wanted, atol=tolerance, rtol=0)
     runner(torch.zeros_like(images))
+    assert torch.equal(runner(images), first)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="here triton makes its kernel")
+def test_where_triton_cannot_make_its_kernel_plain_operations_run(caplog):
+    """As on a GPU without a C compiler: it says so at its first launch, not when it is imported."""
+    pytest.importorskip("triton")
+    images = torch.randn(1, 3, 64, 64)
+    with torch.inference_mode():
+        wanted = network()(images)
+    runner = CudaNetwork(network(), (1, 3, 64, 64), CudaOptions(graph=False))
+    assert not runner.triton
+    assert "triton cannot make a kernel here" in caplog.text
+    torch.testing.assert_close(runner(images), wanted, atol=1e-4, rtol=0)
+
+
+def test_a_prepared_network_owns_what_a_graph_reads(monkeypatch):
+    """A recorded launch goes on using memory that a shared cache could have given up meanwhile."""
+    runner = CudaNetwork(network(), (1, 3, 64, 64), CudaOptions(triton=False, graph=False))
+    images = torch.randn(1, 3, 64, 64)
+    first = runner(images)
+    monkeypatch.setattr(swin, "plan_windows", lambda *_: pytest.fail("the plan of windows was made again"))
     assert torch.equal(runner(images), first)
 
 

@@ -48,7 +48,7 @@ def test_the_least_recently_used_engine_is_closed_first_when_memory_is_short(
     monkeypatch: pytest.MonkeyPatch, opened: list[TrivialEngine]
 ) -> None:
     # Every engine takes a tenth more than 1 GiB.
-    monkeypatch.setattr(engine_cache, "memory_in_use", lambda device: len(opened) * 1.1 * (1 << 30))
+    monkeypatch.setattr(engine_cache, "memory_in_use", lambda *_: len(opened) * 1.1 * (1 << 30))
     settings = replace(Settings(), executor=ExecutorSettings(engine_memory_gib=2.5))
     with EngineCache(settings) as cache:
         for size in (64, 96, 64, 128):
