@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ PROVIDERS = {
     "tensorrt": "TensorrtExecutionProvider",
     "openvino": "OpenVINOExecutionProvider",
 }
+_ASSIGNMENT = "session.record_ep_graph_assignment_info"
 # Which pip package brings a provider; they install the same module, so that only one of them can be there.
 _PACKAGES = {
     "cpu": "birefnet-batch[onnx]",
@@ -111,10 +113,18 @@ def open_session(
         # processor has it.
         settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         options = {"num_of_threads": str(settings.intra_op_num_threads), "precision": "ACCURACY", **(options or {})}
-    asked: list[Any] = [(wanted, options or {})]
     if provider in ("cuda", "tensorrt"):
-        # For what computes shapes.
-        asked.append(PROVIDERS["cpu"])
+        settings.add_session_config_entry(_ASSIGNMENT, "1")
+    if provider == "cuda":
+        # What is asked for in float32 is computed in it.
+        options = {"use_tf32": "0", **(options or {})}
+    if provider == "tensorrt":
+        # In the engine store, as every compiled plan; compiling takes minutes.
+        cache = {"trt_engine_cache_enable": "1", "trt_engine_cache_path": str(path.parent / "tensorrt")}
+        options = {**cache, **(options or {})}
+    asked: list[Any] = [(wanted, options or {})]
+    if provider == "tensorrt":
+        asked.append(PROVIDERS["cuda"])
     try:
         session: onnxruntime.InferenceSession = runtime.InferenceSession(str(path), settings, providers=asked)
     except Exception as error:
@@ -127,6 +137,19 @@ def open_session(
             f"not load (its driver, CUDA, cuDNN or TensorRT may be missing); mend that, or give another engine.provider"
         )
     return session
+
+
+def left_to_cpu(session: onnxruntime.InferenceSession) -> dict[str, int]:
+    """How many nodes of each operator a session runs on the CPU, for its provider has no kernel for them.
+
+    Of a session of `open_session`'s for a GPU; empty where onnxruntime does not say.
+    """
+    if not hasattr(session, "get_provider_graph_assignment_info"):
+        return {}
+    groups = session.get_provider_graph_assignment_info()
+    return dict(
+        Counter(node.op_type for group in groups if group.ep_name == PROVIDERS["cpu"] for node in group.get_nodes())
+    )
 
 
 def _sentence(error: Exception) -> str:

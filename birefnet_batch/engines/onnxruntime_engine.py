@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
 
 from birefnet_batch.engines.base import Engine, EngineSpec
-from birefnet_batch.engines.onnx_session import PROVIDERS, form_of, open_session, require_provider
+from birefnet_batch.engines.onnx_session import PROVIDERS, form_of, left_to_cpu, open_session, require_provider
 from birefnet_batch.engines.store import EngineStore
 from birefnet_batch.engines.stored_onnx import stored_onnx
 from birefnet_batch.errors import EngineError
@@ -18,6 +19,8 @@ from birefnet_batch.process_tuning import usable_processors
 
 if TYPE_CHECKING:
     import onnxruntime
+
+_log = logging.getLogger(__name__)
 
 
 class OnnxRuntimeEngine(Engine):
@@ -68,6 +71,11 @@ class OnnxRuntimeEngine(Engine):
         size = (self.spec.width, self.spec.height)
         path = stored_onnx(self._store, self._model, self._weights, size, self.spec.precision, form_of(self._provider))
         self._session = open_session(path, self._provider, self.spec.threads)
+        if self.spec.device != "cpu" and (left := left_to_cpu(self._session)):
+            nodes = ", ".join(f"{count} {operator}" for operator, count in sorted(left.items()))
+            note = f"ONNX Runtime's {self._provider} provider leaves nodes to the CPU, which takes time: {nodes}"
+            _log.warning("%s", note)
+            self.notes = tuple(dict.fromkeys((*self.notes, note)))
 
     def close(self) -> None:
         """See `Engine`."""

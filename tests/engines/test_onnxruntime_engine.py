@@ -123,6 +123,28 @@ def test_a_provider_that_does_not_load_is_not_replaced_in_silence(store, monkeyp
         onnx_session.open_session(path, "cuda")
 
 
+def test_nodes_that_a_gpu_s_provider_leaves_to_the_cpu_are_counted(store, monkeypatch):
+    with engine_of(store):
+        pass
+    runtime = pytest.importorskip("onnxruntime")
+
+    class AsIfOnGpu(runtime.InferenceSession):
+        """A provider that has loaded, and has no kernel for anything."""
+
+        def __init__(self, path, options, providers):
+            super().__init__(path, options, providers=["CPUExecutionProvider"])
+
+        def get_providers(self):
+            return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+
+    monkeypatch.setattr(runtime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    monkeypatch.setattr(runtime, "InferenceSession", AsIfOnGpu)
+    (path,) = store.root.glob("*/model.onnx")
+    left = onnx_session.left_to_cpu(onnx_session.open_session(path, "cuda"))
+    assert left["DeformConv"] == 20
+    assert sum(left.values()) > 500
+
+
 def test_a_provider_of_another_device_is_refused(store):
     with pytest.raises(EngineError, match="engine.provider=cuda runs on cuda, but engine.device=cpu"):
         engine_of(store, provider="cuda")
