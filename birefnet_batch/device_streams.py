@@ -90,13 +90,12 @@ class DeviceStreams:
                 for tensor in tensors:
                     tensor.record_stream(stream)
 
-    def download(self, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        """Copy tensors of the current stream to the host and wait for them; other streams' work goes on meanwhile."""
+    def download(self, ready: Moment, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Copy tensors to the host when they are ready, and wait for them; other streams' work goes on meanwhile."""
         if not self.on_gpu:
             return list(tensors)
-        made = self.moment()
         with self._module.stream(self._downloads):
-            self.take(made, tensors)
+            self.take(ready, tensors)
             copies = [
                 self.host_memory(tensor.shape, tensor.dtype).copy_(tensor, non_blocking=True) for tensor in tensors
             ]

@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from birefnet_batch.device_streams import DeviceStreams, Moment
     from birefnet_batch.pipeline import Batch, Kind, SegmentTask
+
+    _Span = tuple[Moment, Moment]
 
 _MOST_WORKERS = 4
 # One batch on its way to the host, the next one worked on.
@@ -39,6 +41,17 @@ class Made:
     """(pts, duration) of each frame."""
     seconds: dict[str, float]
     """How long the device worked on it, by stage."""
+
+
+@dataclass(frozen=True)
+class _Work:
+    """The same on its way: what the device was told to do."""
+
+    images: dict[Kind, torch.Tensor]
+    unusable: torch.Tensor
+    """How many mattes hold NaN."""
+    spans: tuple[_Span, ...]
+    """When it works on it."""
 
 
 class Finishing:
@@ -62,8 +75,6 @@ class Finishing:
         self._threads = max(1, processors // self._workers)
         self._context = ExitStack()
         self._own = threading.local()
-        # What a batch leaves behind on a GPU's stream is the next one's: two at once would need twice the memory.
-        self._turn: AbstractContextManager[object] = threading.Lock() if streams.on_gpu else nullcontext()
 
     def __enter__(self) -> Self:
         task = self._task
@@ -108,8 +119,11 @@ class Finishing:
                 if self._task.backdrop.kind != "none":
                     # Here, for a film behind the subject goes on from batch to batch.
                     behind = self._painter.paint(frames, [pts for pts, _ in batch.times])
-            prepared = streams.moment()
-        return self._pool.submit(self._finish, batch, frames, behind, (begun, prepared))
+            seconds = (begun, streams.moment())
+            if streams.on_gpu:
+                # A stream has one order; its device works while the host goes on.
+                return self._pool.submit(self._downloaded, batch, self._work(batch, frames, behind, seconds))
+        return self._pool.submit(self._finish, batch, frames, behind, seconds)
 
     def _compute_alone(self) -> None:
         """In each thread once; what a pool's own initializer raises is logged with its trace, and lost."""
@@ -117,27 +131,27 @@ class Finishing:
             compute_alone()
             self._own.alone = True
 
-    def _finish(
-        self,
-        batch: Batch,
-        frames: torch.Tensor | None,
-        behind: torch.Tensor | None,
-        prepared: tuple[Moment, Moment],
-    ) -> Made:
+    def _finish(self, batch: Batch, frames: torch.Tensor | None, behind: torch.Tensor | None, prepared: _Span) -> Made:
         import torch
 
         self._compute_alone()
-        streams, mattes = self._streams, batch.mattes
+        with torch.inference_mode():
+            return self._downloaded(batch, self._work(batch, frames, behind, prepared))
+
+    def _work(self, batch: Batch, frames: torch.Tensor | None, behind: torch.Tensor | None, prepared: _Span) -> _Work:
+        """All that is computed, on the current stream."""
+        mattes = batch.mattes
         assert mattes is not None
+        begun = self._streams.moment()
+        # One of them in a frame, and their sum is none.
+        unusable = mattes.sum(dim=(1, 2, 3)).isnan().sum()
+        images = self._images(batch, mattes, frames, behind)
+        return _Work(images, unusable, (prepared, (begun, self._streams.moment())))
+
+    def _downloaded(self, batch: Batch, work: _Work) -> Made:
+        streams = self._streams
         assert batch.begun is not None
-        with torch.inference_mode(), streams.finishing():
-            with self._turn:
-                begun = streams.moment()
-                # One of them in a frame, and their sum is none.
-                unusable = mattes.sum(dim=(1, 2, 3)).isnan().sum()
-                images = self._images(batch, mattes, frames, behind)
-                done = streams.moment()
-            count, *there = streams.download([unusable, *images.values()])
+        count, *there = streams.download(work.spans[-1][1], [work.unusable, *work.images.values()])
         if count:
             began = float(batch.times[0][0] * self._task.info.time_base)
             raise EngineError(
@@ -147,9 +161,9 @@ class Finishing:
             )
         seconds = {
             "matte": streams.seconds(batch.begun, batch.ready),
-            "foreground": streams.seconds(*prepared) + streams.seconds(begun, done),
+            "foreground": sum(streams.seconds(*span) for span in work.spans),
         }
-        return Made(dict(zip(images, there, strict=True)), batch.times, seconds)
+        return Made(dict(zip(work.images, there, strict=True)), batch.times, seconds)
 
     def _images(
         self, batch: Batch, mattes: torch.Tensor, frames: torch.Tensor | None, behind: torch.Tensor | None

@@ -110,7 +110,9 @@ def test_each_stream_waits_for_what_it_uses_and_for_nothing_else(monkeypatch: py
     with streams.finishing():
         streams.take(ready, [frame, matte])
         made = [tensor.computed(lambda value: 2 * value) for tensor in (frame, matte)]
-        there = streams.download(made)
+        ready = streams.moment()
+        frame.computed(lambda value: pytest.fail("the following batch was waited for"))
+    there = streams.download(ready, made)
     assert [tensor.value for tensor in there] == [6, 8]
     assert following.value is None
 
@@ -122,7 +124,7 @@ def test_on_a_processor_nothing_is_copied_and_the_clock_is_the_host_s() -> None:
     begin = streams.moment()
     streams.take(streams.uploaded(), [held])
     with streams.finishing():
-        (there,) = streams.download([held])
+        (there,) = streams.download(streams.moment(), [held])
     time.sleep(0.02)
     assert there is held
     assert 0.02 <= streams.seconds(begin, streams.moment()) < 10
