@@ -20,6 +20,9 @@ _SIGNS = (
     "bad allocation",
     "available memory of",
     "outofmemory",
+    # cuBLAS and cuDNN
+    "alloc_failed",
+    "allocation_failed",
 )
 
 

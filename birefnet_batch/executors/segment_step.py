@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from dataclasses import dataclass, replace
 from typing import Any
@@ -60,6 +61,8 @@ def do_segment(engines: EngineCache, workspace: Workspace, plan: Plan, index: in
                     raise
                 # The error itself would keep what the segment held from being freed.
                 reason = str(error)
+            # Its stages' threads and their error hold each other.
+            gc.collect()
             batch = engine.spec.batch_size
             smaller = engines.halve(spec, size)
             if smaller is None:
