@@ -18,6 +18,6 @@ def test_every_row_that_needs_no_gpu_is_measured() -> None:
     assert done.returncode == 0, done.stderr
     rows = {line.split("|")[1].strip(): line for line in done.stdout.splitlines() if line.startswith("| ")}
     stages = [f"1920x1080 frames to bytes for encoders, {way}" for way in ("one by one", "overlapping")]
-    for name in ("torch fp32, ours", "onnxruntime cpu fp32 native", "foreground estimation 1920x1080", *stages):
+    for name in ("torch fp32, prepared", "onnxruntime cpu fp32 native", "foreground estimation 1920x1080", *stages):
         assert "left out" not in rows[name]
     assert " s in all" in rows["pipeline, demo model, one clip"]

@@ -2,65 +2,85 @@
 
 from __future__ import annotations
 
-import argparse
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
-from gpu_checks.table import Table, images_of, measure, network_of, seconds_of
+from gpu_checks.table import Table, measure, network_of, seconds_of
 
 
-def torch_checks(table: Table) -> torch.Tensor:
-    from birefnet_batch.engines.cuda_network import CudaNetwork, CudaOptions
+def torch_checks(table: Table) -> None:
+    """The baseline, each lever of ours at the largest batch, and all of them in every precision."""
+    from birefnet_batch.engines.cuda_network import CudaOptions
+
+    options, on_gpu = table.options, table.options.device == "cuda"
+    most = max(options.batches)
+    for batch in options.batches:
+        name = "torch eager, plain" + (" (the baseline)" if batch == options.batches[0] else "")
+        table.tried(name, lambda batch=batch, name=name: measure(table, name, batch, lambda: _plain(table)))
+    for batch in options.batches if on_gpu else ():
+        _ours(table, "fp16", "all of it", batch, CudaOptions())
+    levers = {
+        "prepared": CudaOptions(triton=False, channels_last=False, graph=False),
+        "prepared, channels last": CudaOptions(triton=False, graph=False),
+        "prepared, triton": CudaOptions(triton=on_gpu, channels_last=False, graph=False),
+        "prepared, graph": CudaOptions(triton=False, channels_last=False, graph=on_gpu),
+        "all of it but channels last": CudaOptions(triton=on_gpu, channels_last=False, graph=on_gpu),
+        "all of it, cuDNN's attention allowed": CudaOptions(triton=on_gpu, graph=on_gpu, any_attention=True),
+    }
+    for name, how in levers.items():
+        _ours(table, "fp16" if on_gpu else "fp32", name, most, how)
+    if on_gpu:
+        _ours(table, "bf16", "all of it", most, CudaOptions())
+        _ours(table, "fp32", "all of it", 1, CudaOptions())
+
+
+def compile_checks(table: Table) -> None:
+    """torch.compile of the same, last: it takes minutes."""
+    from birefnet_batch.engines.cuda_network import CudaOptions
+
+    if table.options.device != "cuda":
+        table.add("torch fp16, compiled", "", "left out", "no GPU", "")
+        return
+    _ours(table, "fp16", "all of it, compiled", max(table.options.batches), CudaOptions(compile=True))
+    counters = torch._dynamo.utils.counters
+    breaks = sum(counters["graph_break"].values())
+    table.add("torch.compile: graphs, breaks", "", f"{counters['stats']['unique_graphs']}, {breaks}", "", "")
+
+
+def _plain(table: Table) -> Callable[[torch.Tensor], torch.Tensor]:
     from birefnet_batch.models.deformable import grid_sample_convolution, set_operator
 
-    options = table.options
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    single = network_of(options, "fp32")
-    with torch.inference_mode():
-        wanted = single(images_of(options, 1)).sigmoid().cpu()
-    del single
+    network = network_of(table, "fp16" if table.options.device == "cuda" else "bf16")
+    set_operator(network, grid_sample_convolution)
+    dtype = next(network.parameters()).dtype
 
-    def plain() -> None:
-        network = network_of(options, "fp16" if options.device == "cuda" else "bf16")
-        set_operator(network, grid_sample_convolution)
-        dtype = next(network.parameters()).dtype
+    def run(images: torch.Tensor) -> torch.Tensor:
+        with torch.inference_mode():
+            return network(images.to(dtype))
 
-        def run(images: torch.Tensor) -> torch.Tensor:
-            with torch.inference_mode():
-                return network(images.to(dtype))
+    return run
 
-        measure(table, "torch eager, plain (the baseline)", 1, run, wanted)
-        for batch in options.batches:
-            if batch > 1:
-                table.tried("torch eager, plain", lambda b=batch: measure(table, "torch eager, plain", b, run, wanted))
 
-    table.tried("torch eager, plain (the baseline)", plain)
-    graphs = options.device == "cuda"
-    variants = {
-        "ours": CudaOptions(triton=False, channels_last=False, graph=False),
-        "ours, channels last": CudaOptions(triton=False, graph=False),
-        "ours, channels last, triton": CudaOptions(triton=graphs, graph=False),
-        "ours, triton, graph": CudaOptions(triton=graphs, channels_last=False, graph=graphs),
-        "ours, channels last, triton, graph": CudaOptions(triton=graphs, graph=graphs),
-    }
-    if graphs:
-        variants["ours, compiled, triton, graph"] = CudaOptions(compile=True)
-    for precision in ("fp16", "bf16", "fp32") if graphs else ("fp32",):
-        for name, how in variants.items():
-            for batch in options.batches:
-                label = f"torch {precision}, {name}"
+def _ours(table: Table, precision: str, name: str, batch: int, how: object) -> None:
+    from birefnet_batch.engines.cuda_network import CudaNetwork
 
-                def check(how: CudaOptions = how, batch: int = batch, label: str = label, p: str = precision) -> None:
-                    shape = (batch, 3, options.size, options.size)
-                    measure(table, label, batch, CudaNetwork(network_of(options, p), shape, how), wanted)
+    shape, label = (batch, 3, table.options.size, table.options.size), f"torch {precision}, {name}"
 
-                table.tried(label, check)
-    return wanted
+    def make() -> CudaNetwork:
+        made = CudaNetwork(network_of(table, precision), shape, how)
+        if how.triton and not made.triton:
+            raise RuntimeError("triton cannot make its kernel here")
+        return made
+
+    table.tried(label, lambda: measure(table, label, batch, make))
 
 
 def triton_check(table: Table) -> None:
+    """The deformable convolution by itself: one kernel, ours in torch operations, and the plain form."""
+
     def check() -> None:
         from birefnet_batch.engines.triton_deformable import triton_convolution
         from birefnet_batch.models.deformable import grid_sample_convolution, table_convolution
@@ -83,70 +103,69 @@ def triton_check(table: Table) -> None:
     table.tried("triton against plain torch", check)
 
 
-def onnx_file(options: argparse.Namespace, folder: Path, precision: str, form: str) -> Path:
+def onnx_file(table: Table, precision: str, form: str) -> Path:
+    options, folder = table.options, table.scratch
     name = f"{options.network}-{options.size}x{options.size}-{precision}-{form}.onnx"
     given = (options.onnx or folder) / name
     if given.is_file():
         return given
     from birefnet_batch.engines.onnx_export.network import network_model
 
-    arrays = {key: value.numpy() for key, value in network_of(options, "fp32").cpu().state_dict().items()}
+    arrays = {key: value.numpy() for key, value in network_of(table, "fp32").cpu().state_dict().items()}
     model = network_model(options.network, arrays, options.size, options.size, precision, form, {})
     path = folder / name
     path.write_bytes(model.SerializeToString())
     return path
 
 
-def onnxruntime_checks(table: Table, wanted: torch.Tensor, folder: Path) -> None:
+def onnxruntime_checks(table: Table) -> None:
+    """ONNX Runtime's CUDA provider, with both forms of deformable convolution, or the CPU's."""
     options = table.options
-    for precision, form in (("fp16", "native"), ("fp16", "gridsample"), ("fp32", "native")):
-        if options.device == "cpu" and precision == "fp16":
-            continue
+    rows = [("fp16", "native"), ("fp16", "gridsample"), ("fp32", "native")] if options.device == "cuda" else []
+    for precision, form in rows or [("fp32", "native")]:
         name = f"onnxruntime {options.device} {precision} {form}"
 
         def check(precision: str = precision, form: str = form, name: str = name) -> None:
-            from birefnet_batch.engines.onnx_session import open_session
+            from birefnet_batch.engines.onnx_session import left_to_cpu, open_session
             from birefnet_batch.engines.onnxruntime_engine import run_on_gpu
 
-            session = open_session(onnx_file(options, folder, precision, form), options.device)
-
-            def run(images: torch.Tensor) -> torch.Tensor:
+            def make() -> Callable[[torch.Tensor], torch.Tensor]:
+                session = open_session(onnx_file(table, precision, form), options.device, form=form)
                 if options.device == "cuda":
-                    return run_on_gpu(session, images)
-                return torch.from_numpy(session.run(["logits"], {"image": images.numpy()})[0])
+                    if left := left_to_cpu(session):
+                        table.add(
+                            f"{name}: nodes on the CPU", "", ", ".join(f"{left[key]} {key}" for key in left), "", ""
+                        )
+                    return lambda images: run_on_gpu(session, images)
+                return lambda images: torch.from_numpy(session.run(["logits"], {"image": images.numpy()})[0])
 
             for batch in options.batches:
-                measure(table, name, batch, run, wanted)
+                measure(table, name, batch, make)
 
         table.tried(name, check)
 
 
-def tensorrt_checks(table: Table, wanted: torch.Tensor, folder: Path) -> None:
+def tensorrt_checks(table: Table) -> None:
+    """TensorRT, or TensorRT-RTX: compiled from our files, and run."""
     options = table.options
-    for precision in ("fp16", "fp32"):
-        for batch in options.batches:
-            name = f"tensorrt {precision}"
+    for precision, batch in [*(("fp16", batch) for batch in options.batches), ("fp32", 1)]:
+        name = f"tensorrt {precision}"
 
-            def check(precision: str = precision, batch: int = batch, name: str = name) -> None:
-                from birefnet_batch.engines.plan_runner import PlanRunner
-                from birefnet_batch.engines.tensorrt_builder import PlanProfile, build_plan
-                from birefnet_batch.engines.tensorrt_module import load_tensorrt
+        def check(precision: str = precision, batch: int = batch) -> None:
+            from birefnet_batch.engines.plan_runner import PlanRunner
+            from birefnet_batch.engines.tensorrt_builder import PlanProfile, build_plan
+            from birefnet_batch.engines.tensorrt_module import load_tensorrt
 
-                library = load_tensorrt()
-                if options.device != "cuda":
-                    raise RuntimeError("no GPU")
-                plan = folder / f"{precision}-{batch}.plan"
-                started = time.perf_counter()
-                source = onnx_file(options, folder, precision, "gridsample")
-                build_plan(library, source, plan, PlanProfile(options.size, options.size, batch))
-                built = time.perf_counter() - started
-                runner = PlanRunner(library, plan, (batch, 3, options.size, options.size))
-                measure(
-                    table,
-                    f"{library.name} {library.version} {precision}, built in {built:.0f} s",
-                    batch,
-                    runner,
-                    wanted,
-                )
+            library = load_tensorrt()
+            if options.device != "cuda":
+                raise RuntimeError("no GPU")
+            plan = table.scratch / f"{precision}-{batch}.plan"
+            source = onnx_file(table, precision, "gridsample")
+            started = time.perf_counter()
+            profile = PlanProfile(options.size, options.size, batch)
+            build_plan(library, source, plan, profile, table.scratch / "timing.cache")
+            built = time.perf_counter() - started
+            name = f"{library.name} {library.version} {precision}, built in {built:.0f} s"
+            measure(table, name, batch, lambda: PlanRunner(library, plan, (batch, 3, options.size, options.size)))
 
-            table.tried(name, check)
+        table.tried(name, check)

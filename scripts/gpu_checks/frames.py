@@ -34,7 +34,7 @@ def foreground_checks(table: Table) -> None:
         table.tried(name, check)
 
 
-def stages_check(table: Table, folder: Path) -> None:
+def stages_check(table: Table) -> None:
     """From decoded 1080p frames in host memory to bytes for the encoders: one by one, and as the pipeline does it."""
 
     def check() -> None:
@@ -60,8 +60,8 @@ def stages_check(table: Table, folder: Path) -> None:
         batch, width, height = max(options.batches), 1920, 1080
         size = (options.size, options.size)
         precision = "fp16" if on_gpu else "fp32"
-        network = network_of(options, precision)
-        runner = CudaNetwork(network, (batch, 3, *size), CudaOptions(triton=on_gpu, graph=on_gpu))
+        how = CudaOptions(triton=on_gpu, graph=on_gpu)
+        runner = CudaNetwork(network_of(table, precision), (batch, 3, *size), how)
 
         class CheckedEngine(Engine):
             family = "checked"
@@ -108,7 +108,7 @@ def stages_check(table: Table, folder: Path) -> None:
         rate, base = Fraction(30), Fraction(1, 30)
         facts = (width, height, base, rate, None, None, None, "mp4", "h264", 0, 0, Fraction(0))
         task = pipeline.SegmentTask(
-            source=folder / "none.mp4",
+            source=table.scratch / "none.mp4",
             info=VideoInfo(*facts),
             segment=Segment(0),
             size=size,
@@ -116,7 +116,7 @@ def stages_check(table: Table, folder: Path) -> None:
             backdrop=Backdrop("colour"),
             premultiplied=False,
             encode=EncodeSpec("X264 (.mp4)", "high", "fast", width, height, base, rate, None, threads=1),
-            folder=folder,
+            folder=table.scratch,
             kinds=("video", "mask"),
             decode_timeout_s=60,
         )
@@ -154,11 +154,11 @@ def _frames_a_second(work: Callable[[int], None], batch: int, seconds: float, ta
     return frames / took(frames)
 
 
-def pipeline_check(table: Table, folder: Path) -> None:
+def pipeline_check(table: Table) -> None:
     def check() -> None:
         clip = min((ROOT / "birefnet_batch" / "models" / "demo" / "clips").glob("*.mp4"))
         command = [sys.executable, "-m", "birefnet_batch", f"request.video_url={clip}", "request.model=demo"]
-        command += [f"output={folder / 'out'}", "engine.name=torch", f"engine.device={table.options.device}"]
+        command += [f"output={table.scratch / 'out'}", "engine.name=torch", f"engine.device={table.options.device}"]
         size = 512 if table.options.size >= 512 else 256
         command += [f"request.operating_resolution={size}"]
         started = time.perf_counter()

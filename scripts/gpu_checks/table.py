@@ -3,35 +3,58 @@
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+_GIB = 2**30
 
 
 class Table:
-    """Rows as they come, and once more together at the end."""
+    """Rows as they come; they are kept in a folder, for each group has a process of its own."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
-        self.rows: list[tuple[str, str, str, str, str]] = []
-        self.baseline: float | None = None
+        self.scratch: Path = options.scratch
+
+    @classmethod
+    def of(cls, scratch: Path) -> Table:
+        """The table of a folder, to add rows to."""
+        return cls(argparse.Namespace(scratch=scratch))
 
     def add(self, name: str, batch: str, speed: str, error: str, memory: str) -> None:
-        self.rows.append((name, batch, speed, error, memory))
+        with (self.scratch / "rows.jsonl").open("a") as file:
+            print(json.dumps((name, batch, speed, error, memory)), file=file)
         print(f"{name:44} {batch:>5} {speed:>24} {error:>26} {memory:>9}", flush=True)
 
     def tried(self, name: str, check: Callable[[], None]) -> None:
         """Run one check; whatever goes wrong is its row."""
         try:
+            if self.options.device == "cuda":
+                torch.cuda.empty_cache()
             check()
         except Exception as error:
             self.add(name, "", "left out", f"{type(error).__name__}: {' '.join(str(error).split())[:300]}", "")
-        if self.options.device == "cuda":
-            torch.cuda.empty_cache()
+
+    @property
+    def baseline(self) -> float | None:
+        """Frames a second of the first row that was measured."""
+        path = self.scratch / "baseline"
+        return float(path.read_text()) if path.is_file() else None
+
+    @baseline.setter
+    def baseline(self, rate: float) -> None:
+        (self.scratch / "baseline").write_text(str(rate))
+
+
+def read_rows(scratch: Path) -> list[list[str]]:
+    path = scratch / "rows.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
 
 def synchronize(device: str) -> None:
@@ -52,16 +75,22 @@ def seconds_of(run: Callable[[], Any], options: argparse.Namespace) -> float:
     return (time.perf_counter() - started) / calls
 
 
-def network_of(options: argparse.Namespace, precision: str) -> torch.nn.Module:
+def network_of(table: Table, precision: str) -> torch.nn.Module:
+    """The network with the deterministic weights, which are made once."""
     from reference.fill import fill
 
     from birefnet_batch.models import build_network
 
+    options, kept = table.options, table.scratch / "state.pt"
     built = build_network(options.network)
-    state = {
-        name: torch.from_numpy(fill(name, tuple(value.shape))) if value.is_floating_point() else value
-        for name, value in built.state_dict().items()
-    }
+    if kept.is_file():
+        state = torch.load(kept, weights_only=True)
+    else:
+        state = {
+            name: torch.from_numpy(fill(name, tuple(value.shape))) if value.is_floating_point() else value
+            for name, value in built.state_dict().items()
+        }
+        torch.save(state, kept)
     built.load_state_dict(state)
     return built.eval().to(options.device, DTYPES[precision])
 
@@ -71,17 +100,33 @@ def images_of(options: argparse.Namespace, batch: int) -> torch.Tensor:
     return torch.randn(batch, 3, options.size, options.size, generator=generator).to(options.device)
 
 
-def measure(table: Table, name: str, batch: int, run: Callable[[torch.Tensor], torch.Tensor], wanted: Any) -> None:
-    """Speed, the matte's error, and the peak of torch's memory, of one engine at one batch."""
-    options = table.options
+def reference(table: Table) -> torch.Tensor:
+    """The first image's matte by torch in float32, computed once."""
+    from birefnet_batch.process_tuning import exact_float32
+
+    kept = table.scratch / "matte.pt"
+    if not kept.is_file():
+        exact_float32()
+        with torch.inference_mode():
+            torch.save(network_of(table, "fp32")(images_of(table.options, 1)).sigmoid().cpu(), kept)
+    wanted: torch.Tensor = torch.load(kept, weights_only=True)
+    return wanted
+
+
+def measure(table: Table, name: str, batch: int, make: Callable[[], Callable[[torch.Tensor], torch.Tensor]]) -> None:
+    """Speed, the matte's error, and the memory of what `make` gives, at one batch."""
+    options, wanted = table.options, reference(table)
     images = images_of(options, batch)
+    before = 0
     if options.device == "cuda":
-        torch.cuda.reset_peak_memory_stats()
+        torch.cuda.empty_cache()
+        before = torch.cuda.mem_get_info()[0]
+    run = make()
     error = (run(images)[:1].float().sigmoid().cpu() - wanted).abs()
     seconds = seconds_of(lambda: run(images), options)
+    memory = f"{(before - torch.cuda.mem_get_info()[0]) / _GIB:.1f} GiB" if options.device == "cuda" else ""
     rate = batch / seconds
     table.baseline = table.baseline or rate
-    memory = f"{torch.cuda.max_memory_allocated() / 2**30:.1f} GiB" if options.device == "cuda" else ""
     values = error.flatten()
     tail = values.kthvalue(max(1, int(0.999 * values.numel()))).values
     table.add(
