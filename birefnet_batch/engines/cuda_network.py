@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -53,12 +54,17 @@ class CudaNetwork:
         prepare = getattr(network, "prepare", None)
         if callable(prepare):
             prepare()
-        self._network = torch.compile(network, dynamic=False) if options.compile else network
         self._attention = (*_ATTENTION, SDPBackend.CUDNN_ATTENTION) if options.any_attention else _ATTENTION
         if not half:
             exact_float32()
         self._image = torch.zeros(shape, dtype=parameter.dtype, device=parameter.device)
         self._logits: Tensor | None = None
+        self._network: Callable[[Tensor], Tensor] = network
+        if options.compile:
+            # What a prepared network keeps is made first: the compiler shall find constants.
+            with torch.inference_mode():
+                self._launch()
+            self._network = torch.compile(network, dynamic=False)
         self._graph: torch.cuda.CUDAGraph | None = None
         if options.graph:
             with torch.inference_mode():

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from birefnet_batch.models.decoder import Auxiliary, Decoder, DecoderBlock, upsample
+from birefnet_batch.models.kept import begin_keeping
 from birefnet_batch.models.swin import SwinTransformer
 
 SIDE_MULTIPLE = 32
@@ -87,6 +88,7 @@ class BiRefNet(nn.Module):
         """
         if self.training:
             raise ValueError("a network is prepared for inference in eval mode; call eval() first")
+        begin_keeping(self)
         with torch.no_grad():
             for module in self.modules():
                 if module is not self and callable(prepare := getattr(module, "prepare", None)):

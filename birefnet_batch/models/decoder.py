@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from birefnet_batch.models.deformable import DeformableConv2d, deformable_convolution, sample_rows, weight_rows
 from birefnet_batch.models.folding import bias_of, convolve_normalised, folded
+from birefnet_batch.models.kept import kept
 from birefnet_batch.models.linear import Product
 
 GRADIENT_CHANNELS = 16
@@ -117,10 +118,13 @@ class DecoderBlock(nn.Module):
         """Return the 1x1 convolution by `head` (outputs, out_channels, 1, 1) of what `forward` gives."""
         if self.bn_out.training:
             return F.conv2d(self(x), head)
+        return F.conv2d(self._mix(x), *kept(self, "projected", lambda: self._combine(head)), padding=1)
+
+    def _combine(self, head: Tensor) -> tuple[Tensor, Tensor]:
         weight, bias = folded(self.conv_out, self.bn_out)
         outer = head[:, :, 0, 0].float()
         combined = torch.einsum("ho,oikl->hikl", outer, weight.float()).to(weight.dtype)
-        return F.conv2d(self._mix(x), combined, (outer @ bias.float()).to(bias.dtype), padding=1)
+        return combined, (outer @ bias.float()).to(bias.dtype)
 
     def _mix(self, x: Tensor) -> Tensor:
         x = F.relu(convolve_normalised(x, self.conv_in, self.bn_in), inplace=True)
@@ -148,17 +152,20 @@ class PatchConvs(nn.Module):
         first can give, for each tap of the second, what this tap adds to the one output: nine channels at
         full resolution in place of `inner`.
         """
-        outer, dtype = head[0, :, 0, 0].float(), x.dtype
-        second = torch.einsum("o,oikl->kli", outer, self.conv_out.weight.float()).flatten(0, 1)
-        first = torch.einsum("ti,ickl->tckl", second, self.conv1.weight.float()).to(dtype)
-        shares = F.conv2d(x, first, (second @ bias_of(self.conv1).float()).to(dtype), padding=1)
-        shares = F.pad(shares, (1, 1, 1, 1))
+        first, first_bias, total = kept(self, "projected", lambda: self._combine(head, bias))
+        shares = F.pad(F.conv2d(x, first, first_bias, padding=1), (1, 1, 1, 1))
         height, width = x.shape[2:]
-        total = (outer @ bias_of(self.conv_out).float() + bias.float()).to(dtype).view(1, 1, 1, 1)
-        for tap in range(second.shape[0]):
+        for tap in range(first.shape[0]):
             row, column = divmod(tap, self.conv_out.kernel_size[1])
             total = total + shares[:, tap : tap + 1, row : row + height, column : column + width]
         return total
+
+    def _combine(self, head: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        outer, dtype = head[0, :, 0, 0].float(), self.conv1.weight.dtype
+        second = torch.einsum("o,oikl->kli", outer, self.conv_out.weight.float()).flatten(0, 1)
+        first = torch.einsum("ti,ickl->tckl", second, self.conv1.weight.float()).to(dtype)
+        total = (outer @ bias_of(self.conv_out).float() + bias.float()).to(dtype).view(1, 1, 1, 1)
+        return first, (second @ bias_of(self.conv1).float()).to(dtype), total
 
 
 class LateralBlock(nn.Module):

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from birefnet_batch.models.folding import bias_of
+from birefnet_batch.models.kept import kept
 
 # Bounds what is sampled at once to about 16 MiB of float32 on a CPU, near its caches, and 512 MiB on a GPU.
 CPU_CHUNK_ELEMENTS = 1 << 22
@@ -192,14 +193,13 @@ class DeformableConv2d(nn.Module):
     def plan(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the offset and the modulation at each pixel of x."""
         # They come from one convolution: it reads and rearranges the input once.
-        planned = F.conv2d(
-            x,
-            torch.cat((self.offset_conv.weight, self.modulator_conv.weight)),
-            torch.cat((bias_of(self.offset_conv), bias_of(self.modulator_conv))),
-            padding=self.kernel // 2,
-        )
+        planned = F.conv2d(x, *kept(self, "plan", self._join), padding=self.kernel // 2)
         coordinates = 2 * self.kernel**2
         return planned[:, :coordinates], 2 * torch.sigmoid(planned[:, coordinates:])
+
+    def _join(self) -> tuple[Tensor, Tensor]:
+        both = (self.offset_conv, self.modulator_conv)
+        return torch.cat([one.weight for one in both]), torch.cat([bias_of(one) for one in both])
 
 
 def set_operator(network: nn.Module, operator: DeformableOperator) -> None:

@@ -6,12 +6,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from birefnet_batch.models.kept import kept
+
 
 def folded(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     """Return the weight and the bias of the one convolution that equals `norm(convolution(x))` in eval mode.
 
     The weight has the convolution's shape and dtype, the bias (out_channels,); both are computed in float32.
     """
+    return kept(norm, "folded", lambda: _fold(convolution, norm))
+
+
+def _fold(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     mean, variance = norm.running_mean, norm.running_var
     if mean is None or variance is None:
         raise ValueError("a batch normalisation without running statistics cannot be folded")

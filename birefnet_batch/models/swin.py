@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from birefnet_batch.models.kept import kept
 from birefnet_batch.models.linear import Linear
-from birefnet_batch.models.windows import WindowPlan, plan_windows
+from birefnet_batch.models.windows import plan_windows
 
 # Bounds the tokens that are worked on at once: 4 MiB of float32 on a CPU, their hidden layer 16; on a GPU 512 MiB.
 CPU_CHUNK_ELEMENTS = 1 << 20
@@ -92,8 +93,6 @@ class Mlp(nn.Module):
 class SwinBlock(nn.Module):
     """Attention in windows, shifted by half a window where `shifted`, and an MLP, both residual."""
 
-    _plans: dict[tuple[int, ...], WindowPlan] | None = None
-
     def __init__(self, channels: int, heads: int, window: int, shifted: bool) -> None:
         super().__init__()
         self.window = window
@@ -102,10 +101,6 @@ class SwinBlock(nn.Module):
         self.attn = WindowAttention(channels, heads, window)
         self.norm2 = nn.LayerNorm(channels)
         self.mlp = Mlp(channels)
-
-    def prepare(self) -> None:
-        """Keep the plans of windows: a CUDA graph uses their memory as long as there is the network."""
-        self._plans = {}
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Map (B, H, W, channels) to the same shape."""
@@ -123,15 +118,10 @@ class SwinBlock(nn.Module):
         return flat.view(tokens.shape)
 
     def _attend(self, flat: Tensor, shape: Sequence[int], windows: int) -> Tensor:
-        plan = self._plan((*shape, windows), flat.device)
-        bias = self.attn.position_bias()
-        masked = {(False, False): bias}
-        if self.shift:
-            from_top = torch.zeros(self.window, self.window, dtype=torch.bool, device=flat.device)
-            from_top[-self.shift :] = True
-            below = self._mask(from_top.flatten(), bias)
-            right = self._mask(from_top.T.flatten(), bias)
-            masked |= {(True, False): bias + below, (False, True): bias + right, (True, True): bias + below + right}
+        batch, height, width = shape
+        place = (batch, height, width, self.window, self.shift, windows, flat.device)
+        plan = kept(self, place, lambda: plan_windows(*place))
+        masked = kept(self, "masked", self._masked)
         mixed = []
         for group in plan.groups:
             gathered = self.norm1(F.embedding(group.source, flat))
@@ -142,14 +132,17 @@ class SwinBlock(nn.Module):
         attended: Tensor = self.attn.proj(F.embedding(plan.back, together))
         return attended
 
-    def _plan(self, shape: tuple[int, ...], device: torch.device) -> WindowPlan:
-        batch, height, width, limit = shape
-        found = None if self._plans is None else self._plans.get(shape)
-        if found is None:
-            found = plan_windows(batch, height, width, self.window, self.shift, limit, device)
-            if self._plans is not None:
-                self._plans[shape] = found
-        return found
+    def _masked(self) -> dict[tuple[bool, bool], Tensor]:
+        """The bias, and the mask with it, of windows by whether they join what was far apart below and on the right."""
+        bias = self.attn.position_bias()
+        masked = {(False, False): bias}
+        if self.shift:
+            from_top = torch.zeros(self.window, self.window, dtype=torch.bool, device=bias.device)
+            from_top[-self.shift :] = True
+            below = self._mask(from_top.flatten(), bias)
+            right = self._mask(from_top.T.flatten(), bias)
+            masked |= {(True, False): bias + below, (False, True): bias + right, (True, True): bias + below + right}
+        return masked
 
     @staticmethod
     def _mask(wrapped: Tensor, like: Tensor) -> Tensor:
