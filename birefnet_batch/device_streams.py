@@ -94,11 +94,11 @@ class DeviceStreams:
         """Copy tensors to the host when they are ready, and wait for them; other streams' work goes on meanwhile."""
         if not self.on_gpu:
             return list(tensors)
+        copies = [self.host_memory(tensor.shape, tensor.dtype) for tensor in tensors]
         with self._module.stream(self._downloads):
             self.take(ready, tensors)
-            copies = [
-                self.host_memory(tensor.shape, tensor.dtype).copy_(tensor, non_blocking=True) for tensor in tensors
-            ]
+            for copy, tensor in zip(copies, tensors, strict=True):
+                copy.copy_(tensor, non_blocking=True)
             copied = self.moment()
         copied.event.synchronize()
         return copies

@@ -24,6 +24,7 @@ import av
 import numpy as np
 import torch
 
+from birefnet_batch.device_streams import DeviceStreams
 from birefnet_batch.engines.base import Engine, EngineSpec
 from birefnet_batch.finishing import Finishing
 from birefnet_batch.pipeline import Batch, SegmentTask, _matte, process_segment
@@ -128,6 +129,7 @@ def processor_seconds() -> float:
 def alone(task: SegmentTask, engine: Engine) -> dict[str, float]:
     """Seconds of each stage by itself, everything before it done and waiting in memory."""
     seconds: dict[str, float] = {}
+    streams = DeviceStreams(engine.device)
     count = 0
     with timed(seconds, "decode"), FrameReader(task.source) as reader:
         for frame in reader:
@@ -137,23 +139,26 @@ def alone(task: SegmentTask, engine: Engine) -> dict[str, float]:
     with (
         FrameReader(task.source) as reader,
         open_part(task.part("video"), task.encode, "video") as writer,
-        Finishing(task, "cpu") as finishing,
+        Finishing(task, streams) as finishing,
     ):
         group: list[tuple[Batch, int, int]] = []
 
         def through() -> None:
             with timed(seconds, "matte"):
                 for batch, _, _ in group:
+                    batch.begun = streams.moment()
                     batch.mattes = _matte(batch, engine, task)
+                    batch.ready = streams.moment()
             with timed(seconds, "foreground"):
-                images = [made["video"].numpy()[0] for made, _, _ in finishing.of(batch for batch, _, _ in group)]
+                images = [made.images["video"].numpy()[0] for made in finishing.of(batch for batch, _, _ in group)]
             with timed(seconds, "encode"):
                 for image, (_, pts, duration) in zip(images, group, strict=True):
                     writer.write(image, pts, duration)
             group.clear()
 
         for frame in reader:
-            batch = Batch(torch.from_numpy(frame.image).clone()[None], [(frame.pts, frame.duration)])
+            levels = torch.from_numpy(frame.image).clone()[None]
+            batch = Batch(levels, [(frame.pts, frame.duration)], streams.moment())
             group.append((batch, frame.pts, frame.duration))
             frame.release()
             if len(group) == 8:

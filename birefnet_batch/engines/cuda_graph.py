@@ -40,8 +40,10 @@ def capture(launch: Callable[[], object]) -> torch.cuda.CUDAGraph:
     except Exception as error:
         # torch leaves its own stream current where the recording cannot be ended.
         torch.cuda.set_stream(before)
-        if is_out_of_memory(error):
-            raise
+        # The end of the recording may fail too, of what ended it.
+        for cause in (error, error.__context__):
+            if cause is not None and is_out_of_memory(cause):
+                raise cause from None
         reason = " ".join(str(error).split())[:300]
         raise EngineError(
             f"a batch cannot be recorded as a CUDA graph: {reason}; give engine.cuda_graph=false"

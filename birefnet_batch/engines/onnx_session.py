@@ -115,16 +115,12 @@ def open_session(
         options = {"num_of_threads": str(settings.intra_op_num_threads), "precision": "ACCURACY", **(options or {})}
     if provider in ("cuda", "tensorrt"):
         settings.add_session_config_entry(_ASSIGNMENT, "1")
-    if provider == "cuda":
-        # What is asked for in float32 is computed in it.
-        options = {"use_tf32": "0", **(options or {})}
+    # What is asked for in float32 is computed in it.
+    exact = {"use_tf32": "0"}
+    asked: list[Any] = [(wanted, {**(exact if provider == "cuda" else {}), **(options or {})})]
     if provider == "tensorrt":
-        # In the engine store, as every compiled plan; compiling takes minutes.
-        cache = {"trt_engine_cache_enable": "1", "trt_engine_cache_path": str(path.parent / "tensorrt")}
-        options = {**cache, **(options or {})}
-    asked: list[Any] = [(wanted, options or {})]
-    if provider == "tensorrt":
-        asked.append(PROVIDERS["cuda"])
+        # What it does not compile is still the GPU's.
+        asked.append((PROVIDERS["cuda"], exact))
     try:
         session: onnxruntime.InferenceSession = runtime.InferenceSession(str(path), settings, providers=asked)
     except Exception as error:

@@ -35,6 +35,8 @@ def memory_in_use(settings: Settings, device: str) -> int:
     if device == "cuda":
         import torch
 
+        # What torch keeps of earlier segments' frames is no engine's, and opening one may give it back.
+        torch.cuda.empty_cache()
         if settings.executor.gpus_per_worker < 1:
             return int(torch.cuda.memory_reserved())
         free, total = torch.cuda.mem_get_info()

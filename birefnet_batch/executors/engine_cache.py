@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import platform
 from collections import OrderedDict
@@ -94,7 +95,7 @@ class EngineCache:
 
         key = (spec.short_name, *size)
         if key in self._refused:
-            raise self._refused[key]
+            raise copy.copy(self._refused[key])
         if key in self._engines:
             self._engines.move_to_end(key)
             return self._engines[key]
@@ -105,7 +106,8 @@ class EngineCache:
             before = memory_in_use(self._settings, device)
             engine = self._first(spec, weights, size)
         except BirefnetBatchError as error:
-            self._refused[key] = error
+            # Without its trace, whose frames hold what the failed engine had in memory.
+            self._refused[key] = copy.copy(error)
             raise
         self._sizes[key] = max(0, memory_in_use(self._settings, device) - before)
         self._engines[key] = engine

@@ -114,8 +114,9 @@ def onnx_file(table: Table, precision: str, form: str) -> Path:
     arrays = {key: value.numpy() for key, value in network_of(table, "fp32").cpu().state_dict().items()}
     model = network_model(options.network, arrays, options.size, options.size, precision, form, {})
     path = folder / name
-    path.write_bytes(model.SerializeToString())
-    return path
+    partial = path.with_suffix(".partial")
+    partial.write_bytes(model.SerializeToString())
+    return partial.replace(path)
 
 
 def onnxruntime_checks(table: Table) -> None:

@@ -90,9 +90,15 @@ def network_of(table: Table, precision: str) -> torch.nn.Module:
             name: torch.from_numpy(fill(name, tuple(value.shape))) if value.is_floating_point() else value
             for name, value in built.state_dict().items()
         }
-        torch.save(state, kept)
+        _save(state, kept)
     built.load_state_dict(state)
     return built.eval().to(options.device, DTYPES[precision])
+
+
+def _save(what: Any, path: Path) -> None:
+    partial = path.with_suffix(".partial")
+    torch.save(what, partial)
+    partial.replace(path)
 
 
 def images_of(options: argparse.Namespace, batch: int) -> torch.Tensor:
@@ -108,7 +114,7 @@ def reference(table: Table) -> torch.Tensor:
     if not kept.is_file():
         exact_float32()
         with torch.inference_mode():
-            torch.save(network_of(table, "fp32")(images_of(table.options, 1)).sigmoid().cpu(), kept)
+            _save(network_of(table, "fp32")(images_of(table.options, 1)).sigmoid().cpu(), kept)
     wanted: torch.Tensor = torch.load(kept, weights_only=True)
     return wanted
 
