@@ -69,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SM",
         help="TensorRT-RTX: a GPU to compile for without one, such as SM89; may be repeated",
     )
+    build.add_argument("--workspace-gib", type=float, metavar="N", help="of plans, as the runs' engine.workspace_gib")
     build.set_defaults(command=_build)
     listing = commands.add_parser("list", help="what the store holds: key, size, age, last use")
     listing.set_defaults(command=_list)
@@ -122,6 +123,7 @@ def _build(arguments: argparse.Namespace) -> int:
         arguments.engine,
         _pairs(arguments.weights),
         tuple(arguments.compute_capability),
+        None if arguments.workspace_gib is None else int(arguments.workspace_gib * 2**30),
     )
     return OK if built else FAILED
 

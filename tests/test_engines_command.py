@@ -133,7 +133,7 @@ def test_engines_of_another_exporter_are_pruned_and_current_ones_kept(tmp_path, 
         return {}
 
     store = EngineStore(tmp_path)
-    now = Artifact("onnx", "demo", "demo", "0", 64, 64, "fp32", {"deform_conv": "native"}, code=source_digest())
+    now = Artifact("onnx", "demo", "demo", "0", 64, 64, "fp32", {"deform_conv": "native"}, code=source_digest("onnx"))
     store.get(now, build)
     store.get(replace(now, code="before"), build)
     run(["list", "--store", str(tmp_path)])
@@ -142,8 +142,13 @@ def test_engines_of_another_exporter_are_pruned_and_current_ones_kept(tmp_path, 
     assert [entry.key for entry in store.entries()] == [now.key]
     run(["prune", "--store", str(tmp_path), "--unused-days", "1"])
     assert len(list(store.entries())) == 1
+    (tmp_path / "inductor" / "deep").mkdir(parents=True)
+    (tmp_path / "inductor" / "deep" / "kernel.py").write_bytes(b"0" * 2_000_000)
+    run(["list", "--store", str(tmp_path)])
+    assert "inductor: 2.0 MB of what torch.compile made" in capsys.readouterr().out
     run(["prune", "--store", str(tmp_path), "--all"])
     assert list(store.entries()) == []
+    assert not (tmp_path / "inductor").exists()
 
 
 def test_wrong_rows_of_a_matrix_are_all_named(tmp_path, capsys):

@@ -18,8 +18,9 @@ DeformableForm = Literal["native", "gridsample", "openvino"]
 """How an ONNX file has its deformable convolutions: as DeformConv, or as GridSample and a convolution."""
 
 _PACKAGE = Path(__file__).parent.parent
-# The code that decides what an ONNX file holds.
-_SOURCES = ("engines/onnx_export/*.py", "models/birefnet.py")
+# The code that decides what a file holds; a plan is made of an ONNX file.
+_ONNX_SOURCES = ("engines/onnx_export/*.py", "models/birefnet.py", "models/decoder.py")
+_SOURCES = {"onnx": _ONNX_SOURCES, "plan": (*_ONNX_SOURCES, "engines/tensorrt_builder.py")}
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Artifact:
     device: Mapping[str, str] = field(default_factory=dict)
     """Of a plan: the GPU's name and compute capability."""
     code: str = ""
-    """Digest of the exporter's source, `source_digest()`."""
+    """Digest of the source that makes it, `source_digest`."""
 
     @classmethod
     def of(
@@ -67,7 +68,7 @@ class Artifact:
             height=size[1],
             precision=precision,
             options=options,
-            code=source_digest(),
+            code=source_digest(kind),
             **of_a_plan,
         )
 
@@ -89,10 +90,10 @@ class Artifact:
 
 
 @cache
-def source_digest() -> str:
-    """Digest of the source that writes ONNX files: another one never takes a file that this one made."""
+def source_digest(kind: str) -> str:
+    """Digest of the source that makes files of a kind, onnx or plan: another one never takes a file of this one's."""
     digest = hashlib.sha256()
-    for pattern in _SOURCES:
+    for pattern in _SOURCES[kind]:
         for path in sorted(_PACKAGE.glob(pattern)):
             digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()

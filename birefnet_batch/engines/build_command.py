@@ -24,6 +24,7 @@ def build(
     engines: Sequence[str],
     weights: Mapping[str, str],
     capabilities: tuple[str, ...],
+    workspace_bytes: int | None = None,
 ) -> bool:
     """Build the matrix's rows, one after another, and say what came of each.
 
@@ -34,7 +35,8 @@ def build(
         names: short names of those to build; none is all.
         engines: families; none is all.
         weights: by short name where a model's checkpoint is, where it is not the usual one.
-        capabilities: TensorRT-RTX: GPUs to compile for without one, as SM89.
+        capabilities: TensorRT-RTX: GPUs to compile for without one, as SM89; a plan for each.
+        workspace_bytes: of plans: memory that a layer may use, as the runs are to ask for; None is the library's limit.
 
     Returns:
         Whether no row failed; rows that this machine cannot run are not failures.
@@ -57,13 +59,15 @@ def build(
         print(f"{place} ...", flush=True)
         started = time.perf_counter()
         try:
-            path = _build(store, row, weights.get(row.model.short_name), capabilities)
+            for capability in capabilities if row.engine == "tensorrt" and capabilities else (None,):
+                path = _build(store, row, weights.get(row.model.short_name), capability, workspace_bytes)
+                size, seconds = path.stat().st_size / 1e6, time.perf_counter() - started
+                which = f" for {capability}" if capability else ""
+                print(f"{place}{which}: {path.parent.name}, {size:.0f} MB, {seconds:.0f} s", flush=True)
+                started = time.perf_counter()
         except BirefnetBatchError as error:
             failed += 1
             print(f"{place}: failed: {error}", flush=True)
-            continue
-        size, seconds = path.stat().st_size / 1e6, time.perf_counter() - started
-        print(f"{place}: {path.parent.name}, {size:.0f} MB, {seconds:.0f} s", flush=True)
     return failed == 0
 
 
@@ -86,7 +90,9 @@ def _not_here(row: Row, capabilities: tuple[str, ...]) -> str | None:
     return None
 
 
-def _build(store: EngineStore, row: Row, weights: str | None, capabilities: tuple[str, ...]) -> Path:
+def _build(
+    store: EngineStore, row: Row, weights: str | None, capability: str | None, workspace_bytes: int | None
+) -> Path:
     checkpoint = locate_weights(row.model, weights, given_by=option_of(row.model, named=True))
     size = (row.width, row.height)
     if row.engine == "onnxruntime":
@@ -101,5 +107,6 @@ def _build(store: EngineStore, row: Row, weights: str | None, capabilities: tupl
         size,
         row.precision,
         row.batch_size,
-        capabilities=capabilities,
+        workspace_bytes,
+        capability,
     )

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from birefnet_batch.digests import file_sha256
 from birefnet_batch.engines.artifact import Artifact
-from birefnet_batch.engines.build_lock import build_lock, holder
+from birefnet_batch.engines.build_lock import build_lock, holder, is_held
 from birefnet_batch.errors import EngineError
 from birefnet_batch.uris import user_path
 
@@ -35,6 +35,14 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 ENTRY = "entry.json"
 _USED = "used"
+CACHES = {
+    "inductor": "what torch.compile made",
+    "triton": "kernels that it compiled",
+    "timing": "what TensorRT measured",
+    "batch": "measured batch sizes",
+    "precision": "measured errors of half precision",
+}
+"""Folders of a store beside its engines, and what is in each."""
 
 Builder = Callable[[Path], dict[str, Any]]
 """Writes the engine to the path that it is given, and returns facts for entry.json."""
@@ -127,7 +135,11 @@ class EngineStore:
     def building(self) -> list[str]:
         """A line for each engine that is being built now."""
         locks = sorted((self.root / ".locks").glob("*.lock"))
-        return [f"{lock.stem}: {who}" for lock in locks if (who := holder(lock)) is not None]
+        return [f"{lock.stem}: {who}" for lock in locks if is_held(lock) and (who := holder(lock)) is not None]
+
+    def caches(self) -> list[Path]:
+        """The folders of `CACHES` that there are."""
+        return [folder for name in CACHES if (folder := self.root / name).is_dir()]
 
     def _intact(self, artifact: Artifact) -> Path | None:
         folder = self.root / artifact.key

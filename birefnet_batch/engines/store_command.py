@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import cast
 
 from birefnet_batch.engines.artifact import source_digest
-from birefnet_batch.engines.store import EngineStore, Entry
+from birefnet_batch.engines.store import CACHES, EngineStore, Entry
 from birefnet_batch.errors import BirefnetBatchError
 from birefnet_batch.models.registry import Catalogue
 from birefnet_batch.models.weights import locate_weights, option_of
@@ -29,6 +31,8 @@ def list_engines(store: EngineStore) -> None:
         print(f"{entry.key}  {_what(entry):52} {size}  made {made} ago, used {used} ago{stale}")
     for line in store.building():
         print(f"building {line}")
+    for folder in store.caches():
+        print(f"{folder.name}: {_bytes_in(folder) / 1e6:.1f} MB of {CACHES[folder.name]}")
 
 
 def verify(store: EngineStore, weights: Mapping[str, str], models: Catalogue) -> bool:
@@ -72,6 +76,10 @@ def prune(store: EngineStore, unused_days: float | None, everything: bool) -> No
             store.remove(entry)
             freed += entry.size
             print(f"removed {entry.key}  {_what(entry)}")
+    for folder in store.caches() if everything else ():
+        freed += _bytes_in(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+        print(f"removed {CACHES[folder.name]}")
     print(f"{freed / 1e6:.1f} MB freed")
 
 
@@ -94,17 +102,25 @@ def _run(entry: Entry, weights: str | None, models: Catalogue) -> str:
 
     if not torch.cuda.is_available():
         return "intact; not run: there is no GPU"
-    from birefnet_batch.engines.stored_plan import this_device
-
-    if artifact["device"] not in (this_device(), {**this_device(), "name": "any"}):
-        return f"intact; not run: it is of another device ({', '.join(artifact['device'].values())})"
     from birefnet_batch.engines.plan_check import check_plan
+    from birefnet_batch.engines.stored_plan import plan_device
+    from birefnet_batch.engines.tensorrt_module import load_tensorrt
 
-    return f"intact; against torch in fp32: {check_plan(entry, model, checkpoint)}"
+    library = load_tensorrt()
+    if artifact["libraries"] != {library.name: library.version}:
+        made = ", ".join(" ".join(pair) for pair in artifact["libraries"].items())
+        return f"intact; not run: it is of {made}, and here is {library.name} {library.version}"
+    if artifact["device"] != plan_device(library):
+        return f"intact; not run: it is of another device ({', '.join(artifact['device'].values())})"
+    return f"intact; against torch in fp32: {check_plan(entry, library, model, checkpoint)}"
+
+
+def _bytes_in(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _current(entry: Entry) -> bool:
-    return bool(entry.artifact["code"] == source_digest())
+    return bool(entry.artifact["code"] == source_digest(entry.artifact["kind"]))
 
 
 def _what(entry: Entry) -> str:

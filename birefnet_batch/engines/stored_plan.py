@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +15,40 @@ from birefnet_batch.models.registry import ModelSpec
 from birefnet_batch.models.weights import WeightsFile
 
 
-def this_device() -> dict[str, str]:
+def plan_device(library: TensorRT, capability: str | None = None) -> dict[str, str]:
     """What of the GPU and its driver a plan depends on.
 
-    The driver's minor versions are not in it: a plan holds machine code for a compute capability, and drivers of one
-    CUDA generation run it alike.
+    TensorRT's is compiled for this GPU. TensorRT-RTX's runs on every GPU of its compute capability, so that one
+    that was built without a GPU is found on the machine that has it. The driver's minor versions are not in it: drivers
+    of one CUDA generation run a plan alike.
+
+    Args:
+        library: which library.
+        capability: TensorRT-RTX: of the GPU that is compiled for, as SM89; None is this machine's.
     """
+    if capability is None:
+        import torch
+
+        major, minor = torch.cuda.get_device_capability()
+        capability = f"SM{major}{minor}"
+        if not library.rtx or not hasattr(library.module.ComputeCapability, capability):
+            name = torch.cuda.get_device_name()
+            return {"name": name, "compute_capability": f"{major}.{minor}", "cuda": _driver_generation()}
+    return {"name": "any", "compute_capability": capability}
+
+
+def _driver_generation() -> str:
+    """The major version of the CUDA that the driver speaks."""
     import torch
 
-    major, minor = torch.cuda.get_device_capability()
-    return {
-        "name": torch.cuda.get_device_name(),
-        "compute_capability": f"{major}.{minor}",
-        "cuda": str(torch.version.cuda or "").partition(".")[0],
-    }
+    version = ctypes.c_int()
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1").cuDriverGetVersion(
+            ctypes.byref(version)
+        )
+    except (OSError, AttributeError):
+        return str(torch.version.cuda or "").partition(".")[0]
+    return str(version.value // 1000)
 
 
 def stored_plan(
@@ -38,7 +60,7 @@ def stored_plan(
     precision: str,
     batch: int,
     workspace_bytes: int | None = None,
-    capabilities: tuple[str, ...] = (),
+    capability: str | None = None,
 ) -> Path:
     """The plan's file, compiled first where it is missing; only then is its ONNX file looked for.
 
@@ -51,20 +73,20 @@ def stored_plan(
         precision: fp32, fp16 or bf16.
         batch: the largest batch.
         workspace_bytes: memory that a layer may use; None is the library's own limit.
-        capabilities: TensorRT-RTX: GPUs to compile for without one, as SM89; none is the one that is there.
+        capability: TensorRT-RTX: the GPU to compile for without one, as SM89; None is the one that is there.
 
     Raises:
         EngineError: it cannot be built.
         WeightsError: the checkpoint does not fit the network.
     """
-    device = {"name": "any", "compute_capability": ",".join(capabilities)} if capabilities else this_device()
+    device = plan_device(library, capability)
     artifact = Artifact.of(
         "plan",
         model,
         weights,
         size,
         precision,
-        {"deform_conv": "gridsample", "workspace_bytes": workspace_bytes, "tf32": False},
+        {"deform_conv": "gridsample", "workspace_bytes": workspace_bytes},
         batch=batch,
         libraries={library.name: library.version},
         device=device,
@@ -74,6 +96,7 @@ def stored_plan(
         from birefnet_batch.engines.tensorrt_builder import PlanProfile, build_plan
 
         onnx_file = stored_onnx(store, model, weights, size, precision, "gridsample")
+        capabilities = (device["compute_capability"],) if device["name"] == "any" else ()
         profile = PlanProfile(*size, batch, workspace_bytes, capabilities)
         measured = f"{library.name}-{library.version}-{device['name']}".replace(" ", "_").replace("/", "_")
         return build_plan(library, onnx_file, path, profile, store.root / "timing" / f"{measured}.cache")

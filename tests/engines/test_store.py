@@ -136,6 +136,7 @@ def test_a_builder_that_dies_holds_nobody_up_and_leaves_nothing(tmp_path):
         first.communicate("go\n")
     assert first.returncode == 9
     store = EngineStore(tmp_path)
+    assert store.building() == [], "who died builds nothing"
     assert store.get(ARTIFACT, builder()).read_bytes() == b"engine"
     assert not list((tmp_path / ".building").iterdir())
     assert store.building() == []

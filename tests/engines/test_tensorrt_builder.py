@@ -5,22 +5,24 @@ from __future__ import annotations
 import ast
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from filled import filled_arrays
 from reference import REFERENCE
 
-from birefnet_batch import engines
-from birefnet_batch.engines import build_log, open_engine
+from birefnet_batch import engines, engines_command
+from birefnet_batch.engines import build_log, open_engine, tensorrt_builder
+from birefnet_batch.engines.memory import is_out_of_memory
 from birefnet_batch.engines.onnx_export.network import network_model
 from birefnet_batch.engines.store import EngineStore
-from birefnet_batch.engines.stored_plan import stored_plan
+from birefnet_batch.engines.stored_plan import plan_device, stored_plan
 from birefnet_batch.engines.tensorrt_builder import PlanProfile, build_plan
 from birefnet_batch.engines.tensorrt_module import TensorRT
 from birefnet_batch.errors import EngineError
 from birefnet_batch.models.registry import find_model
-from birefnet_batch.models.weights import WeightsFile, locate_weights
+from birefnet_batch.models.weights import WeightsFile, load_network, locate_weights
 
 DEMO = find_model("demo")
 CARD = ("SM89",)
@@ -42,6 +44,7 @@ def onnx_file(folder: Path, network: str, width: int, height: int, precision: st
     ("network", "width", "height", "precision"),
     [
         ("demo", 96, 64, "fp32"),
+        ("demo", 96, 64, "bf16"),
         pytest.param("swin_v1_t", 256, 256, "fp32", marks=pytest.mark.slow),
         pytest.param("swin_v1_t", 256, 256, "fp16", marks=pytest.mark.slow),
     ],
@@ -81,17 +84,55 @@ def test_an_unknown_card_is_refused_with_those_there_are(rtx, tmp_path):
 def test_a_stored_plan_is_built_once_and_then_needs_no_weights(rtx, tmp_path):
     store = EngineStore(tmp_path)
     known = locate_weights(DEMO)
-    path = stored_plan(store, rtx, DEMO, known, (64, 64), "fp16", batch=2, capabilities=CARD)
+    path = stored_plan(store, rtx, DEMO, known, (64, 64), "fp16", batch=2, capability="SM89")
     gone = WeightsFile(known.path.with_name("gone"), known.sha256, known.source)
-    assert stored_plan(store, rtx, DEMO, gone, (64, 64), "fp16", batch=2, capabilities=CARD) == path
+    assert stored_plan(store, rtx, DEMO, gone, (64, 64), "fp16", batch=2, capability="SM89") == path
     kinds = {entry.artifact["kind"]: entry for entry in store.entries()}
     assert set(kinds) == {"onnx", "plan"}
     assert kinds["plan"].artifact["libraries"] == {"tensorrt_rtx": rtx.version}
 
 
+def test_a_plan_built_without_a_gpu_is_found_where_that_gpu_is(rtx, tmp_path, monkeypatch):
+    store, weights = EngineStore(tmp_path), locate_weights(DEMO)
+    ahead = stored_plan(store, rtx, DEMO, weights, (64, 64), "fp32", batch=1, capability="SM89")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (8, 9))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA L4")
+    monkeypatch.setattr(EngineStore, "_make", lambda *_: pytest.fail("it was built again"))
+    assert stored_plan(store, rtx, DEMO, weights, (64, 64), "fp32", batch=1) == ahead
+
+
+def test_a_plan_of_tensorrt_is_of_one_gpu_and_one_generation_of_drivers(rtx, monkeypatch):
+    class Driver:
+        def cuDriverGetVersion(self, version: Any) -> int:  # noqa: N802
+            version._obj.value = 13010
+            return 0
+
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H100")
+    monkeypatch.setattr("ctypes.CDLL", lambda name: Driver())
+    card = {"name": "NVIDIA H100", "compute_capability": "9.0", "cuda": "13"}
+    assert plan_device(TensorRT(rtx.module, rtx=False)) == card
+    # TensorRT-RTX has no name for this capability.
+    assert plan_device(rtx) == card
+
+
+def test_plans_are_built_ahead_by_the_program_for_each_gpu_that_is_named(rtx, tmp_path, capsys):
+    (tmp_path / "matrix.yaml").write_text(
+        "- {model: demo, resolution: 256x256, engine: tensorrt, precision: fp16, batch_size: 2}\n"
+    )
+    words = ["build", "--matrix", str(tmp_path / "matrix.yaml"), "--store", str(tmp_path / "store")]
+    words += ["--compute-capability", "SM86", "--compute-capability", "SM89", "--workspace-gib", "2"]
+    assert engines_command.run(words) == 0
+    assert re.search(r"demo 256x256 fp16.* for SM86: .*\n.* for SM89: ", capsys.readouterr().out)
+    plans = [entry.artifact for entry in EngineStore(tmp_path / "store").entries() if entry.artifact["kind"] == "plan"]
+    assert {plan["device"]["compute_capability"] for plan in plans} == {"SM86", "SM89"}
+    assert {plan["options"]["workspace_bytes"] for plan in plans} == {2 << 30}
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_a_machine_without_a_gpu_is_told_before_anything_is_built(rtx, tmp_path):
-    with pytest.raises(EngineError, match="finds no GPU"):
+    told = r"^engine.name=tensorrt was asked for, but torch .* finds no GPU; give engine.name=torch, or install"
+    with pytest.raises(EngineError, match=told):
         open_engine(
             "tensorrt", model=DEMO, weights=locate_weights(DEMO), width=64, height=64, store=EngineStore(tmp_path)
         )
@@ -107,7 +148,7 @@ def test_a_machine_without_tensorrt_is_told_what_to_install(monkeypatch, tmp_pat
         open_engine("tensorrt", model=DEMO, weights=locate_weights(DEMO), width=64, height=64)
 
 
-SOURCES = ("tensorrt_builder.py", "plan_runner.py", "tensorrt_module.py")
+SOURCES = ("tensorrt_builder.py", "plan_runner.py", "tensorrt_module.py", "build_log.py")
 CLASSES = {
     "builder": "Builder",
     "network": "INetworkDefinition",
@@ -120,8 +161,22 @@ CLASSES = {
     "_engine": "ICudaEngine",
     "_runtime": "Runtime",
 }
-# What only TensorRT-RTX has; checked against the module itself.
-RTX_ONLY = {"ComputeCapability", "num_compute_capabilities", "set_compute_capability"}
+# What only TensorRT-RTX has, by the class that has it; checked against the module itself.
+RTX_ONLY = {
+    "": ("ComputeCapability", "CudaGraphStrategy"),
+    "IBuilderConfig": ("num_compute_capabilities", "set_compute_capability"),
+    "ICudaEngine": ("create_runtime_config",),
+    "IRuntimeConfig": ("cuda_graph_strategy",),
+    "CudaGraphStrategy": ("WHOLE_GRAPH_CAPTURE", "DISABLED"),
+}
+# The list has no members of these; TensorRT-RTX's have the same names.
+UNLISTED = {
+    "ITimingCache": ("combine", "serialize"),
+    "ParserError": ("node_name", "node_operator", "desc"),
+    "IOptimizationProfile": ("set_shape",),
+    "IProgressMonitor": ("phase_start", "step_complete", "phase_finish"),
+    "ILogger": ("log", "ERROR", "INTERNAL_ERROR"),
+}
 
 
 def test_the_names_that_are_used_are_those_that_tensorrt_11_has():
@@ -135,7 +190,7 @@ def test_the_names_that_are_used_are_those_that_tensorrt_11_has():
     checked = 0
     for source in SOURCES:
         for node in ast.walk(ast.parse((folder / source).read_text())):
-            if not isinstance(node, ast.Attribute) or node.attr in RTX_ONLY:
+            if not isinstance(node, ast.Attribute) or any(node.attr in names for names in RTX_ONLY.values()):
                 continue
             base = node.value
             owner = base.id if isinstance(base, ast.Name) else base.attr if isinstance(base, ast.Attribute) else ""
@@ -143,7 +198,7 @@ def test_the_names_that_are_used_are_those_that_tensorrt_11_has():
                 assert node.attr in known["TOP"] | {"__version__"}, f"{source}: {owner}.{node.attr}"
             elif owner in CLASSES:
                 assert node.attr in known[CLASSES[owner]], f"{source}: {owner}.{node.attr}"
-            elif owner in ("NetworkDefinitionCreationFlag", "MemoryPoolType"):
+            elif owner in ("NetworkDefinitionCreationFlag", "MemoryPoolType", "BuilderFlag"):
                 assert node.attr in known[owner], f"{source}: {owner}.{node.attr}"
             else:
                 continue
@@ -151,7 +206,72 @@ def test_the_names_that_are_used_are_those_that_tensorrt_11_has():
     assert checked > 20
 
 
-def test_what_only_the_other_library_has_is_there(rtx):
-    assert hasattr(rtx.module, "ComputeCapability")
-    assert hasattr(rtx.module.IBuilderConfig, "set_compute_capability")
-    assert hasattr(rtx.module.IBuilderConfig, "num_compute_capabilities")
+@pytest.mark.parametrize(("owner", "names"), [*RTX_ONLY.items(), *UNLISTED.items()])
+def test_what_the_list_does_not_have_is_in_the_other_library(rtx, owner, names):
+    where = getattr(rtx.module, owner) if owner else rtx.module
+    assert [name for name in names if not hasattr(where, name)] == []
+
+
+class MeasuredBefore:
+    """TensorRT's measurements, as bytes that say what is in them."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+
+    def combine(self, other: MeasuredBefore, ignore_mismatch: bool) -> bool:
+        self.content += other.content
+        return True
+
+    def serialize(self) -> bytes:
+        return self.content
+
+
+class Config:
+    """A builder's configuration that refuses measurements of another device."""
+
+    def create_timing_cache(self, content: bytes) -> MeasuredBefore:
+        return MeasuredBefore(content)
+
+    def set_timing_cache(self, cache: MeasuredBefore, ignore_mismatch: bool) -> bool:
+        return b"other device" not in cache.content
+
+
+def test_measurements_of_a_build_are_joined_with_those_of_others_meanwhile(tmp_path):
+    path = tmp_path / "timing" / "card.cache"
+    first, second = (tensorrt_builder._timing_cache(Config(), path) for _ in range(2))
+    first.content, second.content = b"a", b"b"
+    for cache in (first, second):
+        tensorrt_builder._keep(cache, Config(), path)
+    assert path.read_bytes() == b"ba"
+    assert tensorrt_builder._timing_cache(Config(), path).content == b"ba"
+
+
+def test_measurements_that_the_library_refuses_are_begun_anew(tmp_path):
+    path = tmp_path / "card.cache"
+    path.write_bytes(b"of other device")
+    assert tensorrt_builder._timing_cache(Config(), path).content == b""
+
+
+def test_a_build_that_fails_gives_the_library_s_own_reason_and_leaves_nothing(rtx, tmp_path):
+    source = onnx_file(tmp_path, "demo", 64, 64, "fp32")
+    profile = PlanProfile(64, 64, batch=1, workspace_bytes=1024, capabilities=CARD)
+    with pytest.raises(EngineError, match=r"cannot build model.onnx: .*OutOfMemory \(Requested size was \d+") as caught:
+        build_plan(rtx, source, tmp_path / "plan", profile)
+    assert is_out_of_memory(caught.value), "it is tried again with half the batch"
+    assert not (tmp_path / "plan").exists()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-3), ("fp16", 0.05), ("bf16", 0.1)])
+def test_a_plan_that_runs_agrees_with_torch(tmp_path, precision, tolerance):
+    pytest.importorskip("tensorrt", reason="TensorRT is not installed")
+    weights, images = locate_weights(DEMO), torch.randn(2, 3, 64, 96)
+    with torch.inference_mode():
+        wanted = load_network(DEMO, weights)(images).sigmoid()
+    asked = {"model": DEMO, "weights": weights, "width": 96, "height": 64, "precision": precision, "batch_size": 2}
+    with open_engine("tensorrt", **asked, store=EngineStore(tmp_path)) as engine:
+        for _ in range(3):
+            found = engine.infer(images.cuda()).sigmoid().cpu()
+            torch.testing.assert_close(found, wanted, atol=tolerance, rtol=0)
+        assert engine.describe()["cuda_graph"]
