@@ -122,15 +122,20 @@ def open_session(
         # What it does not compile is still the GPU's.
         asked.append((PROVIDERS["cuda"], exact))
     try:
-        session: onnxruntime.InferenceSession = runtime.InferenceSession(str(path), settings, providers=asked)
+        # By itself it would go on with another provider after an error of this one.
+        session: onnxruntime.InferenceSession = runtime.InferenceSession(
+            str(path), settings, providers=asked, enable_fallback=0
+        )
     except Exception as error:
         # onnxruntime's exceptions have no common base of their own.
         raise EngineError(f"onnxruntime cannot open {path} on {wanted}: {_sentence(error)}") from None
     got = session.get_providers()
-    if got[0] != wanted:
+    names = [name for name, _ in asked]
+    if got[: len(names)] != names:
         raise EngineError(
-            f"onnxruntime was asked for {wanted} and opened {', '.join(got)} instead: the provider's libraries did "
-            f"not load (its driver, CUDA, cuDNN or TensorRT may be missing); mend that, or give another engine.provider"
+            f"onnxruntime was asked for {', '.join(names)} and opened {', '.join(got)} instead: the provider's "
+            "libraries did not load (its driver, CUDA, cuDNN or TensorRT may be missing); mend that, or give another "
+            "engine.provider"
         )
     return session
 

@@ -21,8 +21,13 @@ FAMILIES = ("torch", "onnxruntime", "tensorrt")
 PRECISIONS = ("fp32", "fp16", "bf16")
 
 
-def resolve_device(device: str) -> str:
+def resolve_device(device: str, asked: str | None = None, instead: str = "engine.device=cpu") -> str:
     """`auto` is CUDA where torch finds it, else the CPU.
+
+    Args:
+        device: auto, cpu or cuda.
+        asked: the setting that asks for it, for the message; None is `engine.device`.
+        instead: what to give where it is not here.
 
     Raises:
         EngineError: CUDA was asked for and is not here.
@@ -34,8 +39,8 @@ def resolve_device(device: str) -> str:
     if device == "cuda" and not torch.cuda.is_available():
         built = f"is built for CUDA {torch.version.cuda}" if torch.version.cuda else "is a CPU build"
         raise EngineError(
-            f"engine.device=cuda was asked for, but torch {torch.__version__} {built} and finds no GPU; "
-            "give engine.device=cpu, or install a driver and a CUDA build: pip install --force-reinstall torch"
+            f"{asked or 'engine.device=cuda'} was asked for, but torch {torch.__version__} {built} and finds no GPU; "
+            f"give {instead}, or install a driver and a CUDA build: pip install --force-reinstall torch"
         )
     return device
 
@@ -217,13 +222,15 @@ def _device_of(name: str, provider: str, device: str) -> str:
         EngineError: it is not the one that was asked for, or is not here.
     """
     belongs = {"openvino": "cpu", "tensorrt": "cuda"}.get(provider, provider)
-    what = f"engine.provider={provider}"
+    what, instead = f"engine.provider={provider}", "engine.provider=cpu"
     if name == "tensorrt":
-        belongs, what = "cuda", "engine.name=tensorrt"
+        belongs, what, instead = "cuda", "engine.name=tensorrt", "engine.name=torch"
     elif name != "onnxruntime":
         return resolve_device(device)
     if belongs != "auto" and device not in ("auto", belongs):
         raise EngineError(
             f"{what} runs on {belongs}, but engine.device={device} was asked for; give engine.device=auto"
         )
-    return resolve_device(device if belongs == "auto" else belongs)
+    if belongs == "auto":
+        return resolve_device(device)
+    return resolve_device(belongs, None if device == belongs else what, instead)

@@ -70,4 +70,16 @@ def test_a_graphed_batch_agrees_with_the_processor():
         wanted = network()(images)
     runner = CudaNetwork(network().cuda(), (2, 3, 64, 96), CudaOptions())
     assert runner.graphed
+    for _ in range(3):
+        torch.testing.assert_close(runner(images.cuda()).cpu(), wanted, atol=5e-3, rtol=1e-3)
+
+
+@pytest.mark.gpu
+@pytest.mark.slow
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_compiled_network_agrees_with_the_processor():
+    images = torch.randn(2, 3, 64, 96)
+    with torch.inference_mode():
+        wanted = network()(images)
+    runner = CudaNetwork(network().cuda(), (2, 3, 64, 96), CudaOptions(compile=True))
     torch.testing.assert_close(runner(images.cuda()).cpu(), wanted, atol=5e-3, rtol=1e-3)

@@ -77,13 +77,19 @@ def test_a_half_model_keeps_softmax_positions_samples_and_logits_in_single_preci
     kinds = {value.name: value.type.tensor_type.elem_type for value in inferred.graph.value_info}
     single = onnx.TensorProto.FLOAT
     seen = set()
+    (last,) = (node for node in model.graph.node if model.graph.output[0].name in node.output)
+    assert {kinds[name] for name in last.input if name in kinds} == {single}, "logits are summed in float32"
     for node in model.graph.node:
+        if node.op_type == "LayerNormalization":
+            stash = [item.i for item in node.attribute if item.name == "stash_type"]
+            assert stash in ([], [single]), "statistics are float32's"
+            seen.add(node.op_type)
         if node.op_type in ("Softmax", "GridSample"):
             assert {kinds[name] for name in (*node.input, *node.output)} == {single}
             seen.add(node.op_type)
         if node.op_type in ("Conv", "MatMul", "DeformConv"):
             assert kinds[node.output[0]] == onnx.TensorProto.FLOAT16
-    assert seen == ({"Softmax"} if form == "native" else {"Softmax", "GridSample"})
+    assert seen == {"Softmax", "LayerNormalization", *(["GridSample"] if form == "gridsample" else [])}
     assert model.graph.output[0].type.tensor_type.elem_type == single
     # ONNX Runtime's CPU has no DeformConv in half precision.
     if form == "gridsample":
@@ -93,9 +99,17 @@ def test_a_half_model_keeps_softmax_positions_samples_and_logits_in_single_preci
         assert compare(torch.from_numpy(half_logits), torch.from_numpy(single_logits)).matte_mean <= 1 / 255
 
 
-def test_a_bfloat16_model_is_valid():
-    model = filled_model("demo", 96, 64, "bf16", "gridsample")
+@pytest.mark.parametrize("form", ["native", "gridsample"])
+def test_a_bfloat16_model_is_valid_and_multiplies_in_bfloat16(form):
+    model = filled_model("demo", 96, 64, "bf16", form)
     onnx.checker.check_model(model, full_check=True)
+    inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True)
+    kinds = {value.name: value.type.tensor_type.elem_type for value in inferred.graph.value_info}
+    for node in model.graph.node:
+        if node.op_type in ("Conv", "MatMul", "DeformConv"):
+            assert kinds[node.output[0]] == onnx.TensorProto.BFLOAT16
+        if node.op_type in ("Softmax", "GridSample"):
+            assert {kinds[name] for name in (*node.input, *node.output)} == {onnx.TensorProto.FLOAT}
 
 
 def test_windows_take_every_token_once_and_give_it_back_to_its_place():

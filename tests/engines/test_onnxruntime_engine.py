@@ -116,7 +116,7 @@ def test_a_provider_that_does_not_load_is_not_replaced_in_silence(store, monkeyp
     monkeypatch.setattr(
         runtime,
         "InferenceSession",
-        lambda path, options, providers: session(path, options, providers=["CPUExecutionProvider"]),
+        lambda path, options, providers, **_: session(path, options, providers=["CPUExecutionProvider"]),
     )
     (path,) = store.root.glob("*/model.onnx")
     with pytest.raises(EngineError, match="asked for CUDAExecutionProvider and opened CPUExecutionProvider instead"):
@@ -131,7 +131,8 @@ def test_nodes_that_a_gpu_s_provider_leaves_to_the_cpu_are_counted(store, monkey
     class AsIfOnGpu(runtime.InferenceSession):
         """A provider that has loaded, and has no kernel for anything."""
 
-        def __init__(self, path, options, providers):
+        def __init__(self, path, options, providers, enable_fallback):
+            assert not enable_fallback, "it would go on with the CPU by itself"
             super().__init__(path, options, providers=["CPUExecutionProvider"])
 
         def get_providers(self):
@@ -143,6 +144,25 @@ def test_nodes_that_a_gpu_s_provider_leaves_to_the_cpu_are_counted(store, monkey
     left = onnx_session.left_to_cpu(onnx_session.open_session(path, "cuda"))
     assert left["DeformConv"] == 20
     assert sum(left.values()) > 500
+
+
+def test_a_gpu_s_provider_without_a_gpu_is_refused_by_its_own_name(store):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(EngineError, match=r"engine.provider=tensorrt was asked for, .*; give engine.provider=cpu, or"):
+        engine_of(store, provider="tensorrt", device="auto")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-3), ("fp16", 0.05)])
+def test_logits_on_a_gpu_are_the_networks(store, precision, tolerance):
+    images = torch.randn(2, 3, 64, 96)
+    with torch.inference_mode():
+        wanted = load_network(DEMO, locate_weights(DEMO))(images).sigmoid()
+    with engine_of(store, device="cuda", provider="cuda", precision=precision, batch_size=2) as engine:
+        found = engine.infer(images.cuda()).sigmoid().cpu()
+    torch.testing.assert_close(found, wanted, atol=tolerance, rtol=0)
 
 
 def test_a_provider_of_another_device_is_refused(store):

@@ -41,3 +41,16 @@ def test_opening_a_stored_engine_imports_no_exporter_and_reads_no_weights(tmp_pa
     command = [sys.executable, "-c", PROCESS, str(tmp_path), weights.sha256]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+def test_torch_opens_without_the_other_libraries(tmp_path):
+    code = PROCESS.replace('"onnxruntime", model', '"torch", model').replace(
+        'weights = WeightsFile(Path("/nowhere/model.safetensors"), sys.argv[2], "")',
+        'from birefnet_batch.models.weights import locate_weights; weights = locate_weights(find_model("demo"))',
+    )
+    code = code.replace(
+        'exporters = ("onnx",', 'exporters = ("onnx", "onnxruntime", "tensorrt", "tensorrt_rtx", "triton",'
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "birefnet_batch.models.birefnet,safetensors"
