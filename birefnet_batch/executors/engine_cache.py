@@ -6,6 +6,8 @@ import copy
 import logging
 import platform
 from collections import OrderedDict
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -153,9 +155,9 @@ class EngineCache:
                 refusals.append(f"{family}: {error}")
                 continue
             if refusals:
-                engine.chosen = {"asked": asked.name.value, "instead_of": refusals}
+                engine.chosen |= {"asked": asked.name.value, "instead_of": refusals}
             elif asked.name is EngineName.auto:
-                engine.chosen = {"why": why}
+                engine.chosen |= {"why": why}
                 _log.info("engine of %s: %s (%s)", spec.short_name, family, why)
             return engine
         raise AssertionError("the last one is opened or raises")
@@ -181,8 +183,10 @@ class EngineCache:
             "cuda_graph": asked.cuda_graph,
         }
         batch = self._batches.get((spec.short_name, *size), asked.batch_size)
+        chosen: dict[str, Any] = {}
         if batch is None and asked.memory_gib is not None:
             batch = _probed(store, arguments, asked.memory_gib)
+            chosen = {"batch_size_why": f"measured: the quickest of those that fit into {asked.memory_gib:g} GiB"}
         refused: list[int] = []
         while True:
             engine = open_engine(**arguments, batch_size=batch)
@@ -194,6 +198,7 @@ class EngineCache:
                 reason = " ".join(str(error).split())[:300]
             else:
                 engine.refused_batches = tuple(refused)
+                engine.chosen = chosen
                 return engine
             # Out here what the failed attempt held is free again.
             if engine.spec.batch_size == 1:
@@ -224,11 +229,20 @@ def _probed(store: EngineStore, arguments: dict[str, Any], memory_gib: float) ->
         **{name: value for name, value in arguments.items() if name not in ("model", "weights", "store")},
         "model": arguments["model"].short_name,
         "network": arguments["model"].network,
-        "torch": torch.__version__,
+        "libraries": _installed(),
         "machine": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor(),
     }
     budget = int(memory_gib * 2**30)
     return probed_batch(store.root, identity, budget, lambda batch: measure_in_child(arguments, batch))
+
+
+def _installed() -> dict[str, str]:
+    """Versions of the libraries that engines run on."""
+    found = {}
+    for name in ("torch", "onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "tensorrt", "tensorrt-rtx"):
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def _or_raise(found: WeightsFile | BirefnetBatchError) -> WeightsFile:

@@ -83,7 +83,7 @@ def finish(context: RunContext, workspace: Workspace, plan: Plan, done: Sequence
             **{stage: round(busy, 3) for stage, busy in seconds.items()},
             "total": round(ledger.seconds, 3),
         },
-        notes=list(dict.fromkeys(notes)),
+        notes=list(dict.fromkeys([*notes, *_other_engines(done)])),
         finished=utc_now(),
     )
     result = publish(context.output, job, ledger.record, made)
@@ -91,6 +91,20 @@ def finish(context: RunContext, workspace: Workspace, plan: Plan, done: Sequence
     return JobOutcome(
         job, "succeeded", frames=ledger.record.source.frames or 0, seconds=ledger.seconds, result=result.to_dict()
     )
+
+
+def _other_engines(done: Sequence[SegmentDone]) -> list[str]:
+    """What is said of segments that another engine or device made than the record's, which is the last one's."""
+
+    def what(item: SegmentDone) -> str:
+        names = ("family", "library", "provider", "version", "device_name", "device", "precision")
+        return " ".join(str(item.engine[name]) for name in names if name in item.engine)
+
+    made: dict[str, list[str]] = {}
+    for item in done:
+        if (engine := what(item)) != what(done[-1]):
+            made.setdefault(engine, []).append(str(item.segment.index))
+    return [f"made by another engine, {engine}: segment {', '.join(numbers)}" for engine, numbers in made.items()]
 
 
 def _ends_early(declared: Fraction | None, seconds: float) -> list[str]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from trivial import TrivialEngine
 
 from birefnet_batch import engines
+from birefnet_batch.engines import batch_probe
 from birefnet_batch.errors import EngineError, WeightsError
 from birefnet_batch.executors import engine_cache
 from birefnet_batch.executors.engine_cache import EngineCache
@@ -22,10 +24,10 @@ DEMO = find_model("demo")
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[TrivialEngine]:
     made: list[TrivialEngine] = []
 
-    def open_engine(name: str, *, width: int, height: int, **_: Any) -> TrivialEngine:
+    def open_engine(name: str, *, width: int, height: int, batch_size: int | None, **_: Any) -> TrivialEngine:
         if width > 1000:
             raise EngineError("too large")
-        made.append(TrivialEngine(width, height))
+        made.append(TrivialEngine(width, height, batch_size or 1))
         return made[-1]
 
     monkeypatch.setattr(engines, "open_engine", open_engine)
@@ -54,6 +56,26 @@ def test_the_least_recently_used_engine_is_closed_first_when_memory_is_short(
         for size in (64, 96, 64, 128):
             cache.engine(DEMO, (size, size))
         assert [is_open(engine) for engine in opened] == [True, False, True]
+
+
+def test_the_quickest_batch_that_fits_is_measured_once_and_recorded(
+    monkeypatch: pytest.MonkeyPatch, opened: list[TrivialEngine], tmp_path: Path
+) -> None:
+    tried: list[int] = []
+
+    def measure(arguments: Any, batch: int) -> batch_probe.Measured:
+        tried.append(batch)
+        return batch_probe.Measured(batch, batch << 30, 1 / batch)
+
+    monkeypatch.setattr(batch_probe, "measure_in_child", measure)
+    settings = asking(memory_gib=3.0, store=str(tmp_path))
+    for _ in range(2):
+        with EngineCache(settings) as cache:
+            record = cache.engine(DEMO, (64, 64)).record()
+            assert record["batch_size_why"] == "measured: the quickest of those that fit into 3 GiB"
+    assert tried[:2] == [1, 2]
+    assert len(tried) == len(set(tried)), "measured once"
+    assert opened[-1].spec.batch_size == 2
 
 
 def test_what_cannot_be_had_is_asked_for_once(monkeypatch: pytest.MonkeyPatch, opened: list[TrivialEngine]) -> None:
