@@ -1,12 +1,11 @@
 """Every engine that this machine has, on one model and resolution: build, open, speed by batch, error, memory.
 
     .venv/bin/python scripts/bench_engine.py [--model heavy] [--resolution 1024x1024] [--batches 1,2,4] [--rounds 3]
-        [--engines torch:fp32,onnxruntime:fp32] [--weights FILE] [--threads 2]
+        [--engines torch:fp32,onnxruntime/openvino:fp32,torch+compile:fp16] [--weights FILE] [--threads 2]
 
-Without --engines: torch and onnxruntime in fp32 (torch also in bf16) on a CPU; torch, onnxruntime and tensorrt in fp16
-and fp32 on CUDA. Each engine runs in processes of its own over a fresh store: `build` is its first opening, `open` its
-second. `error` is of the matte against float32 torch. Without --weights the weights are the deterministic ones of
-tests/reference. What cannot be had is listed with the reason.
+Without --engines: all that there are for a CPU, or for CUDA. Each engine runs in processes of its own over a fresh
+store: `build` is its first opening, `open` its second. `error` is of the matte against float32 torch. Without --weights
+the weights are the deterministic ones of tests/reference. What cannot be had is listed with the reason.
 """
 
 from __future__ import annotations
@@ -25,6 +24,21 @@ from typing import Any
 import torch
 from bench_model import size_of, write_weights
 
+ON_A_CPU = (
+    "torch:fp32",
+    "torch:bf16",
+    "onnxruntime/cpu:fp32",
+    "onnxruntime/openvino:fp32",
+    "onnxruntime/openvino:fp16",
+)
+ON_CUDA = (
+    *(f"torch:{precision}" for precision in ("fp16", "bf16", "fp32")),
+    "torch+compile:fp16",
+    *(f"onnxruntime/cuda:{precision}" for precision in ("fp16", "fp32")),
+    "onnxruntime/tensorrt:fp16",
+    *(f"tensorrt:{precision}" for precision in ("fp16", "bf16", "fp32")),
+)
+
 
 def measure(given: dict[str, Any]) -> dict[str, Any]:
     """Open one engine and run it; what a child process does."""
@@ -33,7 +47,10 @@ def measure(given: dict[str, Any]) -> dict[str, Any]:
     from birefnet_batch.errors import BirefnetBatchError
     from birefnet_batch.models.registry import find_model
     from birefnet_batch.models.weights import load_network, locate_weights
+    from birefnet_batch.process_tuning import exact_float32
 
+    name, _, provider = given["engine"].partition("/")
+    name, _, compiled = name.partition("+")
     model = find_model(given["model"])
     weights = locate_weights(model, given["weights"])
     width, height = size_of(given["resolution"])
@@ -41,7 +58,9 @@ def measure(given: dict[str, Any]) -> dict[str, Any]:
     started = time.perf_counter()
     try:
         with open_engine(
-            given["engine"],
+            name,
+            provider=provider or "auto",
+            compile=bool(compiled),
             model=model,
             weights=weights,
             width=width,
@@ -67,6 +86,7 @@ def measure(given: dict[str, Any]) -> dict[str, Any]:
         return {"refused": " ".join(str(error).split())}
     error = None
     if given["compare"]:
+        exact_float32()
         network = load_network(model, weights).to(engine.device)
         with torch.inference_mode():
             wanted = network(images[:1].to(engine.device)).cpu()
@@ -99,11 +119,7 @@ def main() -> None:
         print(json.dumps(measure(json.loads(options.child))))
         return
     on_gpu = torch.cuda.is_available()
-    usual = (
-        "torch:fp16,torch:bf16,torch:fp32,onnxruntime:fp16,onnxruntime:fp32,tensorrt:fp16,tensorrt:fp32"
-        if on_gpu
-        else "torch:fp32,torch:bf16,onnxruntime:fp32"
-    )
+    usual = ",".join(ON_CUDA if on_gpu else ON_A_CPU)
     print(torch.cuda.get_device_name() if on_gpu else "CPU", f"{options.model} at {options.resolution}")
     with tempfile.TemporaryDirectory() as folder:
         weights = options.weights
@@ -126,11 +142,11 @@ def main() -> None:
                 }
                 first, second = in_child(given), in_child({**given, "compare": False})
                 if "refused" in second or "refused" in first:
-                    print(f"{name:18} batch {batch}: {first.get('refused') or second['refused']}", flush=True)
+                    print(f"{name:25} batch {batch}: {first.get('refused') or second['refused']}", flush=True)
                     break
                 error = "" if first["error"] is None else f", error {first['error']:.1e}"
                 print(
-                    f"{name:18} batch {batch}: build {first['open']:.1f} s, open {second['open']:.1f} s, "
+                    f"{name:25} batch {batch}: build {first['open']:.1f} s, open {second['open']:.1f} s, "
                     f"{second['seconds']:.3f} s a batch, {batch / second['seconds']:.2f} frames/s{error}, "
                     f"{second['memory']:.2f} GiB",
                     flush=True,

@@ -17,9 +17,9 @@ def torch_checks(table: Table) -> None:
 
     options, on_gpu = table.options, table.options.device == "cuda"
     most = max(options.batches)
+    name = "torch eager, plain (the baseline)"
     for batch in options.batches:
-        name = "torch eager, plain" + (" (the baseline)" if batch == options.batches[0] else "")
-        table.tried(name, lambda batch=batch, name=name: measure(table, name, batch, lambda: _plain(table)))
+        table.tried(name, lambda batch=batch: measure(table, name, batch, lambda: _plain(table)))
     for batch in options.batches if on_gpu else ():
         _ours(table, "fp16", "all of it", batch, CudaOptions())
     levers = {

@@ -41,15 +41,12 @@ class Table:
         except Exception as error:
             self.add(name, "", "left out", f"{type(error).__name__}: {' '.join(str(error).split())[:300]}", "")
 
-    @property
-    def baseline(self) -> float | None:
-        """Frames a second of the first row that was measured."""
-        path = self.scratch / "baseline"
-        return float(path.read_text()) if path.is_file() else None
-
-    @baseline.setter
-    def baseline(self, rate: float) -> None:
-        (self.scratch / "baseline").write_text(str(rate))
+    def beside_baseline(self, batch: int, rate: float) -> float:
+        """How many times the frames a second of the first row that was measured with this batch."""
+        path = self.scratch / f"baseline-{batch}"
+        if not path.is_file():
+            path.write_text(str(rate))
+        return rate / float(path.read_text())
 
 
 def read_rows(scratch: Path) -> list[list[str]]:
@@ -132,10 +129,9 @@ def measure(table: Table, name: str, batch: int, make: Callable[[], Callable[[to
     seconds = seconds_of(lambda: run(images), options)
     memory = f"{(before - torch.cuda.mem_get_info()[0]) / _GIB:.1f} GiB" if options.device == "cuda" else ""
     rate = batch / seconds
-    table.baseline = table.baseline or rate
     values = error.flatten()
     tail = values.kthvalue(max(1, int(0.999 * values.numel()))).values
     table.add(
-        *(name, str(batch), f"{rate:.2f} frames/s ({rate / table.baseline:.2f}x)"),
+        *(name, str(batch), f"{rate:.2f} frames/s ({table.beside_baseline(batch, rate):.2f}x)"),
         *(f"mean {float(error.mean()):.1e}, p99.9 {float(tail):.1e}", memory),
     )

@@ -1,0 +1,24 @@
+"""The program that measures engines runs to its end: a machine with a GPU is lent for minutes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parent.parent / "scripts" / "bench_engine.py"
+
+
+@pytest.mark.slow
+def test_each_engine_has_its_row_and_what_cannot_be_had_its_reason() -> None:
+    words = ["--model", "demo", "--resolution", "256x256", "--batches", "1", "--rounds", "1"]
+    words += ["--engines", "onnxruntime/cpu:fp32,onnxruntime/openvino:fp32,torch+compile:fp32"]
+    done = subprocess.run([sys.executable, SCRIPT, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = {line.split()[0]: line for line in done.stdout.splitlines()[1:]}
+    for part in ("build ", ", open ", " s a batch, ", " frames/s, error ", " GiB"):
+        assert part in rows["onnxruntime/cpu:fp32"]
+    assert "engine.provider=openvino was asked for" in rows["onnxruntime/openvino:fp32"]
+    assert "engine.compile=true is for torch on CUDA" in rows["torch+compile:fp32"]
