@@ -116,6 +116,19 @@ def test_a_fallback_runs_only_where_it_is_named_and_says_so(monkeypatch: pytest.
         cache.engine(DEMO, (64, 64))
 
 
+def test_a_fallback_runs_where_the_engine_that_was_asked_for_does_not_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Unopenable(TrivialEngine):
+        def open(self) -> None:
+            raise EngineError("the plan cannot be built: node conv_7")
+
+    made = {"tensorrt": Unopenable, "torch": TrivialEngine}
+    monkeypatch.setattr(engines, "open_engine", lambda name, *, width, height, **_: made[name](width, height))
+    with EngineCache(asking(name=EngineName.tensorrt, fallback=[EngineName.torch])) as cache:
+        engine = cache.engine(DEMO, (64, 64))
+    assert type(engine) is TrivialEngine
+    assert engine.record()["instead_of"] == ["tensorrt: the plan cannot be built: node conv_7"]
+
+
 def test_an_automatic_choice_says_why(opened: list[TrivialEngine]) -> None:
     with EngineCache(asking(device=Device.cpu)) as cache:
         assert cache.engine(DEMO, (64, 64)).record()["why"].startswith("auto: ")
