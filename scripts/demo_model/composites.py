@@ -30,6 +30,9 @@ class Library:
     Args:
         side: `train` or `test`.
         procedural: have procedural pictures among the backgrounds, not photographs alone.
+
+    Attributes:
+        patterns: the share of backgrounds that are procedural, in [0, 1].
     """
 
     def __init__(self, side: str, procedural: bool = True) -> None:
@@ -55,6 +58,7 @@ class Library:
         # Small composites are cut from small photos: reading 1600 pixels for 128 costs more than the training.
         self.small = [photo if photo.shape[1] <= 640 else _reduced(photo) for photo in self.photos]
         self.procedural = [loaded[name] for name in chosen if "procedural" in name and procedural]
+        self.patterns = 0.28
 
     def subject(self, rng: Generator) -> Image.Image:
         family = self.members[rng.choice(len(self.members), p=self.weights)]
@@ -70,7 +74,7 @@ class Library:
 
     def background(self, rng: Generator, size: int, squeeze: float) -> np.ndarray:
         """Return a random part of a background, (size, size, 3) float32 in 0 to 255, `squeeze` times narrower."""
-        if rng.random() < 0.72 or not self.procedural:
+        if rng.random() < 1 - self.patterns or not self.procedural:
             picture = (self.small if size <= 160 else self.photos)[rng.integers(len(self.photos))]
         else:
             picture = self.procedural[rng.integers(len(self.procedural))]

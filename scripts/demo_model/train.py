@@ -45,7 +45,7 @@ PIXELS = 8 * 128 * 128  # one process' batch: 8 at 128, 2 at 256, 1 at 512
 
 def side_at(done: float, draw: float) -> int:
     """Return the side to train at when a share `done` of the time is over; `draw` is uniform in [0, 1)."""
-    if done < 0.3:
+    if done < 0.34:
         shares = ((128, 0.55), (160, 0.3), (256, 0.15))
     elif done < FROZEN_FROM:
         shares = ((160, 0.15), (256, 0.75), (384, 0.1))
@@ -67,7 +67,17 @@ def restyled_at(done: float) -> float:
 
     Many at first, so that shapes are not known by their palette; few later, when the real thing counts.
     """
-    return 1.0 if done < 0.3 else 0.35
+    if done < 0.3:
+        return 1.0
+    return 0.35 if done < RESTART else 0.2
+
+
+def patterns_at(done: float) -> float:
+    """Return the share of backgrounds that are computed patterns, not photographs.
+
+    Many at first, of which there are more than photographs; few later, when the real thing counts.
+    """
+    return 0.28 if done < RESTART else 0.12
 
 
 def rate_at(done: float, step: int) -> float:
@@ -118,7 +128,7 @@ def work(rank: int, world: int, options: argparse.Namespace) -> None:
     if options.from_shipped:
         network.load_state_dict(load_file(WEIGHTS))
     averaged = copy.deepcopy(network).requires_grad_(False)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=PEAK_RATE, weight_decay=0.01)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=PEAK_RATE, weight_decay=0.01, fused=True)
     budget = options.minutes * 60
     step, spent, seen = 0, RESTART * budget if options.from_shipped else 0.0, 0
     if CHECKPOINT.exists() and not options.fresh:
@@ -165,6 +175,7 @@ def work(rank: int, world: int, options: argparse.Namespace) -> None:
         for group in optimiser.param_groups:
             group["lr"] = rate_at(done, step)
         smallest = 1 if frozen else 2  # a norm of one is none
+        library.patterns = patterns_at(done)
         images, alphas = batch(library, rng, side, scale, smallest, restyled_at(done), device)
         with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
             logits, auxiliary = network.forward_with_auxiliary(normalised(images))
