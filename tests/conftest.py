@@ -12,7 +12,7 @@ from servers import Cloud, seaweed
 
 from birefnet_batch.process_tuning import spin_briefly
 
-# As each of our programs does: two processes of tests have more threads than there are processors.
+# As each of our programs does: several processes of tests have more threads than there are processors.
 spin_briefly()
 
 TESTS = Path(__file__).parent
@@ -27,7 +27,7 @@ _TOGETHER = {
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Of several processes (`pytest -n 2 --dist loadgroup`) each takes whole files, those with slow tests first."""
+    """Of several processes (`pytest -n 3 --dist loadgroup`) each takes whole files, those with slow tests first."""
     if not hasattr(config, "workerinput"):
         return
     groups = {item: _group(item.path.relative_to(TESTS)) for item in items}
