@@ -62,8 +62,9 @@ def without_folding() -> None:
         return F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
 
     def add_projected(branch: DeformableBranch, total: torch.Tensor, x: torch.Tensor, head: torch.Tensor) -> None:
+        product = decoder.kept(branch, "product", branch._make_product)
         for pixels, samples in decoder.sample_rows(x, *branch.atrous_conv.plan(x), branch.atrous_conv.kernel):
-            total[pixels].addmm_(normalised(branch._product(samples), branch.bn).relu_(), head.T)
+            total[pixels].addmm_(normalised(product(samples), branch.bn).relu_(), head.T)
 
     def pyramid(self: DeformableAspp, x: torch.Tensor) -> torch.Tensor:
         branches = [self.aspp1, *self.aspp_deforms]

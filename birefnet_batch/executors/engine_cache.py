@@ -6,8 +6,6 @@ import copy
 import logging
 import platform
 from collections import OrderedDict
-from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -18,12 +16,15 @@ from birefnet_batch.executors.engine_budget import engine_budget, memory_in_use
 from birefnet_batch.models.registry import ModelSpec
 from birefnet_batch.models.weights import WeightsFile, locate_weights
 from birefnet_batch.settings import EngineName, Settings
+from birefnet_batch.versions import library_versions
 
 if TYPE_CHECKING:
     from birefnet_batch.engines.base import Engine
     from birefnet_batch.engines.store import EngineStore
 
 _log = logging.getLogger(__name__)
+# What engines run on: another version may be quicker with another batch.
+_RUN_ON = ("torch", "onnxruntime", "tensorrt")
 
 
 class EngineCache:
@@ -229,20 +230,11 @@ def _probed(store: EngineStore, arguments: dict[str, Any], memory_gib: float) ->
         **{name: value for name, value in arguments.items() if name not in ("model", "weights", "store")},
         "model": arguments["model"].short_name,
         "network": arguments["model"].network,
-        "libraries": _installed(),
+        "libraries": {name: version for name, version in library_versions().items() if name.startswith(_RUN_ON)},
         "machine": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor(),
     }
     budget = int(memory_gib * 2**30)
     return probed_batch(store.root, identity, budget, lambda batch: measure_in_child(arguments, batch))
-
-
-def _installed() -> dict[str, str]:
-    """Versions of the libraries that engines run on."""
-    found = {}
-    for name in ("torch", "onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "tensorrt", "tensorrt-rtx"):
-        with suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
 
 
 def _or_raise(found: WeightsFile | BirefnetBatchError) -> WeightsFile:

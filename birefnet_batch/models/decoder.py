@@ -27,16 +27,10 @@ def upsample(x: Tensor, like: Tensor) -> Tensor:
 class DeformableBranch(nn.Module):
     """Deformable convolution, batch normalisation, ReLU."""
 
-    _product: Product | None = None
-
     def __init__(self, in_channels: int, out_channels: int, kernel: int) -> None:
         super().__init__()
         self.atrous_conv = DeformableConv2d(in_channels, out_channels, kernel)
         self.bn = nn.BatchNorm2d(out_channels)
-
-    def prepare(self) -> None:
-        """Lay the weight out once, for inference."""
-        self._product = self._make_product()
 
     def _make_product(self) -> Product:
         weight, bias = folded(self.atrous_conv.regular_conv, self.bn)
@@ -54,7 +48,7 @@ class DeformableBranch(nn.Module):
 
     def add_projected(self, total: Tensor, x: Tensor, head: Tensor) -> None:
         """Add the product by `head` (outputs, out_channels) of what `forward` gives to total (B*H*W, outputs)."""
-        product = self._product or self._make_product()
+        product = kept(self, "product", self._make_product)
         kernel = self.atrous_conv.kernel
         for pixels, samples in sample_rows(x, *self.atrous_conv.plan(x), kernel):
             total[pixels].addmm_(product(samples), head.T)

@@ -39,7 +39,6 @@ class WindowAttention(nn.Module):
     """
 
     relative_position_index: Tensor
-    _bias: Tensor | None = None
 
     def __init__(self, channels: int, heads: int, window: int) -> None:
         super().__init__()
@@ -51,15 +50,8 @@ class WindowAttention(nn.Module):
         self.proj = Linear(channels, channels)
         nn.init.trunc_normal_(self.relative_position_bias_table, std=0.02)
 
-    def prepare(self) -> None:
-        """Compute the bias once, for inference."""
-        with torch.inference_mode():
-            self._bias = self.position_bias()
-
     def position_bias(self) -> Tensor:
         """Return (heads, window², window²): what is added to the scaled scores of every window."""
-        if self._bias is not None:
-            return self._bias
         tokens = self.window**2
         bias = self.relative_position_bias_table[self.relative_position_index.flatten()]
         return bias.view(tokens, tokens, self.heads).permute(2, 0, 1).contiguous()

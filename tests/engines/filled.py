@@ -8,9 +8,11 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import torch
 from reference.fill import fill
 
 from birefnet_batch.models import build_network
+from birefnet_batch.models.birefnet import BiRefNet
 
 
 @cache
@@ -25,3 +27,10 @@ def filled_arrays(network: str) -> Mapping[str, np.ndarray[Any, Any]]:
             for name, value in build_network(network).state_dict().items()
         }
     )
+
+
+def filled_network(network: str) -> BiRefNet:
+    """The network with these weights, in eval mode."""
+    built = build_network(network)
+    built.load_state_dict({name: torch.from_numpy(value) for name, value in filled_arrays(network).items()})
+    return built.eval()

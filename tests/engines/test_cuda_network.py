@@ -4,30 +4,24 @@ from __future__ import annotations
 
 import pytest
 import torch
-from filled import filled_arrays
+from filled import filled_network
 
 from birefnet_batch.engines import open_engine
 from birefnet_batch.engines.cuda_network import CudaNetwork, CudaOptions
 from birefnet_batch.errors import EngineError
-from birefnet_batch.models import build_network, swin
+from birefnet_batch.models import swin
 from birefnet_batch.models.registry import find_model
 from birefnet_batch.models.weights import locate_weights
 
 DEMO = find_model("demo")
 
 
-def network() -> torch.nn.Module:
-    built = build_network("demo")
-    built.load_state_dict({name: torch.from_numpy(value) for name, value in filled_arrays("demo").items()})
-    return built.eval()
-
-
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.bfloat16, 0.1)])
 def test_layout_and_preparation_change_no_logits(dtype, tolerance):
     images = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        wanted = network()(images)
-    runner = CudaNetwork(network().to(dtype), (2, 3, 64, 96), CudaOptions(triton=False, graph=False))
+        wanted = filled_network("demo")(images)
+    runner = CudaNetwork(filled_network("demo").to(dtype), (2, 3, 64, 96), CudaOptions(triton=False, graph=False))
     first = runner(images)
     torch.testing.assert_close(first.float(), wanted, atol=tolerance, rtol=0)
     runner(torch.zeros_like(images))
@@ -40,8 +34,8 @@ def test_where_triton_cannot_make_its_kernel_plain_operations_run(caplog):
     pytest.importorskip("triton")
     images = torch.randn(1, 3, 64, 64)
     with torch.inference_mode():
-        wanted = network()(images)
-    runner = CudaNetwork(network(), (1, 3, 64, 64), CudaOptions(graph=False))
+        wanted = filled_network("demo")(images)
+    runner = CudaNetwork(filled_network("demo"), (1, 3, 64, 64), CudaOptions(graph=False))
     assert not runner.triton
     assert "triton cannot make a kernel here" in caplog.text
     torch.testing.assert_close(runner(images), wanted, atol=1e-4, rtol=0)
@@ -49,7 +43,7 @@ def test_where_triton_cannot_make_its_kernel_plain_operations_run(caplog):
 
 def test_a_prepared_network_owns_what_a_graph_reads(monkeypatch):
     """A recorded launch goes on using memory that a shared cache could have given up meanwhile."""
-    runner = CudaNetwork(network(), (1, 3, 64, 64), CudaOptions(triton=False, graph=False))
+    runner = CudaNetwork(filled_network("demo"), (1, 3, 64, 64), CudaOptions(triton=False, graph=False))
     images = torch.randn(1, 3, 64, 64)
     first = runner(images)
     monkeypatch.setattr(swin, "plan_windows", lambda *_: pytest.fail("the plan of windows was made again"))
@@ -64,22 +58,12 @@ def test_compiling_on_a_processor_is_refused():
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_a_graphed_batch_agrees_with_the_processor():
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_graphed_batch_agrees_with_the_processor(compiled):
     images = torch.randn(2, 3, 64, 96)
     with torch.inference_mode():
-        wanted = network()(images)
-    runner = CudaNetwork(network().cuda(), (2, 3, 64, 96), CudaOptions())
+        wanted = filled_network("demo")(images)
+    runner = CudaNetwork(filled_network("demo").cuda(), (2, 3, 64, 96), CudaOptions(compile=compiled))
     assert runner.graphed
     for _ in range(3):
         torch.testing.assert_close(runner(images.cuda()).cpu(), wanted, atol=5e-3, rtol=1e-3)
-
-
-@pytest.mark.gpu
-@pytest.mark.slow
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_a_compiled_network_agrees_with_the_processor():
-    images = torch.randn(2, 3, 64, 96)
-    with torch.inference_mode():
-        wanted = network()(images)
-    runner = CudaNetwork(network().cuda(), (2, 3, 64, 96), CudaOptions(compile=True))
-    torch.testing.assert_close(runner(images.cuda()).cpu(), wanted, atol=5e-3, rtol=1e-3)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from filled import filled_arrays
+from filled import filled_arrays, filled_network
 from reference import REFERENCE
 from reference.fill import golden_input
 
@@ -20,7 +20,6 @@ from birefnet_batch.engines.onnx_export.export import write_onnx
 from birefnet_batch.engines.onnx_export.network import network_model
 from birefnet_batch.engines.onnx_session import open_session
 from birefnet_batch.errors import EngineError, WeightsError
-from birefnet_batch.models import build_network
 from birefnet_batch.models.registry import find_model
 from birefnet_batch.models.weights import WeightsFile, locate_weights
 
@@ -62,10 +61,8 @@ def test_logits_through_onnx_runtime_match_the_official_implementation(network, 
 @pytest.mark.parametrize(("width", "height"), [(96, 64), (64, 160), (224, 224)])
 def test_both_forms_match_torch_at_sides_that_windows_do_and_do_not_divide(form, width, height, tmp_path):
     images = golden_input(3, height, width)
-    network = build_network("demo")
-    network.load_state_dict({name: torch.from_numpy(value) for name, value in filled_arrays("demo").items()})
     with torch.inference_mode():
-        wanted = network.eval()(torch.from_numpy(images))
+        wanted = filled_network("demo")(torch.from_numpy(images))
     found = logits_of(filled_model("demo", width, height, form=form), images, tmp_path)
     assert compare(torch.from_numpy(found), wanted).logits_max <= 2e-4
 

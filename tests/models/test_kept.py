@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import pytest
 import torch
-from filled import filled_arrays
+from filled import filled_network
 from torch import nn
 
-from birefnet_batch.models import build_network, folding, swin
-from birefnet_batch.models.birefnet import BiRefNet
+from birefnet_batch.models import folding, swin
 from birefnet_batch.models.folding import convolve_normalised
 from birefnet_batch.models.kept import begin_keeping, kept
 
 
-def network() -> BiRefNet:
-    built = build_network("demo")
-    built.load_state_dict({name: torch.from_numpy(value) for name, value in filled_arrays("demo").items()})
-    return built.eval()
-
-
 def test_a_prepared_network_folds_and_plans_nothing_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     images = torch.randn(1, 3, 64, 96)
-    prepared = network()
+    prepared = filled_network("demo")
     prepared.prepare()
     with torch.inference_mode():
         first = prepared(images)
@@ -31,7 +24,7 @@ def test_a_prepared_network_folds_and_plans_nothing_twice(monkeypatch: pytest.Mo
 
 
 def test_what_was_kept_in_inference_can_be_used_outside_of_it() -> None:
-    prepared = network()
+    prepared = filled_network("demo")
     prepared.prepare()
     images = torch.randn(1, 3, 64, 64)
     with torch.inference_mode():
