@@ -57,7 +57,8 @@ def plan_windows(
         device: of the indices.
     """
     # Outside inference mode, or training that follows in the same process could not use what is cached.
-    with torch.inference_mode(False):
+    # On the CPU even where networks are built without memory: what padding is must be looked at.
+    with torch.inference_mode(False), torch.device("cpu"):
         rows, columns = -(-height // window), -(-width // window)
         row = (torch.arange(rows * window) + shift) % (rows * window)
         column = (torch.arange(columns * window) + shift) % (columns * window)
