@@ -11,6 +11,7 @@ from birefnet_batch.engines.artifact import Artifact
 from birefnet_batch.engines.store import EngineStore
 from birefnet_batch.engines.stored_onnx import stored_onnx
 from birefnet_batch.engines.tensorrt_module import TensorRT
+from birefnet_batch.errors import EngineError
 from birefnet_batch.models.registry import ModelSpec
 from birefnet_batch.models.weights import WeightsFile
 
@@ -25,7 +26,16 @@ def plan_device(library: TensorRT, capability: str | None = None) -> dict[str, s
     Args:
         library: which library.
         capability: TensorRT-RTX: of the GPU that is compiled for, as SM89; None is this machine's.
+
+    Raises:
+        EngineError: a capability is given, and the library is TensorRT.
     """
+    if capability is not None and not library.rtx:
+        raise EngineError(
+            f"{library.name} {library.version} compiles for the GPU that is there, not for {capability} without one: "
+            "leave out --compute-capability; TensorRT-RTX can: pip install 'birefnet-batch[tensorrt-rtx]', "
+            f"where {library.name} is not installed"
+        )
     if capability is None:
         import torch
 
@@ -76,7 +86,7 @@ def stored_plan(
         capability: TensorRT-RTX: the GPU to compile for without one, as SM89; None is the one that is there.
 
     Raises:
-        EngineError: it cannot be built.
+        EngineError: it cannot be built, or not for this capability.
         WeightsError: the checkpoint does not fit the network.
     """
     device = plan_device(library, capability)

@@ -111,6 +111,11 @@ def test_a_plan_of_tensorrt_is_of_one_gpu_and_one_generation_of_drivers(rtx, mon
     assert plan_device(rtx) == card
 
 
+def test_tensorrt_files_no_plan_of_this_gpu_under_the_name_of_another(rtx):
+    with pytest.raises(EngineError, match="not for SM89 without one: leave out --compute-capability"):
+        plan_device(TensorRT(rtx.module, rtx=False), "SM89")
+
+
 def test_plans_are_built_ahead_by_the_program_for_each_gpu_that_is_named(rtx, tmp_path, capsys, monkeypatch):
     def compiled(library: Any, source: Path, path: Path, profile: PlanProfile, cache: Path) -> dict[str, Any]:
         path.write_text(f"{profile}")
