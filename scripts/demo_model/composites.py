@@ -24,6 +24,12 @@ def _reduced(photo: np.ndarray) -> np.ndarray:
     return np.asarray(Image.fromarray(photo).reduce(max(1, photo.shape[1] // 512)))
 
 
+def _varied(view: Image.Image, rng: Generator) -> Image.Image:
+    if rng.random() < 0.6:
+        return view.transpose(Image.Transpose(rng.integers(1, 5)))
+    return Image.fromarray(np.asarray(view)[..., rng.permutation(3)])
+
+
 class Library:
     """The subjects and backgrounds of one side of the split, shared between processes through the page cache.
 
@@ -33,6 +39,7 @@ class Library:
 
     Attributes:
         patterns: the share of backgrounds that are procedural, in [0, 1].
+        varied: the share of backgrounds that are turned, or whose colours are exchanged, in [0, 1].
     """
 
     def __init__(self, side: str, procedural: bool = True) -> None:
@@ -59,6 +66,7 @@ class Library:
         self.small = [photo if photo.shape[1] <= 640 else _reduced(photo) for photo in self.photos]
         self.procedural = [loaded[name] for name in chosen if "procedural" in name and procedural]
         self.patterns = 0.28
+        self.varied = 0.0
 
     def subject(self, rng: Generator) -> Image.Image:
         family = self.members[rng.choice(len(self.members), p=self.weights)]
@@ -87,6 +95,9 @@ class Library:
         view = Image.fromarray(picture).resize((size, size), Image.Resampling.BILINEAR, box=box, reducing_gap=2)
         if rng.random() < 0.5:
             view = view.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        # Nothing is drawn where nothing is varied: the held-out frames stay what they are.
+        if self.varied and rng.random() < self.varied:
+            view = _varied(view, rng)
         if rng.random() < 0.35:
             view = view.filter(ImageFilter.GaussianBlur(rng.uniform(0.002, 0.02) * size))
         shown = np.asarray(view).astype(np.float32)
