@@ -67,8 +67,8 @@ class WindowAttention(nn.Module):
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
         if bias.requires_grad and bias.device.type == "cpu":
             # For a mask that is trained, torch has no fused kernel on a CPU, and looks for rows that see nothing.
-            scores = query * query.shape[-1] ** -0.5 @ key.transpose(-2, -1) + bias
-            mixed = scores.softmax(dim=-1) @ value
+            scores: Tensor = query * query.shape[-1] ** -0.5 @ key.transpose(-2, -1) + bias
+            mixed: Tensor = scores.softmax(dim=-1) @ value
         else:
             mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias.unsqueeze(0))
         return mixed.transpose(1, 2).reshape(tokens.shape)

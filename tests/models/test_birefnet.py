@@ -179,6 +179,17 @@ def test_training_heads_leave_the_logits_as_they_are():
     assert [tuple(edge.shape) for edge in auxiliary.gradients] == [(1, 1, 2, 3), (1, 1, 4, 6), (1, 1, 8, 12)]
 
 
+def test_attention_is_the_same_whether_it_is_trained_or_run():
+    attention = swin.WindowAttention(channels=16, heads=2, window=4)
+    bias = attention.position_bias() * 30
+    bias = bias.masked_fill(torch.rand(16, 16) < 0.3, float("-inf"))
+    tokens = torch.randn(3 * 16, 16)
+    trained = attention(tokens, bias)
+    assert trained.requires_grad
+    with torch.inference_mode():
+        torch.testing.assert_close(attention(tokens, bias.detach()), trained.detach())
+
+
 def test_every_weight_that_training_uses_gets_a_gradient():
     torch.manual_seed(0)
     network = build_network("demo").train()
