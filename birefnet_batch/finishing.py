@@ -80,7 +80,12 @@ class Finishing:
         task = self._task
         self._pool = self._context.enter_context(ThreadPoolExecutor(self._workers))
         painter = Painter(
-            task.backdrop, task.info.time_base, task.decode_timeout_s, task.encode.transfer, task.encode.primaries
+            task.backdrop,
+            self._streams,
+            task.info.time_base,
+            task.decode_timeout_s,
+            task.encode.transfer,
+            task.encode.primaries,
         )
         self._painter = self._context.enter_context(painter)
         return self

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from birefnet_batch.backdrop import Backdrop
 from birefnet_batch.errors import ConfigError
@@ -17,7 +17,9 @@ from birefnet_batch.video.info import BT709, BT2020, HLG, PQ, VideoInfo
 
 if TYPE_CHECKING:
     import torch
+    from numpy.typing import NDArray
 
+    from birefnet_batch.device_streams import DeviceStreams
     from birefnet_batch.video.reader import FrameReader
 
 # The blur's box is this part of the longer side; three boxes after each other are nearly a Gaussian.
@@ -32,6 +34,7 @@ class Painter:
 
     Args:
         backdrop: of any kind but none.
+        streams: of the frames' device.
         time_base: seconds a tick of the frames' times.
         timeout_s: seconds that decoding one frame of a video may take.
         transfer: the transfer function that the made video is to have, by its number in ITU-T H.273.
@@ -39,9 +42,16 @@ class Painter:
     """
 
     def __init__(
-        self, backdrop: Backdrop, time_base: Fraction, timeout_s: float, transfer: int = BT709, primaries: int = BT709
+        self,
+        backdrop: Backdrop,
+        streams: DeviceStreams,
+        time_base: Fraction,
+        timeout_s: float,
+        transfer: int = BT709,
+        primaries: int = BT709,
     ) -> None:
         self._backdrop = backdrop
+        self._streams = streams
         self._time_base = time_base
         self._timeout_s = timeout_s
         self._transfer, self._primaries = transfer, primaries
@@ -53,7 +63,7 @@ class Painter:
     def __enter__(self) -> Self:
         if self._backdrop.kind == "video":
             assert self._backdrop.path is not None
-            self._film = self._context.enter_context(_Film(self._backdrop.path, self._timeout_s))
+            self._film = self._context.enter_context(_Film(self._backdrop.path, self._timeout_s, self._streams))
         return self
 
     def __exit__(
@@ -88,7 +98,7 @@ class Painter:
                 self._made = self._from_sdr(colour).to(frames.device)
             else:
                 assert self._backdrop.path is not None
-                self._made = self._laid(_read_still(self._backdrop.path, self._timeout_s), frames)
+                self._made = self._laid(_read_still(self._backdrop.path, self._timeout_s, self._streams), frames)
         return self._made
 
     def _of_film(self, given: _Given, frames: torch.Tensor) -> torch.Tensor:
@@ -100,7 +110,8 @@ class Painter:
         """A picture over the whole frame, (1, 3, H, W), as the made video codes it."""
         from birefnet_batch.matting.tone import between
 
-        levels, info, size = given.levels.to(frames.device), given.info, frames.shape[2:]
+        levels, info, size = self._streams.upload(given.levels), given.info, frames.shape[2:]
+        self._streams.take(self._streams.uploaded(), [levels])
         if info is None:
             return self._from_sdr(covering(levels.permute(0, 3, 1, 2).float().div_(255), size))
         light = between(levels, info.transfer, info.primaries, info.peak, self._transfer, self._primaries)
@@ -119,7 +130,7 @@ class _Given:
     """A picture as its file has it."""
 
     levels: torch.Tensor
-    """(1, h, w, 3) RGB, uint8 of BT.709's colours or, of a high dynamic range, uint16."""
+    """(1, h, w, 3) RGB in `host_memory`, uint8 of BT.709's colours or, of a high dynamic range, uint16."""
     info: VideoInfo | None
     """Of a high dynamic range, what it is."""
 
@@ -127,8 +138,8 @@ class _Given:
 class _Film:
     """A video's frames by time, over and over; times must not go back."""
 
-    def __init__(self, path: Path, timeout_s: float) -> None:
-        self._path, self._timeout_s = path, timeout_s
+    def __init__(self, path: Path, timeout_s: float, streams: DeviceStreams) -> None:
+        self._path, self._timeout_s, self._streams = path, timeout_s, streams
         self._context = ExitStack()
         self._frames: Iterator[tuple[Fraction, _Given]] = iter(())
         self._shown: _Given | None = None
@@ -150,17 +161,17 @@ class _Film:
             if following is None:
                 self._round = self._until
                 self._context.close()
-                self._frames = _read(self._context, self._path, self._timeout_s)
+                self._frames = _read(self._context, self._path, self._timeout_s, self._streams)
                 following = next(self._frames)
             end, self._shown = following
             self._until = self._round + end
         return self._shown
 
 
-def _read(context: ExitStack, path: Path, timeout_s: float) -> Iterator[tuple[Fraction, _Given]]:
+def _read(
+    context: ExitStack, path: Path, timeout_s: float, streams: DeviceStreams
+) -> Iterator[tuple[Fraction, _Given]]:
     """The frames of a file, each with its end in seconds; the context has the decoder."""
-    import torch
-
     from birefnet_batch.video.reader import FrameReader
 
     reader: FrameReader = context.enter_context(FrameReader(path, timeout_s=timeout_s))
@@ -169,7 +180,7 @@ def _read(context: ExitStack, path: Path, timeout_s: float) -> Iterator[tuple[Fr
         context.close()
         reader = context.enter_context(FrameReader(path, timeout_s=timeout_s, wide=True))
     for frame in reader:
-        levels = torch.from_numpy(frame.image.copy())[None]
+        levels = _kept(frame.image, streams)
         end = (frame.pts + frame.duration) * reader.info.time_base
         frame.release()
         yield end, _Given(levels, info)
@@ -203,7 +214,15 @@ def blurred(frames: torch.Tensor) -> torch.Tensor:
     return F.interpolate(made, size=(height, width), mode="bilinear").clamp(0, 1)
 
 
-def _read_still(path: Path, timeout_s: float) -> _Given:
+def _kept(image: NDArray[Any], streams: DeviceStreams) -> torch.Tensor:
+    import torch
+
+    levels = streams.host_memory((1, *image.shape), torch.from_numpy(image).dtype)
+    levels[0] = torch.from_numpy(image)
+    return levels
+
+
+def _read_still(path: Path, timeout_s: float, streams: DeviceStreams) -> _Given:
     """Read a picture upright, transparency over black.
 
     Raises:
@@ -211,7 +230,6 @@ def _read_still(path: Path, timeout_s: float) -> _Given:
         InputError: likewise, of a high dynamic range.
     """
     import numpy as np
-    import torch
     from PIL import Image, ImageOps
 
     from birefnet_batch.pictures import open_picture
@@ -219,14 +237,14 @@ def _read_still(path: Path, timeout_s: float) -> _Given:
     try:
         if _is_hdr_png(path):
             with ExitStack() as context:
-                return next(_read(context, path, timeout_s))[1]
+                return next(_read(context, path, timeout_s, streams))[1]
         with open_picture(path) as file:
             upright = ImageOps.exif_transpose(file).convert("RGBA")
             flat = Image.alpha_composite(Image.new("RGBA", upright.size, "black"), upright).convert("RGB")
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"media.background={path} cannot be read as a picture: {reason}") from None
-    return _Given(torch.from_numpy(np.array(flat))[None], None)
+    return _Given(_kept(np.array(flat), streams), None)
 
 
 def _is_hdr_png(path: Path) -> bool:

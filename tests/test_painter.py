@@ -15,12 +15,14 @@ from PIL import Image
 from ycbcr import hdr_file
 
 from birefnet_batch.backdrop import Backdrop, Kind
+from birefnet_batch.device_streams import DeviceStreams
 from birefnet_batch.errors import ConfigError
 from birefnet_batch.matting import tone
 from birefnet_batch.matting.tone import from_sdr
 from birefnet_batch.painter import Painter, blurred, covering
 from birefnet_batch.video.info import BT709, BT2020, HLG, PQ
 
+STREAMS = DeviceStreams(torch.device("cpu"))
 FRAMES = torch.rand(1, 3, 48, 64, generator=torch.Generator().manual_seed(0))
 
 
@@ -31,7 +33,7 @@ def painted(
     transfer: int = BT709,
     primaries: int = BT709,
 ) -> list[torch.Tensor]:
-    with Painter(backdrop, base, 20, transfer, primaries) as painter:
+    with Painter(backdrop, STREAMS, base, 20, transfer, primaries) as painter:
         return [painter.paint(FRAMES, [at]) for at in times]
 
 

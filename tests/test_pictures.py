@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from birefnet_batch.backdrop import Backdrop
+from birefnet_batch.device_streams import DeviceStreams
 from birefnet_batch.errors import ConfigError, InputError
 from birefnet_batch.painter import Painter
 from birefnet_batch.pictures import open_picture
@@ -36,7 +37,7 @@ def test_what_is_too_large_is_refused_by_our_own_bound(width: int, tmp_path: Pat
             pass
         with (
             pytest.raises(ConfigError, match=r"large_00.png cannot be read as a picture: .*more than 67108864 pixels"),
-            Painter(Backdrop("picture", path=path), Fraction(1, 25), 20) as painter,
+            Painter(Backdrop("picture", path=path), DeviceStreams(torch.device("cpu")), Fraction(1, 25), 20) as painter,
         ):
             painter.paint(torch.zeros(1, 3, 8, 8), [0])
         with pytest.raises(InputError, match="more than 67108864 pixels"):
