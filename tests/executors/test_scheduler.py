@@ -204,6 +204,19 @@ def test_nothing_waits_behind_a_join() -> None:
     assert jobs(scheduler.take("a"), scheduler.take("a")) == ["j", None]
 
 
+def test_a_join_goes_before_what_is_still_to_be_begun_however_much_that_is() -> None:
+    scheduler, clock = made("a")
+    measure(scheduler, "a")
+    scheduler.add([unit(str(number), 100) for number in range(9)])
+    segment = scheduler.take("a")
+    assert segment is not None
+    scheduler.add([Unit("j", "join", None, 1, near="node-of-a")])
+    clock.now = 99.0
+    assert scheduler.take("a") is None
+    scheduler.done("a", segment, frames=100, seconds=100)
+    assert jobs(scheduler.take("a")) == ["j"]
+
+
 def test_time_left_is_not_told_from_a_handful_of_frames_nor_while_nobody_works() -> None:
     scheduler, _ = made("a", pace=0.01)
     scheduler.add([unit("x", 1000), unit("y", 500)])
