@@ -51,12 +51,21 @@ def _quoted(word: str, sweep: bool) -> str:
 
 
 def _text(value: str) -> str:
-    if _PLAIN.fullmatch(value):
+    if _PLAIN.fullmatch(value) and not _is_other(value):
         return value
     # Backslashes mean themselves, except before a quote and before the closing one.
     escaped = re.sub(r'(\\*)"', r'\1\1\\"', value)
     escaped = re.sub(r"(\\+)$", r"\1\1", escaped)
     return f'"{escaped}"'
+
+
+def _is_other(value: str) -> bool:
+    """Whether the grammar would take it for a number or a boolean: `2026_11_28` for 20261128."""
+    try:
+        float(value)
+    except ValueError:
+        return value.strip().lower() in ("true", "false")
+    return True
 
 
 def sweep_jobs(words: Sequence[str]) -> list[list[str]]:

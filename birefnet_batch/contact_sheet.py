@@ -52,7 +52,7 @@ def make_contact_sheets(output: Path, *, columns: int = 6, tile_width: int = 240
     if not manifest.is_file():
         raise ConfigError(f"{output} has no manifest.jsonl; give the output folder of a run")
     sheets = []
-    for line in manifest.read_text("utf-8").splitlines():
+    for line in filter(None, manifest.read_text("utf-8").split("\n")):
         entry = json.loads(line)
         if entry["status"] != "succeeded":
             continue

@@ -16,7 +16,7 @@ from typing import Any
 
 from birefnet_batch.errors import BirefnetBatchError, ConfigError, ManifestError, ProblemsError, RequestError
 from birefnet_batch.manifest_bucket import is_file_in_bucket, read_file_in_bucket, uri_in_bucket
-from birefnet_batch.manifest_entries import BadLine, Entry, InvalidEntry
+from birefnet_batch.manifest_entries import BadLine, Entry, InvalidEntry, short
 from birefnet_batch.manifest_file import read_file
 from birefnet_batch.manifest_folder import (
     VIDEO_SUFFIXES,
@@ -82,7 +82,12 @@ def load_manifest(
         InputError: it is a file:// URI with a host.
     """
     path = user_path(location)
-    if not path.exists():
+    try:
+        there = path.exists()
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise ManifestError(f"The manifest {short(redact(location))} cannot be read", [reason]) from None
+    if not there:
         check_path(location, ConfigError)
     outside = f"{str(exclude).rstrip('/')}/" if exclude is not None else None
     storage = storage or StorageSettings()

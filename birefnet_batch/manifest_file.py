@@ -36,7 +36,7 @@ def read_file(path: Path) -> tuple[Iterable[Entry], Mapping[str, Any]]:
         if suffix in (".jsonl", ".ndjson"):
             return _jsonl(path)
         if suffix == ".json":
-            return _document(path, json.loads(path.read_text("utf-8-sig")), [])
+            return _document(path, json.loads(path.read_text("utf-8-sig"), object_pairs_hook=_once), [])
         return _yaml(path)
     except (OSError, ValueError, RecursionError, csv.Error, yaml.YAMLError) as error:
         reason = short(redact_text(" ".join(str(error).split())))
@@ -78,9 +78,19 @@ def _yaml(path: Path) -> tuple[list[Entry], Mapping[str, Any]]:
     finally:
         loader.dispose()
     if isinstance(node, yaml.MappingNode):
+        _once([(key.value, None) for key, _ in node.value if isinstance(key, yaml.ScalarNode)])
         node = next((value for key, value in node.value if key.value == "videos"), None)
     lines = [item.start_mark.line + 1 for item in node.value] if isinstance(node, yaml.SequenceNode) else []
     return _document(path, [] if data is None else data, lines)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The mapping of these pairs; libraries keep the last of two lists of videos, without a word."""
+    names = [name for name, _ in pairs]
+    for name in ("defaults", "videos"):
+        if names.count(name) > 1:
+            raise ValueError(f"it has {name} twice; put all of it under one")
+    return dict(pairs)
 
 
 def _jsonl(path: Path) -> tuple[list[Entry], Mapping[str, Any]]:

@@ -218,7 +218,7 @@ def merged_lines(manifest: bytes, lines: Iterable[ManifestLine]) -> dict[str, st
     A video that was skipped because it is complete keeps the status of the run that completed it.
     """
     merged: dict[str, str] = {}
-    for text in manifest.decode("utf-8", "replace").splitlines():
+    for text in manifest.decode("utf-8", "replace").split("\n"):
         try:
             merged[str(json.loads(text)["job_id"])] = text
         except (ValueError, KeyError, TypeError):
@@ -232,7 +232,7 @@ def merged_lines(manifest: bytes, lines: Iterable[ManifestLine]) -> dict[str, st
 def manifest_lines(content: bytes) -> list[ManifestLine]:
     """The lines of a run's live manifest; one that is being written is left out."""
     lines = []
-    for text in content.decode("utf-8", "replace").splitlines():
+    for text in content.decode("utf-8", "replace").split("\n"):
         try:
             entry = json.loads(text)
             lines.append(ManifestLine(**{name: entry[name] for name in ManifestLine.__dataclass_fields__}))

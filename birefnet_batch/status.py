@@ -143,7 +143,7 @@ def _status(
 def read_lines(store: Store, run_id: str) -> list[VideoLine]:
     """The videos of a run that ended so far, in that order; a line that is being written or damaged is left out."""
     lines = []
-    for text in (store.get(f"runs/{run_id}/manifest.jsonl") or b"").decode("utf-8", "replace").splitlines():
+    for text in (store.get(f"runs/{run_id}/manifest.jsonl") or b"").decode("utf-8", "replace").split("\n"):
         try:
             entry = json.loads(text)
             lines.append(_LINES.validate_python(entry))

@@ -28,6 +28,11 @@ from birefnet_batch.errors import ConfigError
         "~nobody.mp4",
         "${now:%Y}/é",
         r"a\${x} é.mp4",
+        "2026_11_28",
+        "1.10",
+        "007",
+        "1e3",
+        "true",
     ],
 )
 def test_a_text_reaches_hydra_as_it_was_typed(value: str) -> None:

@@ -79,6 +79,9 @@ def test_a_csv_file_takes_data_uris_of_any_length(tmp_path: Path) -> None:
         ("number.json", f'["a.mp4", {"1" * 5000}]', "digits"),
         ("date.yaml", "- 2024-02-31", "out of range"),
         ("head.csv", "url\na.mp4\n", "video_url among them"),
+        ("twice.yaml", "videos: [a.mp4]\nvideos: [b.mp4, c.mp4]\n", "videos twice"),
+        ("twice.json", '{"videos": ["a.mp4"], "videos": ["b.mp4"]}', "videos twice"),
+        (f"{'n' * 300}.yaml", None, "too long"),
         ("*.nothing", None, "matches no file"),
     ],
 )

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from birefnet_batch.results import ErrorRecord, JobRecord, ManifestLine, SourceRecord, merge_manifest
+from birefnet_batch.results import ErrorRecord, JobRecord, ManifestLine, SourceRecord, manifest_lines, merge_manifest
 from birefnet_batch.storage import Output
 
 
@@ -25,7 +25,7 @@ def line(job_id: str, status: Any = "succeeded", error: str | None = None) -> Ma
 
 def lines(output: Output) -> dict[str, Any]:
     content = (output.read("manifest.jsonl") or b"").decode()
-    return {entry["job_id"]: entry for entry in map(json.loads, content.splitlines())}
+    return {entry["job_id"]: entry for entry in map(json.loads, content.split("\n")[:-1])}
 
 
 def test_a_record_is_read_back_as_it_was_written() -> None:
@@ -58,6 +58,14 @@ def test_the_manifest_keeps_videos_of_earlier_runs_and_renews_those_of_this_one(
 def test_a_skipped_video_is_one_that_succeeded_before(output: Output) -> None:
     merge_manifest(output, [line("a", "skipped")])
     assert lines(output)["a"]["status"] == "succeeded"
+
+
+def test_a_line_is_what_a_line_feed_ends_whatever_its_texts_hold(output: Output) -> None:
+    odd = "a\u2028b\x85c"
+    merge_manifest(output, [line("a", "failed", odd)])
+    merge_manifest(output, [line("b")])
+    assert lines(output)["a"]["error"] == odd
+    assert [read.error for read in manifest_lines(output.read("manifest.jsonl") or b"")] == [odd, None]
 
 
 def test_a_damaged_line_costs_no_other(output: Output) -> None:
