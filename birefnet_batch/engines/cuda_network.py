@@ -12,7 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from birefnet_batch.engines.cuda_graph import capture
 from birefnet_batch.engines.memory import is_out_of_memory
-from birefnet_batch.models.deformable import set_operator
+from birefnet_batch.models.deformable import DeformableConv2d, set_operator
 from birefnet_batch.process_tuning import exact_float32
 
 _log = logging.getLogger(__name__)
@@ -97,10 +97,13 @@ def _use_triton(network: nn.Module) -> bool:
     try:
         from birefnet_batch.engines.triton_deformable import triton_convolution
 
-        # At its first launch triton needs a C compiler and Python's headers.
-        parameter = next(network.parameters())
-        one = parameter.new_zeros(1, 16, 1, 1)
-        triton_convolution(one, one[:, :2], one[:, :1], one.permute(1, 0, 2, 3).expand(16, 16, 1, 1))
+        # At its first launch triton needs a C compiler and Python's headers, and each kernel so much of the GPU's
+        # memory; of maps like these it is compiled once for all that there will be.
+        weights = [module.regular_conv.weight for module in network.modules() if isinstance(module, DeformableConv2d)]
+        for weight in {tuple(weight.shape): weight for weight in weights}.values():
+            taps = weight.shape[2] ** 2
+            image, plan = (weight.new_zeros(1, depth, 16, 16) for depth in (weight.shape[1], 3 * taps))
+            triton_convolution(image, plan[:, : 2 * taps], plan[:, 2 * taps :], weight)
     except Exception as error:
         if is_out_of_memory(error):
             raise

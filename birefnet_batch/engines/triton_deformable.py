@@ -6,8 +6,6 @@ some pixels, and for each tap samples their channels into registers and adds the
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import triton
 import triton.language as tl
@@ -19,18 +17,35 @@ _PIXELS = 64
 _OUTPUTS = 128
 
 
+def kernel_constants(channels: int, outputs: int, kernel: int) -> dict[str, int]:
+    """What the kernel is compiled for, by the names of its arguments."""
+    return {
+        "channels": channels,
+        "kernel": kernel,
+        "pixel_block": _PIXELS,
+        "output_block": min(_OUTPUTS, max(_LEAST, triton.next_power_of_2(outputs))),
+        "channel_block": max(_LEAST, triton.next_power_of_2(channels)),
+    }
+
+
+def launch_options(dtype: torch.dtype) -> dict[str, int]:
+    """Triton's own would take more shared memory than an RTX card has, and spill registers in float32."""
+    return {"num_warps": 8, "num_stages": 1 if dtype == torch.float32 else 2}
+
+
+# Triton reads the annotations of a kernel, and stops at every name that is not its own: it has no others.
 @triton.jit  # type: ignore[untyped-decorator,unused-ignore]
-def _sample(
-    image: Any,
-    batch: Any,
-    row: Any,
-    column: Any,
-    channel: Any,
-    share: Any,
-    height: Any,
-    width: Any,
+def _sample(  # type: ignore[no-untyped-def]
+    image,
+    batch,
+    row,
+    column,
+    channel,
+    share,
+    height,
+    width,
     channels: tl.constexpr,
-) -> Any:
+):
     """One of the four neighbours of each position, times its share: (pixels, channels) float32; zero outside."""
     inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
     place = ((batch * height + row) * width + column) * channels
@@ -41,23 +56,23 @@ def _sample(
 
 
 @triton.jit  # type: ignore[untyped-decorator,unused-ignore]
-def _kernel(
-    image: Any,
-    offset: Any,
-    modulation: Any,
-    weight: Any,
-    bias: Any,
-    output: Any,
-    count: Any,
-    height: Any,
-    width: Any,
-    outputs: Any,
+def _kernel(  # type: ignore[no-untyped-def]
+    image,
+    offset,
+    modulation,
+    weight,
+    bias,
+    output,
+    count,
+    height,
+    width,
+    outputs,
     channels: tl.constexpr,
     kernel: tl.constexpr,
     pixel_block: tl.constexpr,
     output_block: tl.constexpr,
     channel_block: tl.constexpr,
-) -> None:
+):
     pixel = tl.program_id(0) * pixel_block + tl.arange(0, pixel_block)
     real = pixel < count
     plane = height * width
@@ -73,8 +88,8 @@ def _kernel(
         along = tl.load(offset + shift + plane, real, other=0.0).to(tl.float32) + (column + tap % kernel - kernel // 2)
         factor = tl.load(modulation + (batch * taps + tap) * plane + place, real, other=0.0).to(tl.float32)
         # Beyond one pixel outside nothing counts; without bounds an integer of the position might overflow.
-        down = tl.minimum(tl.maximum(down, -1.0), height * 1.0)
-        along = tl.minimum(tl.maximum(along, -1.0), width * 1.0)
+        down = tl.clamp(down, -1.0, height * 1.0, propagate_nan=tl.PropagateNan.ALL)
+        along = tl.clamp(along, -1.0, width * 1.0, propagate_nan=tl.PropagateNan.ALL)
         top, left = tl.floor(down), tl.floor(along)
         lower, right = down - top, along - left
         y, x = top.to(tl.int32), left.to(tl.int32)
@@ -102,8 +117,8 @@ def triton_convolution(
         bias = torch.zeros(outputs, dtype=x.dtype, device=x.device)
     output = torch.empty((batch, height, width, outputs), dtype=x.dtype, device=x.device)
     count = batch * height * width
-    output_block = min(_OUTPUTS, max(_LEAST, triton.next_power_of_2(outputs)))
-    grid = (triton.cdiv(count, _PIXELS), triton.cdiv(outputs, output_block))
+    constants = kernel_constants(channels, outputs, kernel)
+    grid = (triton.cdiv(count, _PIXELS), triton.cdiv(outputs, constants["output_block"]))
     _kernel[grid](
         image,
         offset.contiguous(),
@@ -115,10 +130,7 @@ def triton_convolution(
         height,
         width,
         outputs,
-        channels=channels,
-        kernel=kernel,
-        pixel_block=_PIXELS,
-        output_block=output_block,
-        channel_block=max(_LEAST, triton.next_power_of_2(channels)),
+        **constants,
+        **launch_options(x.dtype),
     )
     return output.permute(0, 3, 1, 2)

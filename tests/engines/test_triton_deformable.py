@@ -28,14 +28,43 @@ for batch, channels, outputs, height, width, kernel in cases:
         arguments = (x, offset, modulation, weight, bias)
         found, wanted = triton_convolution(*arguments), grid_sample_convolution(*arguments)
         torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
+offset[0, 1, 1, 2] = float("nan")
+assert triton_convolution(x, offset, modulation, weight).isnan()[0, :, 1, 2].all()
 print("equal")
 """
+# What a block may have on compute capability 8.6, 8.9 and 12.0 (CUDA C++ Programming Guide, technical specifications).
+SHARED_BYTES = 99 * 1024
 
 
 def test_the_kernel_matches_plain_torch_in_the_interpreter():
     pytest.importorskip("triton", reason="triton has no build for this machine")
     done = subprocess.run([sys.executable, "-c", PROCESS], capture_output=True, text=True)
     assert done.stdout.strip() == "equal", done.stderr[-2000:]
+
+
+@pytest.mark.parametrize(("dtype", "name"), [(torch.float16, "fp16"), (torch.float32, "fp32")])
+def test_the_kernel_compiles_for_cards_and_fits_their_shared_memory(dtype, name, tmp_path, monkeypatch):
+    pytest.importorskip("triton", reason="triton has no build for this machine")
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    from birefnet_batch.engines import triton_deformable
+
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    kernel = triton_deformable._kernel
+    constants = triton_deformable.kernel_constants(64, 256, 3)
+    types = dict.fromkeys(kernel.arg_names[:6], f"*{name}")
+    types |= {argument: "constexpr" if argument in constants else "i32" for argument in kernel.arg_names[6:]}
+    aligned = {
+        (place,): [["tt.divisibility", 16]] for place, type_ in enumerate(types.values()) if type_ != "constexpr"
+    }
+    places = {(kernel.arg_names.index(argument),): value for argument, value in constants.items()}
+    source = ASTSource(kernel, signature=types, constexprs=places, attrs=aligned)
+    for capability in (89, 90):
+        options = triton_deformable.launch_options(dtype)
+        compiled = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
+        assert compiled.metadata.shared <= SHARED_BYTES
 
 
 @pytest.mark.gpu
