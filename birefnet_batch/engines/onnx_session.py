@@ -28,11 +28,12 @@ _PACKAGES = {
     "tensorrt": "birefnet-batch[onnx-gpu]",
     "openvino": "onnxruntime-openvino",
 }
-# DeformConv came to the CPU and CUDA providers with 1.31; TensorRT and OpenVINO take decomposed forms.
+# DeformConv came to the CPU and CUDA providers with 1.31; TensorRT and OpenVINO take decomposed forms, and both know
+# GridSample's mode by its name before opset 20: under the newer one TensorRT 10 and 11 take the nearest pixel.
 _FORMS: dict[str, DeformableForm] = {
     "cpu": "native",
     "cuda": "native",
-    "tensorrt": "gridsample",
+    "tensorrt": "openvino",
     "openvino": "openvino",
 }
 # The first that runs a form, and why; onnxruntime-openvino follows onnxruntime by many versions.

@@ -58,6 +58,7 @@ def build_plan(
     if not parser.parse(onnx_file.read_bytes()):
         problems = [_parser_problem(parser.get_error(index)) for index in range(parser.num_errors)]
         raise EngineError(f"{library.name} {library.version} cannot read {onnx_file.name}: {_joined(problems)}")
+    sample_linearly(library, network)
     config = builder.create_builder_config()
     shapes = builder.create_optimization_profile()
     smallest, largest = ((batch, 3, profile.height, profile.width) for batch in (1, profile.batch))
@@ -82,6 +83,21 @@ def build_plan(
     if cache is not None and timing_cache is not None:
         _keep(cache, config, timing_cache)
     return {"layers": network.num_layers, "bytes": destination.stat().st_size}
+
+
+def sample_linearly(library: TensorRT, network: Any) -> None:
+    """Let each GridSample be linear, as our files say.
+
+    Parsers before 2026's know the mode by its name until opset 19 alone, and take the nearest pixel for the newer one
+    without a word (NVIDIA/TensorRT issue 4646, onnx-tensorrt pull request 1060).
+    """
+    trt = library.module
+    for index in range(network.num_layers):
+        layer = network.get_layer(index)
+        if layer.type == trt.LayerType.GRID_SAMPLE:
+            # The module gives each layer as one of no kind.
+            layer.__class__ = trt.IGridSampleLayer
+            layer.interpolation_mode = trt.InterpolationMode.LINEAR
 
 
 def _parser_problem(error: Any) -> str:

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 import torch
 from filled import filled_arrays
@@ -55,6 +56,32 @@ def test_a_plan_is_built_of_each_network_and_precision(rtx, tmp_path, network, w
     assert facts["bytes"] == (tmp_path / "plan").stat().st_size > 1e6
     # Traced, swin_v1_t alone makes about 10,000.
     assert 500 < facts["layers"] < 2300
+
+
+def test_sampling_is_linear_whatever_the_parser_made_of_it(rtx, tmp_path):
+    source = onnx_file(tmp_path, "demo", 64, 64, "fp32")
+    # What parsers make of the mode's newer name.
+    model = onnx.load(source)
+    samplers = [node for node in model.graph.node if node.op_type == "GridSample"]
+    for node in samplers:
+        next(item for item in node.attribute if item.name == "mode").s = b"nearest"
+    trt = rtx.module
+    listener = tensorrt_builder.make_listener(rtx)
+    builder = trt.Builder(listener)
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = trt.OnnxParser(network, listener)
+    assert parser.parse(model.SerializeToString())
+
+    def modes() -> list[Any]:
+        layers = [network.get_layer(index) for index in range(network.num_layers)]
+        found = [layer for layer in layers if layer.type == trt.LayerType.GRID_SAMPLE]
+        for layer in found:
+            layer.__class__ = trt.IGridSampleLayer
+        return [layer.interpolation_mode for layer in found]
+
+    assert modes() == [trt.InterpolationMode.NEAREST] * len(samplers) != []
+    tensorrt_builder.sample_linearly(rtx, network)
+    assert modes() == [trt.InterpolationMode.LINEAR] * len(samplers)
 
 
 def test_a_build_that_takes_long_says_how_far_it_is(rtx, tmp_path, monkeypatch, caplog):

@@ -58,7 +58,9 @@ def write_onnx(
     """
     require_onnx()
     if form == "openvino" and precision == "bf16":
-        raise EngineError("OpenVINO has no bf16 of its own here; give precision=fp32 or fp16")
+        raise EngineError(
+            "OpenVINO's form, which onnxruntime's TensorRT takes too, has no bf16; give precision=fp32 or fp16"
+        )
     from birefnet_batch.engines.onnx_export.network import network_model
 
     metadata = {
