@@ -4,11 +4,46 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
+from gpu_checks import engines
+from gpu_checks.table import Table, read_rows
 
-SCRIPT = Path(__file__).parent.parent / "scripts" / "gpu_check"
+ROOT = Path(__file__).parent.parent
+SCRIPT = ROOT / "scripts" / "gpu_check"
+# What this package depends on beside torch, NumPy and PyYAML, and what it can use.
+OTHERS = (
+    *("av", "boto3", "filelock", "fsspec", "httpx", "huggingface_hub", "hydra", "llvmlite", "ml_dtypes", "numba"),
+    *("omegaconf", "onnx", "PIL", "platformdirs", "psutil", "pyarrow", "pydantic", "ray", "rich", "safetensors"),
+)
+
+
+def table_of(folder: Path, **changes: object) -> Table:
+    options = {"device": "cpu", "network": "demo", "size": 64, "batches": [1], "seconds": 0.0, "onnx": None}
+    return Table(Namespace(scratch=folder, **{**options, **changes}))
+
+
+def test_onnx_runtime_s_rows_need_nothing_beside_torch_numpy_yaml_and_onnxruntime() -> None:
+    pytest.importorskip("onnxruntime")
+    without = f"import sys; sys.modules.update(dict.fromkeys({OTHERS}))"
+    wanted = "from birefnet_batch.engines.onnx_session import left_to_cpu, open_session, require_provider, run_on_gpu"
+    code = f"{without}; import torch, onnxruntime; {wanted}; require_provider('cpu')"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_missing_provider_is_found_before_its_file_is_written(tmp_path, monkeypatch) -> None:
+    def export(*_: object) -> Path:
+        raise AssertionError("a file of a large network takes a minute")
+
+    monkeypatch.setattr(engines, "onnx_file", export)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    engines.onnxruntime_checks(table_of(tmp_path, device="cuda"))
+    rows = read_rows(tmp_path)
+    assert len(rows) == 3
+    assert all("onnxruntime is not installed" in row[3] for row in rows), rows
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from birefnet_batch.process_tuning import usable_processors
 
 if TYPE_CHECKING:
     import onnxruntime
+    import torch
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -152,6 +153,27 @@ def left_to_cpu(session: onnxruntime.InferenceSession) -> dict[str, int]:
     return dict(
         Counter(node.op_type for group in groups if group.ep_name == PROVIDERS["cpu"] for node in group.get_nodes())
     )
+
+
+def run_on_gpu(session: onnxruntime.InferenceSession, images: torch.Tensor) -> torch.Tensor:
+    """Run a session on images in device memory: it reads and writes torch's tensors."""
+    import numpy as np
+    import torch
+
+    images = images.float().contiguous()
+    logits = torch.empty((images.shape[0], 1, *images.shape[2:]), device=images.device)
+    binding = session.io_binding()
+    index = images.device.index or 0
+    for bind, name, tensor in (
+        (binding.bind_input, "image", images),
+        (binding.bind_output, "logits", logits),
+    ):
+        bind(name, "cuda", index, np.float32, tuple(tensor.shape), tensor.data_ptr())
+    # The session has a stream of its own.
+    torch.cuda.current_stream().synchronize()
+    session.run_with_iobinding(binding)
+    binding.synchronize_outputs()
+    return logits
 
 
 def _sentence(error: Exception) -> str:

@@ -5,11 +5,17 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 import torch
 
 from birefnet_batch.engines.base import Engine, EngineSpec
-from birefnet_batch.engines.onnx_session import PROVIDERS, form_of, left_to_cpu, open_session, require_provider
+from birefnet_batch.engines.onnx_session import (
+    PROVIDERS,
+    form_of,
+    left_to_cpu,
+    open_session,
+    require_provider,
+    run_on_gpu,
+)
 from birefnet_batch.engines.store import EngineStore
 from birefnet_batch.engines.stored_onnx import stored_onnx
 from birefnet_batch.errors import EngineError
@@ -105,21 +111,3 @@ class OnnxRuntimeEngine(Engine):
             **self.spec.to_dict(),
             "threads": self.spec.threads or usable_processors(),
         }
-
-
-def run_on_gpu(session: onnxruntime.InferenceSession, images: torch.Tensor) -> torch.Tensor:
-    """Run a session on images in device memory: it reads and writes torch's tensors."""
-    images = images.float().contiguous()
-    logits = torch.empty((images.shape[0], 1, *images.shape[2:]), device=images.device)
-    binding = session.io_binding()
-    index = images.device.index or 0
-    for bind, name, tensor in (
-        (binding.bind_input, "image", images),
-        (binding.bind_output, "logits", logits),
-    ):
-        bind(name, "cuda", index, np.float32, tuple(tensor.shape), tensor.data_ptr())
-    # The session has a stream of its own.
-    torch.cuda.current_stream().synchronize()
-    session.run_with_iobinding(binding)
-    binding.synchronize_outputs()
-    return logits

@@ -127,8 +127,10 @@ def onnxruntime_checks(table: Table) -> None:
         name = f"onnxruntime {options.device} {precision} {form}"
 
         def check(precision: str = precision, form: str = form, name: str = name) -> None:
-            from birefnet_batch.engines.onnx_session import left_to_cpu, open_session
-            from birefnet_batch.engines.onnxruntime_engine import run_on_gpu
+            from birefnet_batch.engines.onnx_session import left_to_cpu, open_session, require_provider, run_on_gpu
+
+            # A file of a large network takes a minute.
+            require_provider(options.device, form)
 
             def make() -> Callable[[torch.Tensor], torch.Tensor]:
                 session = open_session(onnx_file(table, precision, form), options.device, form=form)
