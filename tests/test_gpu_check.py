@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from argparse import Namespace
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from gpu_checks import engines
+from gpu_checks.groups import run_groups
 from gpu_checks.table import Table, read_rows
 
 ROOT = Path(__file__).parent.parent
@@ -58,3 +60,38 @@ def test_every_row_that_needs_no_gpu_is_measured() -> None:
     for name in ("torch fp32, prepared", "onnxruntime cpu fp32 native", "foreground estimation 1920x1080", *stages):
         assert "left out" not in rows[name]
     assert " frames/s, " in rows["pipeline, demo model, one clip"]
+
+
+def test_all_groups_together_take_no_longer_than_they_may(tmp_path) -> None:
+    def command(name: str) -> list[str]:
+        return ["sleep", "0" if name == "quick" else "600"]
+
+    run_groups(["quick", "endless", "later"], command, tmp_path, limit=600, total=2)
+    rows = [(row[0], row[3]) for row in read_rows(tmp_path)]
+    assert rows == [
+        ("the rest of endless", "its processes were ended after 2 s"),
+        ("later", "the time of --total was over"),
+    ]
+
+
+def test_a_group_takes_no_longer_than_its_own_limit(tmp_path) -> None:
+    run_groups(["endless", "quick"], lambda name: ["sleep", "600" if name == "endless" else "0"], tmp_path, 1, 600)
+    assert [row[0] for row in read_rows(tmp_path)] == ["the rest of endless"]
+
+
+@pytest.mark.slow
+def test_what_was_measured_is_printed_when_it_is_ended_and_nothing_runs_on() -> None:
+    words = ["--device", "cpu", "--seconds", "0", "--size", "64", "--network", "demo", "--batches", "1,2"]
+    program = subprocess.Popen([sys.executable, SCRIPT, *words], stdout=subprocess.PIPE, text=True)
+    assert program.stdout is not None
+    shown = ""
+    while "the baseline" not in shown:
+        shown = program.stdout.readline()
+        assert shown, "it ended by itself"
+    program.send_signal(signal.SIGTERM)
+    # The groups write to the same pipe: it has no end while one of them lives.
+    rest, _ = program.communicate(timeout=60)
+    assert program.returncode == 128 + signal.SIGTERM
+    rows = [line for line in rest.splitlines() if line.startswith("| ")]
+    assert any(line.startswith("| torch eager, plain (the baseline) | 1 | ") for line in rows), rest
+    assert rows[-1] == "| the rest of torch |  | left out | the program was ended |  |"
