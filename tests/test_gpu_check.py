@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from gpu_checks import engines
 from gpu_checks.groups import run_groups
-from gpu_checks.table import Table, read_rows
+from gpu_checks.table import BASELINE, Table, read_rows
 
 ROOT = Path(__file__).parent.parent
 SCRIPT = ROOT / "scripts" / "gpu_check"
@@ -60,6 +60,14 @@ def test_every_row_that_needs_no_gpu_is_measured() -> None:
     for name in ("torch fp32, prepared", "onnxruntime cpu fp32 native", "foreground estimation 1920x1080", *stages):
         assert "left out" not in rows[name]
     assert " frames/s, " in rows["pipeline, demo model, one clip"]
+
+
+def test_no_other_row_takes_the_place_of_a_baseline_that_did_not_fit(tmp_path) -> None:
+    table = table_of(tmp_path)
+    assert table.beside_baseline("torch fp16, all of it", 8, 30.0) == "no baseline"
+    assert table.beside_baseline(BASELINE, 1, 10.0) == "1.00x"
+    assert table.beside_baseline("torch fp16, all of it", 1, 25.0) == "2.50x"
+    assert table.beside_baseline("torch fp16, prepared", 8, 20.0) == "no baseline"
 
 
 def test_all_groups_together_take_no_longer_than_they_may(tmp_path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from gpu_checks.table import Table, measure, network_of, seconds_of
+from gpu_checks.table import BASELINE, Table, measure, network_of, seconds_of
 
 
 def torch_checks(table: Table) -> None:
@@ -17,9 +17,8 @@ def torch_checks(table: Table) -> None:
 
     options, on_gpu = table.options, table.options.device == "cuda"
     most = max(options.batches)
-    name = "torch eager, plain (the baseline)"
     for batch in options.batches:
-        table.tried(name, lambda batch=batch: measure(table, name, batch, lambda: _plain(table)))
+        table.tried(BASELINE, lambda batch=batch: measure(table, BASELINE, batch, lambda: _plain(table)))
     for batch in options.batches if on_gpu else ():
         _ours(table, "fp16", "all of it", batch, CudaOptions())
     levers = {

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+BASELINE = "torch eager, plain (the baseline)"
 _GIB = 2**30
 
 
@@ -41,12 +42,18 @@ class Table:
         except Exception as error:
             self.add(name, "", "left out", f"{type(error).__name__}: {' '.join(str(error).split())[:300]}", "")
 
-    def beside_baseline(self, batch: int, rate: float) -> float:
-        """How many times the frames a second of the first row that was measured with this batch."""
+    def beside_baseline(self, name: str, batch: int, rate: float) -> str:
+        """How many times the baseline's frames a second at this batch; no other row takes the place of one that failed.
+
+        Args:
+            name: of the row; `BASELINE` is kept for the others.
+            batch: frames.
+            rate: frames a second.
+        """
         path = self.scratch / f"baseline-{batch}"
-        if not path.is_file():
+        if name == BASELINE:
             path.write_text(str(rate))
-        return rate / float(path.read_text())
+        return f"{rate / float(path.read_text()):.2f}x" if path.is_file() else "no baseline"
 
 
 def read_rows(scratch: Path) -> list[list[str]]:
@@ -132,6 +139,6 @@ def measure(table: Table, name: str, batch: int, make: Callable[[], Callable[[to
     values = error.flatten()
     tail = values.kthvalue(max(1, int(0.999 * values.numel()))).values
     table.add(
-        *(name, str(batch), f"{rate:.2f} frames/s ({table.beside_baseline(batch, rate):.2f}x)"),
+        *(name, str(batch), f"{rate:.2f} frames/s ({table.beside_baseline(name, batch, rate)})"),
         *(f"mean {float(error.mean()):.1e}, p99.9 {float(tail):.1e}", memory),
     )
