@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -9,9 +10,13 @@ from argparse import Namespace
 from pathlib import Path
 
 import pytest
+import torch
 from gpu_checks import engines
 from gpu_checks.groups import run_groups
+from gpu_checks.kernels import LAUNCHES, Launched
 from gpu_checks.table import BASELINE, Table, read_rows
+
+from birefnet_batch.engines.cuda_network import CudaOptions
 
 ROOT = Path(__file__).parent.parent
 SCRIPT = ROOT / "scripts" / "gpu_check"
@@ -62,6 +67,16 @@ def test_every_row_that_needs_no_gpu_is_measured() -> None:
     assert " frames/s, " in rows["pipeline, demo model, one clip"]
 
 
+def test_a_missing_triton_is_found_before_minutes_of_compilation(tmp_path, monkeypatch) -> None:
+    compiled = []
+    monkeypatch.setattr(torch, "compile", lambda network, **_: compiled.append(network) or network)
+    # There is no kernel for tensors of a CPU.
+    engines._ours(table_of(tmp_path), "fp32", "compiled", 1, CudaOptions(graph=False, compile=True))
+    (row,) = read_rows(tmp_path)
+    assert row[2:4] == ["left out", "RuntimeError: triton cannot make its kernel here; the group triton says why"]
+    assert compiled == []
+
+
 def test_no_other_row_takes_the_place_of_a_baseline_that_did_not_fit(tmp_path) -> None:
     table = table_of(tmp_path)
     assert table.beside_baseline("torch fp16, all of it", 8, 30.0) == "no baseline"
@@ -85,6 +100,43 @@ def test_all_groups_together_take_no_longer_than_they_may(tmp_path) -> None:
 def test_a_group_takes_no_longer_than_its_own_limit(tmp_path) -> None:
     run_groups(["endless", "quick"], lambda name: ["sleep", "600" if name == "endless" else "0"], tmp_path, 1, 600)
     assert [row[0] for row in read_rows(tmp_path)] == ["the rest of endless"]
+
+
+# In a process of its own: the interpreter is chosen when triton is imported.
+INTERPRETED = """
+import os, sys
+os.environ["TRITON_INTERPRET"] = "1"
+from argparse import Namespace
+from pathlib import Path
+from gpu_checks import kernels
+from gpu_checks.table import Table
+kernels.SIDES = (1,)
+kernels.triton_checks(Table(Namespace(scratch=Path(sys.argv[1]), device="cpu", size=32, seconds=0.0)))
+"""
+
+
+def test_the_kernel_is_measured_in_each_way_that_it_can_be_launched(tmp_path) -> None:
+    pytest.importorskip("triton", reason="triton has no build for this machine")
+    told = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'scripts'}"}
+    command = [sys.executable, "-c", INTERPRETED, str(tmp_path)]
+    done = subprocess.run(command, env=told, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = read_rows(tmp_path)
+    assert len(rows) == 1 + len(LAUNCHES)
+    assert not any("left out" in row for row in rows), rows
+
+
+def test_a_kernel_s_launch_is_given_other_options_than_its_caller_s() -> None:
+    given = []
+
+    class Kernel:
+        def __getitem__(self, grid: object) -> object:
+            return lambda *arguments, **options: given.append((grid, arguments, options)) or "compiled"
+
+    launched = Launched(Kernel(), num_warps=8)
+    assert launched[(3,)]("image", channels=64, num_warps=4) == "compiled"
+    assert given == [((3,), ("image",), {"channels": 64, "num_warps": 8})]
+    assert launched.compiled == "compiled"
 
 
 @pytest.mark.slow

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import torch
 
-from gpu_checks.table import BASELINE, Table, measure, network_of, seconds_of
+from gpu_checks.table import BASELINE, DTYPES, Table, measure, network_of
 
 
 def torch_checks(table: Table) -> None:
@@ -26,6 +27,7 @@ def torch_checks(table: Table) -> None:
         "prepared, channels last": CudaOptions(triton=False, graph=False),
         "prepared, triton": CudaOptions(triton=on_gpu, channels_last=False, graph=False),
         "prepared, graph": CudaOptions(triton=False, channels_last=False, graph=on_gpu),
+        "all of it but triton": CudaOptions(triton=False, graph=on_gpu),
         "all of it but channels last": CudaOptions(triton=on_gpu, channels_last=False, graph=on_gpu),
         "all of it, cuDNN's attention allowed": CudaOptions(triton=on_gpu, graph=on_gpu, any_attention=True),
     }
@@ -34,6 +36,19 @@ def torch_checks(table: Table) -> None:
     if on_gpu:
         _ours(table, "bf16", "all of it", most, CudaOptions())
         _ours(table, "fp32", "all of it", 1, CudaOptions())
+
+
+def benchmark_checks(table: Table) -> None:
+    """Convolutions that cuDNN has tried, not guessed; in a process that has run none: torch keeps what was chosen."""
+    from birefnet_batch.engines.cuda_network import CudaOptions
+
+    if table.options.device != "cuda":
+        table.add("torch fp16, cudnn.benchmark", "", "left out", "no GPU", "")
+        return
+    torch.backends.cudnn.benchmark = True
+    most = max(table.options.batches)
+    _ours(table, "fp16", "all of it, cudnn.benchmark", most, CudaOptions())
+    _ours(table, "fp16", "all of it but triton, cudnn.benchmark", most, CudaOptions(triton=False))
 
 
 def compile_checks(table: Table) -> None:
@@ -68,38 +83,23 @@ def _ours(table: Table, precision: str, name: str, batch: int, how: object) -> N
 
     shape, label = (batch, 3, table.options.size, table.options.size), f"torch {precision}, {name}"
 
-    def make() -> CudaNetwork:
-        made = CudaNetwork(network_of(table, precision), shape, how)
-        if how.triton and not made.triton:
-            raise RuntimeError("triton cannot make its kernel here")
-        return made
-
-    table.tried(label, lambda: measure(table, label, batch, make))
-
-
-def triton_check(table: Table) -> None:
-    """The deformable convolution by itself: one kernel, ours in torch operations, and the plain form."""
-
     def check() -> None:
-        from birefnet_batch.engines.triton_deformable import triton_convolution
-        from birefnet_batch.models.deformable import grid_sample_convolution, table_convolution
+        # Before minutes of compilation.
+        if how.triton and not _triton_works(table.options.device, precision):
+            raise RuntimeError("triton cannot make its kernel here; the group triton says why")
+        measure(table, label, batch, lambda: CudaNetwork(network_of(table, precision), shape, how))
 
-        size, device = table.options.size // 4, table.options.device
-        for kernel in (1, 3, 7):
-            shapes = ((1, 64, size, size), (1, 2 * kernel**2, size, size), (1, kernel**2, size, size))
-            x, offset, modulation = (torch.randn(shape, device=device).half() for shape in shapes)
-            weight = (torch.randn(256, 64, kernel, kernel, device=device) / (8 * kernel)).half()
-            arguments = (x, offset, modulation.sigmoid(), weight)
-            wanted = grid_sample_convolution(*(value.float() for value in arguments))
-            error = (triton_convolution(*arguments).float() - wanted).abs().max()
-            times = [
-                seconds_of(lambda form=form, given=arguments: form(*given), table.options)
-                for form in (triton_convolution, table_convolution, grid_sample_convolution)
-            ]
-            speed = " / ".join(f"{1e3 * value:.2f}" for value in times)
-            table.add(f"deformable {kernel}x{kernel}: triton/table/grid, ms", "1", speed, f"max {float(error):.1e}", "")
+    table.tried(label, check)
 
-    table.tried("triton against plain torch", check)
+
+@cache
+def _triton_works(device: str, precision: str) -> bool:
+    """Asked of a network that is made at once."""
+    from birefnet_batch.engines.cuda_network import CudaNetwork, CudaOptions
+    from birefnet_batch.models import build_network
+
+    small = build_network("demo").eval().to(device, DTYPES[precision])
+    return CudaNetwork(small, (1, 3, 64, 64), CudaOptions(channels_last=False, graph=False)).triton
 
 
 def onnx_file(table: Table, precision: str, form: str) -> Path:

@@ -1,0 +1,99 @@
+"""The deformable convolution by itself: one kernel, in ways that it can be launched, and what it stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from unittest.mock import patch
+
+import torch
+
+from gpu_checks.table import Table, seconds_of
+
+# Of the network's kernels; the last takes most of the time.
+SIDES = (1, 3, 7)
+# What the kernel's launch might have been given: pixels and outputs of a program, warps, stages.
+LAUNCHES = (
+    *((64, 128, 4, 2), (64, 128, 4, 3), (64, 128, 8, 1), (64, 128, 8, 2)),
+    *((64, 256, 8, 1), (64, 256, 8, 2), (128, 128, 8, 1), (128, 128, 8, 2)),
+)
+
+
+class Launched:
+    """A kernel of triton's, launched with options in place of those that its caller gives.
+
+    Args:
+        kernel: triton's.
+        options: num_warps and others that a launch takes.
+    """
+
+    def __init__(self, kernel: Any, **options: int) -> None:
+        self._kernel = kernel
+        self._options = options
+        self.compiled: Any = None
+        """What triton made of it; None before the first launch, and in its interpreter."""
+
+    def __getitem__(self, grid: Any) -> Callable[..., Any]:
+        def launch(*arguments: Any, **given: Any) -> Any:
+            self.compiled = self._kernel[grid](*arguments, **{**given, **self._options})
+            return self.compiled
+
+        return launch
+
+
+def triton_checks(table: Table) -> None:
+    """Each size of the kernel beside plain torch, then the largest one in each of `LAUNCHES`."""
+    for side in SIDES:
+        table.tried(f"triton {side}x{side} against plain torch", lambda side=side: _beside_plain(table, side))
+    for launch in LAUNCHES:
+        table.tried(_name(*launch), lambda launch=launch: _as_launched(table, *launch))
+
+
+def _name(pixels: int, outputs: int, warps: int, stages: int) -> str:
+    return f"deformable {SIDES[-1]}x{SIDES[-1]}: {pixels}x{outputs}, {warps} warps, {stages} stages"
+
+
+def _beside_plain(table: Table, side: int) -> None:
+    from birefnet_batch.engines.triton_deformable import triton_convolution
+    from birefnet_batch.models.deformable import grid_sample_convolution, table_convolution
+
+    arguments, wanted = _case(table, side)
+    error = (triton_convolution(*arguments).float() - wanted).abs().max()
+    times = [
+        seconds_of(lambda form=form: form(*arguments), table.options)
+        for form in (triton_convolution, table_convolution, grid_sample_convolution)
+    ]
+    speed = " / ".join(f"{1e3 * value:.2f}" for value in times)
+    table.add(f"deformable {side}x{side}: triton/table/grid, ms", "1", speed, f"max {float(error):.1e}", "")
+
+
+def _as_launched(table: Table, pixels: int, outputs: int, warps: int, stages: int) -> None:
+    from birefnet_batch.engines import triton_deformable as ours
+
+    arguments, wanted = _case(table, SIDES[-1])
+    launched = Launched(ours._kernel, num_warps=warps, num_stages=stages)
+    with (
+        patch.object(ours, "_kernel", launched),
+        patch.object(ours, "_PIXELS", pixels),
+        patch.object(ours, "_OUTPUTS", outputs),
+    ):
+        error = (ours.triton_convolution(*arguments).float() - wanted).abs().max()
+        seconds = seconds_of(lambda: ours.triton_convolution(*arguments), table.options)
+    made = launched.compiled
+    facts = "" if made is None else f", {made.n_regs} registers, {made.n_spills} spilled"
+    shared = "" if made is None else f"{made.metadata.shared / 1024:.0f} KiB"
+    table.add(
+        _name(pixels, outputs, warps, stages), "1", f"{1e3 * seconds:.2f} ms", f"max {float(error):.1e}{facts}", shared
+    )
+
+
+def _case(table: Table, side: int) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
+    """Arguments of a convolution as the network has it, in fp16, and its result in float32 by plain operations."""
+    from birefnet_batch.models.deformable import grid_sample_convolution
+
+    size, taps, device = table.options.size // 4, side**2, table.options.device
+    generator = torch.Generator(device).manual_seed(0)
+    shapes = ((1, 64, size, size), (1, 2 * taps, size, size), (1, taps, size, size), (256, 64, side, side))
+    x, offset, modulation, weight = (torch.randn(shape, device=device, generator=generator) for shape in shapes)
+    arguments = tuple(value.half() for value in (x, offset, modulation.sigmoid(), weight / (8 * side)))
+    return arguments, grid_sample_convolution(*(value.float() for value in arguments))
