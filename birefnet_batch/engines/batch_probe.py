@@ -102,18 +102,28 @@ def measure_in_child(arguments: Mapping[str, Any], batch: int) -> Measured:
     """
     try:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            return pool.submit(_measure, dict(arguments), batch).result()
+            return pool.submit(_measure, dict(arguments), batch, _free_bytes(arguments)).result()
     except BrokenProcessPool:
         raise EngineMemoryError(f"the process that tried batches of {batch} was ended by the system") from None
 
 
-def _measure(arguments: dict[str, Any], batch: int) -> Measured:
+def _free_bytes(arguments: Mapping[str, Any]) -> int:
+    """The GPU's free memory; 0 where none is used.
+
+    Asked here: in the process that is measured the question itself takes what CUDA needs for a process, some 0.5 GiB.
+    """
+    import torch
+
+    if arguments.get("device") == "cpu" or not torch.cuda.is_available():
+        return 0
+    return torch.cuda.mem_get_info()[0]
+
+
+def _measure(arguments: dict[str, Any], batch: int, free_before: int) -> Measured:
     import torch
 
     from birefnet_batch.engines.selection import open_engine
 
-    on_gpu = torch.cuda.is_available()
-    before = torch.cuda.mem_get_info()[0] if on_gpu else 0
     try:
         with open_engine(**arguments, batch_size=batch) as engine:
             images = torch.zeros(batch, 3, engine.spec.height, engine.spec.width, device=engine.device)
@@ -124,7 +134,7 @@ def _measure(arguments: dict[str, Any], batch: int) -> Measured:
                 seconds.append(time.perf_counter() - started)
             on_gpu = engine.spec.device == "cuda"
             # torch keeps what it freed, and the others hold theirs as long as they are open.
-            peak = before - torch.cuda.mem_get_info()[0] if on_gpu else _peak_rss()
+            peak = free_before - torch.cuda.mem_get_info()[0] if on_gpu else _peak_rss()
     except Exception as error:
         if is_out_of_memory(error):
             raise EngineMemoryError(str(error)) from None

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
+import torch
 
+from birefnet_batch.engines import batch_probe, selection
 from birefnet_batch.engines.batch_probe import Measured, measure_in_child, probed_batch
 from birefnet_batch.errors import EngineError, EngineMemoryError
 from birefnet_batch.models.registry import find_model
@@ -58,3 +63,32 @@ def test_a_real_engine_is_measured_in_a_process_of_its_own():
     assert found.batch == 1
     assert found.peak_bytes > 100e6
     assert found.frame_seconds > 0
+
+
+def test_what_cuda_takes_for_a_process_belongs_to_its_memory(monkeypatch):
+    card = {"free": 10 * GIB}
+
+    class Process(ThreadPoolExecutor):
+        """Takes memory of the card as soon as it asks for anything there, and gives it back when it ends."""
+
+        def __init__(self, count, mp_context):
+            super().__init__(count)
+
+        def submit(self, work, *arguments):
+            def begun():
+                card["free"] -= GIB // 2
+                return work(*arguments)
+
+            return super().submit(begun)
+
+    @contextmanager
+    def opened(**_):
+        card["free"] -= 2 * GIB
+        spec = SimpleNamespace(height=4, width=4, device="cuda")
+        yield SimpleNamespace(spec=spec, device="cpu", infer=lambda images: images)
+
+    monkeypatch.setattr(batch_probe, "ProcessPoolExecutor", Process)
+    monkeypatch.setattr(selection, "open_engine", opened)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (card["free"], 10 * GIB))
+    assert measure_in_child({"device": "auto"}, 1).peak_bytes == 2.5 * GIB
