@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from birefnet_batch.engines.compiled_kernels import CompiledKernels
 from birefnet_batch.engines.cuda_graph import capture
 from birefnet_batch.engines.tensorrt_module import TensorRT, make_listener
 from birefnet_batch.errors import EngineError
@@ -21,21 +22,32 @@ class PlanRunner:
         plan: its file; of the engine store only, since a plan is code.
         shape: (B, 3, H, W) of every batch.
         graph: launch a batch as one CUDA graph. TensorRT-RTX makes its own, when it has compiled its kernels.
+        kernels: where TensorRT-RTX keeps the kernels that it compiles; None compiles them at each opening.
 
     Raises:
         EngineError: the library cannot load or run it.
     """
 
-    def __init__(self, library: TensorRT, plan: Path, shape: tuple[int, int, int, int], graph: bool = True) -> None:
+    def __init__(
+        self,
+        library: TensorRT,
+        plan: Path,
+        shape: tuple[int, int, int, int],
+        graph: bool = True,
+        kernels: Path | None = None,
+    ) -> None:
         self._listener = make_listener(library)
         # The context needs the engine, and the engine its runtime, as long as it lives.
         self._runtime = library.module.Runtime(self._listener)
         self._engine = self._runtime.deserialize_cuda_engine(plan.read_bytes())
+        self._kernels: CompiledKernels | None = None
         how: tuple[Any, ...] = ()
         if self._engine is not None and library.rtx:
             asked = self._engine.create_runtime_config()
             strategies = library.module.CudaGraphStrategy
             asked.cuda_graph_strategy = strategies.WHOLE_GRAPH_CAPTURE if graph else strategies.DISABLED
+            if kernels is not None:
+                self._kernels = CompiledKernels(asked, kernels)
             how = (asked,)
         context: Any = None if self._engine is None else self._engine.create_execution_context(*how)
         if context is None:
@@ -54,6 +66,7 @@ class PlanRunner:
         self._graph = capture(self._launch) if graph and not library.rtx else None
         self.graphed = graph
         """Whether a batch is launched as one graph."""
+        self._keep_kernels()
 
     def __call__(self, images: Tensor) -> Tensor:
         """Map a batch of the shape, in any float dtype, to float32 logits (B, 1, H, W)."""
@@ -68,6 +81,15 @@ class PlanRunner:
             self._graph.replay()
         # The buffer is the next batch's.
         return self._logits.clone()
+
+    def close(self) -> None:
+        """Keep what was compiled for the shape after the opening, and free the context."""
+        self._keep_kernels()
+        self._context = None
+
+    def _keep_kernels(self) -> None:
+        if self._kernels is not None:
+            self._kernels.keep()
 
     def _launch(self) -> None:
         if not self._context.execute_async_v3(torch.cuda.current_stream().cuda_stream):

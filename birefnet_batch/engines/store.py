@@ -3,6 +3,7 @@
     <root>/<key>/model.onnx | model.plan     the engine
     <root>/<key>/entry.json                  what it is, its digest, how it was made
     <root>/<key>/used                        its time of change is the last use
+    <root>/<key>/kernels-*.cache             what TensorRT-RTX compiled of the plan on a GPU
     <root>/.locks, .building                 who builds what now
 
 A plan is code that the GPU's library runs: plans are read from here and from the shared store that the settings

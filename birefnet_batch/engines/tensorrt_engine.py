@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import torch
 
 from birefnet_batch.engines.base import Engine, EngineSpec
+from birefnet_batch.engines.compiled_kernels import kernels_file
 from birefnet_batch.engines.plan_runner import PlanRunner
 from birefnet_batch.engines.store import EngineStore
 from birefnet_batch.engines.stored_plan import stored_plan
@@ -81,10 +82,13 @@ class TensorRTEngine(Engine):
         # It has an allocator of its own, which does not see what torch keeps for itself.
         torch.cuda.empty_cache()
         shape = (self.spec.batch_size, 3, self.spec.height, self.spec.width)
-        self._runner = PlanRunner(library, path, shape, self._graph)
+        kernels = kernels_file(path, torch.cuda.get_device_name())
+        self._runner = PlanRunner(library, path, shape, self._graph, kernels)
 
     def close(self) -> None:
         """See `Engine`."""
+        if self._runner is not None:
+            self._runner.close()
         self._runner = None
         torch.cuda.empty_cache()
 

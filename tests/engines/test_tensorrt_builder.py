@@ -181,7 +181,7 @@ def test_a_machine_without_tensorrt_is_told_what_to_install(monkeypatch, tmp_pat
         open_engine("tensorrt", model=DEMO, weights=locate_weights(DEMO), width=64, height=64)
 
 
-SOURCES = ("tensorrt_builder.py", "plan_runner.py", "tensorrt_module.py", "build_log.py")
+SOURCES = ("tensorrt_builder.py", "plan_runner.py", "compiled_kernels.py", "tensorrt_module.py", "build_log.py")
 CLASSES = {
     "builder": "Builder",
     "network": "INetworkDefinition",
@@ -199,7 +199,8 @@ RTX_ONLY = {
     "": ("ComputeCapability", "CudaGraphStrategy"),
     "IBuilderConfig": ("num_compute_capabilities", "set_compute_capability"),
     "ICudaEngine": ("create_runtime_config",),
-    "IRuntimeConfig": ("cuda_graph_strategy",),
+    "IRuntimeConfig": ("cuda_graph_strategy", "create_runtime_cache", "set_runtime_cache"),
+    "IRuntimeCache": ("deserialize", "serialize"),
     "CudaGraphStrategy": ("WHOLE_GRAPH_CAPTURE", "DISABLED"),
 }
 # The list has no members of these; TensorRT-RTX's have the same names.
