@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from fractions import Fraction
 
+from birefnet_batch.errors import OutputError
 from birefnet_batch.executors import finished_segments
 from birefnet_batch.executors.base import JobOutcome, RunContext
 from birefnet_batch.executors.ledger import Ledger
@@ -32,7 +33,7 @@ def finish(context: RunContext, workspace: Workspace, plan: Plan, done: Sequence
         done: its segments, in order.
 
     Raises:
-        BirefnetBatchError: the source changed meanwhile, or a file cannot be written.
+        BirefnetBatchError: the source changed meanwhile, parts are not whole, or a file cannot be written.
     """
     job, settings = plan.job, context.settings.media
     ledger = Ledger(plan.record)
@@ -62,6 +63,11 @@ def finish(context: RunContext, workspace: Workspace, plan: Plan, done: Sequence
                 end=max(item.segment.end for item in done),
                 audio=settings.audio,
                 timeout_s=settings.decode_timeout_s,
+            )
+        if facts.frames != frames:
+            raise OutputError(
+                f"The {kind} of {job.display_uri} has {facts.frames} frames where its segments had {frames}: parts "
+                "of it were lost or damaged on the way; run it again, which makes them anew"
             )
         made.append(Media.from_join(kind, job, plan.whole.encode, staged, facts))
         notes += facts.notes

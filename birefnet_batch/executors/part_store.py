@@ -60,13 +60,13 @@ class PartStore:
                 self._files.put_file(str(path), self._at(job_id, path.name))
 
     def get(self, job_id: str, paths: Iterable[Path]) -> None:
-        """Fetch the parts that are not here yet.
+        """Fetch the parts that are not here yet; what has no record beside it is a killed worker's, and may be half.
 
         Raises:
             OutputError: they cannot be read.
         """
         for path in paths:
-            if path.exists():
+            if path.name in finished_names(item.name for item in path.parent.iterdir()):
                 continue
             coming = path.with_name(f"{path.name}.coming")
             with bucket_errors(self._uri(job_id, path.name), "read", OutputError):
@@ -79,7 +79,10 @@ class PartStore:
         Raises:
             OutputError: they cannot be read.
         """
-        names = self._names().get(self._run_id, {}).get(job_id, ())
+        names = finished_names(self._names().get(self._run_id, {}).get(job_id, ()))
+        for name in set(names).difference(finished_names(path.name for path in folder.iterdir())):
+            # With its record beside it a half part would count as whole.
+            (folder / name).unlink(missing_ok=True)
         self.get(job_id, [folder / name for name in record_names(names)])
 
     def inherit(self) -> None:

@@ -1,12 +1,24 @@
-"""A job's record says what made all of its segments."""
+"""A job's record says what made all of its segments, and its files have all of their frames."""
 
 from __future__ import annotations
 
+import io
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import pytest
+from clips import make_clip
+from ray_runs import request
+from trivial import TrivialEngine
+
+from birefnet_batch import Settings, engines, run
+from birefnet_batch.executors import finish
 from birefnet_batch.executors.finish import _other_engines
 from birefnet_batch.executors.segment_step import SegmentDone
 from birefnet_batch.pipeline import SegmentRecord
+from birefnet_batch.progress import PlainProgress
+from birefnet_batch.settings import EngineSettings
 
 
 def done(index: int, **engine: Any) -> SegmentDone:
@@ -20,3 +32,22 @@ def test_segments_of_another_engine_than_the_record_s_are_named() -> None:
     assert _other_engines([done(0, **other), done(1, **card), done(2, **other), done(3, **card)]) == [
         "made by another engine, torch NVIDIA L4 fp16: segment 0, 2"
     ]
+
+
+def test_a_video_with_fewer_frames_than_its_segments_had_is_not_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = finish.join
+
+    def lossy(*args: Any, **kwargs: Any) -> Any:
+        facts = whole(*args, **kwargs)
+        return replace(facts, frames=facts.frames - 1)
+
+    monkeypatch.setattr(finish, "join", lossy)
+    monkeypatch.setattr(engines, "open_engine", lambda name, *, width, height, **_: TrivialEngine(width, height))
+    settings = Settings(output=str(tmp_path / "out"), engine=EngineSettings(threads=1))
+    clip = make_clip(tmp_path / "clip.mp4", frames=3)
+    summary = run(settings, [request(clip)], progress=PlainProgress(1, io.StringIO()))
+    ((_, reason),) = summary.failures
+    assert "has 2 frames where its segments had 3" in reason
+    assert not list(tmp_path.glob("out/jobs/*/*.mp4"))

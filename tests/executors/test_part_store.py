@@ -11,6 +11,7 @@ import pytest
 
 from birefnet_batch import Settings
 from birefnet_batch.errors import OutputError
+from birefnet_batch.executors import part_store
 from birefnet_batch.executors.part_store import PartStore, clean_shared, inherit_shared, require_shared, shared_folder
 from birefnet_batch.settings import ExecutorSettings, StorageSettings
 from birefnet_batch.storage import Output
@@ -107,6 +108,43 @@ def test_a_worker_gets_records_first_and_parts_when_it_joins(s3: Any, tmp_path: 
     store.get("job", [here / PART])
     assert (here / PART).read_text() == f"run {PART}"
     mine.clean("run", over=True)
+
+
+@pytest.fixture
+def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], PartStore]:
+    """The parts of a run, by its id, in a bucket of this process's memory."""
+    fsspec = pytest.importorskip("fsspec")
+    monkeypatch.setattr(part_store, "bucket_filesystem", lambda scheme, settings: fsspec.filesystem("memory"))
+    mine = Place(tmp_path / "out", f"s3://bucket/{tmp_path.name}", StorageSettings())
+    return lambda run_id: PartStore(mine.settings, mine.output, run_id)
+
+
+def folder_with(folder: Path, **contents: str) -> Path:
+    folder.mkdir()
+    for name, path in {"part": PART, "record": RECORD}.items():
+        if name in contents:
+            (folder / path).write_text(contents[name])
+    return folder
+
+
+@pytest.mark.parametrize("planned_again", [False, True])
+def test_half_a_part_that_a_killed_worker_left_is_replaced_by_the_whole_one(
+    bucket: Callable[[str], PartStore], tmp_path: Path, planned_again: bool
+) -> None:
+    store = bucket("run")
+    there = folder_with(tmp_path / "there", part="whole", record="{}")
+    store.put("job", [there / PART, there / RECORD])
+    here = folder_with(tmp_path / "here", part="ha")
+    if planned_again:
+        store.get_records("job", here)
+    store.get("job", [here / PART])
+    assert (here / PART).read_text() == "whole"
+
+
+def test_a_part_that_was_made_here_is_not_fetched(bucket: Callable[[str], PartStore], tmp_path: Path) -> None:
+    here = folder_with(tmp_path / "here", part="mine", record="{}")
+    bucket("run").get("job", [here / PART])
+    assert (here / PART).read_text() == "mine"
 
 
 def test_a_worker_whose_scratch_folder_is_another_than_the_drivers_is_told_apart(tmp_path: Path) -> None:
