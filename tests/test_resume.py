@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from birefnet_batch import resume
-from birefnet_batch.jobs import Job, marker
+from birefnet_batch.executors.engine_cache import EngineCache
+from birefnet_batch.jobs import Job, job_key, marker
 from birefnet_batch.request import Request
-from birefnet_batch.settings import Settings
-from birefnet_batch.storage import Output, SourceFacts
+from birefnet_batch.settings import Device, EngineSettings, Precision, Settings
+from birefnet_batch.storage import Output, SourceFacts, source_facts
 
 
 @pytest.mark.parametrize(
@@ -39,3 +40,21 @@ def test_a_source_whose_change_would_not_be_seen_is_skipped_with_a_warning(
         assert resume.split_complete(output, Settings(), [job]) == ([], [job])
     assert ("https://h/a.mp4); that they are unchanged is known by their length alone" in caplog.text) == warned
     assert "very-secret" not in caplog.text
+
+
+@pytest.mark.parametrize("precision", [Precision.auto, Precision.fp16])
+def test_a_head_without_a_gpu_recognises_what_its_clusters_gpus_have_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: Precision
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    (tmp_path / "a.mp4").write_bytes(b"a video")
+    settings = Settings(engine=EngineSettings(device=Device.cuda, precision=precision))
+    job = Job.from_request(Request(str(tmp_path / "a.mp4"), model="Demo"))
+    with EngineCache(settings) as engines:
+        weights = engines.weights(engines.model(job.request.model)).sha256
+    fingerprint = source_facts(job.uri, settings.storage).fingerprint
+    key = job_key(job, fingerprint, weights, "fp16", settings.media)
+    with Output(str(tmp_path / "out"), "run") as output:
+        for name in (marker(key), "result.json", "job.json", job.media_name(mask=False)):
+            output.write(job.file(name), b"")
+        assert resume.split_complete(output, settings, [job]) == ([], [job])

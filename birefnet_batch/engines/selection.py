@@ -48,17 +48,16 @@ def resolve_device(device: str, asked: str | None = None, instead: str = "engine
 def resolve_precision(precision: str, device: str) -> str:
     """`auto` is fp16 on CUDA and fp32 on a CPU, where half precision is slower.
 
+    A device that is named need not be here: the head of a cluster has no GPU, and asks which jobs are complete.
+
     Args:
         precision: auto, fp32, fp16 or bf16.
         device: auto, cpu or cuda.
-
-    Raises:
-        EngineError: the device cannot be had.
     """
-    resolved = resolve_device(device)
-    if precision == "auto":
-        return "fp16" if resolved == "cuda" else "fp32"
-    return precision
+    if precision != "auto":
+        return precision
+    resolved = resolve_device(device) if device == "auto" else device
+    return "fp16" if resolved == "cuda" else "fp32"
 
 
 def choose(name: str, device: str) -> tuple[str, str]:
