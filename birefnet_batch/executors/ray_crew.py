@@ -65,6 +65,7 @@ class Crew:
         self._reminder = Reminder()
         self._refusals = 0
         self._start_again = 0.0
+        self._could_work = False
         self.ready: dict[str, Member] = {}
 
     @property
@@ -105,6 +106,7 @@ class Crew:
 
         Raises:
             ConfigError: none can.
+            NoWorkerError: none can any more.
         """
         name, actor = self._starting.pop(reference)
         try:
@@ -116,9 +118,12 @@ class Crew:
             self._start_again = time.monotonic() + min(_LONGEST_WAIT_S, _LOOK_EVERY_S * 2**self._refusals)
             _log.warning("%s cannot work: %s", name, hello.error)
             self._kill(actor)
-            if self._refusals >= _REFUSALS and not self.ready:
-                raise ConfigError(f"No worker can work; the last one says: {hello.error}")
+            # One broken node says so before a good one has loaded its libraries.
+            if self._refusals >= _REFUSALS and not self.ready and not self._starting:
+                kind = NoWorkerError if self._could_work else ConfigError
+                raise kind(f"No worker can work; the last one says: {hello.error}")
             return None
+        self._could_work = True
         self._refusals, self._start_again = 0, 0.0
         member = Member(name, actor, hello.node, hello.host)
         self.ready[name] = member

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from birefnet_batch.errors import NoWorkerError
+from birefnet_batch.errors import ConfigError, NoWorkerError
 from birefnet_batch.executors import ray_crew
 from birefnet_batch.executors.messages import Hello
 from birefnet_batch.executors.ray_crew import Crew, Member
@@ -120,6 +120,37 @@ def test_a_run_whose_own_workers_are_slow_to_start_does_not_say_that_others_are_
     (record,) = caplog.records
     assert "other runs hold" not in record.message
     assert "they are loading their libraries" in record.message
+
+
+@pytest.fixture
+def mixed(clock: Clock) -> Crew:
+    """Four workers that start; those whose names begin with `bad` will say that they cannot work."""
+    cluster: Any = Cluster()
+    crew = Crew(cluster, context=None)  # type: ignore[arg-type]
+    crew._kill = lambda actor: None  # type: ignore[method-assign]
+    crew._ray = SimpleNamespace(
+        get=lambda name: Hello(error="a package is missing") if name.startswith("bad") else Hello("node", "host")
+    )
+    crew._starting.update({name: (name, None) for name in ("bad 1", "bad 2", "bad 3", "good")})
+    return crew
+
+
+def test_a_node_where_none_can_work_does_not_end_a_run_while_workers_of_another_start(mixed: Crew) -> None:
+    assert [mixed.greeted(name) for name in ("bad 1", "bad 2", "bad 3")] == [None] * 3
+    assert mixed.greeted("good") is not None
+
+
+def test_a_run_whose_every_worker_cannot_work_ends_as_a_wrong_configuration(mixed: Crew) -> None:
+    del mixed._starting["good"]
+    with pytest.raises(ConfigError, match="No worker can work; the last one says: a package is missing"):
+        [mixed.greeted(name) for name in ("bad 1", "bad 2", "bad 3")]
+
+
+def test_a_run_that_had_workers_ends_for_want_of_them_and_not_as_a_wrong_configuration(mixed: Crew) -> None:
+    mixed.greeted("good")
+    mixed.lose("good")
+    with pytest.raises(NoWorkerError, match="No worker can work"):
+        [mixed.greeted(name) for name in ("bad 1", "bad 2", "bad 3")]
 
 
 def test_where_no_worker_can_work_the_next_is_started_later_and_later(
