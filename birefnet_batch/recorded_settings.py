@@ -79,7 +79,7 @@ def repeating(settings: Settings, record: JobRecord, storage: StorageSettings) -
     Args:
         settings: those of its run.
         record: engine, precision, batch and thread counts; what a run left to the machine is in it.
-        storage: how inputs are reached from here.
+        storage: how inputs are reached from here; what of it decides results is the run's.
     """
     engine = record.engine or {}
     asked = settings.engine
@@ -89,7 +89,12 @@ def repeating(settings: Settings, record: JobRecord, storage: StorageSettings) -
         manifest=None,
         request_file=None,
         resume=Resume.force,
-        storage=storage,
+        storage=replace(
+            storage,
+            sequence_fps=settings.storage.sequence_fps,
+            max_data_uri_bytes=max(storage.max_data_uri_bytes, settings.storage.max_data_uri_bytes),
+            max_input_bytes=max(storage.max_input_bytes, settings.storage.max_input_bytes),
+        ),
         executor=replace(settings.executor, name=ExecutorName.local),
         engine=replace(
             asked,

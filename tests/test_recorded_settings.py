@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from birefnet_batch.errors import ConfigError
-from birefnet_batch.recorded_settings import read_settings
-from birefnet_batch.settings import MediaSettings, Settings
+from birefnet_batch.recorded_settings import read_settings, repeating
+from birefnet_batch.results import JobRecord, SourceRecord
+from birefnet_batch.settings import MediaSettings, Settings, StorageSettings
 from birefnet_batch.storage.local_store import LocalStore
 
 
@@ -60,3 +61,15 @@ def test_records_of_earlier_versions_have_no_working_folder_and_damaged_ones_say
         store.put("runs/one/run.json", damaged)
         with pytest.raises(ConfigError, match="is gone or damaged"):
             read_settings(store, "one")
+
+
+def test_a_repeat_has_the_rate_and_the_limits_of_its_run_and_reaches_inputs_as_it_is_told() -> None:
+    run = replace(
+        Settings(),
+        storage=StorageSettings(sequence_fps="24", max_data_uri_bytes=2**30, max_input_bytes=2**40, max_retries=1),
+    )
+    record = JobRecord(job_id="a", status="succeeded", request={}, source=SourceRecord("file:///frames"))
+    here = StorageSettings(options={"s3": {"endpoint_url": "http://here"}}, max_retries=9)
+    storage = repeating(run, record, here).storage
+    assert (storage.sequence_fps, storage.max_data_uri_bytes, storage.max_input_bytes) == ("24", 2**30, 2**40)
+    assert (storage.options, storage.max_retries) == (here.options, 9)
