@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from birefnet_batch.errors import ProblemsError
-from birefnet_batch.settings import ExecutorSettings, MediaSettings, Settings, describe, schema_node
+from birefnet_batch.settings import ExecutorSettings, MediaSettings, Settings, StorageSettings, describe, schema_node
 
 
 def test_a_composed_configuration_becomes_frozen_dataclasses() -> None:
@@ -31,6 +32,33 @@ def test_every_problem_of_the_settings_is_reported_at_once() -> None:
         settings.validate()
     assert len(caught.value.problems) == 4
     assert "weights.portait names no model; the models are light, light_2k" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        (Settings(executor=ExecutorSettings(resources={"GPU": 1.0})), "give executor.gpus_per_worker"),
+        (Settings(executor=ExecutorSettings(resources={"CPU": 1.0})), "give executor.cpus_per_worker"),
+        (Settings(executor=ExecutorSettings(resources={"disk": -1.0})), "executor.resources.disk is -1.0; it must be"),
+        (Settings(executor=ExecutorSettings(gpus_per_worker=0.00001)), "executor.gpus_per_worker is 1e-05; it must be"),
+        (Settings(executor=ExecutorSettings(gpus_per_worker=math.inf)), "executor.gpus_per_worker is inf; it must be"),
+        (Settings(executor=ExecutorSettings(cpus_per_worker=math.inf)), "executor.cpus_per_worker is inf; it must be"),
+        (Settings(executor=ExecutorSettings(engine_memory_gib=math.inf)), "executor.engine_memory_gib is inf; it must"),
+        (Settings(executor=ExecutorSettings(grace_s=math.nan)), "executor.grace_s is nan; it must be at most 1000000"),
+        (Settings(storage=StorageSettings(timeout_s=math.inf)), "storage.timeout_s is inf; it must be above 0, and at"),
+        (Settings(media=MediaSettings(decode_timeout_s=1e9)), "media.decode_timeout_s is 1000000000.0; it must be"),
+    ],
+)
+def test_amounts_and_times_that_ray_or_the_system_would_refuse_are_problems(settings: Settings, problem: str) -> None:
+    with pytest.raises(ProblemsError) as caught:
+        settings.validate()
+    (found,) = caught.value.problems
+    assert problem in found
+
+
+def test_amounts_that_ray_takes_are_right() -> None:
+    resources = {"disk": 0.5, "memory": 2.0**30, "none": 0.0}
+    Settings(executor=ExecutorSettings(resources=resources, cpus_per_worker=1.5)).validate()
 
 
 @pytest.mark.parametrize(("share", "allowed"), [(0.5, True), (1, True), (2.0, True), (1.5, False)])

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from birefnet_batch.errors import ConfigError, ProblemsError
 from birefnet_batch.uris import BUCKET_SCHEMES, SCHEMES
 
 if TYPE_CHECKING:
+    from birefnet_batch.settings.executor import ExecutorSettings
     from birefnet_batch.settings.run import Settings
+
+# Seconds; of more than twice that the system's own timers want to know nothing.
+_LONGEST_S = 1_000_000
+# Ray keeps four decimals of an amount.
+_LEAST_SHARE = 0.0001
 
 
 def range_problems(settings: Settings) -> list[str]:
@@ -37,20 +44,45 @@ def range_problems(settings: Settings) -> list[str]:
         "executor.engine_memory_gib": 1
         if settings.executor.engine_memory_gib is None
         else settings.executor.engine_memory_gib,
-        "executor.gpus_per_worker": settings.executor.gpus_per_worker,
-        "executor.cpus_per_worker": 1
-        if settings.executor.cpus_per_worker is None
-        else settings.executor.cpus_per_worker,
+    }
+    problems += [
+        f"{name} is {value}; it must be above 0, and finite"
+        for name, value in positive.items()
+        if not 0 < value < math.inf
+    ]
+    timeouts = {
         "storage.timeout_s": settings.storage.timeout_s,
         "media.decode_timeout_s": settings.media.decode_timeout_s,
     }
     problems += [
-        f"{name} is {value}; it must be above 0"
-        for name, value in positive.items()
-        if value is not None and not value > 0
+        f"{name} is {value}; it must be above 0, and at most {_LONGEST_S}"
+        for name, value in timeouts.items()
+        if not 0 < value <= _LONGEST_S
     ]
-    share = settings.executor.gpus_per_worker
-    if share > 1 and share != int(share):
+    if not settings.executor.grace_s <= _LONGEST_S:
+        problems.append(f"executor.grace_s is {settings.executor.grace_s}; it must be at most {_LONGEST_S}")
+    return problems + _share_problems(settings.executor)
+
+
+def _share_problems(executor: ExecutorSettings) -> list[str]:
+    """Shares of a machine that Ray would refuse."""
+    share = executor.gpus_per_worker
+    own = {"CPU": "executor.cpus_per_worker", "GPU": "executor.gpus_per_worker"}
+    problems = [
+        f"executor.resources.{name} is no further resource; give {own[name]}"
+        for name in executor.resources
+        if name in own
+    ]
+    amounts = {f"executor.resources.{name}": amount for name, amount in executor.resources.items() if name not in own}
+    # Ray takes none of something for nothing.
+    amounts = {name: amount for name, amount in amounts.items() if amount != 0}
+    amounts |= {own["GPU"]: share, own["CPU"]: 1 if executor.cpus_per_worker is None else executor.cpus_per_worker}
+    problems += [
+        f"{name} is {amount}; it must be at least {_LEAST_SHARE}, and finite"
+        for name, amount in amounts.items()
+        if not _LEAST_SHARE <= amount < math.inf
+    ]
+    if 1 < share < math.inf and share != int(share):
         problems.append(f"executor.gpus_per_worker is {share}; above 1 it must be a whole number")
     return problems
 
