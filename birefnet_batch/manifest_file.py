@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from birefnet_batch.errors import ManifestError
-from birefnet_batch.manifest_entries import BadLine, Entry, short
+from birefnet_batch.manifest_entries import BAD_TAG, BadLine, Entry, short
 from birefnet_batch.manifest_folder import VIDEO_SUFFIXES
 from birefnet_batch.uris import redact_text, redact_value
 
@@ -75,6 +75,8 @@ def _yaml(path: Path) -> tuple[list[Entry], Mapping[str, Any]]:
     try:
         node = loader.get_single_node()
         data = None if node is None else loader.construct_document(node)
+    except (KeyError, IndexError):
+        raise ValueError(BAD_TAG) from None
     finally:
         loader.dispose()
     if isinstance(node, yaml.MappingNode):
