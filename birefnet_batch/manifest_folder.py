@@ -20,8 +20,7 @@ def videos_in_folder(path: Path, own: OwnOutput) -> Iterator[Entry]:
     """The videos of a folder, in depth, by their names; hidden ones are left out."""
     for found in sorted(path.rglob("*")):
         hidden = any(part.startswith(".") for part in found.relative_to(path).parts)
-        # What is no file, a pipe or a link to nowhere, fails as a video that says so.
-        if found.suffix.lower() in VIDEO_SUFFIXES and not hidden and not found.is_dir() and not own.holds(found):
+        if found.suffix.lower() in VIDEO_SUFFIXES and not hidden and not _is_folder(found) and not own.holds(found):
             yield Entry(str(found), str(found.absolute()))
 
 
@@ -42,8 +41,13 @@ def videos_of_pattern(pattern: str, own: OwnOutput) -> Iterator[Entry]:
     """What a pattern of local paths matches, whatever its name, but for folders."""
     for name in sorted(glob.glob(pattern, recursive=True)):  # noqa: PTH207  Path.glob refuses absolute patterns
         found = Path(name)
-        if not found.is_dir() and not own.holds(found):
+        if not _is_folder(found) and not own.holds(found):
             yield Entry(name, str(found.absolute()))
+
+
+def _is_folder(path: Path) -> bool:
+    """What is no file, a pipe or a link to nowhere, or cannot be looked at, fails as a video that says so."""
+    return os.path.isdir(path)  # noqa: PTH112  Path.is_dir raises where a folder may be listed and not entered
 
 
 class OwnOutput:

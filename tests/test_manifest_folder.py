@@ -45,6 +45,23 @@ def test_a_runs_own_results_are_no_inputs_however_its_output_is_spelt(
 
 
 @pytest.mark.parametrize("pattern", ["", "*.mp4"])
+def test_a_folder_that_may_be_listed_and_not_entered_gives_videos_that_say_so_themselves(
+    pattern: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.mp4").touch()
+    stat = os.stat
+
+    def closed(path: os.PathLike[str] | str, **how: bool) -> os.stat_result:
+        if str(path).endswith("a.mp4"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, **how)
+
+    monkeypatch.setattr(os, "stat", closed)
+    (request,) = load_manifest(str(tmp_path / pattern), {}).requests
+    assert Path(request.video_url).name == "a.mp4"
+
+
+@pytest.mark.parametrize("pattern", ["", "*.mp4"])
 def test_what_is_called_a_video_and_is_no_file_is_not_left_out_in_silence(pattern: str, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.mp4")
     (tmp_path / "gone.mp4").symlink_to("nowhere")
