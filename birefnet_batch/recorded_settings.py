@@ -25,13 +25,13 @@ def read_settings(store: Store, run_id: str) -> Settings:
     """
     try:
         record = json.loads(store.get(f"runs/{run_id}/run.json") or b"")
-        plain = _located(record["settings"], Path(record.get("working_directory") or ""))
+        plain = located(record["settings"], Path(record.get("working_directory") or ""))
     except (ValueError, KeyError, TypeError, AttributeError):
         raise ConfigError(f"{store.uri(f'runs/{run_id}/run.json')} is gone or damaged; it has the settings") from None
     return settings_from_dict(plain)
 
 
-def _located(plain: dict[str, Any], folder: Path) -> dict[str, Any]:
+def located(plain: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The settings with absolute paths where they name files of the run's working folder."""
     engine, media, models = ({**plain.get(name, {})} for name in ("engine", "media", "models"))
     engine |= {name: _file(engine.get(name), folder) for name in ("store", "shared_store") if name in engine}
@@ -40,12 +40,12 @@ def _located(plain: dict[str, Any], folder: Path) -> dict[str, Any]:
     for name, entry in models.items():
         if isinstance(entry, dict) and "weights" in entry:
             models[name] = {**entry, "weights": _file(entry["weights"], folder)}
-    located = {**plain, "engine": engine, "media": media, "models": models}
+    found = {**plain, "engine": engine, "media": media, "models": models}
     if "weights" in plain:
-        located["weights"] = {name: _file(value, folder) for name, value in plain["weights"].items()}
+        found["weights"] = {name: _file(value, folder) for name, value in plain["weights"].items()}
     if "weights_folder" in plain:
-        located["weights_folder"] = _file(plain["weights_folder"], folder)
-    return located
+        found["weights_folder"] = _file(plain["weights_folder"], folder)
+    return found
 
 
 def _file(value: Any, folder: Path) -> Any:

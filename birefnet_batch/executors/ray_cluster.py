@@ -22,6 +22,7 @@ from birefnet_batch.errors import ConfigError
 from birefnet_batch.executors.ray_address import check_address, not_joined
 from birefnet_batch.executors.ray_environment import check_environment, environment
 from birefnet_batch.executors.ray_folder import own_folder
+from birefnet_batch.executors.ray_paths import absolute_paths
 from birefnet_batch.executors.ray_room import Reminder, Share, lacking
 from birefnet_batch.process_tuning import usable_processors
 from birefnet_batch.settings import Device, ExecutorSettings, Settings
@@ -132,6 +133,12 @@ class RayCluster:
         """Whether further nodes may join: not one that was started for this run."""
         return self._folder is None
 
+    @property
+    def brings_files(self) -> bool:
+        """Whether Ray gives the workers a copy of a folder to work in: relative paths are of that one."""
+        given = self._ray.get_runtime_context().runtime_env
+        return bool(given.get("working_dir") or self._executor.runtime_env.get("working_dir"))
+
     def wanted(self, share: Share) -> int:
         """How many workers there should be now."""
         if self._executor.workers is not None:
@@ -198,7 +205,8 @@ class RayCluster:
 def resolved(settings: Settings, cluster: RayCluster) -> Settings:
     """The settings as the workers get them: what each machine would choose for itself is chosen once, for all."""
     engine = replace(settings.engine, device=cluster.device, threads=cluster.threads)
-    return replace(settings, engine=engine)
+    settings = replace(settings, engine=engine)
+    return settings if cluster.brings_files else absolute_paths(settings)
 
 
 def _torch_threads() -> int:

@@ -9,13 +9,14 @@ import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from birefnet_batch.errors import ConfigError
 from birefnet_batch.executors import ray_cluster
-from birefnet_batch.executors.ray_cluster import RayCluster
+from birefnet_batch.executors.ray_cluster import RayCluster, resolved
 from birefnet_batch.executors.ray_room import Share
 from birefnet_batch.settings import Device, EngineSettings, ExecutorSettings, Settings
 
@@ -74,6 +75,18 @@ def test_a_device_that_was_given_waits_for_no_node() -> None:
     cluster = on(Nodes(), device=Device.cuda)
     cluster._await_nodes()
     assert cluster.share().gpus == 1
+
+
+@pytest.mark.parametrize("of_the_job", [False, True])
+@pytest.mark.parametrize("environment", [{}, {"working_dir": "project"}])
+def test_paths_stay_relative_where_ray_brings_the_working_folder_to_the_workers(
+    environment: dict[str, str], of_the_job: bool
+) -> None:
+    cluster: Any = on(Nodes(), device=Device.cpu, runtime_env={} if of_the_job else environment)
+    context = SimpleNamespace(runtime_env=environment if of_the_job else {})
+    cluster._ray.get_runtime_context = lambda: context
+    given = replace(Settings(), executor=ExecutorSettings(scratch="parts"))
+    assert resolved(given, cluster).executor.scratch == ("parts" if environment else str(Path("parts").absolute()))
 
 
 @pytest.mark.parametrize(("given", "shown"), [(None, 4), ("1", 1)])
