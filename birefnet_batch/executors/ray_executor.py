@@ -82,6 +82,8 @@ class _Driver:
             self._clean()
 
     def _round(self) -> Iterator[JobOutcome]:
+        # Workers have no lease that would stop them.
+        self._context.output.check()
         scheduler = self._coordinator.scheduler
         self._offer()
         self._crew.keep_up(needed=scheduler.waiting + scheduler.running, idle=self._coordinator.judge.idle_nodes)

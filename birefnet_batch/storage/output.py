@@ -200,7 +200,7 @@ class Output:
         Raises:
             OutputError: the place is full or cannot be written, or another run has taken the output over.
         """
-        self._check()
+        self.check()
         self.store.put_file(staged, relative, content_type)
         staged.unlink(missing_ok=True)
 
@@ -210,12 +210,12 @@ class Output:
         Raises:
             OutputError: the place is full or cannot be written, or another run has taken the output over.
         """
-        self._check()
+        self.check()
         self.store.put(relative, content)
 
     def remove(self, relative: str) -> None:
         """Remove a file if it is there."""
-        self._check()
+        self.check()
         self.store.remove(relative)
 
     def read(self, relative: str) -> bytes | None:
@@ -226,6 +226,11 @@ class Output:
         """The names of the files in a folder; none where it does not exist."""
         return self.store.names(folder)
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Make sure that this run still holds the output, where this is the process that took it.
+
+        Raises:
+            OutputError: another run has taken it over.
+        """
         if self._lease is not None:
             self._lease.check()

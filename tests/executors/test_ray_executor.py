@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import faults
 import pytest
@@ -14,8 +15,12 @@ from clips import make_clip
 from ray_runs import OnRay, request
 
 from birefnet_batch import Settings, engines, run
+from birefnet_batch.errors import OutputError
+from birefnet_batch.executors.base import RunContext
+from birefnet_batch.executors.ray_executor import _Driver
 from birefnet_batch.progress import PlainProgress
 from birefnet_batch.settings import EngineSettings, MediaSettings
+from birefnet_batch.storage import Output
 
 SEGMENTS = MediaSettings(segment_frames=8)
 
@@ -55,6 +60,16 @@ def test_the_bytes_are_those_of_the_local_executor_for_any_number_of_workers(
     assert any("workers busy" in line for line in on_ray.lines)
     summary = on_ray.run(output, *clips, fields=fields, workers=1, media=SEGMENTS)
     assert (summary.skipped, summary.succeeded) == (2, 0)
+
+
+def test_a_run_that_lost_its_output_to_another_gives_out_no_more_work(tmp_path: Path) -> None:
+    driver: Any = object.__new__(_Driver)
+    with Output(str(tmp_path), "run") as output:
+        driver._context = RunContext("run", Settings(), output, {})
+        lease: Any = output._lease
+        lease._lost = True
+        with pytest.raises(OutputError, match="was taken over by another run"):
+            next(driver._round())
 
 
 @pytest.mark.slow
