@@ -43,6 +43,10 @@ class InputError(BirefnetBatchError):
     """An input video cannot be used: missing, unreachable, no video, without frames or truncated."""
 
 
+class FetchError(InputError):
+    """An input cannot be reached from this machine, or may not be read with its credentials; from another it may."""
+
+
 class DecoderCrashError(InputError):
     """The decoding process died or stopped answering while it read an input."""
 

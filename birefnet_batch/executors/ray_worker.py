@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from birefnet_batch.engines.store import EngineStore
-from birefnet_batch.errors import BirefnetBatchError, EngineMemoryError, InputError, WorkerLostError
+from birefnet_batch.errors import BirefnetBatchError, EngineMemoryError, FetchError, InputError, WorkerLostError
 from birefnet_batch.executors.base import JobOutcome, RunContext
 from birefnet_batch.executors.engine_cache import EngineCache
 from birefnet_batch.executors.finish import finish
@@ -185,8 +185,10 @@ class RayWorker:
         if not isinstance(error, (BirefnetBatchError, OSError)):
             _log.exception("failed unexpectedly")
             self._give_up()
-        unseen = isinstance(error, InputError) and not has_source(call.job, self._context.settings.storage)
-        if isinstance(error, InputError) and not unseen:
+        # What cannot be reached from here may be from another machine.
+        decided = isinstance(error, InputError) and not isinstance(error, FetchError)
+        unseen = decided and not has_source(call.job, self._context.settings.storage)
+        if decided and not unseen:
             return fail(self._context, call.job, record, error)
         ended, known = failed(record, error)
         return Failed(located(ended), known, unseen)

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from birefnet_batch.errors import InputError
+from birefnet_batch.errors import FetchError
 from birefnet_batch.storage.remote import PassingError
 
 _FIRST_S, _MOST_S = 0.5, 30.0
@@ -42,18 +42,18 @@ class Retries:
         """Wait before the next try.
 
         Raises:
-            InputError: there were too many failures, or the server asks for too long a wait.
+            FetchError: there were too many failures, or the server asks for too long a wait.
             Cancelled: `stop` was set.
         """
         self._failures += 1
         if self._failures > self._most:
             tries = f"after {self._failures} tries in a row " if self._failures > 1 else ""
-            raise InputError(
+            raise FetchError(
                 f"{self._shown} cannot be fetched: {error}; given up {tries}(storage.max_retries={self._most}); "
                 "check the URL and try again"
             )
         if error.after_s is not None and error.after_s > _LONGEST_ASKED_S:
-            raise InputError(
+            raise FetchError(
                 f"{self._shown} cannot be fetched: {error}, and is to be asked again in {error.after_s:g} s"
             )
         wait = random.uniform(0, min(_MOST_S, _FIRST_S * 2**self._failures))
@@ -65,7 +65,7 @@ def retried(call: Callable[[], T], shown: str, most: int) -> T:
     """Call until it succeeds.
 
     Raises:
-        InputError: it failed for good, or too often.
+        FetchError: it failed too often.
     """
     retries = Retries(shown, most)
     while True:

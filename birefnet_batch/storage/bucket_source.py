@@ -6,11 +6,11 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from birefnet_batch.errors import BirefnetBatchError, InputError
+from birefnet_batch.errors import BirefnetBatchError, FetchError, InputError
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage.backoff import retried
 from birefnet_batch.storage.facts import UNVERSIONED, SourceFacts
-from birefnet_batch.storage.filesystems import bucket_filesystem, bucket_reason, is_permanent
+from birefnet_batch.storage.filesystems import bucket_filesystem, bucket_reason, is_absent, is_permanent
 from birefnet_batch.storage.remote import PassingError, Remote
 from birefnet_batch.uris import redact, scheme_of
 
@@ -95,5 +95,6 @@ def _errors(uri: str) -> Iterator[None]:
     except Exception as error:
         reason = bucket_reason(uri, error)
         if is_permanent(error):
-            raise InputError(f"{redact(uri)} cannot be read: {reason}") from None
+            kind = InputError if is_absent(error) else FetchError
+            raise kind(f"{redact(uri)} cannot be read: {reason}") from None
         raise PassingError(reason) from None

@@ -138,8 +138,12 @@ def is_missing(files: Any, bucket: str) -> bool:
 
 def is_permanent(error: BaseException) -> bool:
     """Whether trying again cannot help: nothing is there, or the credentials are wrong."""
-    known = _names(error) & (_NO_CREDENTIALS | _NOT_THERE) or _code(error) in _NO_BUCKET
-    return bool(known) or _status(error) in (401, 403, 404)
+    return is_absent(error) or bool(_names(error) & _NO_CREDENTIALS) or _status(error) in (401, 403)
+
+
+def is_absent(error: BaseException) -> bool:
+    """Whether nothing is there, whoever asks."""
+    return bool(_names(error) & _NOT_THERE) or _code(error) in _NO_BUCKET or _status(error) == 404
 
 
 def bucket_reason(uri: str, error: BaseException) -> str:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 import httpx
 
-from birefnet_batch.errors import InputError
+from birefnet_batch.errors import FetchError, InputError
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage.facts import UNVERSIONED, SourceFacts
 from birefnet_batch.storage.http_guard import GuardedTransport, check_scheme
@@ -19,6 +19,8 @@ from birefnet_batch.storage.remote import PassingError, Remote
 from birefnet_batch.uris import HTTP_SCHEMES, redact, redact_text
 
 _MAY_PASS = frozenset((408, 425, 429, *range(500, 600)))
+# By credentials, or by the address that asks.
+_NOT_FOR_US = frozenset((401, 403, 407, 451))
 _MOST_REDIRECTS = 10
 # Servers name others too (aws-chunked, utf-8, binary) and mean that the content is as it is.
 _PACKED = frozenset(("gzip", "x-gzip", "deflate", "br", "zstd", "compress", "x-compress"))
@@ -127,7 +129,8 @@ class HttpSource(Remote):
             if status in _MAY_PASS:
                 raise PassingError(reason, _retry_after(answer))
             if status not in (200, 206, 416):
-                raise InputError(f"{self._shown} cannot be fetched: {reason}; check the URL and try again")
+                kind = FetchError if status in _NOT_FOR_US else InputError
+                raise kind(f"{self._shown} cannot be fetched: {reason}; check the URL and try again")
             packing = str(answer.headers.get("Content-Encoding", ""))
             # A page that says that there are no such bytes may be packed.
             if status != 416 and _PACKED & {name.strip().lower() for name in packing.split(",")}:

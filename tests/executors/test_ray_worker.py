@@ -11,7 +11,7 @@ import pytest
 from clips import make_clip
 
 from birefnet_batch import Request, Settings
-from birefnet_batch.errors import DecoderCrashError, EngineError, InputError, WeightsError, WorkerLostError
+from birefnet_batch.errors import DecoderCrashError, EngineError, FetchError, InputError, WeightsError, WorkerLostError
 from birefnet_batch.executors.base import JobOutcome, RunContext
 from birefnet_batch.executors.messages import Call, Failed, GivenBack, Lost
 from birefnet_batch.executors.ray_worker import RayWorker
@@ -71,12 +71,21 @@ def test_after_what_nobody_foresaw_it_is_replaced_and_the_video_has_failed_there
     assert answer.spent
 
 
-@pytest.mark.parametrize("error", [WeightsError("no weights"), EngineError("no engine"), OSError(28, "No space left")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        WeightsError("no weights"),
+        EngineError("no engine"),
+        FetchError("https://h/a.mp4 cannot be fetched: no route to host"),
+        OSError(28, "No space left"),
+    ],
+)
 def test_whether_what_a_machine_may_lack_is_the_videos_fault_is_for_the_driver_to_say(
     failing: Failing, error: Exception, tmp_path: Path
 ) -> None:
     answer = failing(error)
     assert isinstance(answer.value, Failed)
+    assert not answer.value.unseen
     assert answer.value.record.status == "failed"
     assert answer.value.record.machine, "the worker's"
     assert not answer.spent

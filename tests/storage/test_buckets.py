@@ -14,11 +14,12 @@ import pytest
 from servers import Cloud
 
 from birefnet_batch import Request, Settings, run
-from birefnet_batch.errors import BirefnetBatchError, ConfigError, InputError, ManifestError, OutputError
+from birefnet_batch.errors import BirefnetBatchError, ConfigError, FetchError, InputError, ManifestError, OutputError
 from birefnet_batch.manifest import load_manifest
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.status import read_status
 from birefnet_batch.storage import Output, open_source, source_facts
+from birefnet_batch.storage.bucket_source import _errors
 from birefnet_batch.storage.bucket_store import BucketStore
 from birefnet_batch.storage.lookup import many_source_facts
 from birefnet_batch.storage.stores import open_store
@@ -55,6 +56,17 @@ def test_results_appear_whole_are_listed_and_read_back(cloud: Cloud, tmp_path: P
             assert other.read("jobs/b/job.json") == b"{}"
     assert output.list(".lease") == []
     assert not (tmp_path / "scratch").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"), [(FileNotFoundError("bucket/a.mp4"), InputError), (PermissionError("Forbidden"), FetchError)]
+)
+def test_an_object_that_may_not_be_read_from_here_is_told_from_one_that_is_not_there(
+    error: Exception, kind: type[Exception]
+) -> None:
+    with pytest.raises(InputError) as caught, _errors("s3://bucket/a.mp4"):
+        raise error
+    assert type(caught.value) is kind
 
 
 def test_of_two_that_create_a_file_one_wins(cloud: Cloud) -> None:
