@@ -81,7 +81,7 @@ class RunRecorder:
         close_dead_runs(output)
         output.write(f"{self._folder}/{RUNNING}", b"")
         for name, text in self._documents.items():
-            output.write(f"{self._folder}/{name}", self._redactor.text(text).encode())
+            output.write(f"{self._folder}/{name}", self._redactor.text(text).encode("utf-8", "replace"))
         self._write()
         self._lines = LiveLines(output, f"{self._folder}/manifest.jsonl")
         return self

@@ -39,6 +39,16 @@ def test_nothing_secret_is_in_the_files_of_a_run(tmp_path: Path) -> None:
     ]
 
 
+def test_a_document_that_names_a_file_whose_name_is_not_utf8_is_kept(tmp_path: Path) -> None:
+    settings = replace(Settings(), output=str(tmp_path))
+    with (
+        Output(str(tmp_path), "run") as output,
+        RunRecorder(RunContext("run", settings, output, {}), ["x"], {"invalid.jsonl": "\udcff.yaml"}, 1, 0),
+    ):
+        pass
+    assert (tmp_path / "runs" / "run" / "invalid.jsonl").read_text() == "?.yaml"
+
+
 def test_a_run_says_where_it_was_begun_and_its_times_agree_with_their_total(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,7 +47,9 @@ def keep(context: RunContext, plan: Plan, done: SegmentDone) -> list[Path]:
     if len(plan.segments) == 1:
         return parts
     digests = {part.name: file_sha256(part) for part in parts}
-    record = _Record(_made_for(plan), context.run_id, digests, done)
+    # By name: whoever finds the record finds them beside it, and a folder's name may be none that JSON takes.
+    named = replace(done.segment, parts={kind: Path(part.name) for kind, part in done.segment.parts.items()})
+    record = _Record(_made_for(plan), context.run_id, digests, replace(done, segment=named))
     content = _RECORDS.dump_json(record, indent=2)
     return [*parts, seal(parts[0].parent, done.segment.index, parts, content)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +20,9 @@ from ray_runs import request
 from trivial import TrivialEngine
 
 from birefnet_batch import RunSummary, Settings, engines, run
+from birefnet_batch.executors.finished_segments import keep
+from birefnet_batch.executors.segment_step import SegmentDone
+from birefnet_batch.pipeline import SegmentRecord
 from birefnet_batch.progress import PlainProgress
 from birefnet_batch.settings import EngineSettings, MediaSettings, Resume
 from birefnet_batch.video.probe import probe
@@ -138,6 +143,17 @@ def test_a_segment_whose_part_is_damaged_is_done_again(case: Case, begun: Case) 
     assert case.run().succeeded == 1
     assert case.done == FRAMES
     assert case.media() == begun.media("undisturbed")
+
+
+def test_a_segment_is_kept_in_a_folder_whose_name_is_not_utf8(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"\xff")
+    folder.mkdir()
+    part = folder / "video-00000.part"
+    part.write_bytes(b"part")
+    context: Any = SimpleNamespace(run_id="run")
+    plan: Any = SimpleNamespace(segments=(0, 1), record=SimpleNamespace(key="key", engine={}, versions={}))
+    done = SegmentDone(SegmentRecord(0, 1, 1, {}, {"video": part}), {}, None)
+    assert keep(context, plan, done) == [part, folder / "segment-00000.json"]
 
 
 @pytest.mark.slow
