@@ -59,19 +59,21 @@ class PartStore:
             with bucket_errors(self._uri(job_id, path.name), "written", OutputError):
                 self._files.put_file(str(path), self._at(job_id, path.name))
 
-    def get(self, job_id: str, paths: Iterable[Path]) -> None:
-        """Fetch the parts that are not here yet; what has no record beside it is a killed worker's, and may be half.
+    def get(self, job_id: str, folder: Path, names: Iterable[str]) -> None:
+        """Fetch what is not in the job's folder here yet.
 
         Raises:
-            OutputError: they cannot be read.
+            OutputError: it cannot be read.
         """
-        for path in paths:
-            if path.name in finished_names(item.name for item in path.parent.iterdir()):
+        # A part without a record is a killed worker's, and may be half.
+        whole = set(finished_names(path.name for path in folder.iterdir()))
+        for name in names:
+            if name in whole:
                 continue
-            coming = path.with_name(f"{path.name}.coming")
-            with bucket_errors(self._uri(job_id, path.name), "read", OutputError):
-                self._files.get_file(self._at(job_id, path.name), str(coming))
-            coming.replace(path)
+            coming = folder / f"{name}.coming"
+            with bucket_errors(self._uri(job_id, name), "read", OutputError):
+                self._files.get_file(self._at(job_id, name), str(coming))
+            coming.replace(folder / name)
 
     def get_records(self, job_id: str, folder: Path) -> None:
         """Fetch the records of a job's finished segments.
@@ -83,7 +85,7 @@ class PartStore:
         for name in set(names).difference(finished_names(path.name for path in folder.iterdir())):
             # With its record beside it a half part would count as whole.
             (folder / name).unlink(missing_ok=True)
-        self.get(job_id, [folder / name for name in record_names(names)])
+        self.get(job_id, folder, record_names(names))
 
     def inherit(self) -> None:
         """Take over the finished segments of this output's dead runs, and remove what else they left.

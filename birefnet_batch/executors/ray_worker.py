@@ -128,9 +128,8 @@ class RayWorker:
         if call.step == "join":
             assert call.plan is not None
             if self._parts is not None:
-                parts = [path for done in call.done for path in done.segment.parts.values()]
-                folder = self._workspace.parts(call.job)
-                self._parts.get(call.job.job_id, [folder / path.name for path in parts])
+                names = [path.name for done in call.done for path in done.segment.parts.values()]
+                self._parts.get(call.job.job_id, self._workspace.parts(call.job), names)
             record = replace(call.plan.record, history=list(call.history), attempts=len(call.history) + 1)
             return finish(self._context, self._workspace, replace(call.plan, record=record), call.done)
         if call.step == "segment":

@@ -105,7 +105,7 @@ def test_a_worker_gets_records_first_and_parts_when_it_joins(s3: Any, tmp_path: 
     store = PartStore(mine.settings, mine.output, "run")
     store.get_records("job", here)
     assert [path.name for path in here.iterdir()] == [RECORD]
-    store.get("job", [here / PART])
+    store.get("job", here, [PART])
     assert (here / PART).read_text() == f"run {PART}"
     mine.clean("run", over=True)
 
@@ -137,13 +137,13 @@ def test_half_a_part_that_a_killed_worker_left_is_replaced_by_the_whole_one(
     here = folder_with(tmp_path / "here", part="ha")
     if planned_again:
         store.get_records("job", here)
-    store.get("job", [here / PART])
+    store.get("job", here, [PART])
     assert (here / PART).read_text() == "whole"
 
 
 def test_a_part_that_was_made_here_is_not_fetched(bucket: Callable[[str], PartStore], tmp_path: Path) -> None:
     here = folder_with(tmp_path / "here", part="mine", record="{}")
-    bucket("run").get("job", [here / PART])
+    bucket("run").get("job", here, [PART])
     assert (here / PART).read_text() == "mine"
 
 
