@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from types import FrameType
 from typing import Any
@@ -27,6 +28,7 @@ from birefnet_batch.redaction import Redactor, shown_options
 from birefnet_batch.request import Request, wrong_fields
 from birefnet_batch.request_file import load_request_file
 from birefnet_batch.settings import OnInvalid, Settings, StorageSettings, schema_node
+from birefnet_batch.sweep import refuse_shared_results
 
 _log = logging.getLogger(__name__)
 _interrupts: list[int] = []
@@ -52,9 +54,13 @@ def main() -> int:
     words = quoted([word for word in words if word not in ("-m", "--multirun")], sweep)
     try:
         jobs = sweep_jobs(words) if sweep else [words]
+        if len(jobs) > 1:
+            refuse_shared_results(jobs, _compose)
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return WRONG_CONFIGURATION
+    except KeyboardInterrupt:
+        return INTERRUPTED
     worst = OK
     for number, job in enumerate(jobs, 1):
         if sweep:
@@ -90,7 +96,6 @@ def _run_words(words: list[str]) -> int:
     Returns:
         The exit status.
     """
-    sys.argv = [sys.argv[0], *words]
     statuses: list[int] = []
 
     def task(config: DictConfig) -> None:
@@ -100,11 +105,8 @@ def _run_words(words: list[str]) -> int:
             _log.exception("the run failed unexpectedly; please report it")
             statuses.append(SOME_FAILED)
 
-    application = hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(task)
     try:
-        # Otherwise Hydra prints its errors itself, with advice that does not help here.
-        os.environ["HYDRA_FULL_ERROR"] = "1"
-        application()
+        _compose(words, task)
     except SystemExit as stop:
         # Of its own flags Hydra complains itself.
         if stop.code not in (0, None):
@@ -115,6 +117,14 @@ def _run_words(words: list[str]) -> int:
         print(f"error: {explained(error)}", file=sys.stderr)
         return WRONG_CONFIGURATION
     return max(statuses, default=OK)
+
+
+def _compose(words: list[str], task: Callable[[DictConfig], None]) -> None:
+    """Compose one configuration and give it to `task`; raises what Hydra and the task raise."""
+    sys.argv = [sys.argv[0], *words]
+    # Otherwise Hydra prints its errors itself, with advice that does not help here.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(task)()
 
 
 def register() -> None:

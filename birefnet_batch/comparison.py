@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -13,6 +14,7 @@ from birefnet_batch.console import table_console
 from birefnet_batch.errors import BirefnetBatchError
 from birefnet_batch.media_difference import compare_media
 from birefnet_batch.recorded_media import bring_media
+from birefnet_batch.request import Result
 from birefnet_batch.results import JobRecord, read_record
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.status import read_lines
@@ -101,7 +103,6 @@ def _records(store: Store, run_id: str) -> Iterator[JobRecord]:
 def _row(store: Store, record: JobRecord) -> Row:
     frames, seconds = record.source.frames or 0, record.timings.get("total", 0.0)
     engine = record.engine or {}
-    content = store.get(record.outputs["video"]) if "video" in record.outputs else None
     return Row(
         input=record.source.uri,
         model=str(record.request.get("model")),
@@ -112,8 +113,20 @@ def _row(store: Store, record: JobRecord) -> Row:
         frames=frames,
         frames_per_s=round(frames / seconds, 2) if seconds else 0.0,
         matte_ms=round(1000 * record.timings.get("matte", 0.0) / frames, 1) if frames else 0.0,
-        megabytes=None if content is None else round(len(content) / 1e6, 3),
+        megabytes=_megabytes(store, record),
     )
+
+
+def _megabytes(store: Store, record: JobRecord) -> float | None:
+    """As the result says: the file itself may be in a bucket, and larger than memory."""
+    # Of media that were asked for inline there is no file.
+    if "video" not in record.outputs:
+        return None
+    try:
+        result = Result.from_dict(json.loads(store.get(record.outputs["result"]) or b""))
+    except (ValueError, KeyError, TypeError):
+        return None
+    return round(result.video.file_size / 1e6, 3)
 
 
 def _matte_difference(

@@ -253,6 +253,33 @@ def test_a_sweep_may_write_each_job_to_an_output_of_its_own(program: Program) ->
     assert all(len(list(Path("out", name, "jobs").glob("a-*/complete-*"))) == 1 for name in ("low", "high"))
 
 
+@pytest.mark.parametrize(
+    ("sweep", "own"),
+    [
+        (("media.background=white,black",), "${media.background}"),
+        (("engine=torch,onnxruntime",), "${engine.name}"),
+        (("request.video_quality=low,high", "engine.precision=fp32,bf16"), "${engine.precision}"),
+    ],
+)
+def test_a_sweep_whose_jobs_would_write_over_each_other_is_refused_before_it_runs(
+    program: Program, capsys: pytest.CaptureFixture[str], sweep: tuple[str, ...], own: str
+) -> None:
+    make_clip(Path("a.mp4"), frames=3)
+    assert program("-m", *sweep, "request.video_url=a.mp4", "output=out", *DEMO) == app.WRONG_CONFIGURATION
+    shown = capsys.readouterr()
+    assert "of the sweep would write the same results" in shown.err
+    assert f"output='results/x/{own}'" in shown.err
+    assert not shown.out
+    assert not Path("out").exists()
+
+
+def test_settings_are_swept_into_outputs_of_their_own(program: Program) -> None:
+    make_clip(Path("a.mp4"), frames=3)
+    words = ("-m", "media.background=white,black", "request.video_url=a.mp4")
+    assert program(*words, "output=out/${media.background}", *DEMO) == app.OK
+    assert all(len(list(Path("out", name, "jobs").glob("a-*/complete-*"))) == 1 for name in ("white", "black"))
+
+
 def test_an_experiment_of_the_users_own_folder_is_found(program: Program) -> None:
     make_clip(Path("a.mp4"), frames=3)
     Path("mine/experiment").mkdir(parents=True)

@@ -13,7 +13,8 @@ import pytest
 from clips import make_clip
 
 from birefnet_batch.comparison import as_csv, compare_runs, show
-from birefnet_batch.results import JobRecord, SourceRecord
+from birefnet_batch.request import Result, VideoFile
+from birefnet_batch.results import JobRecord, SourceRecord, pretty_json
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage.local_store import LocalStore
 
@@ -28,10 +29,16 @@ def add(store: LocalStore, run_id: str, job_id: str, model: str, mask: Path, mat
         source=SourceRecord("file:///clip.mp4", frames=4),
         engine={"family": "torch", "precision": "fp32"},
         timings={"total": 2.0, "matte": matte_s},
-        outputs={"video": f"jobs/{job_id}/mask.mp4", "mask_video": f"jobs/{job_id}/mask.mp4"},
+        outputs={
+            "video": f"jobs/{job_id}/video.mp4",
+            "mask_video": f"jobs/{job_id}/mask.mp4",
+            "result": f"jobs/{job_id}/result.json",
+        },
         outputs_sha256={"mask_video": hashlib.sha256(mask.read_bytes()).hexdigest()},
     )
     store.put(f"jobs/{job_id}/job.json", record.to_json())
+    facts = VideoFile("video/mp4", 1.0, "video.mp4", 4.0, 48, 4, "file:///video.mp4", 64, file_size=60_000_000_000)
+    store.put(f"jobs/{job_id}/result.json", pretty_json(Result(facts).to_dict()))
     line = {"job_id": job_id, "input": "file:///clip.mp4", "status": "succeeded"}
     store.put(f"runs/{run_id}/manifest.jsonl", json.dumps(line).encode() + b"\n")
 
@@ -49,6 +56,7 @@ def test_each_job_has_its_speed_size_and_difference_to_the_first_one(
     assert [(row.model, row.frames_per_s, row.matte_ms) for row in rows] == [
         *(("Demo", 2.0, 250.0), ("Portrait", 2.0, 400.0), ("Matting", 2.0, 400.0))
     ]
+    assert {row.megabytes for row in rows} == {60_000.0}, "no video is read only for its length"
     assert [row.matte_difference for row in rows][:2] == [0.0, 0.0]
     assert rows[2].matte_difference is not None
     read = list(csv.DictReader(io.StringIO(as_csv(rows).decode())))

@@ -1,0 +1,65 @@
+"""The jobs of a sweep before the first one runs: two that would write the same results are refused."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout, suppress
+
+from omegaconf import DictConfig
+
+from birefnet_batch.errors import ConfigError
+from birefnet_batch.settings import Settings
+from birefnet_batch.uris import BUCKET_SCHEMES, scheme_of, user_path
+
+Compose = Callable[[list[str], Callable[[DictConfig], None]], None]
+
+
+def refuse_shared_results(jobs: Sequence[list[str]], compose: Compose) -> None:
+    """Make sure that no job of a sweep writes over the results of another.
+
+    A video's folder has its name of the request alone: jobs that differ in other settings need outputs of their own.
+
+    Args:
+        jobs: the arguments of each; one that cannot be composed has no results, and says why when it is its turn.
+        compose: composes the configuration of some arguments and gives it to a function.
+
+    Raises:
+        ConfigError: two jobs have the same output and the same requests.
+    """
+    seen: dict[str, int] = {}
+    for number, job in enumerate(jobs):
+        place = _place(job, compose)
+        if place is None:
+            continue
+        earlier = seen.setdefault(place, number)
+        if earlier != number:
+            keys = [word.partition("=")[0].lstrip("+~") for word in job if word not in jobs[earlier]]
+            names = [f"{key}.name" if key in ("engine", "executor") else key for key in keys]
+            name = next((name for name in names if "." in name), "engine.precision")
+            raise ConfigError(
+                f"jobs {earlier + 1} and {number + 1} of the sweep would write the same results, for they differ in "
+                f"{', '.join(keys) or 'nothing'}, which is no part of a request; give each job its own output, such as "
+                f"output='results/x/${{{name}}}'"
+            )
+
+
+def _place(job: list[str], compose: Compose) -> str | None:
+    """What decides the folders that a job writes."""
+    places: list[str] = []
+
+    def look(config: DictConfig) -> None:
+        settings = Settings.from_config(config)
+        output = settings.output
+        if output is None:
+            return
+        if scheme_of(output) in BUCKET_SCHEMES:
+            output = output.rstrip("/")
+        else:
+            output = os.path.normpath(user_path(output).absolute())
+        places.append(repr((output, settings.request, settings.request_file, settings.manifest)))
+
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()), suppress(Exception, SystemExit):
+        compose(job, look)
+    return places[0] if places else None
