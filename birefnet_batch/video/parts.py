@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -39,13 +39,17 @@ class Parts:
         self._end = round(task.end * task.spec.time_base / self._base)
         # Of a segment of which nothing could be decoded the part is empty.
         self._parts = [part for part in task.parts if part.stat().st_size]
-        decoded = [pts for part in self._parts for pts in _times(part, self._base)]
-        self.order = sorted(decoded)
+        self._times = [pts for part in self._parts for pts in _times(part, self._base)]
+        if format_of(task.spec.output_type).tick is not None:
+            self._times = list(_apart(self._times))
+        self.order = sorted(self._times)
         """Presentation times of all frames, in ticks of the container's clock."""
         self._places = {pts: place for place, pts in enumerate(self.order)}
-        if len(self._places) < len(decoded):
+        if len(self._places) < len(self._times):
             raise OutputError(f"{task.destination} cannot be joined: two of its parts have frames of the same time")
-        self._delay = max((at - self._places[pts] for at, pts in enumerate(decoded)), default=0)
+        if self.order:
+            self._end = max(self._end, self.order[-1] + 1)
+        self._delay = max((at - self._places[pts] for at, pts in enumerate(self._times)), default=0)
         self._step = min((after - before for before, after in pairwise(self.order)), default=1)
 
     @property
@@ -77,7 +81,8 @@ class Parts:
                 source = container.streams.video[0]
                 if source.codec_context.extradata != headers:
                     raise OutputError(f"{part} was encoded with other settings than the part before it; encode it anew")
-                for packet, pts in _packets(container, source, base):
+                for packet, _ in _packets(container, source, base):
+                    pts = self._times[at]
                     packet.pts = pts
                     packet.duration = self._end_of(pts) - pts
                     packet.dts = self._decode_time(at)
@@ -135,6 +140,18 @@ class WholePart:
             with output_errors(destination):
                 shutil.copyfile(part, destination)
             part.unlink()
+
+
+def _apart(times: Iterable[int]) -> Iterator[int]:
+    """Times of frames in the order in which they are shown, each a tick at least after the one before.
+
+    A source's clock may be finer than the container's. No type whose container has a clock of its own is encoded with
+    reordered frames, so that what is written is in this order.
+    """
+    last: int | None = None
+    for pts in times:
+        last = pts if last is None else max(pts, last + 1)
+        yield last
 
 
 def _times(part: Path, base: Fraction, options: dict[str, str] | None = None) -> Iterator[int]:

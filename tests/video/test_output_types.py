@@ -166,6 +166,16 @@ def test_more_frames_than_hundredths_are_all_kept(tmp_path: Path) -> None:
     assert facts.frames == 10
 
 
+@pytest.mark.parametrize("parts", [1, 2])
+def test_frames_of_one_millisecond_are_all_kept_in_webm(parts: int, tmp_path: Path) -> None:
+    spec = replace(SPEC, time_base=Fraction(1, 90000))
+    facts = write(tmp_path / "out.webm", [cut_out(number) for number in range(10)], spec, parts=parts)
+    assert facts.frames == 10
+    seen = look(tmp_path / "out.webm")
+    assert seen.numbers == list(range(10))
+    assert seen.times == [Fraction(number, 1000) for number in range(10)]
+
+
 @pytest.mark.parametrize(("rate", "hasty"), [(50, 0), (60, 3), (100, 9)])
 def test_the_record_notes_frames_that_are_too_short_for_players(rate: int, hasty: int, tmp_path: Path) -> None:
     spec = replace(SPEC, output_type=GIF, time_base=Fraction(1, rate))
