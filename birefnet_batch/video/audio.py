@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 
 import av
@@ -23,14 +23,22 @@ class AudioTracks(CarriedTracks["_Track"]):
         copied: codecs whose packets are carried over; other tracks are encoded.
         encoder: what they are encoded with; None: the file is silent.
         origin: the source's time that becomes 0, in seconds.
+        tell: called while the source is read.
     """
 
     kind = "audio was"
     one = "audio track"
     parts = "damaged or misplaced packets"
 
-    def __init__(self, path: bytes | None, copied: frozenset[str], encoder: str | None, origin: Fraction) -> None:
-        super().__init__(path if encoder else None)
+    def __init__(
+        self,
+        path: bytes | None,
+        copied: frozenset[str],
+        encoder: str | None,
+        origin: Fraction,
+        tell: Callable[[], None],
+    ) -> None:
+        super().__init__(path if encoder else None, tell)
         self._copied = copied
         self._encoder = encoder or ""
         self._origin = origin

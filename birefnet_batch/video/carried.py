@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from types import TracebackType
 from typing import ClassVar, Generic, Protocol, Self, TypeVar
@@ -65,6 +65,7 @@ class CarriedTracks(ABC, Generic[Track]):
 
     Args:
         path: the source; None has no tracks.
+        tell: called while the source is read.
     """
 
     kind: ClassVar[str]
@@ -74,8 +75,9 @@ class CarriedTracks(ABC, Generic[Track]):
     parts: ClassVar[str]
     """What is left out of a damaged one."""
 
-    def __init__(self, path: bytes | None) -> None:
+    def __init__(self, path: bytes | None, tell: Callable[[], None]) -> None:
         self._path = path
+        self._tell = tell
         self._context = ExitStack()
         self._tracks: list[Track] = []
         self.notes: list[str] = []
@@ -92,14 +94,14 @@ class CarriedTracks(ABC, Generic[Track]):
         if self._path is None:
             return self
         try:
-            with open_input(self._path) as container:
+            with open_input(self._path, self._tell) as container:
                 indexes = self._indexes(container)
         except (InputError, *BROKEN) as error:
             self.notes.append(f"the {self.kind} left out: {reason_of(error)}")
             return self
         for number, index in enumerate(indexes, 1):
             try:
-                container = self._context.enter_context(open_input(self._path))
+                container = self._context.enter_context(open_input(self._path, self._tell))
                 self._tracks.append(self._track(number, container, index))
             except (InputError, *BROKEN) as error:
                 self._leave_out(number, error)

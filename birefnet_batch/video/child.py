@@ -13,6 +13,7 @@ import select
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
@@ -56,7 +57,7 @@ class Child:
             self._connection.send(message)
 
     def receive(self) -> Any:
-        """The child's next message; `Alive` only restarts the clock.
+        """The child's next message; `Alive` only restarts the clock, and may ask for more time.
 
         Raises:
             BirefnetBatchError: the child reported one.
@@ -64,11 +65,12 @@ class Child:
         """
         message: object = Alive()
         while isinstance(message, Alive):
+            allowed_s = self._timeout_s + message.allow_s
             try:
-                if not self._connection.poll(self._timeout_s):
+                if not self._connection.poll(allowed_s):
                     self.kill()
                     raise DecoderCrashError(
-                        f"{self._subject} was given up: its process did not answer for {self._timeout_s:g} s "
+                        f"{self._subject} was given up: its process did not answer for {allowed_s:g} s "
                         "(media.decode_timeout_s); the file may be damaged, or the machine too busy"
                     )
                 message = self._connection.recv()
@@ -116,7 +118,38 @@ class Child:
 
 
 class Alive:
-    """Sent by a child now and then during work that takes long, so that silence means trouble."""
+    """Sent by a child now and then during work that takes long, so that silence means trouble.
+
+    Args:
+        allow_s: seconds that the child may be silent from now on, beside those that it always may.
+    """
+
+    def __init__(self, allow_s: float = 0.0) -> None:
+        self.allow_s = allow_s
+
+
+class Pulse:
+    """Tells the parent that work goes on: about once a second, however often it is called.
+
+    Args:
+        connection: to the parent.
+        every_s: seconds between two messages, at least.
+    """
+
+    def __init__(self, connection: Connection[Any, Any], every_s: float = 1.0) -> None:
+        self._connection = connection
+        self._every_s = every_s
+        self._told = time.monotonic()
+
+    def __call__(self) -> None:
+        """Something was done."""
+        if time.monotonic() - self._told >= self._every_s:
+            self.allow(0.0)
+
+    def allow(self, seconds: float) -> None:
+        """What is done next cannot be heard of and may take so many seconds more than silence may last."""
+        self._told = time.monotonic()
+        self._connection.send(Alive(seconds))
 
 
 class OutOfMemory:

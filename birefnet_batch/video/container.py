@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
-from typing import Any
+from typing import Any, cast
 
 import av
 from av.codec.context import CodecContext
@@ -17,6 +17,7 @@ from av.video.stream import VideoStream
 
 from birefnet_batch.errors import InputError
 from birefnet_batch.storage.growing_file import open_file
+from birefnet_batch.video.followed_file import FollowedFile
 
 # What libav and our own checks raise for a file that is not as it should be.
 BROKEN = (av.error.FFmpegError, OSError, ValueError, LookupError, ArithmeticError)
@@ -26,11 +27,15 @@ _WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 
 
 @contextmanager
-def open_input(path: bytes) -> Iterator[InputContainer]:
+def open_input(path: bytes, tell: Callable[[], None] | None = None) -> Iterator[InputContainer]:
     """Open a media file by its content alone.
 
     The container gets an open file, not its name, and may open nothing else: a playlist cannot reach other files
     or hosts, and no character of the name has a meaning.
+
+    Args:
+        path: the file.
+        tell: called while the file is read on through, however long the next packet is to come.
 
     Raises:
         InputError: it cannot be read, or is no media file.
@@ -47,7 +52,7 @@ def open_input(path: bytes) -> Iterator[InputContainer]:
                 raise InputError(f"{shown} is empty; was it copied or downloaded completely?")
             try:
                 container = av.open(
-                    file,
+                    file if tell is None else cast(Any, FollowedFile(file, tell)),
                     metadata_errors="replace",
                     buffer_size=_BUFFER,
                     io_open=_refuse,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 import heapq
 import math
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import av
@@ -17,7 +17,7 @@ from av.container import OutputContainer
 
 from birefnet_batch.errors import OutputError
 from birefnet_batch.video.audio import AudioTracks
-from birefnet_batch.video.child import Alive, serve
+from birefnet_batch.video.child import Pulse, serve
 from birefnet_batch.video.container import reason_of
 from birefnet_batch.video.encode import EncodeSpec
 from birefnet_batch.video.formats import format_of
@@ -29,9 +29,10 @@ from birefnet_batch.video.subtitles import SubtitleTracks
 from birefnet_batch.video.timed import Timed
 from birefnet_batch.video.webm_aspect import set_pixel_shape
 
-_ALIVE_EVERY_S = 1.0
 _CHAPTER_TICK = Fraction(1, 1000)
 _MOST_TICKS = (1 << 31) - 1
+# Of a disk that reads and writes at once, in bytes a second: far less than any that is worth waiting for.
+_SLOWEST_DISK = 5_000_000
 # What the muxer says of a packet that it does not take; everything else (no space left) is the file's own trouble.
 _REFUSED = (errno.EINVAL, av.error.InvalidDataError.errno if hasattr(av.error.InvalidDataError, "errno") else 0)
 
@@ -47,27 +48,29 @@ class _RefusedError(Exception):
 def work(connection: Connection[Any, Any], memory: int, task: JoinTask) -> None:
     """Send `Alive` now and then, and `JoinedFacts` at the end."""
     form = format_of(task.spec.output_type)
-    parts = Parts(task) if form.joinable else WholePart(task)
+    pulse = Pulse(connection)
+    parts = Parts(task, pulse) if form.joinable else WholePart(task, pulse)
     if not parts.order:
         raise OutputError(f"{task.destination} would be empty: no frame was encoded")
     try:
         if isinstance(parts, WholePart):
+            _allow_writing(pulse, task.parts[0])
             parts.move()
             connection.send(_facts(task, parts, 0, list(parts.notes())))
         else:
-            connection.send(_join_somehow(connection, task, parts))
+            connection.send(_join_somehow(pulse, task, parts))
     except BaseException:
         task.destination.unlink(missing_ok=True)
         raise
 
 
-def _join_somehow(connection: Connection[Any, Any], task: JoinTask, parts: Parts) -> JoinedFacts:
+def _join_somehow(pulse: Pulse, task: JoinTask, parts: Parts) -> JoinedFacts:
     """With the audio as it is; where the container refuses that, encoded anew; where that fails, without."""
     copied = format_of(task.spec.output_type).copied_audio
     notes: list[str] = []
     while True:
         try:
-            facts = _join(connection, task, parts, copied)
+            facts = _join(pulse, task, parts, copied)
         except _RefusedError as error:
             if error.what == "subtitles":
                 task = replace(task, subtitles_from=None)
@@ -81,13 +84,13 @@ def _join_somehow(connection: Connection[Any, Any], task: JoinTask, parts: Parts
             return replace(facts, notes=(*facts.notes, *notes))
 
 
-def _join(connection: Connection[Any, Any], task: JoinTask, parts: Parts, copied: frozenset[str]) -> JoinedFacts:
+def _join(pulse: Pulse, task: JoinTask, parts: Parts, copied: frozenset[str]) -> JoinedFacts:
     spec = task.spec
     form = format_of(spec.output_type)
     with (
         output_errors(task.destination),
-        AudioTracks(task.audio_from, copied, form.encoded_audio, task.origin) as audio,
-        SubtitleTracks(task.subtitles_from, form.subtitles, task.origin) as subtitles,
+        AudioTracks(task.audio_from, copied, form.encoded_audio, task.origin, pulse) as audio,
+        SubtitleTracks(task.subtitles_from, form.subtitles, task.origin, pulse) as subtitles,
     ):
         options = container_options(spec)
         if form.tick is None:
@@ -103,7 +106,11 @@ def _join(connection: Connection[Any, Any], task: JoinTask, parts: Parts, copied
             subtitles.add_streams(output)
             _start(output, "subtitles" if subtitles.count else "audio" if audio.count else "")
             languages = [stream.metadata.get("language") for stream in output.streams]
-            _mux(connection, output, heapq.merge(video, *audio.packets(), *subtitles.packets()))
+            try:
+                _mux(pulse, output, heapq.merge(video, *audio.packets(), *subtitles.packets()))
+            finally:
+                # With +faststart closing the file writes all of it a second time, whatever the reason.
+                _allow_writing(pulse, task.destination)
         if form.muxer == "mov":
             keep_languages(task.destination, languages)
         elif form.muxer == "webm" and spec.sample_aspect_ratio is not None:
@@ -150,8 +157,11 @@ def _start(output: OutputContainer, doubtful: str) -> None:
         raise _RefusedError(doubtful, error) from None
 
 
-def _mux(connection: Connection[Any, Any], output: OutputContainer, packets: Iterator[Timed]) -> None:
-    told = time.monotonic()
+def _allow_writing(pulse: Pulse, path: Path) -> None:
+    pulse.allow(path.stat().st_size / _SLOWEST_DISK)
+
+
+def _mux(pulse: Pulse, output: OutputContainer, packets: Iterator[Timed]) -> None:
     for timed in packets:
         try:
             output.mux_one(timed.packet)
@@ -159,9 +169,7 @@ def _mux(connection: Connection[Any, Any], output: OutputContainer, packets: Ite
             if timed.kind != "video" and getattr(error, "errno", None) in _REFUSED:
                 raise _RefusedError(timed.kind, error) from None
             raise
-        if time.monotonic() - told > _ALIVE_EVERY_S:
-            told = time.monotonic()
-            connection.send(Alive())
+        pulse()
 
 
 def _movie_ticks(video: int, rates: list[int]) -> int:

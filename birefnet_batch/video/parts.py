@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -31,15 +31,16 @@ class Parts:
 
     Args:
         task: the parts, and when the last frame ends.
+        tell: called while the parts are read.
     """
 
-    def __init__(self, task: JoinTask) -> None:
+    def __init__(self, task: JoinTask, tell: Callable[[], None]) -> None:
         self._task = task
         self._base = format_of(task.spec.output_type).time_base(task.spec.time_base)
         self._end = round(task.end * task.spec.time_base / self._base)
         # Of a segment of which nothing could be decoded the part is empty.
         self._parts = [part for part in task.parts if part.stat().st_size]
-        self._times = [pts for part in self._parts for pts in _times(part, self._base)]
+        self._times = [pts for part in self._parts for pts in _times(part, self._base, tell)]
         if format_of(task.spec.output_type).tick is not None:
             self._times = list(_apart(self._times))
         self.order = sorted(self._times)
@@ -105,15 +106,16 @@ class WholePart:
 
     Args:
         task: one part, and when its last frame ends.
+        tell: called while the part is read.
     """
 
-    def __init__(self, task: JoinTask) -> None:
+    def __init__(self, task: JoinTask, tell: Callable[[], None]) -> None:
         if len(task.parts) != 1:
             raise OutputError(f"{task.destination} cannot be joined of {len(task.parts)} parts; keep the video whole")
         self._task = task
         base = format_of(task.spec.output_type).time_base(task.spec.time_base)
         # Without it delays of 10 ms are read as players show them, ten times as long.
-        self.order = list(_times(task.parts[0], base, {"min_delay": "1"}))
+        self.order = list(_times(task.parts[0], base, tell, {"min_delay": "1"}))
         """Presentation times of all frames, in ticks of the container's clock."""
         self.start = Fraction(0)
         """When the first frame is shown, in ticks of the source's clock."""
@@ -154,9 +156,12 @@ def _apart(times: Iterable[int]) -> Iterator[int]:
         yield last
 
 
-def _times(part: Path, base: Fraction, options: dict[str, str] | None = None) -> Iterator[int]:
+def _times(
+    part: Path, base: Fraction, tell: Callable[[], None], options: dict[str, str] | None = None
+) -> Iterator[int]:
     with av.open(str(part.absolute()), options=options or {}) as container:
         for _, pts in _packets(container, container.streams.video[0], base):
+            tell()
             yield pts
 
 

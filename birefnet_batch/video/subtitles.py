@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Any, NamedTuple, cast
 
@@ -41,14 +41,15 @@ class SubtitleTracks(CarriedTracks["_Track"]):
         path: the source; None has no tracks.
         encoder: what the container takes; None: the type has no subtitles.
         origin: the source's time that becomes 0, in seconds.
+        tell: called while the source is read.
     """
 
     kind = "subtitles were"
     one = "subtitle track"
     parts = "damaged subtitles"
 
-    def __init__(self, path: bytes | None, encoder: str | None, origin: Fraction) -> None:
-        super().__init__(path if encoder else None)
+    def __init__(self, path: bytes | None, encoder: str | None, origin: Fraction, tell: Callable[[], None]) -> None:
+        super().__init__(path if encoder else None, tell)
         self._encoder = encoder or ""
         self._origin = origin
 

@@ -170,7 +170,7 @@ def test_a_gif_is_moved_to_another_file_system(tmp_path: Path, monkeypatch: pyte
         raise OSError(errno.EXDEV, "Invalid cross-device link")
 
     monkeypatch.setattr(Path, "replace", refuse)
-    WholePart(task).move()
+    WholePart(task, lambda: None).move()
     assert (tmp_path / "out.gif").read_bytes() == content
     assert not (tmp_path / "video.gif").exists()
 
