@@ -12,6 +12,7 @@ from av.container import InputContainer, OutputContainer
 from birefnet_batch.video.carried import CarriedTracks, describe
 from birefnet_batch.video.container import BROKEN
 from birefnet_batch.video.encoded_audio import EncodedTrack
+from birefnet_batch.video.packet_clock import PacketClock
 from birefnet_batch.video.timed import Timed
 
 
@@ -123,10 +124,11 @@ class _Track:
     def _copy(self) -> Iterator[Timed]:
         assert self._out is not None
         last: int | None = None
+        base = Fraction(self._first.time_base)
+        clock = PacketClock(round(self._origin / base), base)
         for packet in self._all():
-            base = Fraction(packet.time_base)
-            shift = round(self._origin / base)
             assert packet.dts is not None
+            shift = 0 if packet.is_corrupt else clock.offset(packet.dts, packet.duration or 0)
             dts = packet.dts - shift
             if packet.is_corrupt or (last is not None and dts <= last):
                 # Two packets at one time cannot be written; sound that goes back is damaged.

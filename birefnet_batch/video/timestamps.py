@@ -8,7 +8,8 @@ from fractions import Fraction
 import av
 
 # A shorter step back is jitter of the file's clock; a longer one is another recording joined on, with its own clock.
-_JITTER_S = Fraction(1)
+JITTER_S = Fraction(1)
+"""The longest step back that is jitter, in seconds."""
 # No frame is shown for longer: such a step forward is a time that was written wrong, or a clock that was set.
 LONGEST_S = Fraction(3600)
 """The longest time that a frame is believed to be shown, in seconds."""
@@ -31,7 +32,7 @@ class Timeline:
     def __init__(self, origin: int, time_base: Fraction, rate: Fraction | None) -> None:
         self._offset = origin
         self._usual = max(1, round(1 / (rate * time_base))) if rate else 1
-        self._back = max(1, round(_JITTER_S / time_base))
+        self._back = max(1, round(JITTER_S / time_base))
         self._forward = max(1, round(LONGEST_S / time_base))
         self._previous: int | None = None
         self._step = self._usual

@@ -124,6 +124,33 @@ def test_a_gap_in_transcoded_sound_stays_a_gap(tmp_path: Path) -> None:
     assert beep_start(tmp_path / "out.mp4") == pytest.approx(3.0, abs=0.004)
 
 
+@pytest.mark.parametrize("second_s", [0, 7200], ids=["back", "forward"])
+def test_copied_sound_goes_on_where_the_clock_of_the_source_was_set(second_s: int, tmp_path: Path) -> None:
+    content = b""
+    for start_s in (0, second_s):
+        clip = Clip(
+            frames=50,
+            format="mpegts",
+            time_base=Fraction(1, 90000),
+            times=[90000 * start_s + 3600 * number for number in range(50)],
+            options={"bf": "0"},
+            sounds=(Sound(seconds=2.0, start_s=start_s, beep_s=start_s + 1.0),),
+        )
+        content += make(tmp_path / "one.ts", clip).read_bytes()
+    (tmp_path / "clip.ts").write_bytes(content)
+    facts = convert(tmp_path / "clip.ts", tmp_path / "out.mp4")
+    assert facts.notes == ()
+    loud = []
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        for frame in container.decode(audio=0):
+            assert frame.pts is not None
+            if np.abs(frame.to_ndarray()).max() > 0.1:
+                loud.append(float(frame.pts * Fraction(frame.time_base)))
+    begins = [after for before, after in pairwise([-1.0, *loud]) if after - before > 0.2]
+    assert begins == pytest.approx([1.0, 3.0], abs=0.06)
+    assert loud[-1] == pytest.approx(4.0, abs=0.06)
+
+
 def _overwrite_sound(path: Path, keep: int) -> None:
     """Fill every sound packet after the first few with noise."""
     with av.open(str(path)) as container:

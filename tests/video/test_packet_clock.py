@@ -1,0 +1,35 @@
+"""Packets follow one another where the source's clock was set, and only there."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+
+from birefnet_batch.video.packet_clock import PacketClock
+
+LONG = 20  # milliseconds of a packet
+
+
+def placed(times: list[int], origin: int = 0) -> list[int]:
+    """Where packets with these decode times are put, in milliseconds."""
+    clock = PacketClock(origin, Fraction(1, 1000))
+    return [dts - clock.offset(dts, LONG) for dts in times]
+
+
+@pytest.mark.parametrize("second", [0, 5_000_000], ids=["back", "forward"])
+def test_what_follows_a_jump_has_no_gap(second: int) -> None:
+    times = [*range(10_000, 12_000, LONG), *range(second, second + 2000, LONG)]
+    assert placed(times, origin=10_000) == list(range(0, 4000, LONG))
+
+
+def test_small_steps_back_and_gaps_stay() -> None:
+    times = [0, 20, 40, 30, 60, 80, 1_000_000, 1_000_020]
+    assert placed(times) == times
+
+
+@pytest.mark.parametrize("wrong", [0, 8_000_000], ids=["back", "forward"])
+def test_wrong_times_shift_nothing_after_them(wrong: int) -> None:
+    times = list(range(10_000, 20_000, LONG))
+    given = [*times[:100], wrong, wrong + LONG, wrong + 2 * LONG, *times[103:]]
+    assert placed(given) == times
