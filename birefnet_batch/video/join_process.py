@@ -66,7 +66,7 @@ def work(connection: Connection[Any, Any], memory: int, task: JoinTask) -> None:
 
 def _join_somehow(pulse: Pulse, task: JoinTask, parts: Parts) -> JoinedFacts:
     """With the audio as it is; where the container refuses that, encoded anew; where that fails, without."""
-    copied = format_of(task.spec.output_type).copied_audio
+    copied = may_be_copied = format_of(task.spec.output_type).copied_audio
     notes: list[str] = []
     while True:
         try:
@@ -74,6 +74,8 @@ def _join_somehow(pulse: Pulse, task: JoinTask, parts: Parts) -> JoinedFacts:
         except _RefusedError as error:
             if error.what == "subtitles":
                 task = replace(task, subtitles_from=None)
+                # Of what is refused with the header nothing says what it was: the audio was blamed before them.
+                copied = may_be_copied
             elif copied:
                 copied = frozenset()
                 continue
@@ -104,7 +106,7 @@ def _join(pulse: Pulse, task: JoinTask, parts: Parts, copied: frozenset[str]) ->
             video = parts.packets(output)
             audio.add_streams(output)
             subtitles.add_streams(output)
-            _start(output, "subtitles" if subtitles.count else "audio" if audio.count else "")
+            _start(output, _doubtful(bool(audio.count), bool(subtitles.count), bool(copied)))
             languages = [stream.metadata.get("language") for stream in output.streams]
             try:
                 _mux(pulse, output, heapq.merge(video, *audio.packets(), *subtitles.packets()))
@@ -146,6 +148,13 @@ def _chapters(spec: EncodeSpec) -> list[av.container.Chapter]:
         }
         for number, chapter in enumerate(spec.chapters, 1)
     ]
+
+
+def _doubtful(audio: bool, subtitles: bool, copied: bool) -> str:
+    """What the container refuses, if it refuses the header: first what can still be carried over in another form."""
+    if audio and (copied or not subtitles):
+        return "audio"
+    return "subtitles" if subtitles else ""
 
 
 def _start(output: OutputContainer, doubtful: str) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from shutil import which
-from typing import Any
+from typing import Any, cast
 
 import av
 import pytest
 from av.subtitles.subtitle import SubtitleSet
-from video_clips import convert, look, numbered
+from test_join_process import Parent, task_of
+from video_clips import Sound, _add_sound, _beep, convert, look, numbered
 
+from birefnet_batch.video import join_process
 from birefnet_batch.video.subtitles import _PLAIN
 
 SAID = [(240, 400, "Guten {\\i1}Tag{\\i0}"), (700, 300, "Zwei\\NZeilen")]
@@ -21,12 +24,18 @@ SUFFIX = {"X264 (.mp4)": ".mp4", "VP9 (.webm)": ".webm", "PRORES4444 (.mov)": ".
 
 
 def make_said(
-    path: Path, form: str, codecs: dict[str, str], start: int = 0, said: list[tuple[int, int, str]] = SAID
+    path: Path,
+    form: str,
+    codecs: dict[str, str],
+    start: int = 0,
+    said: list[tuple[int, int, str]] = SAID,
+    sound: Sound | None = None,
 ) -> Path:
     """A clip whose subtitle tracks, language -> codec, say what is given; everything `start` milliseconds late."""
     with av.open(str(path), "w", format=form) as container:
         video = container.add_stream("libx264", rate=25, options={"bf": "2"})
         video.width, video.height, video.pix_fmt = 96, 64, "yuv420p"
+        audio = _add_sound(container, sound) if sound else None
         tracks: list[Any] = []
         for language, codec in codecs.items():
             track: Any = container.add_stream(codec)  # type: ignore[call-overload]
@@ -46,6 +55,9 @@ def make_said(
                 packet.pts = packet.dts = start + at
                 packet.duration, packet.time_base, packet.stream = duration, Fraction(1, 1000), track
                 container.mux(packet)
+        if sound:
+            for chunk in (*_beep(sound, audio), None):
+                container.mux(audio.encode(chunk))
     return path
 
 
@@ -94,6 +106,39 @@ def test_those_that_begin_together_are_shown_together(tmp_path: Path) -> None:
     source = make_said(tmp_path / "clip.mkv", "matroska", {"ger": "subrip"}, said=said)
     convert(source, tmp_path / "out.mp4")
     assert [(at, text) for at, _, text in said_in(tmp_path / "out.mp4")] == [(200, "one\\Ntwo"), (500, "three")]
+
+
+@pytest.mark.parametrize(("rate", "codec"), [(11025, "aac"), (44100, "mp3float")])
+def test_sound_that_a_container_refuses_does_not_cost_the_subtitles(rate: int, codec: str, tmp_path: Path) -> None:
+    sound = Sound("libmp3lame", rate=rate, seconds=1.2)
+    source = make_said(tmp_path / "clip.mkv", "matroska", {"ger": "subrip"}, sound=sound)
+    facts = convert(source, tmp_path / "out.mp4")
+    assert facts.notes == ()
+    assert [at for at, _, _ in said_in(tmp_path / "out.mp4")] == [at for at, _, _ in SAID]
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        assert [track.codec_context.name for track in container.streams.audio] == [codec]
+
+
+def test_subtitles_that_a_container_refuses_do_not_cost_the_sound_its_form(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = join_process._start
+
+    def refusing(output: Any, doubtful: str) -> None:
+        if any(stream.type == "subtitle" for stream in output.streams):
+            raise join_process._RefusedError(doubtful, ValueError("invalid argument"))
+        start(output, doubtful)
+
+    monkeypatch.setattr(join_process, "_start", refusing)
+    sound = Sound("libmp3lame", rate=44100, seconds=1.2)
+    source = make_said(tmp_path / "clip.mkv", "matroska", {"ger": "subrip"}, sound=sound)
+    task = replace(task_of(tmp_path, "X264 (.mp4)"), audio_from=bytes(source), subtitles_from=bytes(source))
+    parent = Parent()
+    join_process.work(cast(Any, parent), 0, task)
+    facts = parent.heard[-1]
+    assert (facts.audio_tracks, facts.notes) == (1, ("the subtitles were left out: invalid argument",))
+    with av.open(str(task.destination)) as container:
+        assert [track.codec_context.name for track in container.streams.audio] == ["mp3float"]
 
 
 def test_pictures_are_left_out_with_a_note(tmp_path: Path) -> None:
