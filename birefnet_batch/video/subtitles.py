@@ -17,6 +17,7 @@ from birefnet_batch.video.timed import Timed
 
 _TICK = Fraction(1, 1000)
 _FIELDS = 8  # before the text
+_UNKNOWN = -(1 << 63)  # libav's word for a time that is not known
 # Text travels between codecs as Advanced SubStation Alpha, whose header says what plain text looks like; without a
 # style it would be of size 0.
 _PLAIN = b"""[Script Info]
@@ -136,9 +137,22 @@ class _Track:
             except av.error.FFmpegError:
                 self.dropped += 1
                 continue
-            start = packet.pts * Fraction(packet.time_base) - self._origin
-            end = start + (packet.duration or 0) * Fraction(packet.time_base)
+            if found is None:
+                continue
+            start, end = (round((time - self._origin) / _TICK) for time in _shown(packet, found))
             # MP4 says with an empty one that nothing is shown.
-            for rect in found or ():
+            for rect in found:
                 if isinstance(rect, AssSubtitle) and rect.ass:
-                    yield _Said(round(start / _TICK), round(end / _TICK), rect.ass)
+                    yield _Said(start, end, rect.ass)
+
+
+def _shown(packet: av.Packet[SubtitleStream], found: SubtitleSet) -> tuple[Fraction, Fraction]:
+    """From when to when subtitles are shown, in seconds on the source's clock."""
+    assert packet.pts is not None
+    start = packet.pts * Fraction(packet.time_base)
+    end = start + (packet.duration or 0) * Fraction(packet.time_base)
+    own = Fraction(found.pts, av.time_base)
+    if found.pts == _UNKNOWN or abs(own - start) <= _TICK:
+        return start, end
+    # Captions come in pieces, of which each packet has one: the decoder tells of a text when it is shown no more.
+    return own + found.start_display_time * _TICK, min(own + found.end_display_time * _TICK, end)

@@ -101,6 +101,49 @@ def test_subtitles_move_with_the_picture(tmp_path: Path) -> None:
     assert [at for at, _, _ in said_in(tmp_path / "out.mp4")] == [at for at, _, _ in SAID]
 
 
+def _pair(first: int, second: int) -> bytes:
+    """A packet of CEA-608's first field: two characters of seven bits with odd parity."""
+    return bytes([0xFC, *(value | (0x80 if value.bit_count() % 2 == 0 else 0) for value in (first, second))])
+
+
+def _captions(path: Path) -> Path:
+    """A QuickTime file with two captions, shown from 0.8 s to 1.6 s and from there to 2.4 s."""
+    load, row, show, clear = ([_pair(0x14, code)] * 2 for code in (0x20, 0x70, 0x2F, 0x2C))
+    sent = [_pair(0, 0)] * 70
+    for frame, pairs in (
+        (2, [*load, *row, _pair(ord("O"), ord("N")), _pair(ord("E"), ord("."))]),
+        (20, show),
+        (24, [*load, *row, _pair(ord("T"), ord("W")), _pair(ord("O"), ord("."))]),
+        (40, show),
+        (60, clear),
+    ):
+        sent[frame : frame + len(pairs)] = pairs
+    # Only a file that has such a track tells libav what it is.
+    template = path.with_suffix(".scc")
+    template.write_text("Scenarist_SCC V1.0\n\n00:00:00:10\t9420 9420\n\n")
+    with av.open(str(template)) as captions, av.open(str(path), "w", format="mov") as container:
+        video = container.add_stream("mpeg4", rate=25)
+        video.width, video.height, video.pix_fmt = 96, 64, "yuv420p"
+        track = container.add_stream_from_template(captions.streams[0])
+        track.time_base = Fraction(1, 25)
+        for index, content in enumerate(sent):
+            frame = av.VideoFrame.from_ndarray(numbered(index, (96, 64)), format="rgb24")
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            container.mux(video.encode(frame))
+            packet = av.Packet(content)
+            packet.pts = packet.dts = index
+            packet.duration, packet.time_base, packet.stream = 1, Fraction(1, 25), track
+            container.mux(packet)
+        container.mux(video.encode(None))
+    return path
+
+
+def test_captions_are_shown_when_they_are_in_the_source(tmp_path: Path) -> None:
+    facts = convert(_captions(tmp_path / "clip.mov"), tmp_path / "out.mp4")
+    assert facts.notes == ()
+    assert said_in(tmp_path / "out.mp4") == [(800, 800, "ONE."), (1600, 800, "TWO.")]
+
+
 def test_those_that_begin_together_are_shown_together(tmp_path: Path) -> None:
     said = [(200, 300, "one"), (200, 400, "two"), (500, 50, "three")]
     source = make_said(tmp_path / "clip.mkv", "matroska", {"ger": "subrip"}, said=said)
