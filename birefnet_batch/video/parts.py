@@ -40,7 +40,7 @@ class Parts:
         self._end = round(task.end * task.spec.time_base / self._base)
         # Of a segment of which nothing could be decoded the part is empty.
         self._parts = [part for part in task.parts if part.stat().st_size]
-        self._times = [pts for part in self._parts for pts in _times(part, self._base, tell)]
+        self._times = [pts for part in self._parts for pts, _ in _times(part, self._base, tell)]
         if format_of(task.spec.output_type).tick is not None:
             self._times = list(_apart(self._times))
         self.order = sorted(self._times)
@@ -113,12 +113,21 @@ class WholePart:
         if len(task.parts) != 1:
             raise OutputError(f"{task.destination} cannot be joined of {len(task.parts)} parts; keep the video whole")
         self._task = task
-        base = format_of(task.spec.output_type).time_base(task.spec.time_base)
-        # Without it delays of 10 ms are read as players show them, ten times as long.
-        self.order = list(_times(task.parts[0], base, tell, {"min_delay": "1"}))
+        self._base = format_of(task.spec.output_type).time_base(task.spec.time_base)
+        self.order: list[int] = []
         """Presentation times of all frames, in ticks of the container's clock."""
-        self.start = Fraction(0)
+        self._end = 0
+        # Without it delays of 10 ms are read as players show them, ten times as long.
+        for pts, duration in _times(task.parts[0], self._base, tell, {"min_delay": "1"}):
+            self.order.append(pts)
+            self._end = pts + duration
+
+    @property
+    def start(self) -> Fraction:
         """When the first frame is shown, in ticks of the source's clock."""
+        # The file begins with that frame whenever it is: only its length tells, to half a tick of its own clock.
+        start = self._task.end * self._task.spec.time_base - (self._end - self.order[0]) * self._base
+        return Fraction(0) if abs(start) <= self._base / 2 else start / self._task.spec.time_base
 
     def notes(self) -> Iterator[str]:
         """What players will not show as it is written."""
@@ -158,11 +167,12 @@ def _apart(times: Iterable[int]) -> Iterator[int]:
 
 def _times(
     part: Path, base: Fraction, tell: Callable[[], None], options: dict[str, str] | None = None
-) -> Iterator[int]:
+) -> Iterator[tuple[int, int]]:
+    """Presentation times and durations of a part's frames in ticks of `base`."""
     with av.open(str(part.absolute()), options=options or {}) as container:
-        for _, pts in _packets(container, container.streams.video[0], base):
+        for packet, pts in _packets(container, container.streams.video[0], base):
             tell()
-            yield pts
+            yield pts, int((packet.duration or 0) * Fraction(packet.time_base) / base)
 
 
 def _packets(

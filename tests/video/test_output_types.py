@@ -159,6 +159,19 @@ def test_times_of_a_gif_are_rounded_from_its_first_frame_on(tmp_path: Path) -> N
     assert all(abs(at - Fraction(time - 7, 10)) <= Fraction(1, 2) for at, time in zip(made, times, strict=True))
 
 
+def test_a_gif_whose_pictures_begin_after_the_sound_lasts_as_long_as_its_pictures(tmp_path: Path) -> None:
+    times = [3000 + 40 * number for number in range(50)]
+    clip = Clip(frames=50, time_base=Fraction(1, 1000), times=times, sounds=(Sound(seconds=5.0),))
+    facts = convert(make(tmp_path / "clip.mp4", clip), tmp_path / "out.gif", output_type=GIF)
+    assert (facts.duration_s, facts.fps) == (2.0, 25.0)
+    assert sum(_gif_delays(tmp_path / "out.gif")) == 200
+
+
+def test_duration_and_rate_of_a_gif_are_not_rounded_to_its_clock(tmp_path: Path) -> None:
+    facts = write(tmp_path / "out.gif", [cut_out(0)], replace(SPEC, output_type=GIF, time_base=Fraction(1, 24)))
+    assert facts.fps == pytest.approx(24.0)
+
+
 def test_more_frames_than_hundredths_are_all_kept(tmp_path: Path) -> None:
     spec = replace(SPEC, output_type=GIF, time_base=Fraction(1, 250))
     facts = write(tmp_path / "out.gif", [cut_out(number) for number in range(10)], spec)
