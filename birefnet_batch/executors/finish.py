@@ -18,6 +18,7 @@ from birefnet_batch.publish import Media, publish
 from birefnet_batch.results import utc_now
 from birefnet_batch.segments import summed_notes
 from birefnet_batch.video.damage import check_share
+from birefnet_batch.video.info import VideoInfo
 
 # By less a container's rounding, or sound that goes on, can differ.
 _MISSING_S, _MISSING_SHARE = Fraction(1), Fraction(1, 20)
@@ -52,6 +53,7 @@ def finish(context: RunContext, workspace: Workspace, plan: Plan, done: Sequence
         for stage, busy in item.segment.seconds.items():
             seconds[stage] = seconds.get(stage, 0.0) + busy
     made: list[Media] = []
+    end = max(item.segment.end for item in done)
     for kind in plan.whole.kinds:
         started = time.perf_counter()
         staged = context.output.staged(f"{job.job_id}.{kind}")
@@ -60,7 +62,7 @@ def finish(context: RunContext, workspace: Workspace, plan: Plan, done: Sequence
                 tasks,
                 kind,
                 staged,
-                end=max(item.segment.end for item in done),
+                end=end,
                 audio=settings.audio,
                 timeout_s=settings.decode_timeout_s,
             )
@@ -72,7 +74,7 @@ def finish(context: RunContext, workspace: Workspace, plan: Plan, done: Sequence
         made.append(Media.from_join(kind, job, plan.whole.encode, staged, facts))
         notes += facts.notes
         if kind == "video":
-            notes += _ends_early(plan.whole.info.duration, facts.duration_s)
+            notes += _ends_early(plan.whole.info, end)
         seconds["join"] = seconds.get("join", 0.0) + time.perf_counter() - started
     # Only now: what is published was made of one version of the source.
     workspace.leave(job, plan.facts)
@@ -113,11 +115,18 @@ def _other_engines(done: Sequence[SegmentDone]) -> list[str]:
     return [f"made by another engine, {engine}: segment {', '.join(numbers)}" for engine, numbers in made.items()]
 
 
-def _ends_early(declared: Fraction | None, seconds: float) -> list[str]:
-    """What is said of a file that goes on for longer than its pictures; of some kinds nothing else tells a cut one."""
-    if declared is None or declared - Fraction(seconds) <= max(_MISSING_S, _MISSING_SHARE * declared):
+def _ends_early(info: VideoInfo, end: int) -> list[str]:
+    """What is said of a file that goes on for longer than its pictures; of some kinds nothing else tells a cut one.
+
+    Args:
+        info: what the file says.
+        end: when its last frame ends, in ticks.
+    """
+    # Matroska says when it ends on a clock that need not begin at 0; a longer time at most leaves the note out.
+    seconds = end * info.time_base + max(Fraction(0), info.origin)
+    if info.duration is None or info.duration - seconds <= max(_MISSING_S, _MISSING_SHARE * info.duration):
         return []
     return [
-        f"the file says that it lasts {float(declared):.1f} s, and its pictures end after {seconds:.1f} s: "
+        f"the file says that it lasts {float(info.duration):.1f} s, and its pictures end after {float(seconds):.1f} s: "
         "it may not be complete"
     ]

@@ -1,9 +1,10 @@
-"""A job's record says what made all of its segments, and its files have all of their frames."""
+"""A record says what made its segments and whether its file ends too early, and files have all of their frames."""
 
 from __future__ import annotations
 
 import io
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,16 @@ import pytest
 from clips import make_clip
 from ray_runs import request
 from trivial import TrivialEngine
+from video_clips import Clip, Sound, make, read
 
 from birefnet_batch import Settings, engines, run
 from birefnet_batch.executors import finish
-from birefnet_batch.executors.finish import _other_engines
+from birefnet_batch.executors.finish import _ends_early, _other_engines
 from birefnet_batch.executors.segment_step import SegmentDone
 from birefnet_batch.pipeline import SegmentRecord
 from birefnet_batch.progress import PlainProgress
 from birefnet_batch.settings import EngineSettings
+from birefnet_batch.video.probe import probe
 
 
 def done(index: int, **engine: Any) -> SegmentDone:
@@ -51,3 +54,22 @@ def test_a_video_with_fewer_frames_than_its_segments_had_is_not_published(
     ((_, reason),) = summary.failures
     assert "has 2 frames where its segments had 3" in reason
     assert not list(tmp_path.glob("out/jobs/*/*.mp4"))
+
+
+@pytest.mark.parametrize("sound_s", [0.0, 5.0], ids=["late pictures", "late clock"])
+def test_a_file_whose_pictures_begin_late_is_not_said_to_end_early(sound_s: float, tmp_path: Path) -> None:
+    clip = Clip(
+        frames=50,
+        format="matroska",
+        time_base=Fraction(1, 1000),
+        times=[5000 + 40 * number for number in range(50)],
+        sounds=(Sound(start_s=sound_s, seconds=7.0 - sound_s),),
+    )
+    path = make(tmp_path / "clip.mkv", clip)
+    info, seen = probe(path), read(path)
+    assert info.duration == pytest.approx(7.0, abs=0.1)
+    end = seen.pts[-1] + seen.durations[-1]
+    assert _ends_early(info, end) == []
+    assert _ends_early(info, end - 1600) == [
+        "the file says that it lasts 7.0 s, and its pictures end after 5.4 s: it may not be complete"
+    ]
