@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
@@ -44,6 +45,9 @@ def main() -> int:
         The exit status; in a sweep the worst of its jobs.
     """
     register()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Names of files need not be UTF-8.
+        sys.stdout.reconfigure(errors="backslashreplace")
     _set_up_logging()
     _interrupts.clear()
     _finished.clear()

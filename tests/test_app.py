@@ -280,6 +280,18 @@ def test_settings_are_swept_into_outputs_of_their_own(program: Program) -> None:
     assert all(len(list(Path("out", name, "jobs").glob("a-*/complete-*"))) == 1 for name in ("white", "black"))
 
 
+def test_results_in_a_folder_whose_name_is_not_utf8_are_reported(
+    program: Program, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(os.fsdecode(b"\xff"))
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    # As that of a process is, and pytest's is not.
+    sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    assert program("request.video_url=none.mp4", "output=out", *DEMO) == app.SOME_FAILED
+    assert "\\udcff/out/manifest.jsonl" in capsys.readouterr().out
+
+
 def test_an_experiment_of_the_users_own_folder_is_found(program: Program) -> None:
     make_clip(Path("a.mp4"), frames=3)
     Path("mine/experiment").mkdir(parents=True)
