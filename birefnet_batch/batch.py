@@ -6,7 +6,7 @@ import json
 import logging
 import secrets
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -139,7 +139,8 @@ def run(
                         recorder.ended(tally.add(outcome))
                         on_outcome(outcome)
                     shown.complete_already(len(complete))
-                    for outcome in make_executor(context).run(todo, shown) if todo else ():
+
+                    def ended(outcome: JobOutcome) -> None:
                         recorder.ended(tally.add(outcome), outcome.frames, outcome.seconds)
                         on_outcome(outcome)
                         shown.ended(
@@ -149,6 +150,9 @@ def run(
                             outcome.seconds,
                             outcome.error,
                         )
+
+                    if todo:
+                        _pass_on(make_executor(context).run(todo, shown), ended)
                     output.all_ended()
                 finally:
                     merge_manifest(output, tally.lines)
@@ -160,6 +164,23 @@ def run(
             raise OutputLostError(told) from error
         location = output.shown
     return RunSummary(run_id=run_id, output=location, invalid=invalid, failures=tuple(tally.failures), **tally.counts)
+
+
+def _pass_on(outcomes: Iterator[JobOutcome], ended: Callable[[JobOutcome], None]) -> None:
+    """Tell of each outcome.
+
+    An interrupt while one is told of is given to the executor, as one while it worked itself would have been: what is
+    being done may end.
+    """
+    try:
+        for outcome in outcomes:
+            ended(outcome)
+    except KeyboardInterrupt as interrupt:
+        if isinstance(outcomes, Generator):
+            # Raised again by an executor that had it already, or has nothing left to tell.
+            ended(outcomes.throw(interrupt))
+            _pass_on(outcomes, ended)
+        raise
 
 
 def _with_refused(documents: Mapping[str, str], refused: Iterable[InputError]) -> dict[str, str]:

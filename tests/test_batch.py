@@ -10,11 +10,12 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import av
@@ -38,6 +39,7 @@ from birefnet_batch import (
 )
 from birefnet_batch.errors import ProblemsError
 from birefnet_batch.executors.base import JobOutcome
+from birefnet_batch.jobs import Job
 from birefnet_batch.models import demo
 from birefnet_batch.progress import Progress
 from birefnet_batch.schemas import job_schema, result_schema
@@ -455,6 +457,32 @@ def test_an_interrupt_leaves_finished_videos_whole_and_no_partial_file(
     assert json.loads((run_folder / "run.json").read_text())["status"] == "interrupted"
     summary, _ = run_all(output, request(clip), request(second))
     assert (summary.skipped, summary.succeeded) == (1, 1)
+    assert len((output / "manifest.jsonl").read_text().splitlines()) == 2
+
+
+def test_an_interrupt_while_a_video_is_told_of_lets_the_executor_end_what_it_does(
+    output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+
+    def drains(jobs: Iterable[Job], _: Any) -> Iterator[JobOutcome]:
+        first, second, _ = jobs
+        try:
+            yield JobOutcome(first, "failed", error="no")
+        except KeyboardInterrupt:
+            yield JobOutcome(second, "failed", error="no")
+            raise
+
+    def interrupted(outcome: JobOutcome) -> None:
+        told.append(outcome.job.stem)
+        if len(told) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("birefnet_batch.batch.make_executor", lambda _: SimpleNamespace(run=drains))
+    requests = [Request(f"{name}.mp4", model="Demo") for name in ("a", "b", "c")]
+    with pytest.raises(KeyboardInterrupt):
+        run(settings(output), requests, progress=Quiet(), on_outcome=interrupted)
+    assert told == ["a", "b"]
     assert len((output / "manifest.jsonl").read_text().splitlines()) == 2
 
 
