@@ -7,6 +7,7 @@ import logging
 import secrets
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -178,8 +179,9 @@ def _pass_on(outcomes: Iterator[JobOutcome], ended: Callable[[JobOutcome], None]
     except KeyboardInterrupt as interrupt:
         if isinstance(outcomes, Generator):
             # Raised again by an executor that had it already, or has nothing left to tell.
-            ended(outcomes.throw(interrupt))
-            _pass_on(outcomes, ended)
+            with suppress(StopIteration):
+                ended(outcomes.throw(interrupt))
+                _pass_on(outcomes, ended)
         raise
 
 
