@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 _MOST_WORKERS = 4
 # One batch on its way to the host, the next one worked on.
 _GPU_WORKERS = 2
-_LEAST_ALPHA = 1 / 255
 
 
 @dataclass(frozen=True)
@@ -176,7 +175,15 @@ class Finishing:
         """What `Made` has, on the device."""
         import torch
 
-        from birefnet_batch.matting import composite, cut_out, estimate_foreground, full_scale, to_bytes, to_words
+        from birefnet_batch.matting import (
+            composite,
+            cut_out,
+            estimate_foreground,
+            full_scale,
+            lifted,
+            to_bytes,
+            to_words,
+        )
 
         task = self._task
         images: dict[Kind, torch.Tensor] = {}
@@ -184,7 +191,7 @@ class Finishing:
         if frames is not None:
             if own is not None:
                 # The source's own colours again, which were laid over black.
-                frames = (frames / own.clamp_min(_LEAST_ALPHA)).clamp_(0, 1)
+                frames = lifted(frames, own)
             subject = frames
             if task.refine_foreground:
                 # Straight colours are mixed by the network's matte alone; where there are none, none count.

@@ -301,7 +301,7 @@ def _matte(batch: Batch, engine: Engine, task: SegmentTask) -> torch.Tensor:
         from birefnet_batch.matting.tone import to_sdr
 
         # The network has seen pictures as displays show them.
-        shown = to_sdr(batch.frames, task.info.transfer, task.info.primaries, task.info.peak)
+        shown = to_sdr(batch.frames, task.info.transfer, task.info.primaries, task.info.peak, batch.alpha)
         if tone_maps(task.info, task.form):
             batch.frames = shown
     height, width = batch.frames.shape[1:3]

@@ -260,6 +260,27 @@ def test_the_source_s_own_alpha_is_multiplied_into_the_matte(tmp_path: Path, ref
     assert made[32, 48, :3] == pytest.approx(250, abs=1)
 
 
+@pytest.mark.parametrize("trc", ["smpte2084", "arib-std-b67"])
+def test_a_translucent_colour_of_a_high_dynamic_range_is_written_as_the_opaque_one(trc: str, tmp_path: Path) -> None:
+    clip = tmp_path / "clear.mkv"
+    image = np.full((64, 96, 4), 32768, np.uint16)
+    image[..., 3] = np.repeat((16384, 32768, 65535), 32)
+    with av.open(str(clip), "w") as container:
+        stream = container.add_stream("ffv1", rate=25, options={"color_trc": trc, "color_primaries": "bt2020"})
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "rgba64le"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgba64le")))
+        container.mux(stream.encode(None))
+    task = replace(task_for(clip, tmp_path), backdrop=Backdrop("colour", (0, 0, 0)), refine_foreground=False)
+    assert task.info.hdr is not None
+    with TrivialEngine() as engine:
+        engine.run = lambda images: torch.full_like(images[:, :1], 20.0)  # type: ignore[method-assign]
+        process_segment(task, engine)
+    made = read_frames(task.part("video")).images[0]
+    opaque = int(made[32, 88, 1])
+    assert opaque > 100
+    assert [int(made[32, x, 1]) for x in (8, 48)] == pytest.approx([opaque / 4, opaque / 2], abs=2)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 2), (2, 1), (3, 5)], ids="{0[0]}x{0[1]}".format)
 def test_pictures_of_a_few_pixels_come_out_in_every_type(tmp_path: Path, size: tuple[int, int]) -> None:
     clip = tmp_path / "tiny.mov"

@@ -1,6 +1,6 @@
 """Frames to network input, logits to mattes, foreground colours, compositing, levels."""
 
-from birefnet_batch.matting.composite import composite, cut_out
+from birefnet_batch.matting.composite import composite, cut_out, lifted
 from birefnet_batch.matting.foreground import estimate_foreground
 from birefnet_batch.matting.levels import full_scale, to_bytes, to_words
 from birefnet_batch.matting.preprocess import frames_to_input, logits_to_matte
@@ -11,6 +11,7 @@ __all__ = [
     "estimate_foreground",
     "frames_to_input",
     "full_scale",
+    "lifted",
     "logits_to_matte",
     "to_bytes",
     "to_words",

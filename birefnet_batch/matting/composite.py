@@ -5,7 +5,21 @@ from __future__ import annotations
 from torch import Tensor
 
 _LEAST_VISIBLE = 0.5 / 255
+_LEAST_ALPHA = 1 / 255
 _BLOCK = 16  # pixels: a macroblock
+
+
+def lifted(frames: Tensor, alpha: Tensor) -> Tensor:
+    """Return the colours that were laid over black.
+
+    Args:
+        frames: float in [0, 1], as they are over black.
+        alpha: float in [0, 1], which broadcasts to them; taken for 1/255 at least.
+
+    Returns:
+        Float in [0, 1], of the frames' shape.
+    """
+    return (frames / alpha.clamp_min(_LEAST_ALPHA)).clamp_(0, 1)
 
 
 def composite(foreground: Tensor, alpha: Tensor, background: Tensor) -> Tensor:

@@ -14,11 +14,13 @@ one high dynamic range to another, which keeps the light.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 
 import torch
 from torch import Tensor
 
+from birefnet_batch.matting.composite import lifted
 from birefnet_batch.matting.constants import constant
 from birefnet_batch.matting.levels import full_scale
 from birefnet_batch.video.info import BT2020, HLG, PQ
@@ -40,7 +42,9 @@ _SDR_GAMMA = 2.4
 _CPU_ROWS = 64
 
 
-def to_sdr(frames: Tensor, transfer: int, primaries: int, peak: float | None = None) -> Tensor:
+def to_sdr(
+    frames: Tensor, transfer: int, primaries: int, peak: float | None = None, alpha: Tensor | None = None
+) -> Tensor:
     """Map frames to BT.709.
 
     Args:
@@ -48,6 +52,8 @@ def to_sdr(frames: Tensor, transfer: int, primaries: int, peak: float | None = N
         transfer: PQ's or HLG's number in ITU-T H.273.
         primaries: their number; of any but BT.2020's the gamut is left as it is.
         peak: the brightest light of PQ in cd/m2, taken for 400 at least and 10000 at most; None is `PEAK`.
+        alpha: (B, 1, H, W) uint16, of frames that were laid over black with it. Their own colours are mapped and then
+            laid over black again: a curve of what was mixed is not what is mixed of the curve's.
 
     Returns:
         (B, H, W, 3) uint8 RGB.
@@ -58,15 +64,24 @@ def to_sdr(frames: Tensor, transfer: int, primaries: int, peak: float | None = N
     gamut = constant(_TO_709, frames.device).T
     made = torch.empty(frames.shape, dtype=torch.uint8, device=frames.device)
     strip = _CPU_ROWS if frames.device.type == "cpu" else frames.shape[1]
-    for frame, result in zip(frames, made, strict=True):
-        for rows, shown in zip(frame.split(strip), result.split(strip), strict=True):
+    most = full_scale(frames)
+    mixed: Iterable[Tensor | None] = [None] * len(frames) if alpha is None else alpha[:, 0, :, :, None]
+    for frame, result, own in zip(frames, made, mixed, strict=True):
+        for at in range(0, len(frame), strip):
+            rows, shown = frame[at : at + strip], result[at : at + strip]
+            part = None if own is None else own[at : at + strip].float().div_(most)
+            if part is not None:
+                rows = lifted(rows.float().div_(most), part).mul_(most).add_(0.5)
             light = _displayed(light_of[rows.to(torch.int32)], transfer, luminance)
             if primaries == BT2020:
                 light = light @ gamut
             light.clamp_(min=0)
             brightest = light.amax(dim=-1, keepdim=True).clamp_(min=1e-6)
             light *= bent(brightest, top).div_(brightest * WHITE)
-            shown.copy_(light.clamp_(0, 1).pow_(1 / _SDR_GAMMA).mul_(full_scale(shown)).add_(0.5))
+            coded = light.clamp_(0, 1).pow_(1 / _SDR_GAMMA)
+            if part is not None:
+                coded *= part
+            shown.copy_(coded.mul_(full_scale(shown)).add_(0.5))
     return made
 
 

@@ -110,3 +110,19 @@ def test_a_video_of_less_range_gets_it_tone_mapped() -> None:
     shown = to_sdr(levels, PQ, BT2020, 2000.0).permute(0, 3, 1, 2) / 255
     assert torch.equal(between(levels, PQ, BT2020, 2000.0, BT709, BT709), shown)
     assert torch.equal(between(levels, PQ, BT2020, 2000.0, BT709, BT2020), from_sdr(shown, BT709, BT2020))
+
+
+@pytest.mark.parametrize("transfer", [PQ, HLG])
+@pytest.mark.parametrize("rows", [2, 70])
+def test_what_lies_over_black_has_the_light_of_its_own_colours(transfer: int, rows: int) -> None:
+    generator = torch.Generator().manual_seed(3)
+    own = torch.randint(0, 65536, (2, rows, 8, 3), generator=generator).float()
+    alpha = torch.randint(4096, 65536, (2, 1, rows, 8), generator=generator).float()
+    alpha[0, 0, 0, 0] = 0
+    parts = alpha[:, 0, :, :, None] / 65535
+    given = (own * parts).round().to(torch.uint16), transfer, BT2020
+    found = to_sdr(*given, alpha=alpha.to(torch.uint16)).float()
+    wanted = to_sdr(own.to(torch.uint16), transfer, BT2020).float() * parts
+    assert (found - wanted).abs().max() <= 1
+    assert found[0, 0, 0].tolist() == [0, 0, 0]
+    assert (to_sdr(*given).float() - wanted).abs().max() > 20
