@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from birefnet_batch.backdrop import Backdrop
-from birefnet_batch.errors import ConfigError
-from birefnet_batch.video.info import BT709, BT2020, HLG, PQ, VideoInfo
+from birefnet_batch.backdrop_files import Film, Given, read_still
+from birefnet_batch.video.info import BT709, BT2020, HLG, PQ
 
 if TYPE_CHECKING:
     import torch
-    from numpy.typing import NDArray
 
     from birefnet_batch.device_streams import DeviceStreams
-    from birefnet_batch.video.reader import FrameReader
 
 # The blur's box is this part of the longer side; three boxes after each other are nearly a Gaussian.
 _BLUR_PART = 24
 _BLUR_PASSES = 3
 _BLUR_SHRINK = 4
-_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 class Painter:
@@ -56,14 +49,14 @@ class Painter:
         self._timeout_s = timeout_s
         self._transfer, self._primaries = transfer, primaries
         self._context = ExitStack()
-        self._given: _Given | None = None
+        self._given: Given | None = None
         self._made: torch.Tensor | None = None
-        self._film: _Film | None = None
+        self._film: Film | None = None
 
     def __enter__(self) -> Self:
         if self._backdrop.kind == "video":
             assert self._backdrop.path is not None
-            self._film = self._context.enter_context(_Film(self._backdrop.path, self._timeout_s, self._streams))
+            self._film = self._context.enter_context(Film(self._backdrop.path, self._timeout_s, self._streams))
         return self
 
     def __exit__(
@@ -98,15 +91,15 @@ class Painter:
                 self._made = self._from_sdr(colour).to(frames.device)
             else:
                 assert self._backdrop.path is not None
-                self._made = self._laid(_read_still(self._backdrop.path, self._timeout_s, self._streams), frames)
+                self._made = self._laid(read_still(self._backdrop.path, self._timeout_s, self._streams), frames)
         return self._made
 
-    def _of_film(self, given: _Given, frames: torch.Tensor) -> torch.Tensor:
+    def _of_film(self, given: Given, frames: torch.Tensor) -> torch.Tensor:
         if self._made is None or given is not self._given:
             self._given, self._made = given, self._laid(given, frames)
         return self._made
 
-    def _laid(self, given: _Given, frames: torch.Tensor) -> torch.Tensor:
+    def _laid(self, given: Given, frames: torch.Tensor) -> torch.Tensor:
         """A picture over the whole frame, (1, 3, H, W), as the made video codes it."""
         from birefnet_batch.matting.tone import between
 
@@ -123,67 +116,6 @@ class Painter:
         if self._transfer not in (HLG, PQ) and self._primaries != BT2020:
             return picture
         return from_sdr(picture, self._transfer, self._primaries)
-
-
-@dataclass(frozen=True)
-class _Given:
-    """A picture as its file has it."""
-
-    levels: torch.Tensor
-    """(1, h, w, 3) RGB in `host_memory`, uint8 of BT.709's colours or, of a high dynamic range, uint16."""
-    info: VideoInfo | None
-    """Of a high dynamic range, what it is."""
-
-
-class _Film:
-    """A video's frames by time, over and over; times must not go back."""
-
-    def __init__(self, path: Path, timeout_s: float, streams: DeviceStreams) -> None:
-        self._path, self._timeout_s, self._streams = path, timeout_s, streams
-        self._context = ExitStack()
-        self._frames: Iterator[tuple[Fraction, _Given]] = iter(())
-        self._shown: _Given | None = None
-        self._until = Fraction(0)
-        self._round = Fraction(0)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._context.close()
-
-    def at(self, time: Fraction) -> _Given:
-        """The frame that is shown at a time in seconds."""
-        while self._shown is None or time >= self._until:
-            following = next(self._frames, None)
-            if following is None:
-                self._round = self._until
-                self._context.close()
-                self._frames = _read(self._context, self._path, self._timeout_s, self._streams)
-                following = next(self._frames)
-            end, self._shown = following
-            self._until = self._round + end
-        return self._shown
-
-
-def _read(
-    context: ExitStack, path: Path, timeout_s: float, streams: DeviceStreams
-) -> Iterator[tuple[Fraction, _Given]]:
-    """The frames of a file, each with its end in seconds; the context has the decoder."""
-    from birefnet_batch.video.reader import FrameReader
-
-    reader: FrameReader = context.enter_context(FrameReader(path, timeout_s=timeout_s))
-    info = reader.info if reader.info.hdr else None
-    if info is not None:
-        context.close()
-        reader = context.enter_context(FrameReader(path, timeout_s=timeout_s, wide=True))
-    for frame in reader:
-        levels = _kept(frame.image, streams)
-        end = (frame.pts + frame.duration) * reader.info.time_base
-        frame.release()
-        yield end, _Given(levels, info)
 
 
 def covering(picture: torch.Tensor, size: torch.Size) -> torch.Tensor:
@@ -212,51 +144,3 @@ def blurred(frames: torch.Tensor) -> torch.Tensor:
     for _ in range(_BLUR_PASSES):
         made = box_mean(made, side)
     return F.interpolate(made, size=(height, width), mode="bilinear").clamp(0, 1)
-
-
-def _kept(image: NDArray[Any], streams: DeviceStreams) -> torch.Tensor:
-    import torch
-
-    levels = streams.host_memory((1, *image.shape), torch.from_numpy(image).dtype)
-    levels[0] = torch.from_numpy(image)
-    return levels
-
-
-def _read_still(path: Path, timeout_s: float, streams: DeviceStreams) -> _Given:
-    """Read a picture upright, transparency over black.
-
-    Raises:
-        ConfigError: it cannot be read.
-        InputError: likewise, of a high dynamic range.
-    """
-    import numpy as np
-    from PIL import Image, ImageOps
-
-    from birefnet_batch.pictures import open_picture
-
-    try:
-        if _is_hdr_png(path):
-            with ExitStack() as context:
-                return next(_read(context, path, timeout_s, streams))[1]
-        with open_picture(path) as file:
-            upright = ImageOps.exif_transpose(file).convert("RGBA")
-            flat = Image.alpha_composite(Image.new("RGBA", upright.size, "black"), upright).convert("RGB")
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"media.background={path} cannot be read as a picture: {reason}") from None
-    return _Given(_kept(np.array(flat), streams), None)
-
-
-def _is_hdr_png(path: Path) -> bool:
-    """Whether a PNG file says that its transfer function is PQ's or HLG's (PNG, third edition, chunk cICP)."""
-    with path.open("rb") as file:
-        if file.read(len(_PNG)) != _PNG:
-            return False
-        while len(head := file.read(8)) == 8:
-            length, kind = struct.unpack(">I4s", head)
-            if kind == b"cICP":
-                return file.read(2)[1:] in (bytes([PQ]), bytes([HLG]))
-            if kind == b"IDAT":
-                return False
-            file.seek(length + 4, 1)
-    return False
