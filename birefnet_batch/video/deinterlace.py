@@ -25,6 +25,29 @@ class _Stamp:
     """Whether it is in the filter for its neighbour's sake only."""
 
 
+@dataclass(frozen=True)
+class _Shape:
+    """What all frames in a filter have in common."""
+
+    width: int
+    height: int
+    format: str
+    matrix: int
+    range: int
+
+    @classmethod
+    def of(cls, frame: av.VideoFrame) -> _Shape:
+        return cls(frame.width, frame.height, frame.format.name, int(frame.colorspace), int(frame.color_range))
+
+    @property
+    def arguments(self) -> str:
+        """Of libav's buffer. Told no matrix, libav takes BT.601's where bwdif needs another format, and tags none."""
+        return (
+            f"video_size={self.width}x{self.height}:pix_fmt={self.format}:time_base=1/1000:"
+            f"colorspace={self.matrix}:range={self.range}"
+        )
+
+
 class Deinterlacer:
     """Deinterlaces frames with bwdif, which looks at the frame before and the one after each.
 
@@ -39,7 +62,7 @@ class Deinterlacer:
         self._graph: Graph | None = None
         self._source: Any = None
         self._sink: Any = None
-        self._shape: tuple[int, int, str] | None = None
+        self._shape: _Shape | None = None
         self._stamps: deque[_Stamp] = deque()
         self.changed = False
         """Whether the frame delivered last was deinterlaced."""
@@ -52,12 +75,12 @@ class Deinterlacer:
         """As many frames as are given, in their order and with their times."""
         previous: av.VideoFrame | None = None
         for frame in frames:
-            shape = (frame.width, frame.height, frame.format.name)
+            shape = _Shape.of(frame)
             if self._graph is not None and shape != self._shape:
                 yield from self._end()
             if self._graph is None and self.applies_to(frame):
-                self._begin(frame, shape)
-                if previous is not None and (previous.width, previous.height, previous.format.name) == shape:
+                self._begin(shape)
+                if previous is not None and _Shape.of(previous) == shape:
                     self._push(previous, delivered=True)
             if self._graph is None:
                 self.changed = False
@@ -69,15 +92,19 @@ class Deinterlacer:
         if self._graph is not None:
             yield from self._end()
 
-    def _begin(self, frame: av.VideoFrame, shape: tuple[int, int, str]) -> None:
+    def _begin(self, shape: _Shape) -> None:
         self._graph, self._shape = Graph(), shape
-        self._source = self._graph.add_buffer(
-            width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 1000)
-        )
+        self._source = self._graph.add("buffer", shape.arguments)
         which = "all" if self._mode == "on" else "interlaced"
         bwdif = self._graph.add("bwdif", f"mode=send_frame:parity=auto:deint={which}")
         self._sink = self._graph.add("buffersink")
-        self._source.link_to(bwdif)
+        if shape.format == "pal8":
+            # Of the formats that bwdif takes libav chooses one without alpha for it.
+            planes = self._graph.add("format", "pix_fmts=gbrap")
+            self._source.link_to(planes)
+            planes.link_to(bwdif)
+        else:
+            self._source.link_to(bwdif)
         bwdif.link_to(self._sink)
         self._graph.configure()
 

@@ -16,8 +16,10 @@ from video_clips import Clip, make
 
 from birefnet_batch.errors import ConfigError
 from birefnet_batch.settings import MediaSettings
-from birefnet_batch.video.info import Keyframe
+from birefnet_batch.video.deinterlace import Deinterlacer
+from birefnet_batch.video.info import Keyframe, split
 from birefnet_batch.video.keyframes import find_keyframes
+from birefnet_batch.video.picture import Picture
 from birefnet_batch.video.reader import FrameReader
 
 WIDTH, HEIGHT, FRAMES = 96, 64, 40
@@ -113,6 +115,58 @@ def test_frames_of_another_size_are_deinterlaced_among_themselves(tmp_path: Path
     images, times, notes = frames_of(both, "auto")
     assert len(images) == len(set(times)) == 10
     assert "10 frames were deinterlaced" in notes
+
+
+def plain_frame(pix_fmt: str, height: int, matrix: int, full: bool) -> av.VideoFrame:
+    """A saturated colour, half clear where the format has alpha."""
+    luma, blue, red = 150, 90, 170
+    frame = av.VideoFrame(64, height, pix_fmt)
+    packed = {
+        "uyvy422": [(blue, luma, red, luma)],
+        "yuyv422": [(luma, blue, luma, red)],
+        "nv12": [(luma,), (blue, red)],
+    }
+    values = packed.get(pix_fmt) or [(luma,), (blue,), (red,), (128,)]
+    for plane, level in zip(frame.planes, values, strict=pix_fmt in packed or "a" in pix_fmt):
+        wide = pix_fmt.endswith("12le")
+        samples = np.frombuffer(memoryview(plane), np.uint16 if wide else np.uint8)
+        samples[:] = np.resize(np.array(level) * (16 if wide else 1), samples.size)
+    frame.colorspace, frame.color_range = matrix, 2 if full else 1
+    return frame
+
+
+def as_read(frame: av.VideoFrame, first: av.VideoFrame, wide: bool) -> tuple[list[int], int | None]:
+    picture = Picture(first, wide)
+    memory = np.zeros(frame.width * frame.height * (4 if picture.alpha else 3) * (2 if wide else 1), np.uint8)
+    picture.write(frame, memory)
+    colours, alpha = split(memory, frame.width, frame.height, wide)
+    return colours[20, 20].tolist(), None if alpha is None else int(alpha[20, 20])
+
+
+@pytest.mark.parametrize("height", [64, 720])
+@pytest.mark.parametrize("full", [False, True], ids=["limited", "full"])
+@pytest.mark.parametrize("matrix", [1, 2, 5, 9])
+@pytest.mark.parametrize("pix_fmt", ["uyvy422", "yuyv422", "nv12", "yuva444p12le", "yuv422p"])
+def test_colours_stay_whatever_format_the_filter_takes(pix_fmt: str, matrix: int, full: bool, height: int) -> None:
+    frames = [plain_frame(pix_fmt, height, matrix, full) for _ in range(3)]
+    made = list(Deinterlacer("on").frames(frames))
+    (wanted, wanted_alpha), (found, found_alpha) = (as_read(images[1], frames[0], True) for images in (frames, made))
+    assert found == pytest.approx(wanted, abs=16)
+    assert found_alpha == (None if wanted_alpha is None else pytest.approx(wanted_alpha, abs=16))
+
+
+def test_a_palette_keeps_its_clear_colours() -> None:
+    frames = []
+    for _ in range(3):
+        frame = av.VideoFrame(64, 64, "pal8")
+        for plane, value in zip(frame.planes, (3, 0), strict=True):
+            np.frombuffer(memoryview(plane), np.uint8)[:] = value
+        # Blue, green, red, alpha of colour 3.
+        np.frombuffer(memoryview(frame.planes[1]), np.uint8)[12:16] = (10, 20, 200, 77)
+        frames.append(frame)
+    made = list(Deinterlacer("on").frames(frames))
+    assert as_read(made[1], frames[0], False) == as_read(frames[1], frames[0], False)
+    assert as_read(made[1], frames[0], False)[1] == 77
 
 
 def test_the_pictures_are_those_of_ffmpeg(interlaced: Path) -> None:
