@@ -101,14 +101,14 @@ def read_still(path: Path, timeout_s: float, streams: DeviceStreams) -> Given:
     import numpy as np
     from PIL import Image, ImageOps
 
-    from birefnet_batch.pictures import open_picture
+    from birefnet_batch.pictures import open_picture, with_bytes
 
     try:
         if _is_hdr_png(path):
             with ExitStack() as context:
                 return next(_read(context, path, timeout_s, streams))[1]
         with open_picture(path) as file:
-            upright = ImageOps.exif_transpose(file).convert("RGBA")
+            upright = with_bytes(ImageOps.exif_transpose(file)).convert("RGBA")
             flat = Image.alpha_composite(Image.new("RGBA", upright.size, "black"), upright).convert("RGB")
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())

@@ -8,14 +8,16 @@ import zlib
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from birefnet_batch.backdrop import Backdrop
 from birefnet_batch.device_streams import DeviceStreams
 from birefnet_batch.errors import ConfigError, InputError
 from birefnet_batch.painter import Painter
-from birefnet_batch.pictures import open_picture
+from birefnet_batch.pictures import open_picture, with_bytes
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage.sequence_source import pack_sequence
 
@@ -42,3 +44,31 @@ def test_what_is_too_large_is_refused_by_our_own_bound(width: int, tmp_path: Pat
             painter.paint(torch.zeros(1, 3, 8, 8), [0])
         with pytest.raises(InputError, match="more than 67108864 pixels"):
             pack_sequence(tmp_path / "large_%02d.png", tmp_path / "out.mov", StorageSettings())
+
+
+@pytest.mark.parametrize("name", ["grey.png", "grey.tif"])
+def test_grey_of_16_bits_behind_the_subject_keeps_its_light(name: str, tmp_path: Path) -> None:
+    ramp = np.linspace(0, 65535, 64).astype(np.uint16).reshape(8, 8)
+    Image.fromarray(ramp).save(tmp_path / name)
+    streams = DeviceStreams(torch.device("cpu"))
+    with Painter(Backdrop("picture", path=tmp_path / name), streams, Fraction(1, 25), 20) as painter:
+        found = painter.paint(torch.zeros(1, 3, 8, 8), [0])
+    assert np.abs(found.numpy() - ramp / 65535).max() < 1 / 255
+
+
+@pytest.mark.parametrize(
+    ("levels", "why"),
+    [(np.ones((4, 4), np.float32), "are floating point"), (np.full((4, 4), 70000, np.int32), "from 70000 to 70000")],
+    ids=["floating point", "32 bits"],
+)
+def test_grey_whose_white_is_not_known_is_refused(levels: np.ndarray, why: str, tmp_path: Path) -> None:
+    path = tmp_path / "grey.tif"
+    Image.fromarray(levels).save(path)
+    with open_picture(path) as image, pytest.raises(ValueError, match=why):
+        with_bytes(image)
+    streams = DeviceStreams(torch.device("cpu"))
+    with (
+        Painter(Backdrop("picture", path=path), streams, Fraction(1, 25), 20) as painter,
+        pytest.raises(ConfigError, match=f"grey.tif cannot be read as a picture: .*{why}.*; save it with 8 or 16 bits"),
+    ):
+        painter.paint(torch.zeros(1, 3, 8, 8), [0])
