@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from birefnet_batch.errors import ConfigError
+from birefnet_batch.video.child import MEMORY_BYTES
 from birefnet_batch.video.info import HLG, PQ, VideoInfo
 
 if TYPE_CHECKING:
@@ -22,6 +23,16 @@ if TYPE_CHECKING:
     from birefnet_batch.video.reader import FrameReader
 
 _PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Of the process that decodes a file."""
+
+    timeout_s: float
+    """Seconds that one frame may take."""
+    memory_bytes: int = MEMORY_BYTES
+    """What it may allocate."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +48,8 @@ class Given:
 class Film:
     """A video's frames by time, over and over; times must not go back."""
 
-    def __init__(self, path: Path, timeout_s: float, streams: DeviceStreams) -> None:
-        self._path, self._timeout_s, self._streams = path, timeout_s, streams
+    def __init__(self, path: Path, limits: Limits, streams: DeviceStreams) -> None:
+        self._path, self._limits, self._streams = path, limits, streams
         self._context = ExitStack()
         self._frames: Iterator[tuple[Fraction, Given]] = iter(())
         self._shown: Given | None = None
@@ -60,22 +71,26 @@ class Film:
             if following is None:
                 self._round = self._until
                 self._context.close()
-                self._frames = _read(self._context, self._path, self._timeout_s, self._streams)
+                self._frames = _read(self._context, self._path, self._limits, self._streams)
                 following = next(self._frames)
             end, self._shown = following
             self._until = self._round + end
         return self._shown
 
 
-def _read(context: ExitStack, path: Path, timeout_s: float, streams: DeviceStreams) -> Iterator[tuple[Fraction, Given]]:
+def _read(context: ExitStack, path: Path, limits: Limits, streams: DeviceStreams) -> Iterator[tuple[Fraction, Given]]:
     """The frames of a file, each with its end in seconds; the context has the decoder."""
     from birefnet_batch.video.reader import FrameReader
 
-    reader: FrameReader = context.enter_context(FrameReader(path, timeout_s=timeout_s))
+    def opened(wide: bool) -> FrameReader:
+        reader = FrameReader(path, timeout_s=limits.timeout_s, memory_bytes=limits.memory_bytes, wide=wide)
+        return context.enter_context(reader)
+
+    reader = opened(wide=False)
     info = reader.info if reader.info.hdr else None
     if info is not None:
         context.close()
-        reader = context.enter_context(FrameReader(path, timeout_s=timeout_s, wide=True))
+        reader = opened(wide=True)
     for frame in reader:
         levels = _kept(frame.image, streams)
         end = (frame.pts + frame.duration) * reader.info.time_base
@@ -91,7 +106,7 @@ def _kept(image: NDArray[Any], streams: DeviceStreams) -> torch.Tensor:
     return levels
 
 
-def read_still(path: Path, timeout_s: float, streams: DeviceStreams) -> Given:
+def read_still(path: Path, limits: Limits, streams: DeviceStreams) -> Given:
     """Read a picture upright, transparency over black.
 
     Raises:
@@ -106,7 +121,7 @@ def read_still(path: Path, timeout_s: float, streams: DeviceStreams) -> Given:
     try:
         if _is_hdr_png(path):
             with ExitStack() as context:
-                return next(_read(context, path, timeout_s, streams))[1]
+                return next(_read(context, path, limits, streams))[1]
         with open_picture(path) as file:
             upright = with_bytes(ImageOps.exif_transpose(file)).convert("RGBA")
             flat = Image.alpha_composite(Image.new("RGBA", upright.size, "black"), upright).convert("RGB")

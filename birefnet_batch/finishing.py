@@ -85,6 +85,7 @@ class Finishing:
             task.decode_timeout_s,
             task.encode.transfer,
             task.encode.primaries,
+            task.decode_memory_bytes,
         )
         self._painter = self._context.enter_context(painter)
         return self

@@ -8,7 +8,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from birefnet_batch.backdrop import Backdrop
-from birefnet_batch.backdrop_files import Film, Given, read_still
+from birefnet_batch.backdrop_files import Film, Given, Limits, read_still
+from birefnet_batch.video.child import MEMORY_BYTES
 from birefnet_batch.video.info import BT709, BT2020, HLG, PQ
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Painter:
         timeout_s: seconds that decoding one frame of a video may take.
         transfer: the transfer function that the made video is to have, by its number in ITU-T H.273.
         primaries: its primaries, likewise.
+        memory_bytes: what decoding a video may allocate.
     """
 
     def __init__(
@@ -42,11 +44,12 @@ class Painter:
         timeout_s: float,
         transfer: int = BT709,
         primaries: int = BT709,
+        memory_bytes: int = MEMORY_BYTES,
     ) -> None:
         self._backdrop = backdrop
         self._streams = streams
         self._time_base = time_base
-        self._timeout_s = timeout_s
+        self._limits = Limits(timeout_s, memory_bytes)
         self._transfer, self._primaries = transfer, primaries
         self._context = ExitStack()
         self._given: Given | None = None
@@ -56,7 +59,7 @@ class Painter:
     def __enter__(self) -> Self:
         if self._backdrop.kind == "video":
             assert self._backdrop.path is not None
-            self._film = self._context.enter_context(Film(self._backdrop.path, self._timeout_s, self._streams))
+            self._film = self._context.enter_context(Film(self._backdrop.path, self._limits, self._streams))
         return self
 
     def __exit__(
@@ -91,7 +94,7 @@ class Painter:
                 self._made = self._from_sdr(colour).to(frames.device)
             else:
                 assert self._backdrop.path is not None
-                self._made = self._laid(read_still(self._backdrop.path, self._timeout_s, self._streams), frames)
+                self._made = self._laid(read_still(self._backdrop.path, self._limits, self._streams), frames)
         return self._made
 
     def _of_film(self, given: Given, frames: torch.Tensor) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
@@ -12,14 +13,17 @@ import pytest
 import torch
 from clips import make_clip, read_frames
 from PIL import Image
+from test_pipeline import task_for
 from ycbcr import hdr_file
 
 from birefnet_batch.backdrop import Backdrop, Kind
 from birefnet_batch.device_streams import DeviceStreams
-from birefnet_batch.errors import ConfigError
+from birefnet_batch.errors import ConfigError, InputError
+from birefnet_batch.finishing import Finishing
 from birefnet_batch.matting import tone
 from birefnet_batch.matting.tone import from_sdr
 from birefnet_batch.painter import Painter, blurred, covering
+from birefnet_batch.pipeline import Batch, SegmentTask
 from birefnet_batch.video.info import BT709, BT2020, HLG, PQ
 
 STREAMS = DeviceStreams(torch.device("cpu"))
@@ -157,3 +161,20 @@ def test_a_file_that_is_no_picture_is_named(tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("no picture")
     with pytest.raises(ConfigError, match=r"text.png cannot be read as a picture"):
         painted(Backdrop("picture", path=tmp_path / "text.png"), [0])
+
+
+def finished(task: SegmentTask, size: tuple[int, int] = (64, 96)) -> torch.Tensor:
+    """The picture (H, W, 3) that is made of one frame without a subject."""
+    mattes = torch.zeros(1, 1, *size)
+    batch = Batch(torch.zeros(1, *size, 3, dtype=torch.uint8), [(0, 1)], STREAMS.moment(), mattes=mattes)
+    batch.begun = STREAMS.moment()
+    with Finishing(task, STREAMS) as finishing:
+        return next(finishing.of([batch])).images["video"][0]
+
+
+def test_a_video_behind_the_subject_is_decoded_in_the_memory_that_is_set(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "clip.mp4", frames=2, size=(64, 48))
+    task = replace(task_for(clip, tmp_path), backdrop=Backdrop("video", path=clip), refine_foreground=False)
+    assert finished(task).float().mean() > 10
+    with pytest.raises(InputError, match="takes more than 1000 bytes"):
+        finished(replace(task, decode_memory_bytes=1000))
