@@ -43,6 +43,8 @@ class Given:
     """(1, h, w, 3) RGB in `host_memory`, uint8 of BT.709's colours or, of a high dynamic range, uint16."""
     info: VideoInfo | None
     """Of a high dynamic range, what it is."""
+    pixel_shape: Fraction | None = None
+    """Width of a pixel over its height; None is square."""
 
 
 class Film:
@@ -95,7 +97,7 @@ def _read(context: ExitStack, path: Path, limits: Limits, streams: DeviceStreams
         levels = _kept(frame.image, streams)
         end = (frame.pts + frame.duration) * reader.info.time_base
         frame.release()
-        yield end, Given(levels, info)
+        yield end, Given(levels, info, reader.info.sample_aspect_ratio)
 
 
 def _kept(image: NDArray[Any], streams: DeviceStreams) -> torch.Tensor:

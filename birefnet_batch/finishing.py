@@ -86,6 +86,7 @@ class Finishing:
             task.encode.transfer,
             task.encode.primaries,
             task.decode_memory_bytes,
+            task.info.sample_aspect_ratio,
         )
         self._painter = self._context.enter_context(painter)
         return self

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _BLUR_PART = 24
 _BLUR_PASSES = 3
 _BLUR_SHRINK = 4
+_MOST_WIDER = 4
 
 
 class Painter:
@@ -34,6 +35,7 @@ class Painter:
         transfer: the transfer function that the made video is to have, by its number in ITU-T H.273.
         primaries: its primaries, likewise.
         memory_bytes: what decoding a video may allocate.
+        pixel_shape: width of the frames' pixels over their height; None is square.
     """
 
     def __init__(
@@ -45,12 +47,14 @@ class Painter:
         transfer: int = BT709,
         primaries: int = BT709,
         memory_bytes: int = MEMORY_BYTES,
+        pixel_shape: Fraction | None = None,
     ) -> None:
         self._backdrop = backdrop
         self._streams = streams
         self._time_base = time_base
         self._limits = Limits(timeout_s, memory_bytes)
         self._transfer, self._primaries = transfer, primaries
+        self._pixel_shape = pixel_shape or Fraction(1)
         self._context = ExitStack()
         self._given: Given | None = None
         self._made: torch.Tensor | None = None
@@ -108,10 +112,11 @@ class Painter:
 
         levels, info, size = self._streams.upload(given.levels), given.info, frames.shape[2:]
         self._streams.take(self._streams.uploaded(), [levels])
+        wider = float((given.pixel_shape or 1) / self._pixel_shape)
         if info is None:
-            return self._from_sdr(covering(levels.permute(0, 3, 1, 2).float().div_(255), size))
+            return self._from_sdr(covering(levels.permute(0, 3, 1, 2).float().div_(255), size, wider))
         light = between(levels, info.transfer, info.primaries, info.peak, self._transfer, self._primaries)
-        return covering(light, size)
+        return covering(light, size, wider)
 
     def _from_sdr(self, picture: torch.Tensor) -> torch.Tensor:
         from birefnet_batch.matting.tone import from_sdr
@@ -121,13 +126,24 @@ class Painter:
         return from_sdr(picture, self._transfer, self._primaries)
 
 
-def covering(picture: torch.Tensor, size: torch.Size) -> torch.Tensor:
-    """Scale a picture (1, 3, h, w) until it covers `size` (H, W), and cut what stands out on both sides alike."""
+def covering(picture: torch.Tensor, size: torch.Size, wider: float = 1.0) -> torch.Tensor:
+    """Scale a picture until it covers a frame, and cut what stands out on both sides alike.
+
+    Args:
+        picture: (1, 3, h, w) float.
+        size: the frame's (H, W).
+        wider: how many times as wide as the frame's the picture's pixels are; taken for 1/4 at least and 4 at most.
+
+    Returns:
+        (1, 3, H, W) in [0, 1].
+    """
     import torch.nn.functional as F
 
     height, width = size
-    scale = max(height / picture.shape[2], width / picture.shape[3])
-    scaled = (max(height, round(picture.shape[2] * scale)), max(width, round(picture.shape[3] * scale)))
+    # A file may claim any shape of its pixels, and what is to be cut off takes memory first.
+    across = picture.shape[3] * min(max(wider, 1 / _MOST_WIDER), _MOST_WIDER)
+    scale = max(height / picture.shape[2], width / across)
+    scaled = (max(height, round(picture.shape[2] * scale)), max(width, round(across * scale)))
     if scaled != tuple(picture.shape[2:]):
         picture = F.interpolate(picture, size=scaled, mode="bilinear", antialias=True)
     top, left = (scaled[0] - height) // 2, (scaled[1] - width) // 2

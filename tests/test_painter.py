@@ -178,3 +178,45 @@ def test_a_video_behind_the_subject_is_decoded_in_the_memory_that_is_set(tmp_pat
     assert finished(task).float().mean() > 10
     with pytest.raises(InputError, match="takes more than 1000 bytes"):
         finished(replace(task, decode_memory_bytes=1000))
+
+
+@pytest.mark.parametrize(("size", "shape"), [((576, 720), "64/45"), ((720, 576), "45/64")])
+def test_a_circle_is_shown_as_one_where_the_source_s_pixels_are_not_square(
+    size: tuple[int, int], shape: str, tmp_path: Path
+) -> None:
+    rows, columns = np.mgrid[:576, :1024]
+    circle = (rows - 288) ** 2 + (columns - 512) ** 2 < 100**2
+    path = tmp_path / "circle.png"
+    Image.fromarray(circle.astype(np.uint8) * 255).save(path)
+    task = task_for(make_clip(tmp_path / "clip.mp4", frames=2, size=(64, 48)), tmp_path)
+    info = replace(task.info, sample_aspect_ratio=Fraction(shape))
+    task = replace(task, info=info, backdrop=Backdrop("picture", path=path), refine_foreground=False)
+    seen = finished(task, size)[..., 0] > 127
+    down, across = int(seen.any(dim=1).sum()), int(seen.any(dim=0).sum())
+    assert across * float(Fraction(shape)) == pytest.approx(down, abs=2)
+    if shape == "64/45":
+        # The frame is 16:9 as the picture is: nothing is cut off.
+        assert down == pytest.approx(199, abs=2)
+
+
+def test_a_video_of_pixels_that_are_not_square_is_shown_in_its_shape(tmp_path: Path) -> None:
+    rows, columns = np.mgrid[:96, :64]
+    # Twice as wide as they are high.
+    circle = (rows - 48) ** 2 + (2 * (columns - 32)) ** 2 < 30**2
+    with av.open(str(tmp_path / "behind.mov"), "w") as container:
+        stream = container.add_stream("png", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 96, "gray"
+        stream.codec_context.sample_aspect_ratio = Fraction(2)
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(circle.astype(np.uint8) * 255, format="gray")))
+        container.mux(stream.encode(None))
+    (found,) = painted(Backdrop("video", path=tmp_path / "behind.mov"), [0])
+    seen = found[0, 0] > 0.5
+    assert int(seen.any(dim=0).sum()) == pytest.approx(int(seen.any(dim=1).sum()), abs=2)
+
+
+def test_a_shape_that_no_camera_makes_takes_no_more_memory() -> None:
+    picture = torch.rand(1, 3, 30, 40)
+    for shape, most in ((1e6, 4), (1e-6, 0.25)):
+        assert torch.equal(
+            covering(picture, torch.Size((48, 64)), shape), covering(picture, torch.Size((48, 64)), most)
+        )
