@@ -57,6 +57,7 @@ class Film:
         self._shown: Given | None = None
         self._until = Fraction(0)
         self._round = Fraction(0)
+        self._delivered = 0
 
     def __enter__(self) -> Self:
         return self
@@ -71,12 +72,18 @@ class Film:
         while self._shown is None or time >= self._until:
             following = next(self._frames, None)
             if following is None:
-                self._round = self._until
+                if self._shown is not None:
+                    if self._delivered == 1:
+                        return self._shown
+                    # Each round costs a decoder, and a segment far into the source sees the last one alone.
+                    length = self._until - self._round
+                    self._round += (time - self._round) // length * length
                 self._context.close()
-                self._frames = _read(self._context, self._path, self._limits, self._streams)
+                self._frames, self._delivered = _read(self._context, self._path, self._limits, self._streams), 0
                 following = next(self._frames)
             end, self._shown = following
             self._until = self._round + end
+            self._delivered += 1
         return self._shown
 
 

@@ -25,6 +25,7 @@ from birefnet_batch.matting.tone import from_sdr
 from birefnet_batch.painter import Painter, blurred, covering
 from birefnet_batch.pipeline import Batch, SegmentTask
 from birefnet_batch.video.info import BT709, BT2020, HLG, PQ
+from birefnet_batch.video.reader import FrameReader
 
 STREAMS = DeviceStreams(torch.device("cpu"))
 FRAMES = torch.rand(1, 3, 48, 64, generator=torch.Generator().manual_seed(0))
@@ -86,6 +87,25 @@ def test_a_video_goes_on_with_time_and_begins_again_at_its_end(tmp_path: Path) -
 def test_a_video_of_a_segment_is_where_the_whole_would_be(tmp_path: Path) -> None:
     backdrop = Backdrop("video", path=make_clip(tmp_path / "behind.mp4", frames=5, size=(64, 48)))
     assert torch.equal(painted(backdrop, [7])[0], painted(backdrop, list(range(8)))[7])
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+def test_no_more_rounds_of_a_short_video_are_decoded_than_are_seen(
+    frames: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = make_clip(tmp_path / "behind.mp4", frames=frames, size=(64, 48))
+    backdrop = Backdrop("video", path=clip)
+    late = 25 * 3600 * frames
+    wanted = painted(backdrop, list(range(2 * frames)))
+    opened: list[Path] = []
+    begin = FrameReader.__init__
+    monkeypatch.setattr(
+        FrameReader, "__init__", lambda self, path, **rest: opened.append(path) or begin(self, path, **rest)
+    )
+    times = [*range(frames), *range(late, late + 2 * frames)]
+    for at, found in zip(times, painted(backdrop, times), strict=True):
+        assert torch.equal(found, wanted[at % frames])
+    assert len(opened) == (1 if frames == 1 else 3)
 
 
 # A grey of 78 cd/m2 in PQ, and HLG's half, 50.7 cd/m2 on a display of 1000; SDR's white is 203.
