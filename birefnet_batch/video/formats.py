@@ -69,7 +69,8 @@ class Format:
 
 
 _MP4_AUDIO = frozenset(("aac", "mp3", "ac3", "eac3", "opus", "alac", "flac"))
-_MOV_AUDIO = frozenset(("aac", "mp3", "ac3", "eac3", "alac", "pcm_s16le", "pcm_s24le", "pcm_s16be", "pcm_s24be"))
+_PCM = frozenset(f"pcm_{kind}{order}" for kind in ("s16", "s24", "s32", "f32", "f64") for order in ("le", "be"))
+_MOV_AUDIO = _PCM | {"aac", "mp3", "ac3", "eac3", "alac"}
 _WEBM_AUDIO = frozenset(("opus", "vorbis"))
 _MILLISECOND, _HUNDREDTH = Fraction(1, 1000), Fraction(1, 100)
 

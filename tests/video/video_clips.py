@@ -139,7 +139,8 @@ def _beep(sound: Sound, stream: Any) -> Iterator[av.AudioFrame]:
     size = stream.codec_context.frame_size or 1024
     kind = stream.format.packed.name if planar else stream.format.name
     scale = {"s16": 32767, "s32": 2147483647}.get(kind)
-    samples = (wave * scale).astype(kind.replace("s", "int")) if scale else wave.astype(np.float32)
+    floating = np.float64 if kind == "dbl" else np.float32
+    samples = (wave * scale).astype(kind.replace("s", "int")) if scale else wave.astype(floating)
     for start in range(0, count, size):
         piece = np.repeat(samples[None, start : start + size], channels, axis=0)
         if not planar:
