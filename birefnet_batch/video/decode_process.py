@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from typing import Any
@@ -13,7 +12,7 @@ from av.container import InputContainer
 from numpy.typing import NDArray
 
 from birefnet_batch.storage.growing_file import open_file
-from birefnet_batch.video.child import Alive, map_memory, serve
+from birefnet_batch.video.child import Pulse, map_memory, serve
 from birefnet_batch.video.container import has_alpha
 from birefnet_batch.video.decoding import info_of, open_video
 from birefnet_batch.video.frame_range import FrameRange, Place
@@ -21,8 +20,6 @@ from birefnet_batch.video.messages import Decoded, DecodeEnd, DecodeTask, Start
 from birefnet_batch.video.picture import Picture
 from birefnet_batch.video.timestamps import Timeline
 from birefnet_batch.video.truncation import flv_length
-
-_ALIVE_EVERY_S = 1.0
 
 
 def work(connection: Connection[Any, Any], memory: int, task: DecodeTask) -> None:
@@ -54,7 +51,7 @@ def _send_frames(
     free = list(range(len(slots)))
     # A frame is sent when the next one is known, for then it is known how long it lasts.
     waiting: Decoded | None = None
-    told = time.monotonic()
+    pulse = Pulse(connection)
     for place, index, frame in chosen:
         pts = timeline.place(frame)
         if waiting is not None:
@@ -63,9 +60,7 @@ def _send_frames(
         if place is Place.after:
             return
         if place is Place.before:
-            if time.monotonic() - told > _ALIVE_EVERY_S:
-                told = time.monotonic()
-                connection.send(Alive())
+            pulse()
             continue
         while not free or connection.poll():
             free.append(connection.recv())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from array import array
 from multiprocessing.connection import Connection
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from birefnet_batch.video.child import Alive, serve
+from birefnet_batch.video.child import Pulse, serve
 from birefnet_batch.video.container import open_input, pick_video, reason_of
 from birefnet_batch.video.decoding_times import may_lack_times
 from birefnet_batch.video.info import Keyframe
@@ -20,7 +19,6 @@ from birefnet_batch.video.keyframes import FoundKeyframes
 from birefnet_batch.video.random_access import RandomAccess
 from birefnet_batch.video.timestamps import LONGEST_S
 
-_ALIVE_EVERY_S = 1.0
 # No codec shows a frame more than 16 places after it was decoded; what moves farther is a clock that was set.
 _MOST_REORDERED = 64
 
@@ -32,7 +30,7 @@ def work(connection: Connection[Any, Any], memory: int, path: bytes) -> None:
         for other in container.streams:
             if other.index != stream.index:
                 other.discard = av.stream.Discard.all
-        connection.send(_Packets(stream, container.format.name).read(connection, container))
+        connection.send(_Packets(stream, container.format.name).read(Pulse(connection), container))
 
 
 class _Packets:
@@ -44,15 +42,12 @@ class _Packets:
         self._keys: list[tuple[int, int, bool]] = []
         self._trouble: str | None = None
 
-    def read(self, connection: Connection[Any, Any], container: InputContainer) -> FoundKeyframes:
-        told = time.monotonic()
+    def read(self, pulse: Pulse, container: InputContainer) -> FoundKeyframes:
         try:
             for packet in container.demux(self._stream):
                 if packet.size and not packet.is_discard:
                     self._add(packet)
-                if time.monotonic() - told > _ALIVE_EVERY_S:
-                    told = time.monotonic()
-                    connection.send(Alive())
+                pulse()
         except (av.error.FFmpegError, OSError) as error:
             self._trouble = reason_of(error)
         return self._found()
