@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -43,6 +42,7 @@ ON_CUDA = (
 def measure(given: dict[str, Any]) -> dict[str, Any]:
     """Open one engine and run it; what a child process does."""
     from birefnet_batch.engines import open_engine
+    from birefnet_batch.engines.memory import peak_bytes
     from birefnet_batch.engines.store import EngineStore
     from birefnet_batch.errors import BirefnetBatchError
     from birefnet_batch.models.registry import find_model
@@ -78,7 +78,7 @@ def measure(given: dict[str, Any]) -> dict[str, Any]:
                 started = time.perf_counter()
                 engine.infer(on_device).cpu()
                 seconds.append(time.perf_counter() - started)
-            memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+            memory = peak_bytes() / 2**30
             if engine.device.type == "cuda":
                 free, total = torch.cuda.mem_get_info()
                 memory = (total - free) / 2**30

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import platform
-import resource
 import subprocess
 import sys
 import tempfile
@@ -126,13 +125,15 @@ def serve(run: Any) -> None:
     """Answer each line with wall seconds, CPU seconds, those of this thread, and the peak memory in MiB so far."""
     import torch
 
+    from birefnet_batch.engines.memory import peak_bytes
+
     with torch.inference_mode():
         for _ in sys.stdin:
             clocks = (time.perf_counter, time.process_time, time.thread_time)
             before = [clock() for clock in clocks]
             run()
             taken = [clock() - started for clock, started in zip(clocks, before, strict=True)]
-            print("took", *taken, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, flush=True)
+            print("took", *taken, peak_bytes() / 2**20, flush=True)
 
 
 def ask(process: subprocess.Popen[str]) -> tuple[float, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import sys
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from birefnet_batch.engines.measured_once import measured_once
-from birefnet_batch.engines.memory import is_out_of_memory
+from birefnet_batch.engines.memory import is_out_of_memory, peak_bytes
 from birefnet_batch.errors import EngineError, EngineMemoryError
 
 _log = logging.getLogger(__name__)
@@ -134,16 +133,9 @@ def _measure(arguments: dict[str, Any], batch: int, free_before: int) -> Measure
                 seconds.append(time.perf_counter() - started)
             on_gpu = engine.spec.device == "cuda"
             # torch keeps what it freed, and the others hold theirs as long as they are open.
-            peak = free_before - torch.cuda.mem_get_info()[0] if on_gpu else _peak_rss()
+            peak = free_before - torch.cuda.mem_get_info()[0] if on_gpu else peak_bytes()
     except Exception as error:
         if is_out_of_memory(error):
             raise EngineMemoryError(str(error)) from None
         raise
     return Measured(batch, peak, min(seconds) / batch)
-
-
-def _peak_rss() -> int:
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

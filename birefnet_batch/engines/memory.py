@@ -1,8 +1,10 @@
-"""Out of memory, in the words of each library."""
+"""Out of memory, in the words of each library; and the most that a process has held."""
 
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 from birefnet_batch.errors import EngineMemoryError
 
@@ -38,3 +40,18 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     text = str(error).lower()
     return isinstance(error, Exception) and any(sign in text for sign in _SIGNS)
+
+
+def peak_bytes() -> int:
+    """The most of the machine's memory that this process has held at once, in bytes.
+
+    Linux counts in `ru_maxrss` what the process that started this one had held until then.
+    """
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -63,6 +65,13 @@ def test_a_real_engine_is_measured_in_a_process_of_its_own():
     assert found.batch == 1
     assert found.peak_bytes > 100e6
     assert found.frame_seconds > 0
+
+
+def test_what_the_process_that_starts_another_once_held_is_not_the_others_memory():
+    held = bytearray(b"x") * (400 << 20)
+    program = "from birefnet_batch.engines.memory import peak_bytes; print(peak_bytes())"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert 1 << 20 < int(done.stdout) < len(held)
 
 
 def test_what_cuda_takes_for_a_process_belongs_to_its_memory(monkeypatch):
