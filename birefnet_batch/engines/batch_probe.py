@@ -59,7 +59,12 @@ def probed_batch(root: Path, identity: Mapping[str, Any], budget_bytes: int, mea
         return {"batch": best.batch, "identity": dict(identity), "tried": [asdict(one) for one in found]}
 
     what = f"batch size of {identity.get('model')}"
-    batch = measured_once(root, "batch", name, what, lambda facts: int(facts["batch"]), tried)
+    try:
+        batch = measured_once(root, "batch", name, what, lambda facts: int(facts["batch"]), tried)
+    except OSError as error:
+        # A store that cannot be written is no reason to do without an engine that needs none.
+        _log.info("the %s is measured and not kept: %s", what, error)
+        return int(tried()["batch"])
     assert batch is not None
     return batch
 

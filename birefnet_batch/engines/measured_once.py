@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,14 +37,15 @@ def measured_once(
         The result; None where nothing could be measured.
 
     Raises:
-        OSError: the store cannot be written.
+        OSError: it is not there, and the store cannot be written.
     """
     path = root / kind / f"{name}.json"
+    # Who may not write the store, and so not lock it, may still read what is there.
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        return read(json.loads(path.read_text("utf-8")))
     with build_lock(root / ".locks" / f"{kind}-{name}.lock", what):
-        try:
+        with suppress(OSError, ValueError, KeyError, TypeError):
             return read(json.loads(path.read_text("utf-8")))
-        except (OSError, ValueError, KeyError, TypeError):
-            pass
         found = measure()
         if found is None:
             return None

@@ -46,6 +46,14 @@ def test_the_quickest_batch_that_fits_is_taken_and_kept(tmp_path, budget, holds,
     assert json.loads(kept.read_text())["batch"] == best
 
 
+def test_a_store_that_cannot_be_written_costs_only_what_is_kept(tmp_path):
+    (tmp_path / "file").write_text("")
+    tried: list[int] = []
+    seconds = {1: 1.0, 2: 0.7, 4: 0.5}
+    assert probed_batch(tmp_path / "file" / "store", {"model": "demo"}, 2 * GIB, machine(seconds, tried)) == 2
+    assert tried == [1, 2, 4]
+
+
 def test_another_budget_is_measured_again(tmp_path):
     tried: list[int] = []
     seconds = {1: 1.0, 2: 0.5, 4: 0.3}

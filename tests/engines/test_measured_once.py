@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,3 +31,13 @@ def test_a_record_that_is_not_whole_is_measured_again_and_mended(tmp_path: Path,
 def test_what_could_not_be_measured_is_not_kept(tmp_path: Path):
     assert measured_once(tmp_path, "batch", "one", "batch of one", lambda facts: facts, lambda: None) is None
     assert measured_once(tmp_path, "batch", "one", "batch of one", lambda facts: facts, lambda: {"a": 1}) == {"a": 1}
+
+
+def test_what_is_there_is_read_by_those_who_may_not_lock_the_store(tmp_path: Path):
+    def once() -> Any:
+        return measured_once(tmp_path, "batch", "one", "batch of one", lambda facts: facts, lambda: {"a": 1})
+
+    once()
+    shutil.rmtree(tmp_path / ".locks")
+    (tmp_path / ".locks").write_text("")
+    assert once() == {"a": 1}
