@@ -198,6 +198,9 @@ class EngineCache:
                     raise
                 reason = " ".join(str(error).split())[:300]
             else:
+                if refused:
+                    # Not of one that never opens: the engine that takes its place has its own.
+                    self._batches[spec.short_name, *size] = engine.spec.batch_size
                 engine.refused_batches = tuple(refused)
                 engine.chosen = chosen
                 return engine
@@ -205,7 +208,7 @@ class EngineCache:
             if engine.spec.batch_size == 1:
                 raise EngineMemoryError(f"The engine of {spec.short_name} does not open: {reason}; {TOO_LITTLE}")
             refused.append(engine.spec.batch_size)
-            batch = self._batches[spec.short_name, *size] = engine.spec.batch_size // 2
+            batch = engine.spec.batch_size // 2
             _log.warning(
                 "%s does not open with batches of %d, %d are tried: %s", spec.short_name, refused[-1], batch, reason
             )

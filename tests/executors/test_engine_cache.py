@@ -129,6 +129,27 @@ def test_a_fallback_runs_where_the_engine_that_was_asked_for_does_not_open(monke
     assert engine.record()["instead_of"] == ["tensorrt: the plan cannot be built: node conv_7"]
 
 
+def test_a_fallback_has_the_whole_batch_when_the_one_asked_for_opens_with_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Unopenable(TrivialEngine):
+        def open(self) -> None:
+            raise RuntimeError("bad allocation")
+
+    made = {"onnxruntime": Unopenable, "torch": TrivialEngine}
+    monkeypatch.setattr(
+        engines, "open_engine", lambda name, *, width, height, batch_size, **_: made[name](width, height, batch_size)
+    )
+    settings = asking(name=EngineName.onnxruntime, fallback=[EngineName.torch], batch_size=8)
+    with EngineCache(settings) as cache:
+        assert cache.engine(DEMO, (64, 64)).spec.batch_size == 8
+        # Opened anew from the first one on, and no larger again.
+        for batch in (4, 2, 1):
+            engine = cache.halve(DEMO, (64, 64))
+            assert type(engine) is TrivialEngine
+            assert engine.spec.batch_size == batch
+            assert engine.refused_batches == ()
+        assert cache.halve(DEMO, (64, 64)) is None
+
+
 def test_an_automatic_choice_says_why(opened: list[TrivialEngine]) -> None:
     with EngineCache(asking(device=Device.cpu)) as cache:
         assert cache.engine(DEMO, (64, 64)).record()["why"].startswith("auto: ")
