@@ -82,6 +82,13 @@ def _parser() -> argparse.ArgumentParser:
     for command in (build, listing, verify, prune):
         command.add_argument("--store", type=Path, metavar="FOLDER", help="as engine.store")
     build.add_argument("--shared-store", metavar="URL", help="as engine.shared_store")
+    build.add_argument(
+        "--storage",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="of the shared store, as storage.KEY of the runs: options.s3.endpoint_url=...; may be repeated",
+    )
     for command in (build, verify):
         command.add_argument(
             *("--weights", "-w"),
@@ -105,9 +112,13 @@ def _pairs(words: list[str]) -> dict[str, str]:
 def _store(arguments: argparse.Namespace) -> EngineStore:
     from birefnet_batch.engines.shared_store import SharedStore
     from birefnet_batch.engines.store import EngineStore
+    from birefnet_batch.storage_words import storage_from_words
 
     shared = getattr(arguments, "shared_store", None)
-    return EngineStore(arguments.store, None if shared is None else SharedStore(shared))
+    if shared is None:
+        return EngineStore(arguments.store)
+    storage = storage_from_words([f"storage.{word.removeprefix('storage.')}" for word in arguments.storage])
+    return EngineStore(arguments.store, SharedStore(shared, storage))
 
 
 def _build(arguments: argparse.Namespace) -> int:

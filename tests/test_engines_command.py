@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import birefnet_batch
+from birefnet_batch.engines import build_command, shared_store
 from birefnet_batch.engines_command import run
 from birefnet_batch.exit_status import FAILED, OK, WRONG_USE
 
@@ -86,6 +87,16 @@ def test_the_store_is_filled_listed_verified_and_emptied(tmp_path, matrix, capsy
     assert run(["prune", *store]) == OK
     assert "MB freed" in capsys.readouterr().out
     assert not list((tmp_path / "store").glob("*/model.onnx"))
+
+
+@pytest.mark.parametrize("prefix", ["", "storage."])
+def test_options_of_a_shared_store_are_those_of_the_command_line(tmp_path, monkeypatch, prefix):
+    asked = []
+    monkeypatch.setattr(shared_store, "bucket_filesystem", lambda scheme, storage: asked.append(storage.options))
+    monkeypatch.setattr(build_command, "build", lambda *_: True)
+    words = ["--shared-store", "s3://bucket/engines", "--storage", f"{prefix}options.s3.endpoint_url=http://minio:9000"]
+    assert run(["build", "--store", str(tmp_path), *words]) == OK
+    assert asked == [{"s3": {"endpoint_url": "http://minio:9000"}}]
 
 
 def test_a_model_of_yours_is_exported_built_and_verified_from_the_file_of_the_main_program(tmp_path, capsys):

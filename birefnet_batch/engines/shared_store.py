@@ -12,7 +12,9 @@ from typing import Any
 from birefnet_batch.digests import file_sha256
 from birefnet_batch.engines.artifact import Artifact
 from birefnet_batch.errors import ConfigError
-from birefnet_batch.uris import redact
+from birefnet_batch.settings import StorageSettings
+from birefnet_batch.storage.filesystems import bucket_filesystem
+from birefnet_batch.uris import BUCKET_SCHEMES, bucket_path, redact, scheme_of
 
 _log = logging.getLogger(__name__)
 _ENTRY = "entry.json"
@@ -25,15 +27,21 @@ class SharedStore:
 
     Args:
         url: a path, `file://`, `s3://`, `gs://`, `az://` or another URL.
+        storage: options of `s3://`, `gs://` and `az://`; None is the defaults.
 
     Raises:
-        ConfigError: the scheme is unknown, or its package is not installed.
+        ConfigError: the scheme is unknown, its package is not installed, or refuses the options.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, storage: StorageSettings | None = None) -> None:
         import fsspec
 
         self._shown = redact(url)
+        scheme = scheme_of(url)
+        if scheme in BUCKET_SCHEMES:
+            self._files: Any = bucket_filesystem(scheme, storage or StorageSettings())
+            self._root = bucket_path(url, ConfigError).rstrip("/")
+            return
         try:
             found: tuple[Any, str] = fsspec.url_to_fs(url)
         except (ImportError, ValueError) as error:

@@ -220,7 +220,7 @@ class EngineCache:
         asked = self._settings.engine
         return EngineStore(
             None if asked.store is None else Path(asked.store),
-            None if asked.shared_store is None else SharedStore(asked.shared_store),
+            None if asked.shared_store is None else SharedStore(asked.shared_store, self._settings.storage),
         )
 
 

@@ -11,12 +11,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 
+from birefnet_batch.engines import shared_store
 from birefnet_batch.engines.artifact import Artifact
 from birefnet_batch.engines.shared_store import SharedStore
 from birefnet_batch.engines.store import EngineStore
 from birefnet_batch.errors import ConfigError, EngineError
+from birefnet_batch.settings import StorageSettings
 
 ARTIFACT = Artifact("onnx", "demo", "demo", "0" * 64, 64, 64, "fp32", {"deform_conv": "native"}, code="1")
 
@@ -151,6 +154,28 @@ def test_a_shared_store_is_read_first_and_filled_after(tmp_path, bucket):
     assert other.get(ARTIFACT, unexpected).read_bytes() == b"engine"
     (entry,) = other.entries()
     assert entry.artifact["model"] == "demo"
+
+
+def test_a_shared_store_in_a_bucket_is_asked_with_the_options_of_storage(tmp_path, monkeypatch):
+    asked: list[Any] = []
+    storage = StorageSettings(options={"s3": {"endpoint_url": "http://minio:9000"}})
+
+    def files(scheme: str, settings: StorageSettings) -> Any:
+        asked.append((scheme, settings))
+        return fsspec.filesystem("memory")
+
+    monkeypatch.setattr(shared_store, "bucket_filesystem", files)
+    url = f"s3://bucket-{tmp_path.name}/engines"
+    EngineStore(tmp_path / "one", SharedStore(url, storage)).get(ARTIFACT, builder())
+    assert EngineStore(tmp_path / "other", SharedStore(url, storage)).get(ARTIFACT, unexpected).is_file()
+    assert asked == [("s3", storage)] * 2
+
+
+def test_a_shared_store_whose_url_has_a_password_is_a_wrong_setting(monkeypatch):
+    monkeypatch.setattr(shared_store, "bucket_filesystem", lambda scheme, settings: None)
+    with pytest.raises(ConfigError, match="s3://bucket/engines was given with a user name or a password") as caught:
+        SharedStore("s3://me:secret@bucket/engines")
+    assert "secret" not in str(caught.value)
 
 
 def test_a_damaged_engine_of_a_shared_store_is_not_taken(tmp_path, caplog):

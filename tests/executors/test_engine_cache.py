@@ -10,12 +10,12 @@ import pytest
 from trivial import TrivialEngine
 
 from birefnet_batch import engines
-from birefnet_batch.engines import batch_probe
+from birefnet_batch.engines import batch_probe, shared_store
 from birefnet_batch.errors import EngineError, WeightsError
 from birefnet_batch.executors import engine_cache
 from birefnet_batch.executors.engine_cache import EngineCache
 from birefnet_batch.models.registry import find_model
-from birefnet_batch.settings import Device, EngineName, EngineSettings, ExecutorSettings, Settings
+from birefnet_batch.settings import Device, EngineName, EngineSettings, ExecutorSettings, Settings, StorageSettings
 
 DEMO = find_model("demo")
 
@@ -98,6 +98,17 @@ def test_what_cannot_be_had_is_asked_for_once(monkeypatch: pytest.MonkeyPatch, o
 
 def asking(**changes: Any) -> Settings:
     return Settings(engine=EngineSettings(**changes))
+
+
+def test_a_shared_store_is_asked_with_the_options_of_storage(
+    monkeypatch: pytest.MonkeyPatch, opened: list[TrivialEngine]
+) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(shared_store, "bucket_filesystem", lambda scheme, storage: asked.append((scheme, storage)))
+    storage = StorageSettings(options={"s3": {"endpoint_url": "http://minio:9000"}})
+    with EngineCache(replace(asking(shared_store="s3://bucket/engines"), storage=storage)) as cache:
+        cache.engine(DEMO, (64, 64))
+    assert asked == [("s3", storage)]
 
 
 def test_a_fallback_runs_only_where_it_is_named_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
