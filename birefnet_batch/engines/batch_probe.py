@@ -97,6 +97,8 @@ def _try(budget_bytes: int, measure: Measure) -> list[Measured]:
 def measure_in_child(arguments: Mapping[str, Any], batch: int) -> Measured:
     """Open an engine in a process of its own, run two batches, and end it: its peak is the engine's.
 
+    One that builds something first (an ONNX file and its check by torch, a plan) is followed by another that finds it.
+
     Args:
         arguments: of `open_engine`, without the batch size.
         batch: frames.
@@ -105,10 +107,15 @@ def measure_in_child(arguments: Mapping[str, Any], batch: int) -> Measured:
         EngineMemoryError: it does not fit, or the system ended the process.
     """
     try:
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            return pool.submit(_measure, dict(arguments), batch, _free_bytes(arguments)).result()
+        found, built = _in_child(arguments, batch)
+        return _in_child(arguments, batch)[0] if built else found
     except BrokenProcessPool:
         raise EngineMemoryError(f"the process that tried batches of {batch} was ended by the system") from None
+
+
+def _in_child(arguments: Mapping[str, Any], batch: int) -> tuple[Measured, bool]:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(_measure, dict(arguments), batch, _free_bytes(arguments)).result()
 
 
 def _free_bytes(arguments: Mapping[str, Any]) -> int:
@@ -123,11 +130,14 @@ def _free_bytes(arguments: Mapping[str, Any]) -> int:
     return torch.cuda.mem_get_info()[0]
 
 
-def _measure(arguments: dict[str, Any], batch: int, free_before: int) -> Measured:
+def _measure(arguments: dict[str, Any], batch: int, free_before: int) -> tuple[Measured, bool]:
+    """What it costs, and whether an engine was built for it."""
     import torch
 
     from birefnet_batch.engines.selection import open_engine
+    from birefnet_batch.engines.store import EngineStore
 
+    built = EngineStore.built
     try:
         with open_engine(**arguments, batch_size=batch) as engine:
             images = torch.zeros(batch, 3, engine.spec.height, engine.spec.width, device=engine.device)
@@ -143,4 +153,4 @@ def _measure(arguments: dict[str, Any], batch: int, free_before: int) -> Measure
         if is_out_of_memory(error):
             raise EngineMemoryError(str(error)) from None
         raise
-    return Measured(batch, peak, min(seconds) / batch)
+    return Measured(batch, peak, min(seconds) / batch), EngineStore.built > built

@@ -14,6 +14,7 @@ import torch
 
 from birefnet_batch.engines import batch_probe, selection
 from birefnet_batch.engines.batch_probe import Measured, measure_in_child, probed_batch
+from birefnet_batch.engines.store import EngineStore
 from birefnet_batch.errors import EngineError, EngineMemoryError
 from birefnet_batch.models.registry import find_model
 from birefnet_batch.models.weights import locate_weights
@@ -82,14 +83,33 @@ def test_what_the_process_that_starts_another_once_held_is_not_the_others_memory
     assert 1 << 20 < int(done.stdout) < len(held)
 
 
+class InThisProcess(ThreadPoolExecutor):
+    def __init__(self, count, mp_context):
+        super().__init__(count)
+
+
+def test_what_building_an_engine_takes_is_not_what_running_it_takes(monkeypatch):
+    peaks = [5 * GIB, 1 * GIB]
+
+    @contextmanager
+    def opened(**_):
+        EngineStore.built += len(peaks) == 2
+        spec = SimpleNamespace(height=4, width=4, device="cpu")
+        yield SimpleNamespace(spec=spec, device="cpu", infer=lambda images: images)
+
+    monkeypatch.setattr(batch_probe, "ProcessPoolExecutor", InThisProcess)
+    monkeypatch.setattr(batch_probe, "peak_bytes", lambda: peaks.pop(0))
+    monkeypatch.setattr(selection, "open_engine", opened)
+    monkeypatch.setattr(EngineStore, "built", EngineStore.built)
+    assert measure_in_child({"device": "cpu"}, 1).peak_bytes == 1 * GIB
+    assert peaks == []
+
+
 def test_what_cuda_takes_for_a_process_belongs_to_its_memory(monkeypatch):
     card = {"free": 10 * GIB}
 
-    class Process(ThreadPoolExecutor):
+    class Process(InThisProcess):
         """Takes memory of the card as soon as it asks for anything there, and gives it back when it ends."""
-
-        def __init__(self, count, mp_context):
-            super().__init__(count)
 
         def submit(self, work, *arguments):
             def begun():
