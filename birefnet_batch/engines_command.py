@@ -15,6 +15,7 @@ from birefnet_batch.process_tuning import spin_briefly
 
 if TYPE_CHECKING:
     from birefnet_batch.engines.store import EngineStore
+    from birefnet_batch.models.registry import Catalogue
 
 
 def main() -> None:
@@ -102,11 +103,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _pairs(words: list[str]) -> dict[str, str]:
+def _pairs(words: list[str], models: Catalogue) -> dict[str, str]:
+    """Where checkpoints are, by the models' short names."""
+    from birefnet_batch.engines.sizes import parse_model
+
     wrong = [word for word in words if "=" not in word]
     if wrong:
         raise ConfigError(f"--weights {wrong[0]} names no model; give --weights MODEL=WHERE")
-    return {name: where for name, _, where in (word.partition("=") for word in words)}
+    pairs = (word.partition("=") for word in words)
+    return {parse_model(name, models).short_name: where for name, _, where in pairs}
 
 
 def _store(arguments: argparse.Namespace) -> EngineStore:
@@ -132,7 +137,7 @@ def _build(arguments: argparse.Namespace) -> int:
         models,
         [parse_model(name, models).short_name for name in arguments.models],
         arguments.engine,
-        _pairs(arguments.weights),
+        _pairs(arguments.weights, models),
         tuple(arguments.compute_capability),
         None if arguments.workspace_gib is None else int(arguments.workspace_gib * 2**30),
     )
@@ -149,7 +154,8 @@ def _list(arguments: argparse.Namespace) -> int:
 def _verify(arguments: argparse.Namespace) -> int:
     from birefnet_batch.engines.store_command import verify
 
-    right = verify(_store(arguments), _pairs(arguments.weights), read_models(arguments.catalogue))
+    models = read_models(arguments.catalogue)
+    right = verify(_store(arguments), _pairs(arguments.weights, models), models)
     return OK if right else FAILED
 
 

@@ -119,6 +119,33 @@ def test_a_model_of_yours_is_exported_built_and_verified_from_the_file_of_the_ma
 
 
 @pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["mine"],
+            "matrix.yaml has no row of mine, so that there is nothing to build; give --matrix FILE with",
+        ),
+        (["demo", "light"], "has no row of light, so that"),
+        (["--engine", "tensorrt"], "has no row with engine tensorrt, so that"),
+        (["demo", "--engine", "tensorrt"], "has no row of demo with engine tensorrt, so that"),
+        (["--weights", "dmeo=nowhere"], "there is no model 'dmeo'; the models are General Use (Light), "),
+    ],
+)
+def test_what_would_be_passed_over_in_silence_is_refused(tmp_path, matrix, capsys, words, message):
+    models = tmp_path / "mine.yaml"
+    models.write_text("mine: {network: demo, weights: nowhere.pth, native_resolution: 96x64}\n")
+    store = ["--store", str(tmp_path / "store")]
+    assert run(["build", *words, "--matrix", matrix, "--models", str(models), *store]) == WRONG_USE
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "store").exists()
+
+
+def test_weights_of_no_model_are_refused_before_anything_is_verified(tmp_path, capsys):
+    assert run(["verify", "--store", str(tmp_path), "--weights", "dmeo=nowhere"]) == WRONG_USE
+    assert "there is no model 'dmeo'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [
         ("mine: {network: demo}", "models.mine.weights is missing"),

@@ -11,7 +11,7 @@ from birefnet_batch.engines.onnx_session import form_of, require_provider
 from birefnet_batch.engines.store import EngineStore
 from birefnet_batch.engines.stored_onnx import stored_onnx
 from birefnet_batch.engines.tensorrt_module import load_tensorrt
-from birefnet_batch.errors import BirefnetBatchError, EngineError
+from birefnet_batch.errors import BirefnetBatchError, ConfigError, EngineError
 from birefnet_batch.models.registry import Catalogue
 from birefnet_batch.models.weights import locate_weights, option_of
 
@@ -42,13 +42,22 @@ def build(
         Whether no row failed; rows that this machine cannot run are not failures.
 
     Raises:
-        ConfigError: the matrix is wrong.
+        ConfigError: the matrix is wrong, or has no row of what is named.
     """
+    path = matrix or default_matrix()
     rows = [
         row
-        for row in read_matrix(matrix or default_matrix(), models)
+        for row in read_matrix(path, models)
         if (not names or row.model.short_name in names) and (not engines or row.engine in engines)
     ]
+    missing = [name for name in names if all(row.model.short_name != name for row in rows)]
+    if missing or not rows:
+        of = f" of {', '.join(missing)}" if missing else ""
+        engine = f" with engine {' or '.join(engines)}" if engines else ""
+        raise ConfigError(
+            f"the matrix {path} has no row{of}{engine}, so that there is nothing to build; give --matrix FILE with "
+            f"rows such as {{model: {missing[0] if missing else 'demo'}, resolution: 1024x1024, engine: onnxruntime}}"
+        )
     failed = 0
     for number, row in enumerate(rows, 1):
         place = f"[{number}/{len(rows)}] {row}"
