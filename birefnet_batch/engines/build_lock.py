@@ -49,11 +49,11 @@ def build_lock(path: Path, what: str) -> Iterator[None]:
 
 
 def is_held(path: Path) -> bool:
-    """Whether a living process has the lock."""
+    """Whether a living process has the lock, or may have it: one of another user cannot be asked."""
     try:
         with FileLock(path, timeout=0):
             return False
-    except Timeout:
+    except (Timeout, OSError):
         return True
 
 

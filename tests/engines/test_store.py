@@ -145,6 +145,13 @@ def test_a_builder_that_dies_holds_nobody_up_and_leaves_nothing(tmp_path):
     assert store.building() == []
 
 
+def test_a_build_whose_lock_may_not_be_asked_is_listed(tmp_path):
+    (tmp_path / ".locks" / "a.lock").mkdir(parents=True)
+    (tmp_path / ".locks" / "a.json").write_text('{"pid": 7, "host": "here", "since": 0}')
+    (line,) = EngineStore(tmp_path).building()
+    assert line.startswith("a: process 7 on here has been building it for ")
+
+
 @pytest.mark.parametrize("bucket", [False, True], ids=["folder", "bucket"])
 def test_a_shared_store_is_read_first_and_filled_after(tmp_path, bucket):
     url = f"memory://engines-{tmp_path.name}" if bucket else str(tmp_path / "shared")
