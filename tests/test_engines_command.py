@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import birefnet_batch
 from birefnet_batch.engines import build_command, shared_store
+from birefnet_batch.engines.artifact import Artifact, source_digest
+from birefnet_batch.engines.store import EngineStore
 from birefnet_batch.engines_command import run
 from birefnet_batch.exit_status import FAILED, OK, WRONG_USE
 
@@ -160,20 +163,16 @@ def test_a_wrong_file_of_models_is_one_clear_error(tmp_path, capsys, content, me
     assert message in capsys.readouterr().err
 
 
+def wrote(path):
+    path.write_bytes(b"engine")
+    return {}
+
+
 def test_engines_of_another_exporter_are_pruned_and_current_ones_kept(tmp_path, capsys):
-    from dataclasses import replace
-
-    from birefnet_batch.engines.artifact import Artifact, source_digest
-    from birefnet_batch.engines.store import EngineStore
-
-    def build(path):
-        path.write_bytes(b"engine")
-        return {}
-
     store = EngineStore(tmp_path)
     now = Artifact("onnx", "demo", "demo", "0", 64, 64, "fp32", {"deform_conv": "native"}, code=source_digest("onnx"))
-    store.get(now, build)
-    store.get(replace(now, code="before"), build)
+    store.get(now, wrote)
+    store.get(replace(now, code="before"), wrote)
     run(["list", "--store", str(tmp_path)])
     assert capsys.readouterr().out.count("of an earlier version") == 1
     run(["prune", "--store", str(tmp_path)])
@@ -187,6 +186,31 @@ def test_engines_of_another_exporter_are_pruned_and_current_ones_kept(tmp_path, 
     run(["prune", "--store", str(tmp_path), "--all"])
     assert list(store.entries()) == []
     assert not (tmp_path / "inductor").exists()
+
+
+def test_what_is_damaged_or_was_left_by_killed_processes_is_listed_named_and_pruned(tmp_path, capsys):
+    store = EngineStore(tmp_path)
+    whole = Artifact("onnx", "mine", "demo", "0", 64, 64, "fp32", {"deform_conv": "native"}, code=source_digest("onnx"))
+    kept, *paths = (store.get(replace(whole, width=width), wrote) for width in (64, 96, 128, 160))
+    paths[0].unlink()
+    (paths[1].parent / "entry.json").write_text("{")
+    (paths[2].parent / "used").unlink()
+    for name in (f".building/{whole.key}-dead", f".building/.removed-{whole.key}-a", f".removed-{whole.key}-b"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "model.onnx").write_bytes(b"0" * 1_000_000)
+    words = ["--store", str(tmp_path)]
+    assert run(["list", *words]) == OK
+    said = capsys.readouterr().out
+    assert ": 1 engines, " in said
+    assert "3 damaged, 0.0 MB: prune removes them" in said
+    assert "3 left by processes that were killed, 3.0 MB: prune removes them" in said
+    assert run(["verify", *words]) == FAILED
+    said = capsys.readouterr().out
+    assert all(f"{path.parent.name}  damaged: not all of its files can be read" in said for path in paths)
+    assert run(["prune", *words]) == OK
+    assert "3.0 MB freed" in capsys.readouterr().out
+    assert list(tmp_path.rglob("model.*")) == [kept]
+    assert run(["verify", *words]) == OK
 
 
 def test_wrong_rows_of_a_matrix_are_all_named(tmp_path, capsys):

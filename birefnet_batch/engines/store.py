@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import secrets
 import shutil
 import time
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 ENTRY = "entry.json"
 _USED = "used"
+_KEY = re.compile("[0-9a-f]{32}")
 CACHES = {
     "inductor": "what torch.compile made",
     "triton": "kernels that it compiled",
@@ -113,7 +115,7 @@ class EngineStore:
         if found is not None:
             return found
         try:
-            with build_lock(self.root / ".locks" / f"{artifact.key}.lock", str(artifact)):
+            with build_lock(self._lock(artifact.key), str(artifact)):
                 return self._intact(artifact) or self._make(artifact, build)
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
@@ -129,9 +131,33 @@ class EngineStore:
                 path = folder / facts["file"]
                 yield Entry(folder.name, path, path.stat().st_size, facts, (folder / _USED).stat().st_mtime)
 
-    def remove(self, entry: Entry) -> None:
-        """Delete an engine; one that is in use stays on disk until it is closed."""
-        _remove(self.root / entry.key)
+    def broken(self) -> list[Path]:
+        """Folders of engines that are no entries: of their files one is missing or cannot be read."""
+        # Listed first: what is built meanwhile is whole.
+        folders = [folder for folder in sorted(self.root.glob("[0-9a-f]*")) if _KEY.fullmatch(folder.name)]
+        whole = {entry.key for entry in self.entries()}
+        return [folder for folder in folders if folder.name not in whole]
+
+    def leftovers(self) -> list[Path]:
+        """What killed builders and killed removals left."""
+        found = [*self.root.glob(".removed-*"), *(self.root / ".building").glob(".removed-*")]
+        for work in (self.root / ".building").glob("[0-9a-f]*"):
+            lock = self._lock(work.name.partition("-")[0])
+            if not lock.exists() or not is_held(lock):
+                found.append(work)
+        return sorted(found)
+
+    def remove(self, folder: Path) -> None:
+        """Delete an entry's folder, or another of the store; an engine in use stays on disk until it is closed.
+
+        Raises:
+            EngineError: the user may not.
+        """
+        try:
+            _remove(folder)
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise EngineError(f"{folder} cannot be removed: {reason}; prune as the user that it belongs to") from None
 
     def building(self) -> list[str]:
         """A line for each engine that is being built now."""
@@ -141,6 +167,9 @@ class EngineStore:
     def caches(self) -> list[Path]:
         """The folders of `CACHES` that there are."""
         return [folder for name in CACHES if (folder := self.root / name).is_dir()]
+
+    def _lock(self, key: str) -> Path:
+        return self.root / ".locks" / f"{key}.lock"
 
     def _intact(self, artifact: Artifact) -> Path | None:
         folder = self.root / artifact.key

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
@@ -29,6 +30,9 @@ def list_engines(store: EngineStore) -> None:
             size += f", {entry.facts['facts'][unit]} {unit}" if unit in entry.facts["facts"] else ""
         stale = "" if _current(entry) else ", of an earlier version: prune removes it"
         print(f"{entry.key}  {_what(entry):52} {size}  made {made} ago, used {used} ago{stale}")
+    for what, folders in (("damaged", store.broken()), ("left by processes that were killed", store.leftovers())):
+        if folders:
+            print(f"{len(folders)} {what}, {sum(map(_bytes_in, folders)) / 1e6:.1f} MB: prune removes them")
     for line in store.building():
         print(f"building {line}")
     for folder in store.caches():
@@ -46,7 +50,10 @@ def verify(store: EngineStore, weights: Mapping[str, str], models: Catalogue) ->
     Returns:
         Whether none is damaged or wrong; what cannot be run here is said, and is neither.
     """
-    right = True
+    broken = store.broken()
+    for folder in broken:
+        print(f"{folder.name}  damaged: not all of its files can be read; it is made again at its next use")
+    right = not broken
     for entry in store.entries():
         if not entry.intact():
             right = False
@@ -62,7 +69,7 @@ def verify(store: EngineStore, weights: Mapping[str, str], models: Catalogue) ->
 
 
 def prune(store: EngineStore, unused_days: float | None, everything: bool) -> None:
-    """Remove engines of earlier versions of the exporter, and those that nobody has used for so long.
+    """Remove engines of earlier versions of the exporter, damaged ones, and those that nobody has used for so long.
 
     Args:
         store: which store.
@@ -73,9 +80,14 @@ def prune(store: EngineStore, unused_days: float | None, everything: bool) -> No
     for entry in list(store.entries()):
         old = unused_days is not None and now - entry.used > unused_days * _DAY
         if everything or old or not _current(entry) or not entry.intact():
-            store.remove(entry)
+            store.remove(store.root / entry.key)
             freed += entry.size
             print(f"removed {entry.key}  {_what(entry)}")
+    for what, folders in (("damaged", store.broken()), ("left by a process that was killed", store.leftovers())):
+        for folder in folders:
+            freed += _bytes_in(folder)
+            store.remove(folder)
+            print(f"removed {folder.name}, {what}")
     for folder in store.caches() if everything else ():
         freed += _bytes_in(folder)
         shutil.rmtree(folder, ignore_errors=True)
@@ -116,7 +128,12 @@ def _run(entry: Entry, weights: str | None, models: Catalogue) -> str:
 
 
 def _bytes_in(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    found = 0
+    for path in folder.rglob("*"):
+        # Others may remove it meanwhile.
+        with suppress(OSError):
+            found += path.stat().st_size if path.is_file() else 0
+    return found
 
 
 def _current(entry: Entry) -> bool:

@@ -136,10 +136,13 @@ def test_a_builder_that_dies_holds_nobody_up_and_leaves_nothing(tmp_path):
     with start(tmp_path, "dies") as first:
         assert first.stdout.readline() == "building\n"
         assert EngineStore(tmp_path).building()
+        assert EngineStore(tmp_path).leftovers() == [], "who lives is let work"
         first.communicate("go\n")
     assert first.returncode == 9
     store = EngineStore(tmp_path)
     assert store.building() == [], "who died builds nothing"
+    (left,) = store.leftovers()
+    assert (left / "model.onnx").read_bytes() == b"half"
     assert store.get(ARTIFACT, builder()).read_bytes() == b"engine"
     assert not list((tmp_path / ".building").iterdir())
     assert store.building() == []
