@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -20,6 +21,8 @@ from birefnet_batch.storage.finished_parts import keep_finished, move_finished
 
 _RUN_LOCK = "run.lock"
 _ALL_LOCKS = "*.lock"
+# As `batch.new_run_id` makes them: other folders of a user's scratch space have files that end in .lock too.
+_RUN_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}", re.ASCII)
 # In a folder that several outputs share, another output's finished segments wait for its next run so long.
 _KEPT_S = 7 * 24 * 3600.0
 _log = logging.getLogger(__name__)
@@ -62,7 +65,7 @@ class Scratch:
             OSError: they cannot be moved.
         """
         for entry in self.path.parent.iterdir():
-            if entry == self.path:
+            if entry == self.path or not _RUN_ID.fullmatch(entry.name):
                 continue
             if _is_free(entry, _RUN_LOCK):
                 move_finished(entry / self.parts.name, self.parts)
@@ -127,7 +130,7 @@ class Scratch:
 
 
 def _is_free(folder: Path, pattern: str) -> bool:
-    """Whether a folder is a run's scratch folder, and the processes that held these locks are gone."""
+    """Whether a run's folder has such locks, and the processes that held these locks are gone."""
     locks = list(folder.glob(pattern))
     try:
         for path in locks:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from birefnet_batch.batch import new_run_id
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage import Output
 from birefnet_batch.storage.finished_parts import keep_finished, part_name, seal
@@ -41,7 +42,7 @@ def test_what_has_no_record_is_not_kept(tmp_path: Path) -> None:
 
 
 def test_the_next_run_has_the_finished_segments_of_a_dead_one_and_nothing_else_of_it_stays(tmp_path: Path) -> None:
-    dead = tmp_path / ".scratch" / "dead"
+    dead = tmp_path / ".scratch" / new_run_id()
     job_with_parts(dead / "parts" / "a")
     (dead / "run.lock").touch()
     (dead / "sources").mkdir()
@@ -53,7 +54,7 @@ def test_the_next_run_has_the_finished_segments_of_a_dead_one_and_nothing_else_o
 
 
 def test_a_living_worker_of_a_dead_run_loses_only_what_it_is_done_with(tmp_path: Path) -> None:
-    dead = tmp_path / ".scratch" / "dead"
+    dead = tmp_path / ".scratch" / new_run_id()
     job_with_parts(dead / "parts" / "a")
     (dead / "run.lock").touch()
     with FileLock(dead / "worker-here.lock"), Output(str(tmp_path), "next") as output:
@@ -73,7 +74,7 @@ def test_a_run_that_ends_before_its_jobs_leaves_its_finished_segments_and_says_w
 
 def test_in_scratch_space_that_outputs_share_each_has_its_own_segments(tmp_path: Path) -> None:
     storage = StorageSettings(scratch=str(tmp_path / "scratch"))
-    with Output(str(tmp_path / "one"), "first", storage) as output:
+    with Output(str(tmp_path / "one"), new_run_id(), storage) as output:
         job_with_parts(output.parts / "a")
     with Output(str(tmp_path / "two"), "second", storage) as other:
         assert not files_of(other.parts.parent) - {"run.lock"}

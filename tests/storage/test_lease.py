@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from servers import Cloud
 
+from birefnet_batch.batch import new_run_id
 from birefnet_batch.errors import ConfigError, OutputError
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage import Output, lease
@@ -85,23 +86,24 @@ def test_a_lease_of_another_machine_holds_until_it_expires(place: tuple[str, Sto
 _HOLD = """
 import sys
 from birefnet_batch.storage import Output
-with Output(sys.argv[1], "killed"):
+with Output(sys.argv[1], sys.argv[2]):
     print("holding", flush=True)
     sys.stdin.read()
 """
 
 
 def test_the_lease_of_a_killed_process_of_this_machine_is_free_at_once(tmp_path: Path) -> None:
-    words = [sys.executable, "-c", _HOLD, str(tmp_path)]
+    killed = new_run_id()
+    words = [sys.executable, "-c", _HOLD, str(tmp_path), killed]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"holding\n"
-        with pytest.raises(ConfigError, match="is in use by run killed"), Output(str(tmp_path), "second"):
+        with pytest.raises(ConfigError, match=f"is in use by run {killed}"), Output(str(tmp_path), "second"):
             pass
         holder.kill()
         holder.wait()
     with Output(str(tmp_path), "second") as output:
-        assert not (tmp_path / ".scratch" / "killed").exists()
+        assert not (tmp_path / ".scratch" / killed).exists()
         assert output.store.names(".lease") == ["00000002.json"]
 
 

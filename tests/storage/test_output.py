@@ -14,9 +14,12 @@ import pytest
 from filelock import FileLock
 
 from birefnet_batch import Request, Settings, run
+from birefnet_batch.batch import new_run_id
 from birefnet_batch.errors import ConfigError, OutputError
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage import Output
+
+DEAD, LIVING = new_run_id(), new_run_id()
 
 
 def test_published_files_are_whole_and_nothing_else_stays(tmp_path: Path) -> None:
@@ -32,14 +35,25 @@ def test_published_files_are_whole_and_nothing_else_stays(tmp_path: Path) -> Non
 
 
 def test_scratch_of_a_dead_run_is_removed_and_that_of_a_living_one_kept(tmp_path: Path) -> None:
-    for name in ("dead", "living"):
+    for name in (DEAD, LIVING):
         folder = tmp_path / ".scratch" / name
         folder.mkdir(parents=True)
         (folder / "run.lock").touch()
         (folder / "part").write_bytes(b"x")
-    with FileLock(tmp_path / ".scratch" / "living" / "run.lock"), Output(str(tmp_path), "new"):
-        assert not (tmp_path / ".scratch" / "dead").exists()
-        assert (tmp_path / ".scratch" / "living" / "part").exists()
+    with FileLock(tmp_path / ".scratch" / LIVING / "run.lock"), Output(str(tmp_path), "new"):
+        assert not (tmp_path / ".scratch" / DEAD).exists()
+        assert (tmp_path / ".scratch" / LIVING / "part").exists()
+
+
+@pytest.mark.parametrize("lock", ["Cargo.lock", "run.lock"])
+def test_a_folder_of_the_users_own_in_scratch_space_stays_whatever_locks_it_has(tmp_path: Path, lock: str) -> None:
+    project = tmp_path / "work" / "project"
+    (project / "src").mkdir(parents=True)
+    for name in (lock, "src/a.py"):
+        (project / name).write_text("mine")
+    with Output(str(tmp_path / "out"), "run", StorageSettings(scratch=str(tmp_path / "work"))):
+        pass
+    assert {path.name for path in project.rglob("*") if path.is_file()} == {lock, "a.py"}
 
 
 @pytest.mark.parametrize("spelling", ["{}", "file://{}"])
@@ -140,11 +154,11 @@ def test_a_workers_scratch_on_a_machine_without_the_driver_goes_with_the_last_wo
 
 def test_what_dead_workers_of_a_dead_run_left_is_removed_by_the_next_run(tmp_path: Path) -> None:
     scratch = tmp_path / "scratch"
-    assert work_elsewhere(Output(str(tmp_path / "out"), "dead", StorageSettings(scratch=str(scratch))), "die") == 1
-    assert (scratch / "dead" / "part").exists()
+    assert work_elsewhere(Output(str(tmp_path / "out"), DEAD, StorageSettings(scratch=str(scratch))), "die") == 1
+    assert (scratch / DEAD / "part").exists()
     with Output(str(tmp_path / "out"), "next", StorageSettings(scratch=str(scratch))):
-        assert not (scratch / "dead").exists()
-        assert not (tmp_path / "out" / ".scratch" / "dead").exists()
+        assert not (scratch / DEAD).exists()
+        assert not (tmp_path / "out" / ".scratch" / DEAD).exists()
 
 
 def test_a_worker_that_sees_another_folder_of_the_same_name_is_told_apart(
