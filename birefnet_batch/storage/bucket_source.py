@@ -32,21 +32,21 @@ class BucketSource(Remote):
             return facts_of(self._uri, self._files.info(self._path))
 
     def read(self, start: int, facts: SourceFacts) -> Generator[bytes]:
-        """See `Remote`. The version is looked at before and after: not every store takes a condition."""
-        self._check(facts)
+        """See `Remote`. The version is looked at before and, by `confirm`, after: not every store takes a condition."""
+        self.confirm(facts)
         assert facts.size is not None
         while start < facts.size:
             stop = min(facts.size, start + _CHUNK)
             with _errors(self._uri):
                 chunk: bytes = self._files.cat_file(self._path, start=start, end=stop)
             if len(chunk) != stop - start:
-                self._check(facts)
+                self.confirm(facts)
                 raise PassingError(f"{len(chunk)} of {stop - start} bytes came")
             start = stop
             yield chunk
-        self._check(facts)
 
-    def _check(self, facts: SourceFacts) -> None:
+    def confirm(self, facts: SourceFacts) -> None:
+        """See `Remote`."""
         if self.facts() != facts:
             raise InputError(f"{redact(self._uri)} changed while it was read; run it again when nothing writes to it")
 

@@ -112,6 +112,7 @@ class Fetch:
                 self._fetch_to_the_end()
             else:
                 self._fetch_blocks(self._blocks)
+            self._confirm()
             with self.path.open("rb") as file:
                 self._sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         except Cancelled:
@@ -183,6 +184,16 @@ class Fetch:
             except PassingError as error:
                 self._count = 0
                 self._failed(error)
+
+    def _confirm(self) -> None:
+        while True:
+            self._look_up()
+            try:
+                self._remote.confirm(self._facts)
+            except PassingError as error:
+                self._failed(error)
+            else:
+                return
 
     def _came(self, count: int) -> None:
         self._since_failure += count

@@ -42,6 +42,15 @@ class Remote(ABC):
             PassingError: the stream broke; going on from where it ended may succeed.
         """
 
+    def confirm(self, facts: SourceFacts) -> None:
+        """Make sure, once all is read, that all of it was of the version of `facts`; here, where each stream is of one.
+
+        Raises:
+            InputError: it is another version by now.
+            PassingError: it cannot be asked now.
+        """
+        return
+
     def close(self) -> None:
         """Free connections."""
         return
