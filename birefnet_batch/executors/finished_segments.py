@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -54,14 +55,17 @@ def keep(context: RunContext, plan: Plan, done: SegmentDone) -> list[Path]:
     return [*parts, seal(parts[0].parent, done.segment.index, parts, content)]
 
 
-def find(context: RunContext, plan: Plan, folder: Path, *, parts_here: bool = True) -> dict[int, SegmentDone]:
+def find(
+    context: RunContext, plan: Plan, folder: Path, elsewhere: Collection[str] | None = None
+) -> dict[int, SegmentDone]:
     """The segments of a job that need not be done again, by index.
 
     Args:
         context: the run; with `resume=force` there are none.
         plan: the job as it is to be done now: what was made for other settings, libraries or sources does not count.
         folder: the job's, with records.
-        parts_here: whether the parts are there too, to be compared with their digests.
+        elsewhere: the names of the parts where these are in another place; by default they are in the folder too, and
+            are compared with their digests.
     """
     found: dict[int, SegmentDone] = {}
     if context.settings.resume is Resume.force or len(plan.segments) == 1:
@@ -73,7 +77,9 @@ def find(context: RunContext, plan: Plan, folder: Path, *, parts_here: bool = Tr
             task = plan.task(index, plan.whole.source, folder)
             parts = {kind: task.part(kind) for kind in task.kinds}
             whole = set(record.sha256) == {part.name for part in parts.values()} and (
-                not parts_here or all(file_sha256(part) == record.sha256[part.name] for part in parts.values())
+                all(file_sha256(part) == record.sha256[part.name] for part in parts.values())
+                if elsewhere is None
+                else set(record.sha256).issubset(elsewhere)
             )
         except (ValidationError, OSError, IndexError) as error:
             _log.warning("%s of %s cannot be used, its segment is done again: %s", name, plan.job.display_uri, error)

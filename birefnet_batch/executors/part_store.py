@@ -75,17 +75,22 @@ class PartStore:
                 self._files.get_file(self._at(job_id, name), str(coming))
             coming.replace(folder / name)
 
-    def get_records(self, job_id: str, folder: Path) -> None:
+    def get_records(self, job_id: str, folder: Path) -> set[str]:
         """Fetch the records of a job's finished segments.
+
+        Returns:
+            The names of all files of the job that are here to be fetched.
 
         Raises:
             OutputError: they cannot be read.
         """
-        names = finished_names(self._names().get(self._run_id, {}).get(job_id, ()))
+        there = self._names().get(self._run_id, {}).get(job_id, ())
+        names = finished_names(there)
         for name in set(names).difference(finished_names(path.name for path in folder.iterdir())):
             # With its record beside it a half part would count as whole.
             (folder / name).unlink(missing_ok=True)
         self.get(job_id, folder, record_names(names))
+        return set(there)
 
     def inherit(self) -> None:
         """Take over the finished segments of this output's dead runs, and remove what else they left.
@@ -93,13 +98,19 @@ class PartStore:
         Raises:
             OutputError: that is impossible.
         """
-        for run_id, jobs in self._names().items():
-            if run_id == self._run_id:
-                continue
-            for job_id, names in jobs.items():
-                for name in finished_names(names):
-                    with bucket_errors(self._uri(job_id, name), "written", OutputError):
-                        self._files.mv(f"{self._all}/{run_id}/{job_id}/{name}", self._at(job_id, name))
+        dead = {run_id: jobs for run_id, jobs in self._names().items() if run_id != self._run_id}
+        places: dict[str, dict[str, str]] = defaultdict(dict)
+        # Of a segment that a run was taking over when it was stopped, it has some files and the run before it the rest.
+        for finished in (True, False):
+            for run_id in sorted(dead, reverse=True):
+                for job_id, names in dead[run_id].items():
+                    for name in finished_names(names) if finished else names:
+                        places[job_id].setdefault(name, run_id)
+        for job_id, runs in places.items():
+            for name in finished_names(runs):
+                with bucket_errors(self._uri(job_id, name), "written", OutputError):
+                    self._files.mv(f"{self._all}/{runs[name]}/{job_id}/{name}", self._at(job_id, name))
+        for run_id in dead:
             self._remove(f"{self._all}/{run_id}")
 
     def drop(self, job_id: str) -> None:

@@ -148,9 +148,8 @@ class RayWorker:
 
     def _finished(self, plan: Plan) -> dict[int, SegmentDone]:
         folder = self._workspace.parts(plan.job)
-        if self._parts is not None:
-            self._parts.get_records(plan.job.job_id, folder)
-        return find(self._context, plan, folder, parts_here=self._parts is None)
+        elsewhere = self._parts.get_records(plan.job.job_id, folder) if self._parts is not None else None
+        return find(self._context, plan, folder, elsewhere)
 
     def _segment(self, plan: Plan, index: int, opened: list[tuple[EngineKey, float]]) -> SegmentDone:
         request = plan.job.request

@@ -20,7 +20,7 @@ from ray_runs import request
 from trivial import TrivialEngine
 
 from birefnet_batch import RunSummary, Settings, engines, run
-from birefnet_batch.executors.finished_segments import keep
+from birefnet_batch.executors.finished_segments import find, keep
 from birefnet_batch.executors.segment_step import SegmentDone
 from birefnet_batch.pipeline import SegmentRecord
 from birefnet_batch.progress import PlainProgress
@@ -154,6 +154,24 @@ def test_a_segment_is_kept_in_a_folder_whose_name_is_not_utf8(tmp_path: Path) ->
     plan: Any = SimpleNamespace(segments=(0, 1), record=SimpleNamespace(key="key", engine={}, versions={}))
     done = SegmentDone(SegmentRecord(0, 1, 1, {}, {"video": part}), {}, None)
     assert keep(context, plan, done) == [part, folder / "segment-00000.json"]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_record_counts_as_long_as_its_parts_are_where_they_are_kept(tmp_path: Path, there: bool) -> None:
+    part = tmp_path / "video-00000.part"
+    part.write_bytes(b"part")
+    context: Any = SimpleNamespace(run_id="run", settings=Settings())
+    plan: Any = SimpleNamespace(
+        segments=(0, 1),
+        record=SimpleNamespace(key="key", engine={}, versions={}),
+        whole=SimpleNamespace(source=None),
+        task=lambda *_: SimpleNamespace(kinds=("video",), part=lambda kind: part),
+        job=SimpleNamespace(display_uri="clip.mp4"),
+    )
+    record = keep(context, plan, SegmentDone(SegmentRecord(0, 1, 1, {}, {"video": part}), {}, None))[-1]
+    part.unlink()
+    names = {record.name, *([part.name] if there else ())}
+    assert list(find(context, plan, tmp_path, names)) == ([0] if there else [])
 
 
 @pytest.mark.slow

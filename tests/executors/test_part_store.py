@@ -113,8 +113,15 @@ def test_a_worker_gets_records_first_and_parts_when_it_joins(s3: Any, tmp_path: 
 @pytest.fixture
 def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], PartStore]:
     """The parts of a run, by its id, in a bucket of this process's memory."""
-    fsspec = pytest.importorskip("fsspec")
-    monkeypatch.setattr(part_store, "bucket_filesystem", lambda scheme, settings: fsspec.filesystem("memory"))
+    memory = pytest.importorskip("fsspec.implementations.memory")
+
+    class Bucket(memory.MemoryFileSystem):
+        def find(self, path: str, *args: Any, **more: Any) -> list[str]:
+            # As a bucket's library names them.
+            return [name.lstrip("/") for name in super().find(path, *args, **more)]
+
+    files = Bucket()
+    monkeypatch.setattr(part_store, "bucket_filesystem", lambda scheme, settings: files)
     mine = Place(tmp_path / "out", f"s3://bucket/{tmp_path.name}", StorageSettings())
     return lambda run_id: PartStore(mine.settings, mine.output, run_id)
 
@@ -139,6 +146,33 @@ def test_half_a_part_that_a_killed_worker_left_is_replaced_by_the_whole_one(
         store.get_records("job", here)
     store.get("job", here, [PART])
     assert (here / PART).read_text() == "whole"
+
+
+@pytest.mark.parametrize("moved", [1, 2])
+def test_finished_segments_that_a_stopped_run_had_begun_to_take_over_are_whole_for_the_next(
+    bucket: Callable[[str], PartStore], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moved: int
+) -> None:
+    names = [PART, part_name("mask", 0), RECORD]
+    for name in names:
+        (tmp_path / name).write_text(name)
+    bucket("1st").put("job", [tmp_path / name for name in names])
+    stopped = bucket("2nd")
+    move, left = stopped._files.mv, [None] * moved
+
+    def move_some(*places: str) -> None:
+        if not left:
+            raise KeyboardInterrupt
+        left.pop()
+        move(*places)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stopped._files, "mv", move_some)
+        with pytest.raises(KeyboardInterrupt):
+            stopped.inherit()
+    bucket("3rd").inherit()
+    assert {run_id: {job: set(files) for job, files in jobs.items()} for run_id, jobs in stopped._names().items()} == {
+        "3rd": {"job": set(names)}
+    }
 
 
 def test_a_part_that_was_made_here_is_not_fetched(bucket: Callable[[str], PartStore], tmp_path: Path) -> None:
