@@ -84,6 +84,32 @@ def test_what_does_not_fit_fails_the_rest_goes_on_and_with_room_it_is_made(tmp_p
     assert "large.mp4" in after
 
 
+_LINES = """
+import resource, sys
+from pathlib import Path
+from birefnet_batch.storage.live_lines import LiveLines
+from birefnet_batch.storage.output import Output
+
+with Output(sys.argv[1], "run") as output:
+    lines = LiveLines(output, "lines.jsonl")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    for number in range(100):
+        lines.append(f"{number} " + "x" * 200)
+    lines.append("long " + "x" * 20_000)
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    lines.append("after")
+    lines.close()
+"""
+
+
+def test_no_line_of_many_is_lost_while_there_is_no_room(tmp_path: Path):
+    # A limit of a file's size, which a process can lift again, stands for the disk.
+    subprocess.run([sys.executable, "-c", _LINES, str(tmp_path)], check=True)
+    lines = (tmp_path / "lines.jsonl").read_text().splitlines()
+    assert [line.partition(" ")[0] for line in lines] == [*map(str, range(100)), "long", "after"]
+
+
 def test_lines_wait_for_room_and_their_loss_is_an_error_of_the_end(tmp_path: Path):
     with Output(str(tmp_path), "run") as output:
         (tmp_path / "lines.jsonl").symlink_to("/dev/full")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from typing import TextIO
+from io import FileIO
 
 from birefnet_batch.errors import OutputError
 from birefnet_batch.storage.local_store import LocalStore
@@ -28,21 +28,22 @@ class LiveLines:
     def __init__(self, output: Output, relative: str) -> None:
         self._output = output
         self._relative = relative
-        self._file: TextIO | None = None
+        self._file: FileIO | None = None
+        self._waiting = bytearray()
         self._lines: list[str] = []
         self._next = 0.0
         if isinstance(output.store, LocalStore):
             path = output.store.root / relative
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("a", encoding="utf-8", errors="replace")
+            self._file = path.open("ab", buffering=0)
 
     def append(self, line: str) -> None:
         """Add one line, without its end."""
         if self._file is not None:
-            self._file.write(line + "\n")
-            # What cannot be written stays in the buffer, and is tried again with the next line and at the end.
+            self._waiting += f"{line}\n".encode("utf-8", "replace")
+            # Python's own buffer forgets what a full disk did not take; this is tried again with the next line.
             with suppress(OSError):
-                self._file.flush()
+                self._flush(self._file)
             return
         self._lines.append(line + "\n")
         if time.monotonic() >= self._next:
@@ -56,11 +57,16 @@ class LiveLines:
         """
         if self._file is not None:
             try:
-                self._file.close()
+                with self._file:
+                    self._flush(self._file)
             except OSError as error:
                 raise OutputError(f"{self._relative} cannot be written: {reason_of(error)}") from None
         elif self._lines:
             self._write()
+
+    def _flush(self, file: FileIO) -> None:
+        while self._waiting:
+            del self._waiting[: file.write(self._waiting)]
 
     def _write(self) -> None:
         started = time.monotonic()
