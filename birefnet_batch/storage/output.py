@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import socket
 import tempfile
 import time
@@ -51,7 +52,9 @@ class Output:
             self._work = Scratch(user_path(own).absolute(), run_id, self._parts) if own else self._staging
             self.store.staging = self._staging.path
         else:
-            parent = user_path(own).absolute() if own else Path(tempfile.gettempdir()) / "birefnet-batch"
+            # What one user made there no other may write to.
+            default = Path(tempfile.gettempdir()) / f"birefnet-batch-{os.getuid()}"
+            parent = user_path(own).absolute() if own else default
             self._staging = self._work = Scratch(parent, run_id, self._parts)
         self._location = location
         self._lease: Lease | None = None
@@ -131,12 +134,15 @@ class Output:
                 how(folder)
             except OSError as error:
                 self._close()
-                # The work's folder is the setting's where it is not the staging's own, below the output.
-                own = folder is self._work and self.settings.scratch is not None
-                place = f"storage.scratch={self.settings.scratch}" if own else f"output={self.shown}"
-                raise OutputError(
-                    f"{place} cannot be written: {reason_of(error)}; choose another folder or mend its rights"
-                ) from None
+                advice = "choose another folder or mend its rights"
+                if folder is self._work and self.settings.scratch is not None:
+                    place = f"storage.scratch={self.settings.scratch}"
+                elif isinstance(self.store, LocalStore):
+                    place = f"output={self.shown}"
+                else:
+                    place = f"scratch space in {folder.path.parent}"
+                    advice = "give storage.scratch=FOLDER, or mend its rights"
+                raise OutputError(f"{place} cannot be written: {reason_of(error)}; {advice}") from None
 
     def _close(self) -> None:
         self._opened.close()

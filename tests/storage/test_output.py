@@ -7,6 +7,7 @@ import pickle
 import re
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,6 +66,24 @@ def test_a_scratch_folder_of_the_users_own_is_used_and_left(tmp_path: Path, spel
         assert output.scratch.parent == scratch
         assert output.scratch.is_dir()
     assert [path.name for path in scratch.iterdir()] == ["mine.txt"]
+
+
+def test_scratch_space_of_a_bucket_is_each_users_own_and_one_in_the_way_says_which_setting_helps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("birefnet_batch.storage.bucket_store.bucket_filesystem", lambda scheme, settings: None)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    first = Output("s3://bucket/out", "run").scratch.parent
+    first.touch()
+    with (
+        pytest.raises(OutputError, match=rf"scratch space in {first} cannot be .*; give storage.scratch=FOLDER"),
+        Output("s3://bucket/out", "run"),
+    ):
+        pass
+    monkeypatch.setattr(os, "getuid", lambda: 54321)
+    second = Output("s3://bucket/out", "run").scratch.parent
+    assert first.parent == second.parent == tmp_path
+    assert first != second
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
