@@ -15,6 +15,8 @@ from birefnet_batch.storage.remote import PassingError, Remote
 from birefnet_batch.uris import redact, scheme_of
 
 _CHUNK = 4 << 20
+# Bytes a second. Of these libraries one cannot tell silence from an answer that comes slowly.
+_SLOWEST = 16 << 10
 _VERSIONS = ("ETag", "etag", "generation", "md5Hash", "content_md5", "LastModified", "last_modified", "mtime")
 
 
@@ -25,11 +27,13 @@ class BucketSource(Remote):
         self._uri = uri
         self._files = bucket_filesystem(scheme_of(uri), settings)
         self._path = uri.partition("://")[2]
+        # The libraries have limits and tries of their own, of minutes and hours.
+        self._timeout_s = settings.timeout_s
 
     def facts(self) -> SourceFacts:
         """See `Remote`."""
         with _errors(self._uri):
-            return facts_of(self._uri, self._files.info(self._path))
+            return facts_of(self._uri, self._files.info(self._path, timeout=self._timeout_s))
 
     def read(self, start: int, facts: SourceFacts) -> Generator[bytes]:
         """See `Remote`. The version is looked at before and, by `confirm`, after: not every store takes a condition."""
@@ -38,7 +42,8 @@ class BucketSource(Remote):
         while start < facts.size:
             stop = min(facts.size, start + _CHUNK)
             with _errors(self._uri):
-                chunk: bytes = self._files.cat_file(self._path, start=start, end=stop)
+                patience_s = self._timeout_s + (stop - start) / _SLOWEST
+                chunk: bytes = self._files.cat_file(self._path, start=start, end=stop, timeout=patience_s)
             if len(chunk) != stop - start:
                 self.confirm(facts)
                 raise PassingError(f"{len(chunk)} of {stop - start} bytes came")

@@ -94,6 +94,11 @@ def _defaults(scheme: str, settings: StorageSettings) -> dict[str, Any]:
             "retries": {"mode": "standard", "max_attempts": settings.max_retries + 1},
         }
         return {"config_kwargs": config}
+    if scheme == "gs":
+        from aiohttp import ClientTimeout
+
+        silence = ClientTimeout(total=None, sock_connect=settings.timeout_s, sock_read=settings.timeout_s)
+        return {"requests_timeout": silence}
     return {}
 
 
