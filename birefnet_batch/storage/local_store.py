@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -12,6 +13,9 @@ from birefnet_batch.errors import OutputError
 from birefnet_batch.storage.durable import rename_durably
 from birefnet_batch.storage.reasons import reason_of
 from birefnet_batch.storage.stores import Store
+
+# What disks answer that have no hard links: FAT and exFAT, and many over a network or in front of a bucket.
+_NO_LINKS = frozenset((errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK))
 
 
 class LocalStore(Store):
@@ -44,8 +48,7 @@ class LocalStore(Store):
         staged, target = self._staged(relative, content), self.root / relative
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            # A link fails where the name is taken, on network disks too, and shows the content at once.
-            target.hardlink_to(staged)
+            _create(staged, target)
         except FileExistsError:
             return False
         except OSError as error:
@@ -110,3 +113,27 @@ class LocalStore(Store):
         except OSError as error:
             raise OutputError(f"{self.root / relative} cannot be written: {reason_of(error)}") from None
         return staged
+
+
+def _create(staged: Path, target: Path) -> None:
+    """Give a file a name that is free: a link fails where it is taken, on network disks too, and is whole at once.
+
+    Without links the file is empty for a moment, which readers of a lease take for a damaged one.
+
+    Raises:
+        FileExistsError: the name is taken.
+        OSError: the place cannot be written.
+    """
+    try:
+        target.hardlink_to(staged)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        with target.open("xb") as file:
+            try:
+                file.write(staged.read_bytes())
+                file.flush()
+                os.fsync(file.fileno())
+            except OSError:
+                target.unlink(missing_ok=True)
+                raise

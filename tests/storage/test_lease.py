@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -22,10 +24,16 @@ from birefnet_batch.storage.lease import Lease, holder_of, holders_of, is_held_b
 from birefnet_batch.storage.stores import Store, open_store
 
 
-@pytest.fixture(params=["disk", "s3", "gcs", "azure"])
+def refuse(*_: Any) -> None:
+    raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+
+@pytest.fixture(params=["disk", "disk without links", "s3", "gcs", "azure"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, StorageSettings]]:
     """An empty output on a disk and in each kind of bucket."""
-    if request.param == "disk":
+    if request.param == "disk without links":
+        request.getfixturevalue("monkeypatch").setattr(Path, "hardlink_to", refuse)
+    if request.param.startswith("disk"):
         yield str(tmp_path / "out"), StorageSettings()
     else:
         cloud: Cloud = request.getfixturevalue(request.param)

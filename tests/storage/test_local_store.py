@@ -1,0 +1,44 @@
+"""Files that only one may create, on disks with hard links and without."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from birefnet_batch.errors import OutputError
+from birefnet_batch.storage.local_store import LocalStore
+
+
+@pytest.fixture(params=["links", "no links"])
+def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalStore:
+    if request.param == "no links":
+
+        def refuse(*_: Any) -> None:
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+        monkeypatch.setattr(Path, "hardlink_to", refuse)
+    return LocalStore(tmp_path)
+
+
+def test_of_two_that_create_a_file_the_first_wins(store: LocalStore) -> None:
+    assert store.create("folder/lease", b"first")
+    assert not store.create("folder/lease", b"second")
+    assert store.get("folder/lease") == b"first"
+    assert [path.name for path in store.root.rglob("*") if path.is_file()] == ["lease"]
+
+
+def test_a_file_that_could_not_be_written_whole_is_not_there(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    for call in ("fsync", "link"):
+        monkeypatch.setattr(os, call, full)
+    with pytest.raises(OutputError, match="lease cannot be written: no space left"):
+        store.create("folder/lease", b"content")
+    assert not [path for path in store.root.rglob("*") if path.is_file()]
