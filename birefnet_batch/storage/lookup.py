@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from stat import S_ISREG
 
@@ -16,10 +18,12 @@ from birefnet_batch.storage.data_source import data_facts, decode_data_uri
 from birefnet_batch.storage.facts import SourceFacts
 from birefnet_batch.storage.http_guard import check_scheme
 from birefnet_batch.storage.reasons import reason_of
-from birefnet_batch.storage.remote import Remote
+from birefnet_batch.storage.remote import PassingError, Remote
 from birefnet_batch.uris import BUCKET_SCHEMES, is_local, is_sequence, local_path, redact, scheme_of
 
 _WORTH_A_LISTING = 3
+_DOWN = 8
+_log = logging.getLogger(__name__)
 
 
 def source_facts(uri: str, settings: StorageSettings) -> SourceFacts:
@@ -47,8 +51,10 @@ def source_facts(uri: str, settings: StorageSettings) -> SourceFacts:
 def many_source_facts(uris: Sequence[str], settings: StorageSettings, at_once: int) -> dict[str, SourceFacts]:
     """`source_facts` of many inputs; those that cannot be had are left out.
 
-    Objects in the same folder of a bucket take one listing, other remote inputs a request each, several at once.
+    Objects in the same folder of a bucket take one listing, other remote inputs a request each, several at once. This
+    is a look: it asks no more than twice, and no server any more that failed so for several inputs in a row.
     """
+    settings = replace(settings, max_retries=min(settings.max_retries, 1))
     found: dict[str, SourceFacts] = {}
     asked: list[str] = []
     for (scheme, _), group in _by_folder(uris).items():
@@ -62,15 +68,33 @@ def many_source_facts(uris: Sequence[str], settings: StorageSettings, at_once: i
         except BirefnetBatchError:
             continue
 
+    failed: Counter[str] = Counter()
+
     def one(uri: str) -> SourceFacts | None:
-        try:
-            return source_facts(uri, settings)
-        except BirefnetBatchError:
+        server = "/".join(uri.split("/", 3)[:3])
+        if failed[server] >= _DOWN:
             return None
+        try:
+            facts = source_facts(uri, settings)
+        except BirefnetBatchError as error:
+            # Given up after tries; others are the server's answer about this one input.
+            if isinstance(reason := error.__context__, PassingError):
+                failed[server] = count = failed[server] + 1
+                if count == _DOWN:
+                    _log.warning(
+                        "%s: %s; whether its inputs are the same as before is asked when each one's turn comes",
+                        redact(server),
+                        reason,
+                    )
+            return None
+        failed[server] = 0
+        return facts
 
     here = [uri for uri in asked if is_local(uri)]
     found |= {uri: facts for uri in here if (facts := one(uri)) is not None}
     remote = [uri for uri in asked if not is_local(uri)]
+    if len(remote) > at_once:
+        _log.info("asking whether %d inputs that were done before are the same as then", len(remote))
     with ThreadPoolExecutor(at_once, thread_name_prefix="source-facts") as pool:
         found |= {uri: facts for uri, facts in zip(remote, pool.map(one, remote), strict=True) if facts is not None}
     return found

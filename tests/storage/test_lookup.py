@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from http_site import SETTINGS
 
-from birefnet_batch.errors import InputError
-from birefnet_batch.storage import source_facts
+from birefnet_batch.errors import FetchError, InputError
+from birefnet_batch.storage import SourceFacts, backoff, lookup, source_facts
+from birefnet_batch.storage.lookup import many_source_facts
+from birefnet_batch.storage.remote import PassingError
 
 
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
@@ -23,3 +26,31 @@ def test_missing_inputs_and_folders_say_what_to_do(tmp_path: Path) -> None:
         source_facts((tmp_path / "none.mp4").as_uri(), SETTINGS)
     with pytest.raises(InputError, match=f"is a folder; give manifest={tmp_path}"):
         source_facts(tmp_path.as_uri(), SETTINGS)
+
+
+def test_of_a_server_that_is_down_few_inputs_are_asked_for_and_of_the_others_all(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked: list[str] = []
+
+    def open_remote(uri: str, _: object) -> SimpleNamespace:
+        def facts() -> SourceFacts:
+            asked.append(uri)
+            if "down" in uri:
+                raise PassingError("Connection refused")
+            if "closed" in uri:
+                raise FetchError("403 Forbidden")
+            return SourceFacts(1, uri)
+
+        return SimpleNamespace(facts=facts, close=lambda: None)
+
+    monkeypatch.setattr(lookup, "open_remote", open_remote)
+    monkeypatch.setattr(backoff, "_FIRST_S", 0.0)
+    hosts = ("me:secret@down", "closed", "up")
+    uris = [f"https://{host}/{number}.mp4" for number in range(200) for host in hosts]
+    found = many_source_facts(uris, SETTINGS, 4)
+    assert list(found) == [uri for uri in uris if "up" in uri]
+    assert {host: sum(host in uri for uri in asked) for host in hosts[1:]} == {"closed": 200, "up": 200}
+    assert 16 <= len(asked) - 400 <= 2 * (8 + 4)
+    assert "https://down: Connection refused; whether its inputs are the same" in caplog.text
+    assert "secret" not in caplog.text
