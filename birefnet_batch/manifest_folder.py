@@ -7,21 +7,50 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from birefnet_batch.manifest_entries import Entry
+from birefnet_batch.manifest_entries import BadLine, Entry
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.uris import user_path
 
 VIDEO_SUFFIXES = frozenset(
     ".mp4 .mov .m4v .mkv .webm .avi .mpg .mpeg .ts .mts .m2ts .wmv .flv .3gp .ogv .mxf .gif".split()
 )
+# Folders of file systems at the top of disks, closed as a rule, with nothing of a user's in them.
+_OF_THE_SYSTEM = ("lost+found", "System Volume Information")
 
 
 def videos_in_folder(path: Path, own: OwnOutput) -> Iterator[Entry]:
-    """The videos of a folder, in depth, by their names; hidden ones are left out."""
-    for found in sorted(path.rglob("*")):
-        hidden = any(part.startswith(".") for part in found.relative_to(path).parts)
-        if found.suffix.lower() in VIDEO_SUFFIXES and not hidden and not _is_folder(found) and not own.holds(found):
-            yield Entry(str(found), str(found.absolute()))
+    """The videos of a folder, in depth, by their names; hidden ones are left out.
+
+    Links to folders are followed, and a folder that cannot be listed is a bad entry: its videos would be missed.
+    """
+    closed: list[OSError] = []
+    for found in sorted(_videos_below(path, own, closed)):
+        yield Entry(str(found), str(found.absolute()))
+    for error in closed:
+        if Path(error.filename).name not in _OF_THE_SYSTEM:
+            reason = (error.strerror or str(error)).lower()
+            what_to_do = "make it readable, or give a folder or a pattern without it"
+            yield Entry(error.filename, BadLine(f"this folder cannot be listed: {reason}; {what_to_do}"))
+
+
+def _videos_below(root: Path, own: OwnOutput, closed: list[OSError]) -> Iterator[Path]:
+    """Each folder is looked into once; what cannot be listed is added to `closed`."""
+    top, seen = real_folder(str(root)), set[Path]()
+    # Links come last, so that a folder that is here as well has the name of its own place, whatever links are called.
+    starts = [] if own.has(root) else [str(root)]
+    for start in starts:
+        for folder, folders, files in os.walk(start, onerror=closed.append):
+            real = real_folder(folder)
+            # A link to a folder around all this leads back to it.
+            if real in seen or (real != top and top.is_relative_to(real)):
+                folders.clear()
+                continue
+            seen.add(real)
+            folders[:] = [name for name in folders if not name.startswith(".") and not own.has(Path(folder, name))]
+            starts += [str(inner) for name in folders if (inner := Path(folder, name)).is_symlink()]
+            for name in files:
+                if Path(name).suffix.lower() in VIDEO_SUFFIXES and not name.startswith("."):
+                    yield Path(folder, name)
 
 
 def videos_in_bucket(location: str, exclude: str | None, storage: StorageSettings) -> Iterator[Entry]:
@@ -62,12 +91,16 @@ class OwnOutput:
         self._known: dict[Path, bool] = {}
 
     def holds(self, path: Path) -> bool:
-        """Whether a file is in it; each folder is looked at once."""
+        """Whether a file is in it."""
+        return self.has(path.parent)
+
+    def has(self, folder: Path) -> bool:
+        """Whether a folder is it, or in it; each is looked at once."""
         if self._folder is None:
             return False
-        if path.parent not in self._known:
-            self._known[path.parent] = real_folder(str(path.parent)).is_relative_to(self._folder)
-        return self._known[path.parent]
+        if folder not in self._known:
+            self._known[folder] = real_folder(str(folder)).is_relative_to(self._folder)
+        return self._known[folder]
 
 
 def real_folder(location: str) -> Path:

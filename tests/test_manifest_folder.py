@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,43 @@ def test_a_folder_that_may_be_listed_and_not_entered_gives_videos_that_say_so_th
     monkeypatch.setattr(os, "stat", closed)
     (request,) = load_manifest(str(tmp_path / pattern), {}).requests
     assert Path(request.video_url).name == "a.mp4"
+
+
+@pytest.mark.parametrize(("closed", "others"), [("b", ["a.mp4"]), ("lost+found", ["a.mp4", "b.mp4"]), (".", [])])
+def test_a_folder_that_cannot_be_listed_is_a_bad_entry_and_costs_no_other(
+    closed: str, others: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a/a.mp4", "b/b.mp4", "lost+found/c.mp4"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    scandir = os.scandir
+
+    def refuse(path: str) -> Iterator[os.DirEntry[str]]:
+        if Path(path) in (tmp_path / closed, tmp_path / "lost+found"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    manifest = load_manifest(str(tmp_path), {})
+    assert [Path(request.video_url).name for request in manifest.requests] == others
+    assert [entry.place for entry in manifest.invalid] == [str(tmp_path / closed)] * (closed != "lost+found")
+    for problem in manifest.problems:
+        assert "this folder cannot be listed: permission denied; make it readable, or give" in problem
+
+
+def test_a_folder_is_looked_into_once_however_many_links_lead_to_it(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    for path in (folder / "z" / "a.mp4", tmp_path / "elsewhere" / "b.mp4", tmp_path / "beside.mp4"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    for link, target in (("a", "z"), ("link", "../elsewhere"), ("z/again", "../../elsewhere"), ("z/up", "../..")):
+        (folder / link).symlink_to(target)
+    (tmp_path / "elsewhere" / "back").symlink_to("../in/z")
+    manifest = load_manifest(str(folder), {})
+    assert [Path(request.video_url).relative_to(folder.as_uri()) for request in manifest.requests] == [
+        Path("link/b.mp4"),
+        Path("z/a.mp4"),
+    ]
 
 
 @pytest.mark.parametrize("pattern", ["", "*.mp4"])
