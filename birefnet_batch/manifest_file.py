@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ def read_file(path: Path) -> tuple[Iterable[Entry], Mapping[str, Any]]:
         if suffix in (".jsonl", ".ndjson"):
             return _jsonl(path)
         if suffix == ".json":
-            return _document(path, json.loads(path.read_text("utf-8-sig"), object_pairs_hook=_once), [])
+            return _document(path, _JSON.decode(path.read_text("utf-8-sig")), [])
         return _yaml(path)
     except (OSError, ValueError, RecursionError, csv.Error, yaml.YAMLError) as error:
         reason = short(redact_text(" ".join(str(error).split())))
@@ -45,6 +45,8 @@ def read_file(path: Path) -> tuple[Iterable[Entry], Mapping[str, Any]]:
 
 def _document(path: Path, data: Any, lines: list[int]) -> tuple[list[Entry], Mapping[str, Any]]:
     defaults: Any = {}
+    if isinstance(data, BadLine):
+        raise ValueError(data.reason)
     if isinstance(data, Mapping):
         unknown = sorted(set(map(str, data)) - {"defaults", "videos"})
         if unknown or "videos" not in data:
@@ -74,25 +76,57 @@ def _yaml(path: Path) -> tuple[list[Entry], Mapping[str, Any]]:
     loader = loader_class(path.read_text("utf-8-sig"))
     try:
         node = loader.get_single_node()
+        # Before they become data: merging (`<<`) leaves the names of both mappings in a node.
+        videos, twice = _looked_through(node)
         data = None if node is None else loader.construct_document(node)
     except (KeyError, IndexError):
         raise ValueError(BAD_TAG) from None
     finally:
         loader.dispose()
+    for index, bad in twice.items():
+        (data["videos"] if isinstance(data, Mapping) else data)[index] = bad
+    return _document(path, [] if data is None else data, [item.start_mark.line + 1 for item in videos])
+
+
+def _looked_through(node: yaml.Node | None) -> tuple[list[yaml.Node], dict[int, BadLine]]:
+    """The nodes of a document's entries, and those that have a name twice, by their index.
+
+    Raises:
+        ValueError: the document as a whole, or its defaults, have a name twice.
+    """
+    parts: dict[str, yaml.Node] = {}
     if isinstance(node, yaml.MappingNode):
-        _once([(key.value, None) for key, _ in node.value if isinstance(key, yaml.ScalarNode)])
-        node = next((value for key, value in node.value if key.value == "videos"), None)
-    lines = [item.start_mark.line + 1 for item in node.value] if isinstance(node, yaml.SequenceNode) else []
-    return _document(path, [] if data is None else data, lines)
+        parts = {key.value: value for key, value in node.value if isinstance(key, yaml.ScalarNode)}
+    for whole in (node, parts.get("defaults")):
+        if bad := _has_twice(whole):
+            raise ValueError(bad.reason)
+    listed = parts.get("videos", node)
+    videos = listed.value if isinstance(listed, yaml.SequenceNode) else []
+    return videos, {index: bad for index, video in enumerate(videos) if (bad := _has_twice(video))}
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The mapping of these pairs; libraries keep the last of two lists of videos, without a word."""
-    names = [name for name, _ in pairs]
-    for name in ("defaults", "videos"):
-        if names.count(name) > 1:
-            raise ValueError(f"it has {name} twice; put all of it under one")
-    return dict(pairs)
+def _has_twice(node: yaml.Node | None) -> BadLine | None:
+    if not isinstance(node, yaml.MappingNode):
+        return None
+    names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and not key.tag.endswith(":merge")]
+    return _twice(names)
+
+
+def _twice(names: Sequence[str]) -> BadLine | None:
+    """Libraries keep the last of two videos, or lists of them, that have one name, without a word."""
+    if len(set(names)) == len(names):
+        return None
+    name = next(name for name in names if names.count(name) > 1)
+    return BadLine(f"it has {redact_value(name)} twice; give each name once, and each video an entry of its own")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any] | BadLine:
+    """The mapping of these pairs, or what is wrong with it or in it."""
+    inner = next((value for _, value in pairs if isinstance(value, BadLine)), None)
+    return inner or _twice([name for name, _ in pairs]) or dict(pairs)
+
+
+_JSON = json.JSONDecoder(object_pairs_hook=_object)
 
 
 def _jsonl(path: Path) -> tuple[list[Entry], Mapping[str, Any]]:
@@ -103,7 +137,7 @@ def _jsonl(path: Path) -> tuple[list[Entry], Mapping[str, Any]]:
             if not line.strip():
                 continue
             try:
-                value = json.loads(line.rstrip())
+                value = _JSON.decode(line.rstrip())
             except json.JSONDecodeError as error:
                 value = BadLine(f"it is no JSON: {error.msg} at column {error.colno}")
             except (ValueError, RecursionError) as error:
@@ -136,6 +170,9 @@ def _csv(path: Path) -> Iterator[Entry]:
                 f"The manifest {path} cannot be read",
                 ["its first line must name the columns, video_url among them"],
             )
+        # Programs for tables leave columns without a name at the end.
+        if bad := _twice([name for name in reader.fieldnames or () if name]):
+            raise ManifestError(f"The manifest {path} cannot be read", [f"its first line: {short(bad.reason)}"])
         for row in reader:
             place = f"{path.name}, line {reader.line_num}"
             if None in row:

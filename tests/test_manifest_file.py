@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,9 @@ def test_a_csv_file_takes_data_uris_of_any_length(tmp_path: Path) -> None:
         ("head.csv", "url\na.mp4\n", "video_url among them"),
         ("twice.yaml", "videos: [a.mp4]\nvideos: [b.mp4, c.mp4]\n", "videos twice"),
         ("twice.json", '{"videos": ["a.mp4"], "videos": ["b.mp4"]}', "videos twice"),
+        ("defaults.yaml", "defaults: {model: light, model: heavy}\nvideos: [a.mp4]\n", "model twice"),
+        ("defaults.json", '{"defaults": {"model": "a", "model": "b"}, "videos": ["a.mp4"]}', "model twice"),
+        ("twice.csv", "video_url,model,video_url\na.mp4,light,b.mp4\n", "first line: it has video_url twice"),
         (f"{'n' * 300}.yaml", None, "too long"),
         ("*.nothing", None, "matches no file"),
     ],
@@ -92,3 +96,35 @@ def test_a_manifest_that_cannot_be_read_says_why(name: str, content: str | None,
         (tmp_path / name).write_text(content)
     with pytest.raises(ManifestError, match=reason):
         load_manifest(str(tmp_path / name), {})
+
+
+TWICE = {
+    "v.yaml": "- a.mp4\n- video_url: b.mp4\n  model: light\n  video_url: c.mp4\n- d.mp4\n",
+    "under.yaml": "videos:\n- a.mp4\n- video_url: b.mp4\n  model: light\n  video_url: c.mp4\n- d.mp4\n",
+    "v.json": '["a.mp4", {"video_url": "b.mp4", "video_url": "c.mp4"}, "d.mp4"]',
+    "under.json": '{"videos": ["a.mp4", {"video_url": "b.mp4", "video_url": "c.mp4"}, "d.mp4"]}',
+    "v.jsonl": '"a.mp4"\n{"video_url": "b.mp4", "video_url": "c.mp4"}\n"d.mp4"\n',
+}
+
+
+@pytest.mark.parametrize("name", TWICE)
+def test_an_entry_that_has_a_field_twice_is_a_bad_one_and_neither_video_is_dropped_in_silence(
+    name: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text(TWICE[name])
+    manifest = load_manifest(str(tmp_path / name), {})
+    assert [Path(request.video_url).name for request in manifest.requests] == ["a.mp4", "d.mp4"]
+    (problem,) = manifest.problems
+    assert re.match(rf"{name}, (entry|line) 2.*: it has video_url twice; give each name once, and each video", problem)
+
+
+def test_an_entry_of_yaml_may_override_what_it_takes_from_another(tmp_path: Path) -> None:
+    (tmp_path / "v.yaml").write_text("- &one {video_url: a.mp4, output_mask: true}\n- {<<: *one, video_url: b.mp4}\n")
+    manifest = load_manifest(str(tmp_path / "v.yaml"), {})
+    asked = [(Path(request.video_url).name, request.output_mask) for request in manifest.requests]
+    assert asked == [("a.mp4", True), ("b.mp4", True)]
+
+
+def test_columns_without_a_name_are_no_column_twice(tmp_path: Path) -> None:
+    (tmp_path / "v.csv").write_text("video_url,model,,\na.mp4,light,,\n")
+    assert len(load_manifest(str(tmp_path / "v.csv"), {}).requests) == 1
