@@ -256,7 +256,8 @@ def is_sequence(uri: str) -> bool:
     if "%25" not in uri or scheme_of(uri) != "file":
         return False
     path = local_path(uri)
-    return len(SEQUENCE_NUMBER.findall(path.name)) == 1 and not path.exists()
+    # Path.exists raises where a folder may not be entered or a name is too long, which who reads the images says.
+    return len(SEQUENCE_NUMBER.findall(path.name)) == 1 and not os.path.exists(path)  # noqa: PTH110
 
 
 def _file_uri(path: str | Path) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,6 +57,32 @@ def test_images_are_frames_in_the_order_of_their_numbers_at_the_rate_that_was_se
     paths = [tmp_path / "shot" / f"f_{number:04d}.png" for number in range(998, 1003)]
     assert sha256 == hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
     assert not (tmp_path / "source").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("closed/f_%04d.png", "cannot be read: permission denied"),
+        (f"{'f' * 300}_%04d.png", "does not exist, as a file"),
+    ],
+)
+def test_images_that_cannot_be_looked_at_are_one_clear_error(
+    name: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refusing(call: Callable[..., Any]) -> Callable[..., Any]:
+        def refuse(path: Any, *others: Any, **named: Any) -> Any:
+            if "closed" in str(path):
+                raise PermissionError(13, "Permission denied", str(path))
+            return call(path, *others, **named)
+
+        return refuse
+
+    monkeypatch.setattr(os, "stat", refusing(os.stat))
+    monkeypatch.setattr(os, "listdir", refusing(os.listdir))
+    uri = canonical_uri(name, tmp_path)
+    assert not is_local(uri)
+    with pytest.raises(InputError, match=reason):
+        source_facts(uri, SETTINGS)
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".tif", ".tga", ".PNG"])
