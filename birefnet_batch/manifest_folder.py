@@ -27,7 +27,7 @@ def videos_in_folder(path: Path, own: OwnOutput) -> Iterator[Entry]:
     for found in sorted(_videos_below(path, own, closed)):
         yield Entry(str(found), str(found.absolute()))
     for error in closed:
-        if Path(error.filename).name not in _OF_THE_SYSTEM:
+        if Path(error.filename) == path or Path(error.filename).name not in _OF_THE_SYSTEM:
             reason = (error.strerror or str(error)).lower()
             what_to_do = "make it readable, or give a folder or a pattern without it"
             yield Entry(error.filename, BadLine(f"this folder cannot be listed: {reason}; {what_to_do}"))
