@@ -14,14 +14,13 @@ import httpx
 from birefnet_batch.errors import FetchError, InputError
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage.facts import UNVERSIONED, SourceFacts
-from birefnet_batch.storage.http_guard import GuardedTransport, check_scheme
+from birefnet_batch.storage.http_client import http_client
 from birefnet_batch.storage.remote import PassingError, Remote
-from birefnet_batch.uris import HTTP_SCHEMES, redact, redact_text
+from birefnet_batch.uris import redact, redact_text
 
 _MAY_PASS = frozenset((408, 425, 429, *range(500, 600)))
 # By credentials, or by the address that asks.
 _NOT_FOR_US = frozenset((401, 403, 407, 451))
-_MOST_REDIRECTS = 10
 # Servers name others too (aws-chunked, utf-8, binary) and mean that the content is as it is.
 _PACKED = frozenset(("gzip", "x-gzip", "deflate", "br", "zstd", "compress", "x-compress"))
 
@@ -41,30 +40,7 @@ class HttpSource(Remote):
     def __init__(self, uri: str, settings: StorageSettings) -> None:
         self._uri = uri
         self._shown = redact(uri)
-        timeout = httpx.Timeout(settings.timeout_s)
-        transport = None
-        if not settings.allow_private_hosts:
-            unpooled = httpx.Limits(max_keepalive_connections=0)
-            transport = GuardedTransport(httpx.HTTPTransport(limits=unpooled))
-
-        def check(request: httpx.Request) -> None:
-            check_scheme(str(request.url), settings)
-            if request.url.scheme not in HTTP_SCHEMES:
-                raise InputError(
-                    f"{self._shown} cannot be fetched: its server sends on to {redact(str(request.url))}, and only "
-                    "http:// and https:// are followed; give the other address itself"
-                )
-
-        self._client = httpx.Client(
-            timeout=timeout,
-            transport=transport,
-            follow_redirects=True,
-            max_redirects=_MOST_REDIRECTS,
-            # Called for each redirect too.
-            event_hooks={"request": [check]},
-            # A packed body has another length, and other ranges, than the file.
-            headers={"Accept-Encoding": "identity", "User-Agent": "birefnet-batch"},
-        )
+        self._client = http_client(self._shown, settings)
 
     def facts(self) -> SourceFacts:
         """See `Remote`. Asked with GET, for signed URLs allow nothing else."""
