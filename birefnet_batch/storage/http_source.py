@@ -21,6 +21,8 @@ from birefnet_batch.uris import redact, redact_text
 _MAY_PASS = frozenset((408, 425, 429, *range(500, 600)))
 # By credentials, or by the address that asks.
 _NOT_FOR_US = frozenset((401, 403, 407, 451))
+# By what an answer tells its version, the surest first.
+_VERSIONS = ("ETag", "Last-Modified")
 # Servers name others too (aws-chunked, utf-8, binary) and mean that the content is as it is.
 _PACKED = frozenset(("gzip", "x-gzip", "deflate", "br", "zstd", "compress", "x-compress"))
 
@@ -46,10 +48,10 @@ class HttpSource(Remote):
         """See `Remote`. Asked with GET, for signed URLs allow nothing else."""
         with self._answer(0, 1) as answer:
             if answer.status_code == 416:
-                return SourceFacts(0, f"size=0;{_named_version(answer)}", _version(answer))
+                return SourceFacts(0, f"size=0;{_named_version(answer)}", _versions(answer))
             ranges = answer.status_code == 206
             size = _whole_size(answer) if ranges else _declared_length(answer)
-            return SourceFacts(size, f"size={size};{_named_version(answer)}", _version(answer), ranges)
+            return SourceFacts(size, f"size={size};{_named_version(answer)}", _versions(answer), ranges)
 
     def read(self, start: int, facts: SourceFacts) -> Generator[bytes]:
         """See `Remote`."""
@@ -77,12 +79,12 @@ class HttpSource(Remote):
         """Refuse another version, and an answer that is not what was asked for."""
         beyond = answer.status_code == 416
         size = _declared_length(answer) if answer.status_code == 200 else _whole_size(answer)
-        # An answer without content need not have a version.
-        if _version(answer) != facts.version and not (beyond and _version(answer) is None):
+        same = _is_same(answer, facts.version)
+        if same is False:
             raise InputError(f"{self._shown} changed while it was read; run it again when nothing writes to it")
         if beyond or (facts.size is not None and size is not None and size != facts.size):
             later = f"fewer than {start + 1}" if size is None else size
-            what = "its server" if facts.version else "it changed while it was read, or its server"
+            what = "its server" if same else "it changed while it was read, or its server"
             raise InputError(
                 f"{self._shown} cannot be read: {what} is wrong about its length: {facts.size} bytes were announced, "
                 f"then {later}; run it again when nothing writes to it, or fetch it by other means and give its path"
@@ -133,16 +135,27 @@ def _transfer_errors(shown: str) -> Iterator[None]:
         raise InputError(f"{shown} cannot be fetched: {reason}; check the URL and try again") from None
 
 
-def _version(answer: httpx.Response) -> str | None:
-    version: str | None = answer.headers.get("ETag") or answer.headers.get("Last-Modified")
-    return version
-
-
 def _named_version(answer: httpx.Response) -> str:
-    for name in ("ETag", "Last-Modified"):
+    for name in _VERSIONS:
         if answer.headers.get(name):
             return f"{name.lower()}={answer.headers[name]}"
     return UNVERSIONED
+
+
+def _versions(answer: httpx.Response) -> str | None:
+    """All that names the version, a line each."""
+    lines = [f"{name}: {answer.headers[name]}" for name in _VERSIONS if answer.headers.get(name)]
+    return "\n".join(lines) or None
+
+
+def _is_same(answer: httpx.Response, versions: str | None) -> bool | None:
+    """Whether an answer is of the version that `_versions` gave; None where they have nothing in common to tell by.
+
+    Some servers name the version of whole files alone, or of parts alone, and of what they refuse none.
+    """
+    known = dict(line.split(": ", 1) for line in filter(None, (versions or "").split("\n")))
+    both = next((name for name in _VERSIONS if name in known and answer.headers.get(name)), None)
+    return None if both is None else bool(answer.headers[both] == known[both])
 
 
 def _declared_length(answer: httpx.Response) -> int | None:

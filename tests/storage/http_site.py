@@ -26,6 +26,10 @@ class Site:
 
     root: str = ""
     etag: str | None = '"one"'
+    modified: str | None = None
+    etag_with: tuple[int, ...] = (200, 206)
+    modified_with: tuple[int, ...] = (200, 206)
+    """The status of the answers that have this header."""
     content: bytes = CONTENT
     behaviours: list[str] = field(default_factory=list)
     """One for each request to come, the last one for all that follow; facts take the first."""
@@ -76,15 +80,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if site.asked[-1] and behaviour not in ("no-ranges", "lies"):
             first, _, last = site.asked[-1].removeprefix("bytes=").partition("-")
             start, stop = int(first), min(whole, int(last) + 1 if last else whole)
-            self.send_response(206)
+            status = 206
+            self.send_response(status)
             told = whole + 1000 if behaviour == "lies-in-ranges" else whole
             self.send_header("Content-Range", f"bytes {start + (behaviour == 'elsewhere')}-{stop - 1}/{told}")
         else:
-            self.send_response(200)
+            status = 200
+            self.send_response(status)
         if behaviour in ("packed", "names-no-packing"):
             self.send_header("Content-Encoding", "gzip" if behaviour == "packed" else "aws-chunked")
-        if site.etag:
+        if site.etag and status in site.etag_with:
             self.send_header("ETag", '"two"' if behaviour == "changed" else site.etag)
+        if site.modified and status in site.modified_with:
+            self.send_header("Last-Modified", f"{site.modified}{behaviour == 'changed' or ''}")
         if behaviour != "no-length":
             promised = stop - start + (1000 if behaviour in ("promises-too-much", "lies") else 0)
             self.send_header("Content-Length", str(promised))

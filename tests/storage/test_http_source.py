@@ -105,6 +105,23 @@ def test_a_server_that_lies_about_the_length_is_told_from_a_file_that_changes(
         source.complete()
 
 
+@pytest.mark.parametrize(
+    ("etag_with", "modified_with"), [((200,), ()), ((206,), ()), ((200,), (206,)), ((206,), (200,))]
+)
+def test_a_server_that_names_versions_of_whole_files_or_of_parts_alone_does_not_change(
+    site: Site, tmp_path: Path, etag_with: tuple[int, ...], modified_with: tuple[int, ...]
+) -> None:
+    site.modified, site.etag_with, site.modified_with = "Wed, 21 Oct 2015 07:28:00 GMT", etag_with, modified_with
+    assert fetched(site, tmp_path, "cut", "good") == CONTENT
+
+
+@pytest.mark.parametrize("etag_with", [(), (206,)])
+def test_a_change_is_seen_by_what_both_answers_name(site: Site, tmp_path: Path, etag_with: tuple[int, ...]) -> None:
+    site.modified, site.etag_with = "Wed, 21 Oct 2015 07:28:00 GMT", etag_with
+    with pytest.raises(InputError, match="changed while it was read"):
+        fetched(site, tmp_path, "changed")
+
+
 def test_a_server_that_packs_what_was_asked_for_as_it_is_is_told_of(site: Site, tmp_path: Path) -> None:
     site.behave("packed")
     with pytest.raises(
