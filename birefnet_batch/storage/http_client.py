@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import ssl
+from functools import lru_cache
 
 import httpx
 
@@ -41,9 +43,10 @@ def http_client(shown: str, settings: StorageSettings) -> httpx.Client:
         transport = None
         if not settings.allow_private_hosts:
             unpooled = httpx.Limits(max_keepalive_connections=0)
-            transport = GuardedTransport(httpx.HTTPTransport(limits=unpooled))
+            transport = GuardedTransport(httpx.HTTPTransport(verify=_trusted(), limits=unpooled))
         return httpx.Client(
             timeout=httpx.Timeout(settings.timeout_s),
+            verify=_trusted(),
             transport=transport,
             follow_redirects=True,
             max_redirects=_MOST_REDIRECTS,
@@ -61,3 +64,9 @@ def http_client(shown: str, settings: StorageSettings) -> httpx.Client:
             f"{shown} cannot be fetched: what this machine says of proxies and certificates "
             f"({given or 'in its system settings'}) cannot be used: {reason}; change it or unset it"
         ) from None
+
+
+@lru_cache(maxsize=1)
+def _trusted() -> ssl.SSLContext:
+    """The certificates that a server's may be signed by: reading them costs more than a request does."""
+    return httpx.create_ssl_context()
