@@ -10,6 +10,8 @@ from birefnet_batch.uris import redact_text
 MOST_REASONS = 50
 BAD_TAG = "a value does not fit its tag, such as !!int or !!bool; leave the tag out"
 """Why a YAML file cannot be read where its library only fails."""
+BAD_TAG_ERRORS = (AttributeError, KeyError, IndexError)
+"""How the library fails there."""
 _LONGEST_REASON = 1000
 
 

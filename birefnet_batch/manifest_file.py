@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from birefnet_batch.errors import ManifestError
-from birefnet_batch.manifest_entries import BAD_TAG, BadLine, Entry, short
+from birefnet_batch.manifest_entries import BAD_TAG, BAD_TAG_ERRORS, BadLine, Entry, short
 from birefnet_batch.manifest_folder import VIDEO_SUFFIXES
 from birefnet_batch.uris import redact_text, redact_value
 
@@ -79,7 +79,7 @@ def _yaml(path: Path) -> tuple[list[Entry], Mapping[str, Any]]:
         # Before they become data: merging (`<<`) leaves the names of both mappings in a node.
         videos, twice = _looked_through(node)
         data = None if node is None else loader.construct_document(node)
-    except (KeyError, IndexError):
+    except BAD_TAG_ERRORS:
         raise ValueError(BAD_TAG) from None
     finally:
         loader.dispose()

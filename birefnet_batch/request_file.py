@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from birefnet_batch.errors import ConfigError, RequestError
-from birefnet_batch.manifest_entries import BAD_TAG
+from birefnet_batch.manifest_entries import BAD_TAG, BAD_TAG_ERRORS
 from birefnet_batch.models.registry import SHIPPED, Catalogue
 from birefnet_batch.request import Request
 from birefnet_batch.uris import canonical_uri, redact, redact_text, user_path
@@ -36,7 +36,7 @@ def load_request_file(
         data = json.loads(text) if path.suffix.lower() == ".json" else yaml.safe_load(text)
     except FileNotFoundError:
         raise ConfigError(f"request_file={location} does not exist; give a JSON or YAML file") from None
-    except (KeyError, IndexError):
+    except BAD_TAG_ERRORS:
         raise ConfigError(f"request_file={location} cannot be read: {BAD_TAG}") from None
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         reason = redact_text(" ".join(str(error).split()))

@@ -8,6 +8,7 @@ import yaml
 
 from birefnet_batch.config_errors import unreadable
 from birefnet_batch.errors import ConfigError
+from birefnet_batch.manifest_entries import BAD_TAG, BAD_TAG_ERRORS
 from birefnet_batch.redaction import Redactor
 from birefnet_batch.settings import Settings, StorageSettings
 
@@ -35,6 +36,11 @@ def storage_from_words(words: Sequence[str], base: StorageSettings | None = None
                 given.merge_with_dotlist([word])
             except yaml.YAMLError as error:
                 raise ConfigError(unreadable(word, str(error))) from None
+            except OmegaConfBaseException:
+                # Some of them are of the kinds below too.
+                raise
+            except (*BAD_TAG_ERRORS, ValueError):
+                raise ConfigError(unreadable(word, BAD_TAG)) from None
         merged = OmegaConf.merge(OmegaConf.structured(base or StorageSettings()), given.get("storage") or {})
         storage = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:

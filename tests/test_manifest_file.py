@@ -81,6 +81,7 @@ def test_a_csv_file_takes_data_uris_of_any_length(tmp_path: Path) -> None:
         ("date.yaml", "- 2024-02-31", "out of range"),
         ("bool.yaml", "- !!bool maybe", "does not fit its tag"),
         ("int.yaml", '- !!int ""', "does not fit its tag"),
+        ("time.yaml", "videos: [{video_url: !!timestamp x}]", "does not fit its tag"),
         ("head.csv", "url\na.mp4\n", "video_url among them"),
         ("twice.yaml", "videos: [a.mp4]\nvideos: [b.mp4, c.mp4]\n", "videos twice"),
         ("twice.json", '{"videos": ["a.mp4"], "videos": ["b.mp4"]}', "videos twice"),

@@ -25,6 +25,14 @@ def test_a_secret_that_is_no_yaml_is_one_clear_error_that_does_not_repeat_it(sec
     assert storage_from_words([f'storage.options.s3.secret="{quoted}"']).options == {"s3": {"secret": secret}}
 
 
+@pytest.mark.parametrize("value", ["!!timestamp x", "!!bool maybe", "!!int ''", "!!int x"])
+def test_a_value_that_does_not_fit_its_tag_is_said_to_be_unreadable(value: str) -> None:
+    with pytest.raises(
+        ConfigError, match=r"the value of storage.timeout_s cannot be read \(a value does not fit its tag"
+    ):
+        storage_from_words([f"storage.timeout_s={value}"])
+
+
 def test_a_word_that_is_no_setting_of_storage_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"storage\.KEY=VALUE"):
         storage_from_words(["output=x"])
