@@ -54,7 +54,8 @@ class GuardedTransport(httpx.BaseTransport):
         Raises:
             InputError: the host has a private address.
         """
-        host = request.url.host
+        # Not its letters: the system's way to encode them may give another owner's name (strasse.de for straße.de).
+        host = request.url.raw_host.decode("ascii")
         failure: Exception | None = None
         for address in resolve_public(host, request.url.port or {"https": 443}.get(request.url.scheme, 80)):
             to_address = httpx.Request(

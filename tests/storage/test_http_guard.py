@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 from http_site import CONTENT, SETTINGS, Site
 
@@ -45,6 +48,23 @@ def test_private_hosts_are_refused_after_name_resolution_and_on_redirects(
     site.behave("to http://127.0.0.2:80/")
     with pytest.raises(InputError, match=r"private address 127.0.0.2"):
         source_facts(site.url, closed)
+
+
+def test_a_name_with_letters_is_asked_for_as_the_one_that_is_in_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def resolve(host: str, port: int, **how: Any) -> list[Any]:
+        asked.append(host)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("8.8.8.8", port))]
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.extend((request.headers["Host"], request.extensions["sni_hostname"], request.url.host))
+        return httpx.Response(200)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    with httpx.Client(transport=http_guard.GuardedTransport(httpx.MockTransport(answer))) as client:
+        client.get("https://stra\u00dfe.de/a.mp4")
+    assert asked == ["xn--strae-oqa.de"] * 3 + ["8.8.8.8"]
 
 
 @pytest.mark.parametrize(
