@@ -17,6 +17,7 @@ from birefnet_batch.storage.backoff import retried
 from birefnet_batch.storage.data_source import data_facts, decode_data_uri
 from birefnet_batch.storage.facts import SourceFacts
 from birefnet_batch.storage.http_guard import check_scheme
+from birefnet_batch.storage.options import check_version
 from birefnet_batch.storage.reasons import reason_of
 from birefnet_batch.storage.remote import PassingError, Remote
 from birefnet_batch.uris import BUCKET_SCHEMES, is_local, is_sequence, local_path, redact, scheme_of
@@ -33,6 +34,7 @@ def source_facts(uri: str, settings: StorageSettings) -> SourceFacts:
         InputError: it is not there, does not answer, or may not be read here.
     """
     check_scheme(uri, settings)
+    check_version(uri, settings)
     if is_local(uri):
         return local_facts(local_path(uri))
     if is_sequence(uri):

@@ -10,11 +10,14 @@ from importlib import import_module
 from inspect import Parameter, signature
 from typing import Any
 
-from birefnet_batch.errors import ConfigError
-from birefnet_batch.uris import redact
+from birefnet_batch.errors import ConfigError, InputError
+from birefnet_batch.settings import StorageSettings
+from birefnet_batch.uris import redact, scheme_of
 
 # Where a library hands on what it does not know itself.
 _HANDED_ON = {"s3": ("aiobotocore.session", "AioSession"), "az": ("azure.identity.aio", "DefaultAzureCredential")}
+# What names an object's version in a URL: of Google's the library takes it for a part of the key, which is not there.
+_VERSION = {"s3": "?versionId=", "az": "?versionid="}
 _OF_FSSPEC = frozenset(("listings_expiry_time", "max_paths", "skip_instance_cache"))
 
 
@@ -41,6 +44,21 @@ def check_options(scheme: str, files: type, options: Mapping[str, Any]) -> None:
     handed_on = options.get("client_kwargs")
     if isinstance(handed_on, Mapping):
         _check_endpoint(scheme, "client_kwargs.endpoint_url", handed_on.get("endpoint_url"))
+
+
+def check_version(uri: str, settings: StorageSettings) -> None:
+    """Refuse a version of an object where the library would read the present one, without a word.
+
+    Raises:
+        InputError: the URL names a version, and `storage.options` do not say that versions are read.
+    """
+    scheme = scheme_of(uri)
+    named = _VERSION.get(scheme)
+    if named and named in uri and not settings.options.get(scheme, {}).get("version_aware"):
+        raise InputError(
+            f"{redact(uri)} names a version ({named[1:]}), and the present one would be read; give "
+            f"storage.options.{scheme}.version_aware=true to read that version, or leave it out of the URL"
+        )
 
 
 def _check_endpoint(scheme: str, name: str, endpoint: Any) -> None:
