@@ -54,7 +54,9 @@ class Holder:
         age = datetime.now(UTC) - datetime.fromisoformat(self.renewed)
         if age > timedelta(seconds=EXPIRE_S):
             return False
-        return not (self.world and self.world == _world()) or _born(self.pid) == self.born
+        if not self.world or self.world != _world():
+            return True
+        return _born(self.pid) == self.born or _is_hidden(self.pid)
 
     @property
     def shown(self) -> str:
@@ -214,6 +216,19 @@ def _world() -> str:
         return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
     except OSError:
         return ""
+
+
+def _is_hidden(pid: int) -> bool:
+    """Whether a process is there of which only its user may know more (`hidepid`, on machines that many log in to)."""
+    if os.path.exists(f"/proc/{pid}/stat"):  # noqa: PTH110  Path.exists raises where it is hidden
+        return False
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError, TypeError):
+        pass
+    return False
 
 
 def _born(pid: int) -> str:

@@ -115,6 +115,21 @@ def test_the_lease_of_a_killed_process_of_this_machine_is_free_at_once(tmp_path:
         assert output.store.names(".lease") == ["00000002.json"]
 
 
+@pytest.mark.parametrize(("error", "alive"), [(PermissionError, True), (ProcessLookupError, False)])
+def test_another_users_run_on_this_machine_is_alive_where_the_system_hides_its_process(
+    error: type[OSError], alive: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kill(pid: int, signal: int) -> None:
+        raise error
+
+    monkeypatch.setattr(os, "kill", kill)
+    store = open_store(str(tmp_path), StorageSettings())
+    # A number that no process has, so that /proc is as silent of it as of a hidden one.
+    written(store, world=lease._world(), pid=2**30)
+    (holder,) = holders_of(store)
+    assert holder.is_alive == alive
+
+
 def test_of_many_runs_that_start_at_once_one_gets_the_output(place: tuple[str, StorageSettings]) -> None:
     location, settings = place
     written(open_store(location, settings), since=ago(1000), renewed=ago(1000))
