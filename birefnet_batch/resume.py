@@ -71,7 +71,7 @@ def _complete(
                 continue
             try:
                 weights = engines.weights(engines.model(job.request.model))
-                precision = resolve_precision(settings.engine.precision.value, settings.engine.device.value)
+                precision = resolve_precision(settings.engine.precision.value, settings.engine.device_wish)
                 key = job_key(job, facts[job.uri].fingerprint, weights.sha256, precision, settings.media)
             except (BirefnetBatchError, OSError):
                 continue

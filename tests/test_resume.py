@@ -10,7 +10,7 @@ from birefnet_batch import resume
 from birefnet_batch.executors.engine_cache import EngineCache
 from birefnet_batch.jobs import Job, job_key, marker
 from birefnet_batch.request import Request
-from birefnet_batch.settings import Device, EngineSettings, Precision, Settings
+from birefnet_batch.settings import Device, EngineName, EngineSettings, Precision, Settings
 from birefnet_batch.storage import Output, SourceFacts, source_facts
 
 
@@ -46,14 +46,25 @@ def test_a_source_whose_change_would_not_be_seen_is_skipped_with_a_warning(
 def test_a_head_without_a_gpu_recognises_what_its_clusters_gpus_have_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: Precision
 ) -> None:
+    recognises(tmp_path, monkeypatch, EngineSettings(device=Device.cuda, precision=precision), "fp16")
+
+
+def test_without_a_gpu_the_work_of_what_stands_in_for_tensorrt_is_recognised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = EngineSettings(name=EngineName.tensorrt, device=Device.cuda, fallback=[EngineName.torch])
+    recognises(tmp_path, monkeypatch, asked, "fp32")
+
+
+def recognises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: EngineSettings, made: str) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     (tmp_path / "a.mp4").write_bytes(b"a video")
-    settings = Settings(engine=EngineSettings(device=Device.cuda, precision=precision))
+    settings = Settings(engine=engine)
     job = Job.from_request(Request(str(tmp_path / "a.mp4"), model="Demo"))
     with EngineCache(settings) as engines:
         weights = engines.weights(engines.model(job.request.model)).sha256
     fingerprint = source_facts(job.uri, settings.storage).fingerprint
-    key = job_key(job, fingerprint, weights, "fp16", settings.media)
+    key = job_key(job, fingerprint, weights, made, settings.media)
     with Output(str(tmp_path / "out"), "run") as output:
         for name in (marker(key), "result.json", "job.json", job.media_name(mask=False)):
             output.write(job.file(name), b"")

@@ -104,7 +104,7 @@ class EngineCache:
             return self._engines[key]
         weights = self.weights(spec)
         try:
-            device = resolve_device(self._settings.engine.device.value)
+            device = resolve_device(self._settings.engine.device_wish)
             self._make_room(max(self._sizes.get(key, 0), weights.path.stat().st_size), device, kept=0)
             before = memory_in_use(self._settings, device)
             engine = self._first(spec, weights, size)
@@ -174,7 +174,7 @@ class EngineCache:
             "weights": weights,
             "width": size[0],
             "height": size[1],
-            "device": asked.device.value,
+            "device": asked.device_wish,
             "precision": asked.precision.value,
             "threads": asked.threads,
             "provider": asked.provider.value,

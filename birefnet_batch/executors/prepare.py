@@ -69,7 +69,7 @@ def prepare(
     ledger.found(size=facts.size, fingerprint=facts.fingerprint)
     spec = engines.model(job.request.model)
     weights = engines.weights(spec)
-    precision = resolve_precision(settings.engine.precision.value, settings.engine.device.value)
+    precision = resolve_precision(settings.engine.precision.value, settings.engine.device_wish)
     key = job_key(job, facts.fingerprint, weights.sha256, precision, settings.media)
     if settings.resume is Resume.auto and job.is_complete(context.output.list(job.folder), key):
         return None

@@ -77,3 +77,11 @@ class EngineSettings:
     shared_store: str | None = setting(
         None, "folder or bucket URL that machines share: read before an engine is built, filled afterwards"
     )
+
+    @property
+    def device_wish(self) -> str:
+        """The device of what may run: `cuda` is TensorRT's own, and what stands in for it takes what there is."""
+        others = any(name is not EngineName.tensorrt for name in self.fallback)
+        if self.name is EngineName.tensorrt and self.device is Device.cuda and others:
+            return Device.auto.value
+        return self.device.value

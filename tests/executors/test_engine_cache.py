@@ -11,6 +11,7 @@ from trivial import TrivialEngine
 
 from birefnet_batch import engines
 from birefnet_batch.engines import batch_probe, shared_store
+from birefnet_batch.engines.selection import resolve_device
 from birefnet_batch.errors import EngineError, WeightsError
 from birefnet_batch.executors import engine_cache
 from birefnet_batch.executors.engine_cache import EngineCache
@@ -159,6 +160,23 @@ def test_a_fallback_has_the_whole_batch_when_the_one_asked_for_opens_with_none(m
             assert engine.spec.batch_size == batch
             assert engine.refused_batches == ()
         assert cache.halve(DEMO, (64, 64)) is None
+
+
+def test_what_stands_in_for_tensorrt_runs_where_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+
+    def open_engine(name: str, *, width: int, height: int, device: str, **_: Any) -> TrivialEngine:
+        resolve_device("cuda" if name == "tensorrt" else device)
+        return TrivialEngine(width, height)
+
+    monkeypatch.setattr(engines, "open_engine", open_engine)
+    # As conf/engine/tensorrt.yaml has it.
+    shipped = {"name": EngineName.tensorrt, "device": Device.cuda}
+    with EngineCache(asking(**shipped, fallback=[EngineName.torch])) as cache:
+        assert "finds no GPU" in cache.engine(DEMO, (64, 64)).record()["instead_of"][0]
+    for refused in (shipped, {"name": EngineName.torch, "device": Device.cuda, "fallback": [EngineName.onnxruntime]}):
+        with EngineCache(asking(**refused)) as cache, pytest.raises(EngineError, match=r"engine.device=cuda was asked"):
+            cache.engine(DEMO, (64, 64))
 
 
 def test_an_automatic_choice_says_why(opened: list[TrivialEngine]) -> None:
