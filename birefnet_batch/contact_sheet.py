@@ -28,6 +28,14 @@ _MARGIN, _LABEL = 8, 64
 
 
 @dataclass(frozen=True)
+class _Picked:
+    image: Pixels
+    """Over black where the file has alpha."""
+    alpha: Pixels | None
+    """(H, W), the file's own."""
+
+
+@dataclass(frozen=True)
 class _Column:
     index: int
     tiles: tuple[Pixels, Pixels, Pixels]
@@ -70,11 +78,11 @@ def _sheet(record: JobRecord, output: Path, columns: int, tile_width: int) -> Im
     frames = record.source.frames or 1
     wanted = sorted({round(index * (frames - 1) / max(1, columns - 1)) for index in range(columns)})
     source = _pick(local_path(record.source.uri), wanted)
-    mask = _pick(output / record.outputs["mask_video"], wanted)
+    masks = _pick(output / record.outputs["mask_video"], wanted)
     video = _pick(output / record.outputs["video"], wanted)
     drawn = [
-        _Column(index, (image, alpha, _on_checkerboard(cut_out, alpha, record.media)))
-        for index, image, alpha, cut_out in zip(wanted, source, mask, video, strict=True)
+        _Column(index, (shot.image, mask.image, _on_checkerboard(cut_out, mask.image, record.media)))
+        for index, shot, mask, cut_out in zip(wanted, source, masks, video, strict=True)
     ]
     height, width = drawn[0].tiles[0].shape[:2]
     tile = (tile_width, max(1, round(tile_width * height / width)))
@@ -95,14 +103,15 @@ def _sheet(record: JobRecord, output: Path, columns: int, tile_width: int) -> Im
     return sheet
 
 
-def _pick(path: Path, wanted: list[int]) -> list[Pixels]:
+def _pick(path: Path, wanted: list[int]) -> list[_Picked]:
     """The wanted frames; the last one stands in for those that a file no longer has."""
-    found: dict[int, Pixels] = {}
-    last: Pixels | None = None
+    found: dict[int, _Picked] = {}
+    last: _Picked | None = None
     with FrameReader(path) as reader:
         for frame in reader:
             if frame.index in wanted:
-                last = found[frame.index] = frame.image.copy()
+                alpha = None if frame.alpha is None else frame.alpha.copy()
+                last = found[frame.index] = _Picked(frame.image.copy(), alpha)
             frame.release()
             if frame.index >= wanted[-1]:
                 break
@@ -111,22 +120,31 @@ def _pick(path: Path, wanted: list[int]) -> list[Pixels]:
     return [found.get(index, last) for index in wanted]
 
 
-def _on_checkerboard(cut_out: Pixels, mask: Pixels, media: dict[str, Any]) -> Pixels:
-    """Lay the subject over a checkerboard: out + (1 - alpha) * (checker - background), where that is a colour."""
-    height, width = cut_out.shape[:2]
+def _on_checkerboard(cut_out: _Picked, mask: Pixels, media: dict[str, Any]) -> Pixels:
+    """Lay the subject over a checkerboard: out + (1 - alpha) * (checker - background), where that is a colour.
+
+    A transparent file was read over black, with its own alpha, which may be coarser than the mask.
+    """
+    shown: NDArray[Any] = cut_out.image
+    height, width = shown.shape[:2]
     square = max(8, width // 32)
     rows, cols = np.ogrid[:height, :width]
     checker = np.where((rows // square + cols // square) % 2, 200, 245)[..., None]
-    alpha = mask[..., :1].astype(np.float32) / 255
-    if media["background"] == "none":
-        background = np.zeros(3, np.float32) if media["alpha"] == Alpha.premultiplied.name else cut_out
+    clear = media["background"] == "none"
+    own = cut_out.alpha if clear else None
+    alpha = (mask[..., :1] if own is None else own[..., None]).astype(np.float32) / 255
+    if clear:
+        background = np.zeros(3, np.float32)
+        if media["alpha"] == Alpha.premultiplied.name:
+            # Colours that were multiplied already were taken for straight ones.
+            shown = shown / np.maximum(alpha, 1 / 255)
     else:
         try:
             background = np.array(parse_colour(str(media["background"])), np.float32)
         except ConfigError:
             # Over a picture, a video or a blur the result is shown as it is.
-            return cut_out
-    shown = cut_out + (1 - alpha) * (checker - background)
+            return cut_out.image
+    shown = shown + (1 - alpha) * (checker - background)
     pixels: Pixels = np.clip(np.rint(shown), 0, 255).astype(np.uint8)
     return pixels
 

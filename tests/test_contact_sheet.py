@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from clips import make_clip
 from PIL import Image
 
 from birefnet_batch import Request, Settings, run
-from birefnet_batch.contact_sheet import _on_checkerboard, make_contact_sheets
+from birefnet_batch.contact_sheet import _on_checkerboard, _pick, _Picked, make_contact_sheets
 from birefnet_batch.errors import ConfigError
 from birefnet_batch.progress import PlainProgress
 
@@ -38,22 +39,40 @@ def test_a_sheet_shows_input_matte_and_cut_out_of_each_finished_video(tmp_path: 
 def test_the_cut_out_stands_on_the_checkerboard_whatever_the_background_was() -> None:
     mask = np.zeros((32, 32, 1), np.uint8)
     mask[8:24, 8:24] = 255
-    straight = np.full((32, 32, 3), 77, np.uint8)
-    cases = [
-        (np.where(mask > 0, np.uint8(77), np.array((0, 0, 0), np.uint8)), {"background": "0,0,0"}),
-        (np.where(mask > 0, np.uint8(77), np.array((10, 200, 30), np.uint8)), {"background": "10,200,30"}),
-        (straight, {"background": "none", "alpha": "straight"}),
-        (np.where(mask > 0, straight, 0), {"background": "none", "alpha": "premultiplied"}),
-    ]
-    for cut_out, media in cases:
-        shown = _on_checkerboard(cut_out, mask, media)
-        assert (shown[8:24, 8:24] == 77).all()
-        assert set(np.unique(shown[:8])) == {200, 245}
+    for colour in ((0, 0, 0), (10, 200, 30)):
+        cut_out = np.where(mask > 0, np.uint8(77), np.array(colour, np.uint8))
+        # A GIF says that it is opaque.
+        for alpha in (None, np.full((32, 32), 255, np.uint8)):
+            shown = _on_checkerboard(_Picked(cut_out, alpha), mask, {"background": ",".join(map(str, colour))})
+            assert (shown[8:24, 8:24] == 77).all()
+            assert set(np.unique(shown[:8])) == {200, 245}
+
+
+@pytest.mark.parametrize("kind", ["straight", "premultiplied"])
+def test_half_transparent_pixels_of_a_file_are_laid_over_the_checkerboard_once(tmp_path: Path, kind: str) -> None:
+    opacity = np.tile(np.linspace(0, 1, 64, dtype=np.float32)[None, :, None], (32, 1, 1))
+    colours = np.full((32, 64, 3), 120.0) * (opacity if kind == "premultiplied" else 1)
+    path = tmp_path / "cut_out.mov"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("png", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 32, "rgba"
+        pixels = np.rint(np.concatenate((colours, 255 * opacity), axis=2)).astype(np.uint8)
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgba")))
+        container.mux(stream.encode(None))
+    mask = np.rint(255 * opacity).astype(np.uint8)
+    shown = _on_checkerboard(_pick(path, [0])[0], mask, {"background": "none", "alpha": kind})
+    rows, cols = np.ogrid[:32, :64]
+    checker = np.where((rows // 8 + cols // 8) % 2, 200, 245)[..., None]
+    wanted = 120 * opacity + (1 - opacity) * checker
+    # Of dark pixels eight bits that were multiplied twice have little left.
+    assert np.abs(shown - wanted)[:, 16:].max() <= 3
+    assert np.abs(shown - wanted)[:, :16].max() <= 20
 
 
 def test_over_a_picture_the_result_is_shown_as_it_is() -> None:
     cut_out = np.full((32, 32, 3), 50, np.uint8)
-    assert np.array_equal(_on_checkerboard(cut_out, np.zeros((32, 32, 1), np.uint8), {"background": "blur"}), cut_out)
+    mask = np.zeros((32, 32, 1), np.uint8)
+    assert np.array_equal(_on_checkerboard(_Picked(cut_out, None), mask, {"background": "blur"}), cut_out)
 
 
 def test_a_folder_that_is_no_output_is_refused(tmp_path: Path) -> None:
