@@ -1,4 +1,5 @@
-# Sourced by the other scripts: makes .venv and installs the project into it, again only when pyproject.toml changed.
+# Sourced by the other scripts: makes .venv and installs the project into it, again only when pyproject.toml or
+# the checkout's place changed.
 #
 #   set_up EXTRAS    EXTRAS is empty, or a list of extras such as "test"
 
@@ -16,16 +17,19 @@ find_python() {
 
 set_up() {
     local extras=$1 stamp=.venv/.installed-${1:-run} wanted python
-    wanted=$(cksum <pyproject.toml)
-    if [ ! -x .venv/bin/python ] || ! .venv/bin/python -c '' 2>/dev/null; then
+    # The folder is in it because the installed programs name it: a checkout may be moved.
+    wanted="$(cksum <pyproject.toml) $PWD"
+    if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && .venv/bin/python -c '' 2>/dev/null; then
+        return
+    fi
+    # What was stopped while it was made, or made by a Python without ensurepip, has a Python and no pip.
+    if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
         python=$(find_python)
         echo "making .venv with $($python --version)" >&2
         rm -rf .venv
         "$python" -m venv .venv
     fi
-    if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
-        echo "installing birefnet-batch${extras:+ with $extras} into .venv (some minutes the first time)" >&2
-        .venv/bin/python -m pip install -qq --disable-pip-version-check --editable ".${extras:+[$extras]}"
-        echo "$wanted" >"$stamp"
-    fi
+    echo "installing birefnet-batch${extras:+ with $extras} into .venv (some minutes the first time)" >&2
+    .venv/bin/python -m pip install -qq --disable-pip-version-check --editable ".${extras:+[$extras]}"
+    echo "$wanted" >"$stamp"
 }
