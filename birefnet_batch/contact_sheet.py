@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw
 
 from birefnet_batch.backdrop import parse_colour
 from birefnet_batch.errors import BirefnetBatchError, ConfigError
+from birefnet_batch.exit_status import while_read
 from birefnet_batch.results import JobRecord
 from birefnet_batch.settings import Alpha
 from birefnet_batch.uris import is_local, local_path
@@ -151,6 +152,10 @@ def _on_checkerboard(cut_out: _Picked, mask: Pixels, media: dict[str, Any]) -> P
 
 def main() -> int:
     """Draw the sheets of the output named on the command line and print their paths."""
+    return while_read(_main)
+
+
+def _main() -> int:
     if len(sys.argv) != 2:
         print("usage: python -m birefnet_batch.contact_sheet OUTPUT", file=sys.stderr)
         return 2

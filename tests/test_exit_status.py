@@ -21,3 +21,14 @@ def test_a_reader_that_has_seen_enough_is_no_traceback(lines: int):
     os.close(theirs)
     assert done.returncode == 1
     assert done.stderr == ""
+
+
+def test_a_name_that_is_not_utf8_costs_no_report():
+    code = (
+        "from birefnet_batch.exit_status import while_read\n"
+        "raise SystemExit(while_read(lambda: print('o\\udcff: a report') or 0))"
+    )
+    strict = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+    done = subprocess.run([sys.executable, "-c", code], env=strict, capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout == b"o\\udcff: a report\n"
