@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from pyarrow import csv, parquet
 
+from birefnet_batch import status_command
 from birefnet_batch.errors import ConfigError
 from birefnet_batch.results import JobRecord, SourceRecord
 from birefnet_batch.run_record import close_dead_runs
@@ -165,6 +166,17 @@ def test_wrong_use_names_what_is_wrong_alone(
         main(words)
     assert caught.value.code == 2
     assert said in capsys.readouterr().err
+
+
+def test_an_interrupted_listing_is_status_130_and_no_trace(
+    store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(status_command, "read_status", interrupted)
+    assert main([str(tmp_path)]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
 
 
 @pytest.mark.parametrize("words", ["--json", ""])
