@@ -15,6 +15,7 @@ _NOISE = re.compile(r"To append to your config|Set the environment variable|See 
 _UNKNOWN = re.compile(r"Could not override '([^']+)'")
 _FULL_KEY = re.compile(r"full_key: (\S+)")
 _NO_CHOICE = re.compile(r"Could not find '([^']+)/([^']+)'\s+Available options in '[^']+':((?:\n\t\S+)+)")
+_KEY = re.compile(r"[+~]{0,2}[\w.@/-]+")
 LITERAL = r"to mean the characters ${ themselves, put a backslash before them: '\${'"
 
 
@@ -51,19 +52,30 @@ def explained(error: Exception) -> str:
 
 
 def unreadable(word: str, reason: str) -> str:
-    """That a word `KEY=VALUE` of a command line cannot be read; where its value may be secret the reason is left out.
+    """That a word of a command line cannot be read; where its value may be secret the reason is left out.
 
     Args:
         word: as it was given.
         reason: what the parser says of it.
     """
-    redactor, key = Redactor({}), word.partition("=")[0]
+    redactor, (key, equals, _) = Redactor({}), word.partition("=")
+    if not equals or not _KEY.fullmatch(key):
+        return (
+            f"{shown_word(word)} is no KEY=VALUE; a setting's name, the equals sign and its value are one word without "
+            "spaces, and a video is given as request.video_url=VIDEO"
+        )
     lines = [redactor.text(line.strip().rstrip(".")) for line in reason.splitlines() if not _NOISE.match(line)]
     because = "" if redactor.text(word) != word else f" ({'; '.join(filter(None, lines))})"
     return (
         f"the value of {key} cannot be read{because}; one with brackets, braces, quotes or characters such as @ % * & "
         f"has quotes of its own inside of the shell's: '{key}=\"VALUE\"'"
     )
+
+
+def shown_word(word: str) -> str:
+    """A word that is no `KEY=VALUE`, without its secrets: of an option of storage not even what follows its name."""
+    head, option, _ = word.partition("storage.options")
+    return Redactor({}).words([f"{head}{option}..." if option else word])[0]
 
 
 def no_setting(key: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import yaml
 
-from birefnet_batch.config_errors import unreadable
+from birefnet_batch.config_errors import LITERAL, shown_word, unreadable
 from birefnet_batch.errors import ConfigError
 from birefnet_batch.manifest_entries import BAD_TAG, BAD_TAG_ERRORS
 from birefnet_batch.redaction import Redactor
@@ -28,7 +28,9 @@ def storage_from_words(words: Sequence[str], base: StorageSettings | None = None
 
     for word in words:
         if not word.startswith("storage.") or "=" not in word:
-            raise ConfigError(f"{word!r} is not understood; settings of storage are given as storage.KEY=VALUE")
+            raise ConfigError(
+                f"{shown_word(word)!r} is not understood; settings of storage are given as storage.KEY=VALUE"
+            )
     given = OmegaConf.create()
     try:
         for word in words:
@@ -39,12 +41,15 @@ def storage_from_words(words: Sequence[str], base: StorageSettings | None = None
             except OmegaConfBaseException:
                 # Some of them are of the kinds below too.
                 raise
-            except (*BAD_TAG_ERRORS, ValueError):
+            except (*BAD_TAG_ERRORS, TypeError, ValueError):
                 raise ConfigError(unreadable(word, BAD_TAG)) from None
         merged = OmegaConf.merge(OmegaConf.structured(base or StorageSettings()), given.get("storage") or {})
         storage = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
-        reason = Redactor({}).text(str(error).splitlines()[0])
+        key, reason = error.full_key or "", Redactor({}).text(str(error).splitlines()[0])
+        if "options" in key:
+            # What the library says of it repeats the value.
+            reason = f"storage.{key}; give options by their names, storage.options.SCHEME.NAME=VALUE; {LITERAL}"
         raise ConfigError(f"The settings of storage cannot be used: {reason}") from None
     assert isinstance(storage, StorageSettings)
     Settings(storage=storage).validate()

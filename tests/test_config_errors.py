@@ -33,6 +33,29 @@ def test_a_secret_that_cannot_be_read_is_not_repeated(
     assert len(told.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("word", "shown"),
+    [
+        (f"https://user:{SECRET}@host/clip.mp4", "https://host/clip.mp4"),
+        (f"https://user:{SECRET}@host/clip.mp4?a=b", "https://host/clip.mp4?a="),
+        (f"https://h/a?e=1&token={SECRET}", "https://h/a?e="),
+        (f"storage.options.s3.secret:{SECRET}", "storage.options..."),
+        ("clip.mp4", "clip.mp4"),
+        ("request.video_url", "request.video_url"),
+    ],
+)
+def test_a_word_that_gives_no_setting_is_shown_without_its_secrets(
+    word: str, shown: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["birefnet-batch", word, "output=out"])
+    assert main() == 2
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told.startswith(f"error: {shown}")
+    assert "is no KEY=VALUE; " in told
+    assert "brackets" not in told
+    assert SECRET not in told
+
+
 def test_a_secret_of_a_sweep_that_cannot_be_read_is_not_repeated() -> None:
     with pytest.raises(ConfigError, match=r"the value of storage.options.s3.secret cannot be read; one with") as caught:
         sweep_jobs(["request.model=a,b", f"storage.options.s3.secret={SECRET}(de"])

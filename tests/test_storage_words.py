@@ -33,6 +33,28 @@ def test_a_value_that_does_not_fit_its_tag_is_said_to_be_unreadable(value: str) 
         storage_from_words([f"storage.timeout_s={value}"])
 
 
+@pytest.mark.parametrize("value", ["!!int SECRET", "!!timestamp SECRET", "!!bool SECRET", "!!set SECRET"])
+def test_a_value_that_its_tag_refuses_is_one_clear_error(value: str) -> None:
+    with pytest.raises(ConfigError, match=r"the value of storage.options.s3.secret cannot be read; one with") as caught:
+        storage_from_words([f"storage.options.s3.secret={value}"])
+    assert "SECRET" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "s3://user:SECRET@b/x",
+        "storage.options.s3.secret:SECRET",
+        "storage.options.s3=SECRET",
+        "storage.options.s3.secret=${SECRET}",
+    ],
+)
+def test_a_secret_in_a_word_that_is_not_understood_is_not_repeated(word: str) -> None:
+    with pytest.raises(ConfigError, match=r"storage\.") as caught:
+        storage_from_words([word])
+    assert "SECRET" not in str(caught.value)
+
+
 def test_a_word_that_is_no_setting_of_storage_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"storage\.KEY=VALUE"):
         storage_from_words(["output=x"])
