@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import io
 import json
 import logging
@@ -134,7 +135,12 @@ def _compose(words: list[str], task: Callable[[DictConfig], None]) -> None:
 def register() -> None:
     """Make the schema and the resolvers known to Hydra; harmless when done twice."""
     ConfigStore.instance().store(name="settings_schema", node=schema_node())
-    OmegaConf.register_new_resolver("birefnet_demo_clips", lambda: str(demo_clips()), replace=True)
+    OmegaConf.register_new_resolver("birefnet_demo_clips", _demo_clips, replace=True)
+
+
+def _demo_clips() -> str:
+    # It is the beginning of a pattern, and a checkout may be anywhere.
+    return glob.escape(str(demo_clips()))
 
 
 def run_config(config: DictConfig) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from clips import make_clip
+from omegaconf import OmegaConf
 
 from birefnet_batch import app
 from birefnet_batch.errors import OutputError
@@ -300,6 +302,17 @@ def test_an_experiment_of_the_users_own_folder_is_found(program: Program) -> Non
     )
     assert program("--config-dir", "mine", "experiment=night") == app.OK
     assert Path("out/manifest.jsonl").exists()
+
+
+def test_the_clips_of_the_demo_are_found_in_a_folder_whose_name_is_a_pattern(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = tmp_path / "a[1]*?" / "clip.mp4"
+    clip.parent.mkdir()
+    clip.touch()
+    monkeypatch.setattr(app, "demo_clips", lambda: clip.parent)
+    app.register()
+    assert glob.glob(OmegaConf.create(["${birefnet_demo_clips:}/*.mp4"])[0]) == [str(clip)]  # noqa: PTH207
 
 
 def test_every_shipped_experiment_and_group_composes() -> None:
