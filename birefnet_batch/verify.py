@@ -62,8 +62,8 @@ def verify(
 ) -> list[Comparison]:
     """Repeat a run's videos, all or some, and compare.
 
-    Files must be identical where machine, versions, engine and counts are those of the record; elsewhere frames must
-    be close: PSNR of at least `LEAST_PSNR_DB`, a matte error of at most `MOST_MATTE_ERROR`.
+    Files must be identical where machine, versions, engine, encoder and counts are those of the record; elsewhere
+    frames must be close: PSNR of at least `LEAST_PSNR_DB`, a matte error of at most `MOST_MATTE_ERROR`.
 
     Args:
         store: the output of the run.
@@ -203,12 +203,14 @@ def _finite(psnr_db: float) -> float | None:
 
 
 def differing(first: JobRecord, second: JobRecord) -> list[str]:
-    """What two records of the same work say that may make other bytes: machine, versions, engine, counts."""
+    """What two records of the same work say that may make other bytes: machine, versions, engine, encoder, counts."""
     names = [name for name in _SAME_MACHINE if first.machine.get(name) != second.machine.get(name)]
     names += [f"version of {name}" for name in first.versions if first.versions[name] != second.versions.get(name)]
     engines = (first.engine or {}, second.engine or {})
     told = [name for name in engines[0] if name not in _REASONS]
     names += [f"engine {name}" for name in told if engines[0][name] != engines[1].get(name)]
+    if first.media.get("encoder") != second.media.get("encoder"):
+        names.append("encoder")
     if first.git_revision != second.git_revision:
         names.append("revision of the code")
     if not first.reproducible or not second.reproducible:

@@ -15,6 +15,8 @@ from clips import make_clip
 
 from birefnet_batch import Request, Settings, run
 from birefnet_batch import verify as verify_module
+from birefnet_batch.results import JobRecord
+from birefnet_batch.verify import differing
 from birefnet_batch.verify_command import main
 
 
@@ -155,6 +157,12 @@ def test_near_frames_of_another_machine_are_close_and_far_ones_differ(
     make_clip(job_file(output, "clip.mp4"), frames=2, size=(64, 48))
     change(output, lambda record: recorded(output, record))
     assert "ends after 2 frames" in verified(output, capsys)[1]["reason"]
+
+
+def test_what_another_encoder_wrote_is_not_called_the_same(made: Path) -> None:
+    record = JobRecord.from_json(job_file(made, "job.json").read_bytes())
+    assert differing(record, record) == []
+    assert differing(record, replace(record, media={**record.media, "encoder": "h264_nvenc"})) == ["encoder"]
 
 
 @pytest.mark.parametrize(
