@@ -154,11 +154,15 @@ def test_weights_of_no_model_are_refused_before_anything_is_verified(tmp_path, c
         ("mine: {network: demo}", "models.mine.weights is missing"),
         ("[mine]", "does not map short names to models"),
         ("{", "cannot be read"),
+        ("mine: !!bool maybe", "cannot be read: a value does not fit its tag"),
+        ("mine: !!int ''", "cannot be read: a value does not fit its tag"),
+        ("mine: \xe9", "cannot be read: 'utf-8' codec can't decode"),
+        ("[" * 3000, "cannot be read: maximum recursion depth"),
     ],
 )
 def test_a_wrong_file_of_models_is_one_clear_error(tmp_path, capsys, content, message):
     path = tmp_path / "mine.yaml"
-    path.write_text(content)
+    path.write_bytes(content.encode("latin-1"))
     assert run(["export", "mine", "96x64", "--models", str(path)]) == WRONG_USE
     assert message in capsys.readouterr().err
 
@@ -230,6 +234,23 @@ def test_wrong_rows_of_a_matrix_are_all_named(tmp_path, capsys):
         "row 4",
     ):
         assert problem in said
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"- {model: d\xe9mo}", "cannot be read: 'utf-8' codec can't decode"),
+        (b"- {model: !!bool maybe}", "cannot be read: a value does not fit its tag"),
+        (b"- {model: !!int ''}", "cannot be read: a value does not fit its tag"),
+        (b"- {model: !!int many}", "cannot be read: invalid literal"),
+        (b"[" * 3000, "cannot be read: maximum recursion depth"),
+    ],
+)
+def test_a_matrix_that_is_none_is_one_clear_error(tmp_path, capsys, content, message):
+    path = tmp_path / "matrix.yaml"
+    path.write_bytes(content)
+    assert run(["build", "--matrix", str(path), "--store", str(tmp_path)]) == WRONG_USE
+    assert f"the matrix {path} {message}" in capsys.readouterr().err
 
 
 def test_the_shipped_matrix_is_right_and_names_every_model():

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from birefnet_batch.errors import ConfigError
+from birefnet_batch.manifest_entries import BAD_TAG
 from birefnet_batch.models.registry import SHIPPED, Catalogue
 
 
@@ -37,7 +38,9 @@ def read_models(files: Sequence[Path]) -> Catalogue:
     for file in files:
         try:
             content = yaml.safe_load(file.read_text("utf-8"))
-        except (OSError, ValueError, yaml.YAMLError) as error:
+        except (KeyError, IndexError):
+            raise ConfigError(f"the models {file} cannot be read: {BAD_TAG}") from None
+        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
             raise ConfigError(f"the models {file} cannot be read: {' '.join(str(error).split())}") from None
         if not isinstance(content, Mapping):
             raise ConfigError(f"{file} does not map short names to models; docs/models.md shows such a file")
