@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,7 +71,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SM",
         help="TensorRT-RTX: a GPU to compile for without one, such as SM89; may be repeated",
     )
-    build.add_argument("--workspace-gib", type=float, metavar="N", help="of plans, as the runs' engine.workspace_gib")
+    build.add_argument(
+        "--workspace-gib", type=_above_0, metavar="N", help="of plans, as the runs' engine.workspace_gib"
+    )
     build.set_defaults(command=_build)
     listing = commands.add_parser("list", help="what the store holds: key, size, age, last use")
     listing.set_defaults(command=_list)
@@ -101,6 +104,16 @@ def _parser() -> argparse.ArgumentParser:
     for command in (export, build, verify):
         add_models_option(command)
     return parser
+
+
+def _above_0(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0, and finite")
+    return number
 
 
 def _pairs(words: list[str], models: Catalogue) -> dict[str, str]:
