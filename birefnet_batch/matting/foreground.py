@@ -47,6 +47,11 @@ def estimate_foreground(image: Tensor, alpha: Tensor, threads: int | None = None
 
 def estimate_by_arrays(image: Tensor, alpha: Tensor) -> Tensor:
     """Do what `estimate_foreground` does, in torch operations on any device."""
+    # One by one, for the sums take many times a picture's memory.
+    return torch.cat([_estimate(*pair) for pair in zip(image.split(1), alpha.split(1), strict=True)])
+
+
+def _estimate(image: Tensor, alpha: Tensor) -> Tensor:
     foreground, background = image, image
     for side in SIDES:
         foreground, background = _pass(image, foreground, background, alpha, side)
@@ -95,7 +100,8 @@ def box_mean(planes: Tensor, side: int) -> Tensor:
         # Boxes that end at the border all have the last sum; those that begin there have nothing to take off.
         ahead = min(side - 1 - side // 2, length - 1)
         behind = min(side // 2 + 1, length)
-        running = torch.cumsum(planes, dim=dim)
+        # In double precision, or what rounding leaves of a sum that should be nothing would become a colour.
+        running = torch.cumsum(planes, dim=dim, dtype=torch.float64)
         sums = torch.empty_like(running)
         sums.narrow(dim, 0, length - ahead).copy_(running.narrow(dim, ahead, length - ahead))
         sums.narrow(dim, length - ahead, ahead).copy_(running.narrow(dim, length - 1, 1))
@@ -104,5 +110,5 @@ def box_mean(planes: Tensor, side: int) -> Tensor:
         count = (place + ahead).clamp_(max=length - 1) - (place - behind).clamp_(min=-1)
         shape = [1, 1, 1, 1]
         shape[dim] = length
-        planes = sums.div_(count.to(planes.dtype).view(shape))
+        planes = sums.div_(count.view(shape)).to(planes.dtype)
     return planes

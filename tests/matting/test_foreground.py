@@ -67,6 +67,14 @@ def test_the_box_mean_is_the_mean_of_the_box(side):
     torch.testing.assert_close(box_mean(planes, side), wanted)
 
 
+def test_a_nearly_empty_matte_beside_a_full_one_gives_colours_and_no_noise():
+    draw = torch.Generator().manual_seed(0)
+    image = torch.rand(1, 3, 60, 1600, generator=draw)
+    alpha = torch.where(torch.arange(1600) < 1400, 1.0, 2e-5).expand(1, 1, 60, 1600)
+    found, wanted = estimate_by_arrays(image, alpha), estimate_by_arrays(image.double(), alpha.double())
+    torch.testing.assert_close(found.double(), wanted, atol=1e-4, rtol=0)
+
+
 def test_a_frame_gets_the_same_colours_in_any_batch():
     image, alpha = torch.rand(3, 3, 40, 50), torch.rand(3, 1, 40, 50)
     together = estimate_foreground(image, alpha)
