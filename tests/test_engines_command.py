@@ -102,6 +102,19 @@ def test_options_of_a_shared_store_are_those_of_the_command_line(tmp_path, monke
     assert asked == [{"s3": {"endpoint_url": "http://minio:9000"}}]
 
 
+def test_what_was_built_before_there_was_a_shared_store_is_offered_to_the_others(tmp_path, matrix, monkeypatch):
+    whole = Artifact("onnx", "demo", "demo", "0", 64, 64, "fp32", {"deform_conv": "native"}, code="1")
+    store, shared = tmp_path / "store", tmp_path / "shared"
+    EngineStore(store).get(whole, wrote)
+    monkeypatch.setattr(build_command, "_not_here", lambda *_: None)
+    monkeypatch.setattr(build_command, "_build", lambda store, *_: store.get(whole, wrote))
+    for _ in range(2):
+        assert run(["build", "--matrix", matrix, "--store", str(store), "--shared-store", str(shared)]) == OK
+        assert sorted(path.name for path in shared.glob(f"{whole.key}/*")) == ["entry.json", "model.onnx"]
+        (shared / whole.key / "model.onnx").write_bytes(b"of the others")
+    assert (shared / whole.key / "model.onnx").read_bytes() == b"of the others", "what is there stays"
+
+
 def test_a_model_of_yours_is_exported_built_and_verified_from_the_file_of_the_main_program(tmp_path, capsys):
     pytest.importorskip("onnxruntime")
     models, matrix = tmp_path / "mine.yaml", tmp_path / "matrix.yaml"

@@ -70,6 +70,8 @@ def build(
         try:
             for capability in capabilities if row.engine == "tensorrt" and capabilities else (None,):
                 path = _build(store, row, weights.get(row.model.short_name), capability, workspace_bytes)
+                # Built before there was a shared store, or while it could not be reached.
+                store.offer(path)
                 size, seconds = path.stat().st_size / 1e6, time.perf_counter() - started
                 which = f" for {capability}" if capability else ""
                 print(f"{place}{which}: {path.parent.name}, {size:.0f} MB, {seconds:.0f} s", flush=True)

@@ -72,7 +72,7 @@ class SharedStore:
         return whole
 
     def put(self, artifact: Artifact, folder: Path) -> None:
-        """Offer an engine to the others; its entry comes last, so that nobody sees half of it."""
+        """Give an engine to the others; its entry comes last, so that nobody sees half of it."""
         remote = f"{self._root}/{artifact.key}"
         try:
             self._files.makedirs(remote, exist_ok=True)
@@ -87,6 +87,16 @@ class SharedStore:
                             self._files.rm_file(passing)
         except Exception as error:
             self._unreachable(error)
+
+    def offer(self, artifact: Artifact, folder: Path) -> None:
+        """Put an engine there where there is none yet."""
+        try:
+            there = self._files.exists(f"{self._root}/{artifact.key}/{_ENTRY}")
+        except Exception as error:
+            self._unreachable(error)
+            return
+        if not there:
+            self.put(artifact, folder)
 
     def _unreachable(self, error: Exception) -> None:
         reason = " ".join(str(error).split())[:200] or type(error).__name__

@@ -123,6 +123,14 @@ class EngineStore:
                 f"The engine store {self.root} cannot be used: {reason}; mend it, or give engine.store=FOLDER"
             ) from None
 
+    def offer(self, path: Path) -> None:
+        """Put an engine that is here into the shared store, where there is one that lacks it."""
+        if self._shared is None:
+            return
+        for entry in self.entries():
+            if entry.path == path:
+                self._shared.offer(Artifact(**entry.artifact), path.parent)
+
     def entries(self) -> Iterator[Entry]:
         """What is there, without looking at content; folders that are no entries are left out."""
         for folder in sorted(self.root.glob("[0-9a-f]*")):
