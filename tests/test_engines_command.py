@@ -13,7 +13,10 @@ from birefnet_batch.engines import build_command, shared_store
 from birefnet_batch.engines.artifact import Artifact, source_digest
 from birefnet_batch.engines.store import EngineStore
 from birefnet_batch.engines_command import run
+from birefnet_batch.errors import EngineError, WeightsError
 from birefnet_batch.exit_status import FAILED, OK, WRONG_USE
+from birefnet_batch.models.registry import find_model
+from birefnet_batch.models.weights import locate_weights
 
 
 def test_export_writes_one_checked_file_that_says_what_it_is(tmp_path, capsys):
@@ -228,6 +231,39 @@ def test_what_is_damaged_or_was_left_by_killed_processes_is_listed_named_and_pru
     assert "3.0 MB freed" in capsys.readouterr().out
     assert list(tmp_path.rglob("model.*")) == [kept]
     assert run(["verify", *words]) == OK
+
+
+def refusing(error):
+    def refuse(*_, **__):
+        raise error
+
+    return refuse
+
+
+@pytest.mark.parametrize(
+    ("kind", "place", "error"),
+    [
+        ("onnx", "store_command.locate_weights", WeightsError("there is no network")),
+        ("onnx", "onnx_session.require_provider", EngineError("onnxruntime 1.20 is too old")),
+        ("plan", "tensorrt_module.load_tensorrt", EngineError("it is not installed")),
+    ],
+)
+def test_what_cannot_be_run_here_is_neither_damaged_nor_wrong(tmp_path, capsys, monkeypatch, kind, place, error):
+    options = {"deform_conv": "native"}
+    weights = locate_weights(find_model("demo"))
+    EngineStore(tmp_path).get(Artifact.of(kind, find_model("demo"), weights, (64, 64), "fp32", options), wrote)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr(f"birefnet_batch.engines.{place}", refusing(error))
+    assert run(["verify", "--store", str(tmp_path)]) == OK
+    assert f": intact; not run: {error}\n" in capsys.readouterr().out
+
+
+def test_weights_that_were_given_and_cannot_be_had_are_a_failure_of_verify(tmp_path, capsys):
+    options = {"deform_conv": "native"}
+    weights = locate_weights(find_model("demo"))
+    EngineStore(tmp_path).get(Artifact.of("onnx", find_model("demo"), weights, (64, 64), "fp32", options), wrote)
+    assert run(["verify", "--store", str(tmp_path), "--weights", f"demo={tmp_path / 'none.pth'}"]) == FAILED
+    assert "none.pth does not exist" in capsys.readouterr().out
 
 
 def test_wrong_rows_of_a_matrix_are_all_named(tmp_path, capsys):

@@ -11,7 +11,7 @@ from typing import cast
 
 from birefnet_batch.engines.artifact import source_digest
 from birefnet_batch.engines.store import CACHES, EngineStore, Entry
-from birefnet_batch.errors import BirefnetBatchError
+from birefnet_batch.errors import BirefnetBatchError, EngineError, WeightsError
 from birefnet_batch.models.registry import Catalogue
 from birefnet_batch.models.weights import locate_weights, option_of
 
@@ -100,14 +100,24 @@ def _run(entry: Entry, weights: str | None, models: Catalogue) -> str:
     if artifact["model"] not in models.short_names:
         return f"intact; not run: {artifact['model']} is no model here (--models FILE)"
     model = models.find(artifact["model"])
-    checkpoint = locate_weights(model, weights, given_by=option_of(model, named=True))
+    try:
+        checkpoint = locate_weights(model, weights, given_by=option_of(model, named=True))
+    except WeightsError as error:
+        if weights is not None:
+            raise
+        return f"intact; not run: {error}"
     if checkpoint.sha256 != artifact["weights_sha256"]:
         return "intact; not run: its weights are not those of this model here (--weights MODEL=WHERE)"
     size = cast(tuple[int, int], (artifact["width"], artifact["height"]))
     if artifact["kind"] == "onnx":
         from birefnet_batch.engines.onnx_export.check import checked
+        from birefnet_batch.engines.onnx_session import require_provider
 
         form = artifact["options"]["deform_conv"]
+        try:
+            require_provider("cpu", form)
+        except EngineError as error:
+            return f"intact; not run: {error}"
         found = checked(entry.path, model, checkpoint, size, artifact["precision"], 1, form)
         return f"intact; against torch in fp32: {found}"
     import torch
@@ -118,7 +128,10 @@ def _run(entry: Entry, weights: str | None, models: Catalogue) -> str:
     from birefnet_batch.engines.stored_plan import plan_device
     from birefnet_batch.engines.tensorrt_module import load_tensorrt
 
-    library = load_tensorrt()
+    try:
+        library = load_tensorrt()
+    except EngineError as error:
+        return f"intact; not run: {error}"
     if artifact["libraries"] != {library.name: library.version}:
         made = ", ".join(" ".join(pair) for pair in artifact["libraries"].items())
         return f"intact; not run: it is of {made}, and here is {library.name} {library.version}"
