@@ -3,9 +3,11 @@
     .venv/bin/python scripts/bench_engine.py [--model heavy] [--resolution 1024x1024] [--batches 1,2,4] [--rounds 3]
         [--engines torch:fp32,onnxruntime/openvino:fp32,torch+compile:fp16] [--weights FILE] [--threads 2]
 
-Without --engines: all that there are for a CPU, or for CUDA. Each engine runs in processes of its own over a fresh
-store: `build` is its first opening, `open` its second. `error` is of the matte against float32 torch. Without --weights
-the weights are the deterministic ones of tests/reference. What cannot be had is listed with the reason.
+Without --engines: all that there are for a CPU, or for CUDA. Each engine runs in processes of its own over one
+store that is empty at first: `build` is the first opening with a batch, which from the second batch on finds the ONNX
+file, and TensorRT what was measured; `open` is the next opening. `error` is of the matte against float32 torch.
+Without --weights the weights are the deterministic ones of tests/reference. What cannot be had is listed with the
+reason.
 """
 
 from __future__ import annotations
