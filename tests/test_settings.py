@@ -10,7 +10,15 @@ import pytest
 from omegaconf import OmegaConf
 
 from birefnet_batch.errors import ProblemsError
-from birefnet_batch.settings import ExecutorSettings, MediaSettings, Settings, StorageSettings, describe, schema_node
+from birefnet_batch.settings import (
+    EngineSettings,
+    ExecutorSettings,
+    MediaSettings,
+    Settings,
+    StorageSettings,
+    describe,
+    schema_node,
+)
 
 
 def test_a_composed_configuration_becomes_frozen_dataclasses() -> None:
@@ -54,6 +62,23 @@ def test_amounts_and_times_that_ray_or_the_system_would_refuse_are_problems(sett
         settings.validate()
     (found,) = caught.value.problems
     assert problem in found
+
+
+def test_empty_texts_of_variables_that_are_not_set_are_no_folder_to_work_in() -> None:
+    empty = Settings(
+        output="",
+        manifest=" ",
+        request_file="",
+        weights_folder="",
+        weights={"demo": ""},
+        engine=EngineSettings(store="", shared_store=""),
+        executor=ExecutorSettings(address="", scratch=""),
+        storage=StorageSettings(scratch=""),
+    )
+    with pytest.raises(ProblemsError) as caught:
+        empty.validate()
+    assert len(caught.value.problems) == 10
+    assert "output is empty, as a variable is that the shell does not have; give a value" in str(caught.value)
 
 
 def test_amounts_that_ray_takes_are_right() -> None:

@@ -87,6 +87,27 @@ def _share_problems(executor: ExecutorSettings) -> list[str]:
     return problems
 
 
+def text_problems(settings: Settings) -> list[str]:
+    """Paths and addresses that are empty: most would mean the folder that the program happens to run in."""
+    texts = {
+        "output": settings.output,
+        "manifest": settings.manifest,
+        "request_file": settings.request_file,
+        "weights_folder": settings.weights_folder,
+        "engine.store": settings.engine.store,
+        "engine.shared_store": settings.engine.shared_store,
+        "executor.address": settings.executor.address,
+        "executor.scratch": settings.executor.scratch,
+        "storage.scratch": settings.storage.scratch,
+        **{f"weights.{name}": where for name, where in settings.weights.items()},
+    }
+    return [
+        f"{name} is empty, as a variable is that the shell does not have; give a value, or leave {name} out"
+        for name, value in texts.items()
+        if isinstance(value, str) and not value.strip()
+    ]
+
+
 def storage_problems(settings: Settings) -> list[str]:
     """Schemes that there are not."""
     schemes = ", ".join(SCHEMES)
