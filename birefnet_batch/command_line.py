@@ -14,10 +14,12 @@ _TEXT_KEYS = frozenset(
     (
         *("request.video_url", "request.model", "request.video_output_type"),
         *("request_file", "manifest", "output", "media.background", "storage.scratch"),
-        *("weights_folder", "engine.store", "engine.shared_store"),
+        *("weights_folder", "engine.store", "engine.shared_store", "executor.address", "executor.scratch"),
     )
 )
-_TEXT_IN_GROUP = re.compile(r"\+{0,2}(weights\.\w+|models\.\w+\.(weights|name|licence))")
+_TEXT_IN_GROUP = re.compile(
+    r"\+{0,2}(weights\.\w+|models\.\w+\.(weights|name|licence)|executor\.runtime_env\.env_vars\.\w+)"
+)
 _OVERRIDE = re.compile(r"[+~]{0,2}[\w.@:/-]+=.*|~[\w.@:/-]+", re.DOTALL)
 # What Hydra's grammar takes in a value without quotes: of letters, ASCII's alone.
 _PLAIN = re.compile(r"(?:[\w\s/:%+.@?|\\*$-]|\$\{[\w.:]*\})*", re.ASCII)

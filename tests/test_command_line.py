@@ -43,6 +43,23 @@ def test_a_text_reaches_hydra_as_it_was_typed(value: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "word",
+    [
+        "executor.scratch=2026_11_28",
+        "executor.scratch=~/parts",
+        "executor.scratch=/mnt/a(b)",
+        "executor.address=[::1]:6379",
+        "executor.runtime_env.env_vars.LEVEL=1.10",
+        "+executor.runtime_env.env_vars.LEVEL=007",
+    ],
+)
+def test_paths_addresses_and_variables_of_the_executor_reach_hydra_as_they_were_typed(word: str) -> None:
+    (override,) = OverridesParser.create().parse_overrides(quoted([word], sweep=False))
+    found = override.value()
+    assert (found if isinstance(found, str) else found.text) == word.partition("=")[2]
+
+
+@pytest.mark.parametrize(
     ("word", "sweep"),
     [
         ('request.model="General Use (Light)"', False),
