@@ -5,7 +5,6 @@ python -m birefnet_batch.contact_sheet OUTPUT
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +17,9 @@ from PIL import Image, ImageDraw
 from birefnet_batch.backdrop import parse_colour
 from birefnet_batch.errors import BirefnetBatchError, ConfigError
 from birefnet_batch.exit_status import while_read
-from birefnet_batch.results import JobRecord
+from birefnet_batch.results import JobRecord, manifest_lines, read_record
 from birefnet_batch.settings import Alpha
+from birefnet_batch.storage.local_store import LocalStore
 from birefnet_batch.uris import is_local, local_path
 from birefnet_batch.video.reader import FrameReader
 
@@ -43,7 +43,7 @@ class _Column:
 
 
 def make_contact_sheets(output: Path, *, columns: int = 6, tile_width: int = 240) -> list[Path]:
-    """Draw a sheet for each video of a run that succeeded with a mask and has a local source.
+    """Draw a sheet for each video of a run that succeeded with a mask and has a local source and a whole record.
 
     Args:
         output: the run's output folder.
@@ -56,17 +56,17 @@ def make_contact_sheets(output: Path, *, columns: int = 6, tile_width: int = 240
     Raises:
         ConfigError: the folder is no output of a run.
         InputError: a video of it cannot be read.
+        OutputError: a record of it cannot be read.
+        OSError: a sheet cannot be written.
     """
-    manifest = output / "manifest.jsonl"
-    if not manifest.is_file():
+    store = LocalStore(output)
+    manifest = store.get("manifest.jsonl")
+    if manifest is None:
         raise ConfigError(f"{output} has no manifest.jsonl; give the output folder of a run")
     sheets = []
-    for line in filter(None, manifest.read_text("utf-8").split("\n")):
-        entry = json.loads(line)
-        if entry["status"] != "succeeded":
-            continue
-        record = JobRecord.from_json((output / "jobs" / entry["job_id"] / "job.json").read_bytes())
-        if not {"video", "mask_video"} <= record.outputs.keys() or not is_local(record.source.uri):
+    for line in manifest_lines(manifest):
+        record = read_record(store, line.job_id) if line.status == "succeeded" else None
+        if record is None or not {"video", "mask_video"} <= record.outputs.keys() or not is_local(record.source.uri):
             continue
         sheet = output / "contact_sheets" / f"{record.job_id}.png"
         sheet.parent.mkdir(exist_ok=True)
@@ -161,7 +161,7 @@ def _main() -> int:
         return 2
     try:
         sheets = make_contact_sheets(Path(sys.argv[1]))
-    except BirefnetBatchError as error:
+    except (BirefnetBatchError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     for sheet in sheets:

@@ -26,6 +26,10 @@ def test_a_sheet_shows_input_matte_and_cut_out_of_each_finished_video(tmp_path: 
     ]
     with (tmp_path / "log").open("w") as log:
         run(replace(Settings(), output=str(output)), requests, progress=PlainProgress(3, log))
+    # A line that a power cut damaged, and one whose record is gone.
+    gone = '{"job_id": "gone", "input": "file:///g", "status": "succeeded", "result": null, "error": null}'
+    with (output / "manifest.jsonl").open("a") as manifest:
+        manifest.write(f"{gone}\n{{\n")
     sheets = make_contact_sheets(output, columns=3, tile_width=64)
     assert [sheet.name.split("-")[0] for sheet in sheets] == ["a", "b"]
     with Image.open(sheets[0]) as sheet:
