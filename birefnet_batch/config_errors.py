@@ -82,6 +82,11 @@ def no_setting(key: str) -> str:
     """That there is no setting of this name, and which there are in its place."""
     from birefnet_batch.settings import Settings
 
+    if key.partition(".")[0] == "experiment":
+        return (
+            "experiment is no setting; a file of experiments begins with the line `# @package _global_`, and settings "
+            "follow: KEY: VALUE"
+        )
     kind: type[Any] = Settings
     place = ""
     for part in key.split("."):

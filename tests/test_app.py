@@ -304,6 +304,16 @@ def test_an_experiment_of_the_users_own_folder_is_found(program: Program) -> Non
     assert Path("out/manifest.jsonl").exists()
 
 
+@pytest.mark.parametrize("content", ["output: out\n", "", "- output: out\n"])
+def test_an_experiment_that_does_not_say_where_its_settings_go_is_told_to(
+    program: Program, capsys: pytest.CaptureFixture[str], content: str
+) -> None:
+    Path("mine/experiment").mkdir(parents=True)
+    Path("mine/experiment/night.yaml").write_text(content)
+    assert program("--config-dir", "mine", "experiment=night") == app.WRONG_CONFIGURATION
+    assert "begins with the line `# @package _global_`" in capsys.readouterr().err
+
+
 def test_the_clips_of_the_demo_are_found_in_a_folder_whose_name_is_a_pattern(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
