@@ -9,7 +9,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from types import FrameType
 from typing import Any
@@ -26,7 +26,7 @@ from birefnet_batch.errors import BirefnetBatchError, ConfigError, NoWorkerError
 from birefnet_batch.manifest import invalid_entries, load_manifest
 from birefnet_batch.manifest_entries import InvalidEntry
 from birefnet_batch.process_tuning import no_garbage
-from birefnet_batch.redaction import Redactor, shown_options
+from birefnet_batch.redaction import HIDDEN, Redactor, shown_options
 from birefnet_batch.request import Request, wrong_fields
 from birefnet_batch.request_file import load_request_file
 from birefnet_batch.settings import OnInvalid, Settings, StorageSettings, schema_node
@@ -236,7 +236,9 @@ def _given(fields: dict[str, Any]) -> dict[str, Any]:
 
 def _documents(config: DictConfig) -> dict[str, str]:
     plain: Any = OmegaConf.to_container(config)
-    plain["storage"]["options"] = shown_options(plain["storage"]["options"])
+    options = plain["storage"]["options"]
+    # What an interpolation makes of them is secret, and so may be what it is made of.
+    plain["storage"]["options"] = shown_options(options) if isinstance(options, Mapping) else HIDDEN
     documents = {"config.yaml": _yaml(plain)}
     if HydraConfig.initialized():
         chosen: Any = HydraConfig.get()

@@ -339,6 +339,12 @@ def test_every_shipped_experiment_and_group_composes() -> None:
             Settings.from_config(compose("config", [f"{path.parent}={path.stem}"]))
 
 
+def test_options_that_an_interpolation_gives_are_hidden_as_a_whole() -> None:
+    config = OmegaConf.create({"storage": {"options": "${oc.decode:'{s3: {secret: topsecret}}'}"}})
+    document = app._documents(config)["config.yaml"]
+    assert OmegaConf.create(document) == {"storage": {"options": "***"}}
+
+
 def test_credentials_reach_no_file_and_no_stream(program: Program, capsys: pytest.CaptureFixture[str]) -> None:
     url = "http://me:hunter2@127.0.0.1:9/a.mp4?X-Amz-Signature=topsecret"
     words = (f'request.video_url="{url}"', "output=out", "storage.max_retries=1", *DEMO)
