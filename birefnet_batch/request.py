@@ -6,6 +6,7 @@ native 2560x1440, `Demo` is the model that this package ships, and the `models` 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
@@ -251,6 +252,8 @@ def _boolean(value: Any) -> bool:
 def _video_url(value: Any) -> str:
     if value is None:
         raise _Refused("it is required; give a path or a URL")
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
     if not isinstance(value, str) or not value.strip():
         raise _Refused(f"{_show(value)} is not allowed; give a path or a URL")
     if "\0" in value:

@@ -30,6 +30,11 @@ def test_arguments_of_an_api_call_come_through_unchanged() -> None:
     assert Request.from_dict(API_CALL).to_dict() == API_CALL
 
 
+def test_a_path_of_python_is_a_path() -> None:
+    assert Request(Path("a b/clip.mp4")).video_url == "a b/clip.mp4"  # type: ignore[arg-type]
+    assert Request("a.mp4").of(Path("clip.mp4")).video_url == "clip.mp4"
+
+
 def test_fields_left_out_take_the_defaults_of_the_api() -> None:
     assert Request.from_dict({"video_url": "a.mp4"}).to_dict() == {
         "video_url": "a.mp4",
