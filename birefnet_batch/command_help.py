@@ -14,7 +14,7 @@ birefnet-batch: remove the background from videos with the BiRefNet models.
   birefnet-batch experiment=demo                          the shipped clips and model
   birefnet-batch -m request.model=light,portrait request.video_url=clip.mp4 output=out
 
-Quote values with parentheses twice: 'request.model="General Use (Light 2K)"'.
+Quote values with spaces or parentheses, for the shell: 'request.model=General Use (Light 2K)'.
 """
 _TAIL = """\
 --cfg job shows the composed configuration, --config-dir FOLDER adds your own groups and experiments,

@@ -46,7 +46,7 @@ class Request:
     __pydantic_config__ = _DOCUMENTED
 
     video_url: str
-    """The video: a path, or a file:// or http(s):// URL."""
+    """The video: a path, a file, http(s), s3, gs or az URL, or a data URI."""
     model: str = "General Use (Light)"
     """The model; `Demo` is an extension of the API."""
     operating_resolution: str = ""

@@ -13,7 +13,7 @@ from birefnet_batch.settings.fields import setting
 class RequestSettings:
     """The request fields that every video of the run starts from; a manifest's own fields override them."""
 
-    video_url: str | None = setting(None, "the video: a path, file:// or http(s):// URL")
+    video_url: str | None = setting(None, "the video: a path, a file, http(s), s3, gs or az URL, or a data URI")
     model: str = setting(
         "General Use (Light)",
         f"{' | '.join(SHIPPED.short_names)}, or the API's names, or one of `models`",
