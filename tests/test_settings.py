@@ -54,6 +54,13 @@ def test_every_problem_of_the_settings_is_reported_at_once() -> None:
         (Settings(executor=ExecutorSettings(engine_memory_gib=math.inf)), "executor.engine_memory_gib is inf; it must"),
         (Settings(executor=ExecutorSettings(grace_s=math.nan)), "executor.grace_s is nan; it must be at most 1000000"),
         (Settings(storage=StorageSettings(timeout_s=math.inf)), "storage.timeout_s is inf; it must be above 0, and at"),
+        (
+            Settings(engine=EngineSettings(batch_size=10**9)),
+            "engine.batch_size is 1000000000; it must be at most 65536",
+        ),
+        (Settings(engine=EngineSettings(threads=10**11)), "engine.threads is 100000000000; it must be at most 16384"),
+        (Settings(media=MediaSettings(encoder_threads=10**9)), "media.encoder_threads is 1000000000; it must be at"),
+        (Settings(media=MediaSettings(decode_memory_bytes=10**23)), "; it must be at most 1152921504606846976"),
         (Settings(media=MediaSettings(decode_timeout_s=1e9)), "media.decode_timeout_s is 1000000000.0; it must be"),
     ],
 )

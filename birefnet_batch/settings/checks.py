@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 # Seconds; of more than twice that the system's own timers want to know nothing.
 _LONGEST_S = 1_000_000
+# More than any machine has, and less than the libraries' integers hold.
+_MOST_FRAMES, _MOST_THREADS, _MOST_BYTES = 65_536, 16_384, 2**60
 # Ray keeps four decimals of an amount.
 _LEAST_SHARE = 0.0001
 
@@ -37,6 +39,17 @@ def range_problems(settings: Settings) -> list[str]:
         f"{name} is {value}; it must be at least {least}"
         for name, (value, least) in low.items()
         if value is not None and value < least
+    ]
+    high = {
+        "engine.batch_size": (settings.engine.batch_size, _MOST_FRAMES),
+        "engine.threads": (settings.engine.threads, _MOST_THREADS),
+        "media.encoder_threads": (settings.media.encoder_threads, _MOST_THREADS),
+        "media.decode_memory_bytes": (settings.media.decode_memory_bytes, _MOST_BYTES),
+    }
+    problems += [
+        f"{name} is {value}; it must be at most {most}"
+        for name, (value, most) in high.items()
+        if value is not None and value > most
     ]
     positive = {
         "engine.memory_gib": 1 if settings.engine.memory_gib is None else settings.engine.memory_gib,
