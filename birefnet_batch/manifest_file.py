@@ -78,7 +78,7 @@ def _yaml(path: Path) -> tuple[list[Entry], Mapping[str, Any]]:
         node = loader.get_single_node()
         # Before they become data: merging (`<<`) leaves the names of both mappings in a node.
         videos, twice = _looked_through(node)
-        data = None if node is None else loader.construct_document(node)
+        data: Any = [] if node is None else loader.construct_document(node)
     except BAD_TAG_ERRORS:
         raise ValueError(BAD_TAG) from None
     finally:

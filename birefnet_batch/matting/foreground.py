@@ -48,7 +48,7 @@ def estimate_foreground(image: Tensor, alpha: Tensor, threads: int | None = None
 def estimate_by_arrays(image: Tensor, alpha: Tensor) -> Tensor:
     """Do what `estimate_foreground` does, in torch operations on any device."""
     # One by one, for the sums take many times a picture's memory.
-    return torch.cat([_estimate(*pair) for pair in zip(image.split(1), alpha.split(1), strict=True)])
+    return torch.cat([_estimate(*pair) for pair in zip(image.unsqueeze(1), alpha.unsqueeze(1), strict=True)])
 
 
 def _estimate(image: Tensor, alpha: Tensor) -> Tensor:
