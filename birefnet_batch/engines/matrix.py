@@ -11,7 +11,7 @@ import yaml
 
 from birefnet_batch.engines.sizes import parse_model, parse_resolution
 from birefnet_batch.errors import BirefnetBatchError, ConfigError, ProblemsError
-from birefnet_batch.manifest_entries import BAD_TAG
+from birefnet_batch.manifest_entries import BAD_TAG, BAD_TAG_ERRORS
 from birefnet_batch.models.registry import SHIPPED, Catalogue, ModelSpec
 
 _ENGINES = ("onnxruntime", "tensorrt")
@@ -53,7 +53,7 @@ def read_matrix(path: Path, models: Catalogue = SHIPPED) -> list[Row]:
     """
     try:
         content = yaml.safe_load(path.read_text("utf-8"))
-    except (KeyError, IndexError):
+    except BAD_TAG_ERRORS:
         raise ConfigError(f"the matrix {path} cannot be read: {BAD_TAG}") from None
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise ConfigError(f"the matrix {path} cannot be read: {' '.join(str(error).split())}") from None

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from birefnet_batch.errors import ConfigError
-from birefnet_batch.manifest_entries import BAD_TAG
+from birefnet_batch.manifest_entries import BAD_TAG, BAD_TAG_ERRORS
 from birefnet_batch.models.registry import SHIPPED, Catalogue
 
 
@@ -38,7 +38,7 @@ def read_models(files: Sequence[Path]) -> Catalogue:
     for file in files:
         try:
             content = yaml.safe_load(file.read_text("utf-8"))
-        except (KeyError, IndexError):
+        except BAD_TAG_ERRORS:
             raise ConfigError(f"the models {file} cannot be read: {BAD_TAG}") from None
         except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
             raise ConfigError(f"the models {file} cannot be read: {' '.join(str(error).split())}") from None
