@@ -168,10 +168,11 @@ def test_a_lease_is_renewed_and_a_run_that_lost_it_stops(tmp_path: Path, monkeyp
                 break
         else:
             raise AssertionError("the lease was not renewed")
-        output.store.remove(f".lease/{name}")
         written(output.store, "00000002.json")
         with pytest.raises(OutputError, match="was taken over by another run"):
             for _ in range(100):
+                # Again: it may have been between its look at the lease and writing it anew.
+                output.store.remove(f".lease/{name}")
                 waited.wait(0.05)
                 output.write("jobs/a/job.json", b"{}")
     assert open_store(str(tmp_path), StorageSettings()).names(".lease") == ["00000002.json"]
