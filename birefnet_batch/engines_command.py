@@ -79,7 +79,9 @@ def _parser() -> argparse.ArgumentParser:
     listing.set_defaults(command=_list)
     verify = commands.add_parser("verify", help="run each engine of the store against torch and print the error")
     verify.set_defaults(command=_verify)
-    prune = commands.add_parser("prune", help="remove damaged engines and those of earlier versions")
+    prune = commands.add_parser(
+        "prune", help="remove damaged engines, those of earlier versions, and what killed processes left"
+    )
     prune.add_argument("--unused-days", type=float, metavar="N", help="and those not used for so long")
     prune.add_argument("--all", action="store_true", help="and all others")
     prune.set_defaults(command=_prune)
