@@ -1,4 +1,4 @@
-"""Trains the demo model within a budget of CPU time a process; resumable, one thread a process.
+"""Trains the demo model within a budget of time; resumable; on a CPU in processes of one thread each.
 
 Every validation writes over the weights that the package ships (birefnet_batch/models/demo/demo.safetensors).
 
@@ -15,6 +15,7 @@ import math
 import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -23,10 +24,11 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as multiprocessing
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 
 from birefnet_batch.models import build_network
-from demo_model.composites import Library, composite
+from demo_model.batches import Batches, Recipe
+from demo_model.composites import Library
 from demo_model.losses import total_loss
 from demo_model.paths import CHECKPOINT, WEIGHTS
 from demo_model.scoring import evaluate, held_out_frames
@@ -87,17 +89,6 @@ def rate_at(done: float, step: int) -> float:
     return peak * min(1.0, (step + 1) / WARM_UP) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(over, 1.0))))
 
 
-def batch(
-    library: Library, rng: np.random.Generator, side: int, scale: int, smallest: int, restyled: float, device: str
-) -> tuple[Tensor, Tensor]:
-    """Return images (B, 3, side, side) in [0, 1] and alphas (B, 1, side, side), B at least `smallest`."""
-    count = max(smallest, round(PIXELS * scale / side**2))
-    pairs = [composite(library, rng, side, restyle=rng.random() < restyled) for _ in range(count)]
-    images = torch.from_numpy(np.stack([picture for picture, _ in pairs])).permute(0, 3, 1, 2).float() / 255
-    alphas = torch.from_numpy(np.stack([alpha for _, alpha in pairs]))[:, None]
-    return images.to(device), alphas.to(device)
-
-
 def _average_gradients(network: nn.Module, world: int) -> None:
     gradients = [p.grad for p in network.parameters() if p.grad is not None]
     flat = torch.cat([gradient.flatten() for gradient in gradients])
@@ -146,10 +137,12 @@ def work(rank: int, world: int, options: argparse.Namespace) -> None:
     # Read from the file at each use, subjects cost a tenth of the training wherever the system forgets what it read.
     library.pictures = np.array(library.pictures)
     library.varied = VARIED
-    rng = np.random.default_rng([9, rank, step])
+    batches = Batches(library, [9, rank, step], processes=(os.cpu_count() or 1) if device == "cuda" else 0)
     draws = np.random.default_rng([5, step])
     validation = held_out_frames(24, seed=77) if rank == 0 else []
-    began = time.process_time() - spent
+    # A GPU's work is not the process' own.
+    now = time.monotonic if device == "cuda" else time.process_time
+    began = now() - spent
     reported, saved, validated, losses = step, time.monotonic(), spent, []
     # What was loaded brings the statistics that it was trained with.
     frozen = spent >= FROZEN_FROM * budget
@@ -157,7 +150,7 @@ def work(rank: int, world: int, options: argparse.Namespace) -> None:
     told = time.monotonic()
     while True:
         # All processes must agree on the size, the rate and the end: the first one's clock counts.
-        clock = torch.tensor([time.process_time() - began])
+        clock = torch.tensor([now() - began])
         dist.broadcast(clock, 0)
         elapsed = float(clock)
         done = elapsed / budget
@@ -181,8 +174,8 @@ def work(rank: int, world: int, options: argparse.Namespace) -> None:
         for group in optimiser.param_groups:
             group["lr"] = rate_at(done, step)
         smallest = 1 if frozen else 2  # a norm of one is none
-        library.patterns = patterns_at(done)
-        images, alphas = batch(library, rng, side, scale, smallest, restyled_at(done), device)
+        count = max(smallest, round(PIXELS * scale / side**2))
+        images, alphas = batches.take(Recipe(side, count, restyled_at(done), patterns_at(done)), device)
         with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
             logits, auxiliary = network.forward_with_auxiliary(normalised(images))
         loss = total_loss(logits.float(), auxiliary, alphas, images)
@@ -216,6 +209,7 @@ def work(rank: int, world: int, options: argparse.Namespace) -> None:
         if elapsed - validated > options.validate_every * 60:
             _judge(averaged, library, device, validation, frozen)
             validated = elapsed
+    batches.close()
     if rank == 0:
         _judge(averaged, library, device, validation, frozen or done >= FROZEN_FROM)
         _save(CHECKPOINT, _state(network, averaged, optimiser, step, budget, seen))
@@ -248,7 +242,7 @@ def _judge(averaged: nn.Module, library: Library, device: str, validation: list,
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=165, help="CPU minutes a process, for the whole training")
+    parser.add_argument("--minutes", type=float, default=160, help="a process' CPU time for all of it; on a GPU, time")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--validate-every", type=float, default=30, help="CPU minutes")
     parser.add_argument(
@@ -265,9 +259,15 @@ def main() -> None:
     CHECKPOINT.parent.mkdir(parents=True, exist_ok=True)
     options.rendezvous = CHECKPOINT.with_name(f"rendezvous-{os.getpid()}")
     world = 1 if torch.cuda.is_available() else options.processes
-    # Stopped by a signal, no worker stays behind.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    multiprocessing.spawn(work, (world, options), nprocs=world, daemon=True)
+    if world == 1:
+        work(0, 1, options)
+        return
+    stopped = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+    workers = multiprocessing.spawn(work, (world, options), nprocs=world, join=False, daemon=True)
+    while not workers.join(timeout=1):
+        if stopped.is_set():
+            sys.exit(143)  # daemons end with their parent
 
 
 if __name__ == "__main__":
