@@ -265,7 +265,14 @@ def main() -> None:
     stopped = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopped.set())
     workers = multiprocessing.spawn(work, (world, options), nprocs=world, join=False, daemon=True)
-    while not workers.join(timeout=1):
+    ended = False
+    while not ended:
+        try:
+            ended = workers.join(timeout=1)
+        except multiprocessing.ProcessExitedException:
+            # A whole group of processes may have been stopped.
+            if not stopped.is_set():
+                raise
         if stopped.is_set():
             sys.exit(143)  # daemons end with their parent
 
