@@ -7,12 +7,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from birefnet_batch.engines.sizes import parse_model, parse_resolution
 from birefnet_batch.errors import BirefnetBatchError, ConfigError, ProblemsError
-from birefnet_batch.manifest_entries import BAD_TAG, BAD_TAG_ERRORS
 from birefnet_batch.models.registry import SHIPPED, Catalogue, ModelSpec
+from birefnet_batch.yaml_file import read_yaml
 
 _ENGINES = ("onnxruntime", "tensorrt")
 _PRECISIONS = ("fp32", "fp16", "bf16")
@@ -51,12 +49,7 @@ def read_matrix(path: Path, models: Catalogue = SHIPPED) -> list[Row]:
         ConfigError: it cannot be read.
         ProblemsError: rows that are none, all of them at once.
     """
-    try:
-        content = yaml.safe_load(path.read_text("utf-8"))
-    except BAD_TAG_ERRORS:
-        raise ConfigError(f"the matrix {path} cannot be read: {BAD_TAG}") from None
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise ConfigError(f"the matrix {path} cannot be read: {' '.join(str(error).split())}") from None
+    content = read_yaml(path, "the matrix")
     if not isinstance(content, list):
         raise ConfigError(f"the matrix {path} is no list of rows; see {default_matrix()}")
     rows, problems = [], []

@@ -7,11 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from birefnet_batch.errors import ConfigError
-from birefnet_batch.manifest_entries import BAD_TAG, BAD_TAG_ERRORS
 from birefnet_batch.models.registry import SHIPPED, Catalogue
+from birefnet_batch.yaml_file import read_yaml
 
 
 def add_models_option(parser: argparse.ArgumentParser) -> None:
@@ -36,12 +34,7 @@ def read_models(files: Sequence[Path]) -> Catalogue:
     """
     entries: dict[str, Any] = {}
     for file in files:
-        try:
-            content = yaml.safe_load(file.read_text("utf-8"))
-        except BAD_TAG_ERRORS:
-            raise ConfigError(f"the models {file} cannot be read: {BAD_TAG}") from None
-        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-            raise ConfigError(f"the models {file} cannot be read: {' '.join(str(error).split())}") from None
+        content = read_yaml(file, "the models")
         if not isinstance(content, Mapping):
             raise ConfigError(f"{file} does not map short names to models; docs/models.md shows such a file")
         entries.update({str(key): entry for key, entry in content.items()})
