@@ -76,7 +76,8 @@ def _on_cpu(image: Tensor, alpha: Tensor, threads: int, in_place: bool) -> Tenso
 
 def _pass(image: Tensor, foreground: Tensor, background: Tensor, alpha: Tensor, side: int) -> tuple[Tensor, Tensor]:
     rest = 1 - alpha
-    mean = box_mean(torch.cat((foreground * alpha, background * rest, alpha), dim=1), side)
+    # In double precision, or what rounding leaves of a sum that should be nothing would become a colour.
+    mean = box_mean(torch.cat((foreground * alpha, background * rest, alpha), dim=1), side, torch.float64)
     mean_alpha = mean[:, 6:]
     blurred_foreground = mean[:, :3].div_(mean_alpha + _EPSILON)
     blurred_background = mean[:, 3:6].div_(1 + _EPSILON - mean_alpha)
@@ -85,7 +86,7 @@ def _pass(image: Tensor, foreground: Tensor, background: Tensor, alpha: Tensor, 
     return torch.addcmul(blurred_foreground, alpha, missing).clamp_(0, 1), blurred_background
 
 
-def box_mean(planes: Tensor, side: int) -> Tensor:
+def box_mean(planes: Tensor, side: int, sums_in: torch.dtype | None = None) -> Tensor:
     """The mean over a box around each pixel, of what of the box is inside the image.
 
     The box reaches from side//2 pixels before to side - 1 - side//2 after. Its sums are differences of running
@@ -94,14 +95,14 @@ def box_mean(planes: Tensor, side: int) -> Tensor:
     Args:
         planes: (B, C, H, W) float.
         side: pixels.
+        sums_in: what sums are kept in; None is the planes' own.
     """
     for dim in (3, 2):
         length = planes.shape[dim]
         # Boxes that end at the border all have the last sum; those that begin there have nothing to take off.
         ahead = min(side - 1 - side // 2, length - 1)
         behind = min(side // 2 + 1, length)
-        # In double precision, or what rounding leaves of a sum that should be nothing would become a colour.
-        running = torch.cumsum(planes, dim=dim, dtype=torch.float64)
+        running = torch.cumsum(planes, dim=dim, dtype=sums_in)
         sums = torch.empty_like(running)
         sums.narrow(dim, 0, length - ahead).copy_(running.narrow(dim, ahead, length - ahead))
         sums.narrow(dim, length - ahead, ahead).copy_(running.narrow(dim, length - 1, 1))
