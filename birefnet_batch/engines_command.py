@@ -86,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     prune.add_argument("--all", action="store_true", help="and all others")
     prune.set_defaults(command=_prune)
     for command in (build, listing, verify, prune):
-        command.add_argument("--store", type=Path, metavar="FOLDER", help="as engine.store")
+        command.add_argument("--store", type=_folder, metavar="FOLDER", help="as engine.store")
     build.add_argument("--shared-store", metavar="URL", help="as engine.shared_store")
     build.add_argument(
         "--storage",
@@ -106,6 +106,13 @@ def _parser() -> argparse.ArgumentParser:
     for command in (export, build, verify):
         add_models_option(command)
     return parser
+
+
+def _folder(text: str) -> Path:
+    if not text.strip():
+        # Path("") is the folder that one is in.
+        raise argparse.ArgumentTypeError("it is empty, as a variable is that the shell does not have; leave it out")
+    return Path(text)
 
 
 def _above_0(text: str) -> float:

@@ -215,7 +215,8 @@ def test_what_is_damaged_or_was_left_by_killed_processes_is_listed_named_and_pru
     paths[0].unlink()
     (paths[1].parent / "entry.json").write_text("{")
     (paths[2].parent / "used").unlink()
-    for name in (f".building/{whole.key}-dead", f".building/.removed-{whole.key}-a", f".removed-{whole.key}-b"):
+    removed = f".removed-{whole.key}-00000000"
+    for name in (f".building/{whole.key}-0000dead", f".building/{removed}", f".removed-{removed}-0000beef"):
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "model.onnx").write_bytes(b"0" * 1_000_000)
     words = ["--store", str(tmp_path)]
@@ -231,6 +232,71 @@ def test_what_is_damaged_or_was_left_by_killed_processes_is_listed_named_and_pru
     assert "3.0 MB freed" in capsys.readouterr().out
     assert list(tmp_path.rglob("model.*")) == [kept]
     assert run(["verify", *words]) == OK
+
+
+OF_THE_USER = (
+    "d41d8cd98f00b204e9800998ecf8427e/photo.raw",
+    "batch/job1.sh",
+    "batch/sizes.json",
+    "precision/notes.txt",
+    "timing/run.csv",
+    ".removed-mail/x",
+    ".building/abc/y",
+    "src/a.py",
+)
+
+
+@pytest.mark.parametrize("of_torch", ["inductor", "triton"])
+@pytest.mark.parametrize("words", [["prune"], ["prune", "--all"]])
+def test_in_a_folder_that_is_no_store_nothing_is_damaged_or_pruned(tmp_path, capsys, words, of_torch):
+    files = [tmp_path / name for name in (*OF_THE_USER, f"{of_torch}/kernel.py")]
+    for path in files:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("mine")
+    store = ["--store", str(tmp_path)]
+    assert run(["verify", *store]) == OK
+    assert run(["list", *store]) == OK
+    assert run([*words, *store]) == OK
+    said = capsys.readouterr().out
+    assert "damaged" not in said
+    assert "removed" not in said
+    assert all(path.read_text() == "mine" for path in files)
+
+
+def test_a_store_in_a_folder_of_yours_is_pruned_without_what_is_yours(tmp_path, capsys):
+    store = EngineStore(tmp_path)
+    whole = Artifact("onnx", "mine", "demo", "0", 64, 64, "fp32", {"deform_conv": "native"}, code=source_digest("onnx"))
+    store.get(whole, wrote)
+    files = [tmp_path / name for name in OF_THE_USER]
+    key = "0" * 32
+    kept = [
+        tmp_path / name
+        for name in (
+            f"batch/{key}.json",
+            f"batch/{key}.partial",
+            f"precision/demo-{key}-bf16-cpu.json",
+            "timing/tensorrt-10.14.1-NVIDIA_H200.cache",
+            "timing/tensorrt-10.14.1-NVIDIA_H200.lock",
+        )
+    ]
+    for path in (*files, *kept):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("text")
+    assert run(["prune", "--store", str(tmp_path)]) == OK
+    assert all(path.is_file() for path in (*files, *kept))
+    assert run(["prune", "--all", "--store", str(tmp_path)]) == OK
+    assert "removed measured batch sizes" in capsys.readouterr().out
+    assert list(store.entries()) == []
+    assert all(path.is_file() for path in files)
+    assert not any(path.exists() for path in kept)
+
+
+@pytest.mark.parametrize("empty", ["", " "])
+def test_an_empty_store_is_refused_and_not_the_folder_that_one_is_in(capsys, empty):
+    with pytest.raises(SystemExit) as caught:
+        run(["prune", "--all", "--store", empty])
+    assert caught.value.code == WRONG_USE
+    assert "--store: it is empty, as a variable is that the shell does not have" in capsys.readouterr().err
 
 
 def refusing(error):

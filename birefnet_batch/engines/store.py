@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 import secrets
 import shutil
 import time
@@ -28,6 +27,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from birefnet_batch.digests import file_sha256
 from birefnet_batch.engines.artifact import Artifact
 from birefnet_batch.engines.build_lock import build_lock, holder, is_held
+from birefnet_batch.engines.store_names import CACHES, cached, is_of_an_engine, is_store, was_left
 from birefnet_batch.errors import EngineError
 from birefnet_batch.uris import user_path
 
@@ -37,15 +37,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 ENTRY = "entry.json"
 _USED = "used"
-_KEY = re.compile("[0-9a-f]{32}")
-CACHES = {
-    "inductor": "what torch.compile made",
-    "triton": "kernels that it compiled",
-    "timing": "what TensorRT measured",
-    "batch": "measured batch sizes",
-    "precision": "measured errors of half precision",
-}
-"""Folders of a store beside its engines, and what is in each."""
 
 Builder = Callable[[Path], dict[str, Any]]
 """Writes the engine to the path that it is given, and returns facts for entry.json."""
@@ -141,19 +132,24 @@ class EngineStore:
 
     def broken(self) -> list[Path]:
         """Folders of engines that are no entries: of their files one is missing or cannot be read."""
+        if not is_store(self.root):
+            return []
         # Listed first: what is built meanwhile is whole.
-        folders = [folder for folder in sorted(self.root.glob("[0-9a-f]*")) if _KEY.fullmatch(folder.name)]
+        folders = [folder for folder in sorted(self.root.glob("[0-9a-f]*")) if is_of_an_engine(folder)]
         whole = {entry.key for entry in self.entries()}
         return [folder for folder in folders if folder.name not in whole]
 
     def leftovers(self) -> list[Path]:
         """What killed builders and killed removals left."""
-        found = [*self.root.glob(".removed-*"), *(self.root / ".building").glob(".removed-*")]
-        for work in (self.root / ".building").glob("[0-9a-f]*"):
+        if not is_store(self.root):
+            return []
+        building = self.root / ".building"
+        found = [*self.root.glob(".removed-*"), *building.glob(".removed-*")]
+        for work in building.glob("[0-9a-f]*"):
             lock = self._lock(work.name.partition("-")[0])
             if not lock.exists() or not is_held(lock):
                 found.append(work)
-        return sorted(found)
+        return sorted(filter(was_left, found))
 
     def remove(self, folder: Path) -> None:
         """Delete an entry's folder, or another of the store; an engine in use stays on disk until it is closed.
@@ -172,9 +168,10 @@ class EngineStore:
         locks = sorted((self.root / ".locks").glob("*.lock"))
         return [f"{lock.stem}: {who}" for lock in locks if is_held(lock) and (who := holder(lock)) is not None]
 
-    def caches(self) -> list[Path]:
-        """The folders of `CACHES` that there are."""
-        return [folder for name in CACHES if (folder := self.root / name).is_dir()]
+    def caches(self) -> dict[str, list[Path]]:
+        """What there is of `CACHES`, by name: files and folders."""
+        found = {name: cached(self.root, name) for name in CACHES} if is_store(self.root) else {}
+        return {name: paths for name, paths in found.items() if paths}
 
     def _lock(self, key: str) -> Path:
         return self.root / ".locks" / f"{key}.lock"

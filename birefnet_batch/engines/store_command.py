@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import cast
 
 from birefnet_batch.engines.artifact import source_digest
-from birefnet_batch.engines.store import CACHES, EngineStore, Entry
+from birefnet_batch.engines.store import EngineStore, Entry
+from birefnet_batch.engines.store_names import CACHES
 from birefnet_batch.errors import BirefnetBatchError, EngineError, WeightsError
 from birefnet_batch.models.registry import Catalogue
 from birefnet_batch.models.weights import locate_weights, option_of
@@ -35,8 +36,8 @@ def list_engines(store: EngineStore) -> None:
             print(f"{len(folders)} {what}, {sum(map(_bytes_in, folders)) / 1e6:.1f} MB: prune removes them")
     for line in store.building():
         print(f"building {line}")
-    for folder in store.caches():
-        print(f"{folder.name}: {_bytes_in(folder) / 1e6:.1f} MB of {CACHES[folder.name]}")
+    for name, paths in store.caches().items():
+        print(f"{name}: {sum(map(_bytes_in, paths)) / 1e6:.1f} MB of {CACHES[name]}")
 
 
 def verify(store: EngineStore, weights: Mapping[str, str], models: Catalogue) -> bool:
@@ -88,10 +89,10 @@ def prune(store: EngineStore, unused_days: float | None, everything: bool) -> No
             freed += _bytes_in(folder)
             store.remove(folder)
             print(f"removed {folder.name}, {what}")
-    for folder in store.caches() if everything else ():
-        freed += _bytes_in(folder)
-        shutil.rmtree(folder, ignore_errors=True)
-        print(f"removed {CACHES[folder.name]}")
+    for name, paths in store.caches().items() if everything else ():
+        freed += sum(map(_bytes_in, paths))
+        _remove_cache(store.root / name, paths)
+        print(f"removed {CACHES[name]}")
     print(f"{freed / 1e6:.1f} MB freed")
 
 
@@ -140,9 +141,21 @@ def _run(entry: Entry, weights: str | None, models: Catalogue) -> str:
     return f"intact; against torch in fp32: {check_plan(entry, library, model, checkpoint)}"
 
 
-def _bytes_in(folder: Path) -> int:
+def _remove_cache(folder: Path, paths: list[Path]) -> None:
+    for path in paths:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            # Others may have removed it, or the user may not.
+            with suppress(OSError):
+                path.unlink()
+    with suppress(OSError):
+        folder.rmdir()
+
+
+def _bytes_in(where: Path) -> int:
     found = 0
-    for path in folder.rglob("*"):
+    for path in (where, *where.rglob("*")):
         # Others may remove it meanwhile.
         with suppress(OSError):
             found += path.stat().st_size if path.is_file() else 0

@@ -10,6 +10,7 @@ import torch
 
 from birefnet_batch.engines.base import EngineSpec
 from birefnet_batch.engines.cuda_network import CudaNetwork, CudaOptions
+from birefnet_batch.engines.store_names import make_store
 from birefnet_batch.engines.torch_engine import DTYPES, TorchEngine
 from birefnet_batch.models.registry import ModelSpec
 from birefnet_batch.models.weights import WeightsFile, load_network
@@ -44,6 +45,7 @@ class TorchCudaEngine(TorchEngine):
             # Both libraries read these when they compile for the first time.
             os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(self._store / "inductor"))
             os.environ.setdefault("TRITON_CACHE_DIR", str(self._store / "triton"))
+            make_store(self._store)
         spec = self.spec
         network = load_network(self._model, self._weights).to(self.device, DTYPES[spec.precision])
         self._runner = CudaNetwork(network, (spec.batch_size, 3, spec.height, spec.width), self._options)
