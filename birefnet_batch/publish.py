@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from birefnet_batch.digests import file_sha256
-from birefnet_batch.errors import OutputError
+from birefnet_batch.errors import BirefnetBatchError, OutputError
 from birefnet_batch.jobs import Job, is_marker, marker
 from birefnet_batch.pipeline import Kind
 from birefnet_batch.request import Result, VideoFile
@@ -72,7 +74,7 @@ def publish(output: Output, job: Job, record: JobRecord, media: list[Media]) -> 
 
     Raises:
         OutputError: a file cannot be written, or with sync_mode a data URI would be longer than it may be; nothing
-            then says that the job is complete.
+            then says that the job is complete, but for a result of before of which nothing was replaced yet.
     """
     key = record.key
     assert key is not None
@@ -80,31 +82,53 @@ def publish(output: Output, job: Job, record: JobRecord, media: list[Media]) -> 
         _check_length(media, output.settings.max_data_uri_bytes)
         record = replace(record, notes=[*record.notes, _SYNC_NOTE])
     before = output.list(job.folder)
-    for name in filter(is_marker, before):
-        output.remove(job.file(name))
-    files: dict[str, VideoFile] = {}
-    outputs: dict[str, str] = {}
-    digests: dict[str, str] = {}
-    for item in media:
-        name = _FIELDS[item.kind]
-        digests[name] = file_sha256(item.staged)
-        if job.request.sync_mode:
-            files[name] = item.to_video_file(_data_uri(item))
-            item.staged.unlink()
-        else:
-            relative = job.file(item.file_name)
-            output.publish(item.staged, relative, item.content_type)
-            outputs[name] = relative
-            files[name] = item.to_video_file(output.uri(relative))
-    result = Result(files["video"], files.get("mask_video"))
-    outputs["result"] = job.file("result.json")
-    output.write(outputs["result"], pretty_json(result.to_dict()))
-    record = replace(located(record), outputs=outputs, outputs_sha256=digests)
-    output.write(job.file(RECORD), record.to_json())
-    output.write(job.file(marker(key)), b"")
+    with _without_markers(output, job, before):
+        files: dict[str, VideoFile] = {}
+        outputs: dict[str, str] = {}
+        digests: dict[str, str] = {}
+        for item in media:
+            name = _FIELDS[item.kind]
+            digests[name] = file_sha256(item.staged)
+            if job.request.sync_mode:
+                files[name] = item.to_video_file(_data_uri(item))
+                item.staged.unlink()
+            else:
+                relative = job.file(item.file_name)
+                output.publish(item.staged, relative, item.content_type)
+                outputs[name] = relative
+                files[name] = item.to_video_file(output.uri(relative))
+        result = Result(files["video"], files.get("mask_video"))
+        outputs["result"] = job.file("result.json")
+        output.write(outputs["result"], pretty_json(result.to_dict()))
+        record = replace(located(record), outputs=outputs, outputs_sha256=digests)
+        output.write(job.file(RECORD), record.to_json())
+        output.write(job.file(marker(key)), b"")
     if FAILED in before:
         output.remove(job.file(FAILED))
     return result
+
+
+@contextmanager
+def _without_markers(output: Output, job: Job, before: list[str]) -> Iterator[None]:
+    """Remove the markers of a result; they come back when what is done then fails before it has touched the result."""
+    markers = list(filter(is_marker, before))
+    result = [name for name in before if name not in markers]
+
+    def versions() -> list[str | None]:
+        return [output.version(job.file(name)) for name in result]
+
+    known = versions() if markers else []
+    for name in markers:
+        output.remove(job.file(name))
+    try:
+        yield
+    except Exception:
+        # Looked at, for a file may be replaced although its storage's answer was an error, or none.
+        with suppress(BirefnetBatchError, OSError):
+            if None not in known and versions() == known:
+                for name in markers:
+                    output.write(job.file(name), b"")
+        raise
 
 
 def publish_failure(output: Output, job: Job, record: JobRecord) -> None:

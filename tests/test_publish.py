@@ -78,6 +78,31 @@ def test_a_result_that_is_replaced_loses_its_marker_before_its_media(
     assert not [name for name in output.list(JOB.folder) if name.startswith("complete-")]
 
 
+@pytest.mark.parametrize("sync_mode", [False, True])
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_complete_result_of_which_nothing_was_replaced_outlives_a_publication_that_failed(
+    output: Output, monkeypatch: pytest.MonkeyPatch, sync_mode: bool, replaced: bool
+) -> None:
+    job = Job.from_request(Request("/v/clip.mp4", sync_mode=sync_mode, output_mask=True))
+    publish(output, job, record("old"), media(output, job))
+    before = output.list(job.folder)
+    real = LocalStore.put_file
+
+    def full(self: LocalStore, source: Path, relative: str, content_type: str = "") -> None:
+        first = relative.endswith("result.json" if sync_mode else "clip.mp4")
+        if replaced or not first:
+            real(self, source, relative, content_type)
+        if first:
+            raise OutputError("the storage refused it, or its answer was lost")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalStore, "put_file", full)
+        with pytest.raises(OutputError):
+            publish(output, job, record("new"), media(output, job))
+    publish_failure(output, job, record("new", error="it broke"))
+    assert output.list(job.folder) == (["job.json"] if replaced else sorted([*before, "failed.json"]))
+
+
 def test_urls_are_absolute_and_paths_in_the_record_relative(output: Output) -> None:
     result = publish(output, JOB, record(), media(output))
     assert result.video.url == output.uri(JOB.file("clip.mp4"))

@@ -8,6 +8,7 @@ from typing import Any
 
 from birefnet_batch.errors import ConfigError, OutputError
 from birefnet_batch.settings import StorageSettings
+from birefnet_batch.storage.bucket_source import facts_of
 from birefnet_batch.storage.filesystems import bucket_errors, bucket_filesystem, is_missing, no_bucket
 from birefnet_batch.storage.stores import Store
 from birefnet_batch.uris import bucket_path, redact, scheme_of
@@ -80,6 +81,14 @@ class BucketStore(Store):
             except FileNotFoundError:
                 return None
         return content
+
+    def version(self, relative: str) -> str | None:
+        """See `Store`."""
+        with bucket_errors(self.uri(relative), "read", OutputError):
+            try:
+                return facts_of(self.uri(relative), self._files.info(self._at(relative))).version
+            except FileNotFoundError:
+                return None
 
     def remove(self, relative: str) -> None:
         """See `Store`."""

@@ -67,6 +67,14 @@ class LocalStore(Store):
         except OSError as error:
             raise OutputError(f"{path} cannot be read: {reason_of(error)}") from None
 
+    def version(self, relative: str) -> str | None:
+        """See `Store`."""
+        try:
+            facts = (self.root / relative).stat()
+        except OSError:
+            return None
+        return f"{facts.st_ino}-{facts.st_size}-{facts.st_mtime_ns}"
+
     def remove(self, relative: str) -> None:
         """See `Store`."""
         path = self.root / relative

@@ -228,6 +228,10 @@ class Output:
         """A file's content, or None where there is none."""
         return self.store.get(relative)
 
+    def version(self, relative: str) -> str | None:
+        """What is another one once a file has been written anew; None where there is no file, or none can be told."""
+        return self.store.version(relative)
+
     def list(self, folder: str) -> list[str]:
         """The names of the files in a folder; none where it does not exist."""
         return self.store.names(folder)

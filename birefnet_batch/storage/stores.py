@@ -54,6 +54,14 @@ class Store(ABC):
         """
 
     @abstractmethod
+    def version(self, relative: str) -> str | None:
+        """What is another one once a file has been written anew; None where there is no file, or none can be told.
+
+        Raises:
+            OutputError: it cannot be asked.
+        """
+
+    @abstractmethod
     def remove(self, relative: str) -> None:
         """Remove a file if it is there."""
 

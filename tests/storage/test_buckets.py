@@ -47,6 +47,13 @@ def test_results_appear_whole_are_listed_and_read_back(cloud: Cloud, tmp_path: P
         assert sorted(output.store.walk("jobs")) == [("a", "clip.mp4"), ("a", "complete-1"), ("b", "job.json")]
         assert output.read("jobs/a/clip.mp4") == CONTENT
         assert output.read("jobs/a/none") is None
+        assert output.version("jobs/a/none") is None
+        version = output.version("jobs/a/clip.mp4")
+        assert version is not None
+        assert output.version("jobs/a/clip.mp4") == version
+        output.write("jobs/a/clip.mp4", b"another")
+        assert output.version("jobs/a/clip.mp4") not in (None, version)
+        output.write("jobs/a/clip.mp4", CONTENT)
         output.remove("jobs/a/complete-1")
         output.remove("jobs/a/complete-1")
         assert output.list("jobs/a") == ["clip.mp4"]
