@@ -10,6 +10,7 @@ import shutil
 import socket
 from collections import defaultdict
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from birefnet_batch.errors import OutputError
@@ -91,6 +92,20 @@ class PartStore:
             (folder / name).unlink(missing_ok=True)
         self.get(job_id, folder, record_names(names))
         return set(there)
+
+    def drop_records(self, job_id: str, folder: Path, names: Iterable[str]) -> None:
+        """Remove records of segments that are to be done again, here and there.
+
+        Beside new parts they would say that half a part is whole, or that it was made for the settings of before.
+
+        Raises:
+            OutputError: they cannot be removed.
+        """
+        for name in names:
+            # Here first: one that is left there alone is fetched again, and removed then.
+            (folder / name).unlink(missing_ok=True)
+            with bucket_errors(self._uri(job_id, name), "removed", OutputError), suppress(FileNotFoundError):
+                self._files.rm_file(self._at(job_id, name))
 
     def inherit(self) -> None:
         """Take over the finished segments of this output's dead runs, and remove what else they left.

@@ -29,6 +29,7 @@ from birefnet_batch.executors.worker_board import Board, StoppedError
 from birefnet_batch.executors.workspace import Workspace, has_source
 from birefnet_batch.process_tuning import keep_freed_memory
 from birefnet_batch.publish import located
+from birefnet_batch.storage.finished_parts import record_name, record_names
 from birefnet_batch.video.child_process import Spares
 
 _log = logging.getLogger(__name__)
@@ -148,8 +149,14 @@ class RayWorker:
 
     def _finished(self, plan: Plan) -> dict[int, SegmentDone]:
         folder = self._workspace.parts(plan.job)
-        elsewhere = self._parts.get_records(plan.job.job_id, folder) if self._parts is not None else None
-        return find(self._context, plan, folder, elsewhere)
+        if self._parts is None:
+            return find(self._context, plan, folder)
+        names = self._parts.get_records(plan.job.job_id, folder)
+        found = find(self._context, plan, folder, names)
+        # Of those there: another worker here may be handing over a segment that it has just done.
+        others = set(record_names(names)).difference(map(record_name, found))
+        self._parts.drop_records(plan.job.job_id, folder, others)
+        return found
 
     def _segment(self, plan: Plan, index: int, opened: list[tuple[EngineKey, float]]) -> SegmentDone:
         request = plan.job.request

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +13,11 @@ import pytest
 from birefnet_batch import Settings
 from birefnet_batch.errors import OutputError
 from birefnet_batch.executors import part_store
+from birefnet_batch.executors.finished_segments import keep
 from birefnet_batch.executors.part_store import PartStore, clean_shared, inherit_shared, require_shared, shared_folder
+from birefnet_batch.executors.ray_worker import RayWorker
+from birefnet_batch.executors.segment_step import SegmentDone
+from birefnet_batch.pipeline import SegmentRecord
 from birefnet_batch.settings import ExecutorSettings, StorageSettings
 from birefnet_batch.storage import Output
 from birefnet_batch.storage.filesystems import bucket_filesystem
@@ -173,6 +178,48 @@ def test_finished_segments_that_a_stopped_run_had_begun_to_take_over_are_whole_f
     assert {run_id: {job: set(files) for job, files in jobs.items()} for run_id, jobs in stopped._names().items()} == {
         "3rd": {"job": set(names)}
     }
+
+
+def test_records_of_segments_that_are_done_again_stand_beside_no_new_parts(
+    bucket: Callable[[str], PartStore], tmp_path: Path
+) -> None:
+    """Of other settings: half a new part would count as whole, and a new one as made for the settings of before."""
+
+    def plan_of(key: str, folder: Path) -> Any:
+        return SimpleNamespace(
+            segments=(0, 1),
+            record=SimpleNamespace(key=key, engine={}, versions={}),
+            whole=SimpleNamespace(source=None),
+            task=lambda *_: SimpleNamespace(kinds=("video",), part=lambda kind: folder / PART),
+            job=SimpleNamespace(display_uri="clip.mp4", job_id="job"),
+        )
+
+    def made(key: str, folder: Path) -> list[Path]:
+        done = SegmentDone(SegmentRecord(0, 1, 1, {}, {"video": folder / PART}), {}, None)
+        context: Any = SimpleNamespace(run_id=f"run of {key}")
+        return keep(context, plan_of(key, folder), done)
+
+    def finished(store: PartStore, key: str, folder: Path) -> list[int]:
+        context: Any = SimpleNamespace(run_id="another", settings=Settings())
+        worker: Any = RayWorker("worker-1", context)
+        worker._parts, worker._workspace = store, SimpleNamespace(parts=lambda job: folder)
+        return list(worker._finished(plan_of(key, folder)))
+
+    bucket("1st").put("job", made("a", folder_with(tmp_path / "1st", part="a's")))
+    second, here = bucket("2nd"), folder_with(tmp_path / "2nd")
+    second.inherit()
+    assert finished(second, "b", here) == []
+    assert list(here.iterdir()) == []
+    # A worker is killed here, and another machine does the segment.
+    (here / PART).write_text("ha")
+    new = made("b", folder_with(tmp_path / "elsewhere", part="b's"))
+    second.put("job", new[:1])
+    second.get("job", here, [PART])
+    assert (here / PART).read_text() == "b's"
+    # Stopped before the record came.
+    third, other = bucket("3rd"), folder_with(tmp_path / "3rd")
+    third.inherit()
+    assert finished(third, "a", other) == []
 
 
 def test_a_part_that_was_made_here_is_not_fetched(bucket: Callable[[str], PartStore], tmp_path: Path) -> None:
