@@ -88,7 +88,7 @@ def _shown_head(uri: str) -> str:
     """Of a URL that has no readable host what stands before its parameters, if no user name can be in it."""
     head = re.split(r"[?#;]", uri, maxsplit=1)[0]
     # A full-width `@` or `?` parts a host from its user or parameters as far as a reader is concerned.
-    if re.search(r"[@?#;=]", unicodedata.normalize("NFKC", head)):
+    if "@" in unicodedata.normalize("NFKC", uri) or re.search(r"[?#;=]", unicodedata.normalize("NFKC", head)):
         return f"{scheme_of(uri)}://..."
     return head
 
@@ -159,8 +159,11 @@ def check_path(text: str, error: type[BirefnetBatchError] = InputError) -> None:
 
 
 def _check_port(parts: SplitResult) -> None:
-    """Read the port, which raises ValueError: a part of a password that a slash cut off looks like one."""
+    """Raise ValueError where what stands for host and port may be a user and what a letter left of the password."""
     _ = parts.port
+    behind = re.split("[&;=]", parts.query, maxsplit=1)[0] + parts.fragment
+    if not parts.path and "@" in unicodedata.normalize("NFKC", behind):
+        raise ValueError
 
 
 def _check_host(url: str) -> None:
@@ -177,7 +180,8 @@ def _check_host(url: str) -> None:
         _check_port(parts)
     except ValueError:
         raise InputError(
-            f"{redact(url)} has a port that is no number; a password with / in it is written with %2F"
+            f"{redact(url)} has a port that is no number, or an @ behind its host; in a user name and a password / is "
+            "written as %2F, ? as %3F, # as %23 and @ as %40"
         ) from None
     if not host:
         raise InputError(f"{redact(url)} names no host; give {scheme_of(url)}://HOST/PATH, or a path without a scheme")
