@@ -13,11 +13,15 @@ from birefnet_batch.digests import file_sha256
 from birefnet_batch.engines.artifact import Artifact
 from birefnet_batch.errors import ConfigError
 from birefnet_batch.settings import StorageSettings
-from birefnet_batch.storage.filesystems import bucket_filesystem
-from birefnet_batch.uris import BUCKET_SCHEMES, bucket_path, redact, scheme_of
+from birefnet_batch.storage.filesystems import bucket_filesystem, bucket_reason
+from birefnet_batch.uris import BUCKET_SCHEMES, bucket_path, redact, redact_text, scheme_of
 
 _log = logging.getLogger(__name__)
 _ENTRY = "entry.json"
+# An object is there when all of it is; and a folder made in a bucket that there is not would make the bucket.
+_OF_OBJECTS = (*BUCKET_SCHEMES, "s3a", "gcs", "abfs", "abfss")
+# Bytes a second: see BucketSource.
+_SLOWEST = 16 << 10
 
 
 class SharedStore:
@@ -37,24 +41,42 @@ class SharedStore:
         import fsspec
 
         self._shown = redact(url)
-        scheme = scheme_of(url)
-        if scheme in BUCKET_SCHEMES:
-            self._files: Any = bucket_filesystem(scheme, storage or StorageSettings())
+        self._scheme = scheme_of(url)
+        self._files: Any = None
+        """None where it cannot be asked, or has not answered once: nobody waits for it again and again."""
+        self._root = ""
+        self._timeout_s: float | None = None
+        if self._scheme in BUCKET_SCHEMES:
+            settings = storage or StorageSettings()
+            self._files = bucket_filesystem(self._scheme, settings)
             self._root = bucket_path(url, ConfigError).rstrip("/")
+            self._timeout_s = settings.timeout_s
             return
         try:
-            found: tuple[Any, str] = fsspec.url_to_fs(url)
+            self._files, root = fsspec.url_to_fs(url)
+            self._root = root.rstrip("/")
         except (ImportError, ValueError) as error:
-            raise ConfigError(f"engine.shared_store={self._shown} cannot be used: {error}") from None
-        self._files, self._root = found[0], found[1].rstrip("/")
+            # A ValueError's words may repeat a piece of a password.
+            reason = str(error) if isinstance(error, ImportError) else "no readable URL of a scheme that fsspec knows"
+            raise ConfigError(
+                f"engine.shared_store={self._shown} cannot be used: {reason}; give a folder, or an s3://, gs:// or "
+                "az:// location"
+            ) from None
+        except Exception as error:
+            # Some file systems connect at once.
+            self._unreachable(error)
 
     def fetch(self, artifact: Artifact, folder: Path) -> bool:
         """Copy an engine and its entry into `folder`; whether it is there and whole."""
+        if self._files is None:
+            return False
         remote = f"{self._root}/{artifact.key}"
         path = folder / artifact.file_name
         try:
-            entry = json.loads(self._files.cat_file(f"{remote}/{_ENTRY}"))
-            self._files.get_file(f"{remote}/{artifact.file_name}", str(path))
+            entry = json.loads(self._files.cat_file(f"{remote}/{_ENTRY}", **self._patience()))
+            place = f"{remote}/{artifact.file_name}"
+            size = 0 if self._timeout_s is None else self._files.info(place, **self._patience())["size"]
+            self._files.get_file(place, str(path), **self._patience(size))
             whole: bool = file_sha256(path) == entry["sha256"]
             if not whole:
                 _log.warning("the %s in the shared store %s is damaged: it is made again", artifact, self._shown)
@@ -73,31 +95,50 @@ class SharedStore:
 
     def put(self, artifact: Artifact, folder: Path) -> None:
         """Give an engine to the others; its entry comes last, so that nobody sees half of it."""
+        if self._files is None:
+            return
         remote = f"{self._root}/{artifact.key}"
         try:
-            self._files.makedirs(remote, exist_ok=True)
+            if self._scheme not in _OF_OBJECTS:
+                self._files.makedirs(remote, exist_ok=True)
             for name in (artifact.file_name, _ENTRY):
-                passing = f"{remote}/.{name}-{secrets.token_hex(4)}"
-                try:
-                    self._files.put_file(str(folder / name), passing)
-                    self._files.mv(passing, f"{remote}/{name}")
-                finally:
-                    with suppress(Exception):
-                        if self._files.exists(passing):
-                            self._files.rm_file(passing)
+                self._put_file(folder / name, remote)
         except Exception as error:
             self._unreachable(error)
+
+    def _put_file(self, path: Path, remote: str) -> None:
+        if self._scheme in _OF_OBJECTS:
+            self._files.put_file(str(path), f"{remote}/{path.name}", **self._patience(path.stat().st_size))
+            return
+        passing = f"{remote}/.{path.name}-{secrets.token_hex(4)}"
+        try:
+            self._files.put_file(str(path), passing)
+            self._files.mv(passing, f"{remote}/{path.name}")
+        finally:
+            with suppress(Exception):
+                if self._files.exists(passing):
+                    self._files.rm_file(passing)
 
     def offer(self, artifact: Artifact, folder: Path) -> None:
         """Put an engine there where there is none yet."""
+        if self._files is None:
+            return
         try:
-            there = self._files.exists(f"{self._root}/{artifact.key}/{_ENTRY}")
+            self._files.info(f"{self._root}/{artifact.key}/{_ENTRY}", **self._patience())
+        except FileNotFoundError:
+            self.put(artifact, folder)
         except Exception as error:
             self._unreachable(error)
-            return
-        if not there:
-            self.put(artifact, folder)
+
+    def _patience(self, size: int = 0) -> dict[str, float]:
+        """How long a call may take that carries so many bytes; without it a bucket's library tries for half an hour."""
+        return {} if self._timeout_s is None else {"timeout": self._timeout_s + size / _SLOWEST}
 
     def _unreachable(self, error: Exception) -> None:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        if isinstance(error, TimeoutError):
+            self._files = None
+        if self._scheme in BUCKET_SCHEMES:
+            reason = bucket_reason(self._shown, error)
+        else:
+            reason = " ".join(redact_text(str(error)).split())[:200] or type(error).__name__
         _log.warning("the shared engine store %s cannot be used: %s; this machine builds its own", self._shown, reason)

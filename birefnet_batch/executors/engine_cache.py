@@ -41,6 +41,7 @@ class EngineCache:
         self._engines: OrderedDict[tuple[str, int, int], Engine] = OrderedDict()
         self._batches: dict[tuple[str, int, int], int] = {}
         self._refused: dict[tuple[str, int, int], BirefnetBatchError] = {}
+        self._kept: EngineStore | None = None
 
     def __enter__(self) -> EngineCache:
         return self
@@ -217,11 +218,13 @@ class EngineCache:
         from birefnet_batch.engines.shared_store import SharedStore
         from birefnet_batch.engines.store import EngineStore
 
-        asked = self._settings.engine
-        return EngineStore(
-            None if asked.store is None else Path(asked.store),
-            None if asked.shared_store is None else SharedStore(asked.shared_store, self._settings.storage),
-        )
+        if self._kept is None:
+            asked = self._settings.engine
+            self._kept = EngineStore(
+                None if asked.store is None else Path(asked.store),
+                None if asked.shared_store is None else SharedStore(asked.shared_store, self._settings.storage),
+            )
+        return self._kept
 
 
 def _probed(store: EngineStore, arguments: dict[str, Any], memory_gib: float) -> int:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -206,6 +210,69 @@ def test_a_shared_store_that_cannot_be_written_costs_a_warning(tmp_path, caplog)
     with caplog.at_level(logging.WARNING):
         assert store.get(ARTIFACT, builder()).read_bytes() == b"engine"
     assert "cannot be used" in caplog.text
+
+
+def test_a_bucket_that_does_not_answer_is_waited_for_once(tmp_path, caplog):
+    pytest.importorskip("s3fs")
+    connections: list[socket.socket] = []
+
+    def accept(server: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                connections.append(server.accept()[0])
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        threading.Thread(target=accept, args=(silent,), daemon=True).start()
+        options = {"endpoint_url": f"http://127.0.0.1:{silent.getsockname()[1]}", "key": "k", "secret": "s"}
+        storage = StorageSettings(timeout_s=2, max_retries=5, options={"s3": options})
+        store = EngineStore(tmp_path, SharedStore("s3://bucket/engines", storage))
+        started = time.monotonic()
+        with caplog.at_level(logging.WARNING):
+            path = store.get(ARTIFACT, builder())
+            store.offer(path)
+        assert time.monotonic() - started < 60, "its library alone tries for minutes"
+        assert path.read_bytes() == b"engine"
+        assert caplog.text.count("the storage did not answer in time (storage.timeout_s); this machine builds") == 1
+        for connection in connections:
+            connection.close()
+
+
+def test_a_bucket_gets_objects_and_no_folders_so_that_a_mistyped_one_is_not_made(tmp_path, monkeypatch):
+    asked = []
+
+    class Bucket:
+        def __getattr__(self, name: str) -> Any:
+            return lambda *places, **more: asked.append((name, *places, more))
+
+    monkeypatch.setattr(shared_store, "bucket_filesystem", lambda scheme, settings: Bucket())
+    (tmp_path / "model.onnx").write_bytes(b"0" * 16384)
+    (tmp_path / "entry.json").write_text("")
+    SharedStore("s3://bucket/engines", StorageSettings(timeout_s=5)).put(ARTIFACT, tmp_path)
+    place = f"bucket/engines/{ARTIFACT.key}"
+    assert asked == [
+        ("put_file", str(tmp_path / name), f"{place}/{name}", {"timeout": seconds})
+        for name, seconds in (("model.onnx", 6), ("entry.json", 5))
+    ]
+
+
+def test_a_shared_store_that_refuses_the_connection_costs_a_warning(tmp_path, caplog):
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    with caplog.at_level(logging.WARNING):
+        store = EngineStore(tmp_path, SharedStore(f"ftp://me:secret@127.0.0.1:{port}/engines"))
+        path = store.get(ARTIFACT, builder())
+        store.offer(path)
+    assert path.read_bytes() == b"engine"
+    assert "cannot be used: [Errno 111] Connection refused; this machine builds its own" in caplog.text
+    assert "secret" not in caplog.text
+
+
+def test_a_shared_stores_password_that_cannot_be_read_is_not_repeated():
+    with pytest.raises(
+        ConfigError, match=r"engine.shared_store=ftp://\.\.\. cannot be used: no readable URL"
+    ) as caught:
+        SharedStore("ftp://me:sec/ret@host/engines")
+    assert "sec" not in str(caught.value)
 
 
 def test_a_shared_store_of_an_unknown_scheme_is_a_wrong_setting():

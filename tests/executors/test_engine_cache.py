@@ -101,7 +101,7 @@ def asking(**changes: Any) -> Settings:
     return Settings(engine=EngineSettings(**changes))
 
 
-def test_a_shared_store_is_asked_with_the_options_of_storage(
+def test_a_shared_store_is_opened_once_with_the_options_of_storage(
     monkeypatch: pytest.MonkeyPatch, opened: list[TrivialEngine]
 ) -> None:
     asked: list[Any] = []
@@ -109,6 +109,7 @@ def test_a_shared_store_is_asked_with_the_options_of_storage(
     storage = StorageSettings(options={"s3": {"endpoint_url": "http://minio:9000"}})
     with EngineCache(replace(asking(shared_store="s3://bucket/engines"), storage=storage)) as cache:
         cache.engine(DEMO, (64, 64))
+        cache.engine(DEMO, (96, 64))
     assert asked == [("s3", storage)]
 
 

@@ -14,6 +14,9 @@ import pytest
 from servers import Cloud
 
 from birefnet_batch import Request, Settings, run
+from birefnet_batch.engines.artifact import Artifact
+from birefnet_batch.engines.shared_store import SharedStore
+from birefnet_batch.engines.store import EngineStore
 from birefnet_batch.errors import BirefnetBatchError, ConfigError, FetchError, InputError, ManifestError, OutputError
 from birefnet_batch.manifest import load_manifest
 from birefnet_batch.settings import StorageSettings
@@ -63,6 +66,26 @@ def test_results_appear_whole_are_listed_and_read_back(cloud: Cloud, tmp_path: P
             assert other.read("jobs/b/job.json") == b"{}"
     assert output.list(".lease") == []
     assert not (tmp_path / "scratch").exists()
+
+
+def test_engines_travel_through_a_bucket_and_none_is_put_where_one_is(cloud: Cloud, tmp_path: Path) -> None:
+    artifact = Artifact("onnx", "demo", "demo", "0" * 64, 64, 64, "fp32", {"deform_conv": "native"}, code="1")
+
+    def build(path: Path) -> dict[str, Any]:
+        path.write_bytes(CONTENT)
+        return {}
+
+    def unexpected(path: Path) -> dict[str, Any]:
+        raise AssertionError("it is there already")
+
+    shared = SharedStore(f"{cloud.root}/engines", cloud.settings())
+    one, other = EngineStore(tmp_path / "one", shared), EngineStore(tmp_path / "other", shared)
+    one.get(artifact, build)
+    path = other.get(artifact, unexpected)
+    assert path.read_bytes() == CONTENT
+    path.write_bytes(b"damaged here")
+    other.offer(path)
+    assert EngineStore(tmp_path / "third", shared).get(artifact, unexpected).read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize(
