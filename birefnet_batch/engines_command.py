@@ -136,6 +136,14 @@ def _pairs(words: list[str], models: Catalogue) -> dict[str, str]:
     return {parse_model(name, models).short_name: where for name, _, where in pairs}
 
 
+def _readable_store(arguments: argparse.Namespace) -> EngineStore:
+    from birefnet_batch.engines.store_names import check_readable
+
+    store = _store(arguments)
+    check_readable(store.root)
+    return store
+
+
 def _store(arguments: argparse.Namespace) -> EngineStore:
     from birefnet_batch.engines.shared_store import SharedStore
     from birefnet_batch.engines.store import EngineStore
@@ -169,7 +177,7 @@ def _build(arguments: argparse.Namespace) -> int:
 def _list(arguments: argparse.Namespace) -> int:
     from birefnet_batch.engines.store_command import list_engines
 
-    list_engines(_store(arguments))
+    list_engines(_readable_store(arguments))
     return OK
 
 
@@ -177,14 +185,14 @@ def _verify(arguments: argparse.Namespace) -> int:
     from birefnet_batch.engines.store_command import verify
 
     models = read_models(arguments.catalogue)
-    right = verify(_store(arguments), _pairs(arguments.weights, models), models)
+    right = verify(_readable_store(arguments), _pairs(arguments.weights, models), models)
     return OK if right else FAILED
 
 
 def _prune(arguments: argparse.Namespace) -> int:
     from birefnet_batch.engines.store_command import prune
 
-    prune(_store(arguments), arguments.unused_days, arguments.all)
+    prune(_readable_store(arguments), arguments.unused_days, arguments.all)
     return OK
 
 

@@ -291,6 +291,22 @@ def test_a_store_in_a_folder_of_yours_is_pruned_without_what_is_yours(tmp_path, 
     assert not any(path.exists() for path in kept)
 
 
+def too_long(folder):
+    return folder / ("x" * 300)
+
+
+def a_file(folder):
+    (folder / "file").write_text("")
+    return folder / "file"
+
+
+@pytest.mark.parametrize("command", ["list", "verify", "prune"])
+@pytest.mark.parametrize(("store", "reason"), [(too_long, "file name too long"), (a_file, "not a directory")])
+def test_a_store_that_cannot_be_looked_into_is_one_clear_error(tmp_path, capsys, command, store, reason):
+    assert run([command, "--store", str(store(tmp_path))]) == FAILED
+    assert f"cannot be read: {reason}; mend it, or give --store FOLDER" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("empty", ["", " "])
 def test_an_empty_store_is_refused_and_not_the_folder_that_one_is_in(capsys, empty):
     with pytest.raises(SystemExit) as caught:

@@ -102,10 +102,10 @@ class EngineStore:
         Raises:
             EngineError: it cannot be built, or the store cannot be written.
         """
-        found = self._intact(artifact)
-        if found is not None:
-            return found
         try:
+            found = self._intact(artifact)
+            if found is not None:
+                return found
             with build_lock(self._lock(artifact.key), str(artifact)):
                 return self._intact(artifact) or self._make(artifact, build)
         except OSError as error:
@@ -183,7 +183,7 @@ class EngineStore:
             with suppress(OSError):
                 (folder / _USED).touch()
             return entry.path
-        if folder.exists():
+        if os.path.exists(folder):  # noqa: PTH110  Path.exists raises where a folder may not be entered
             _log.warning("the %s in %s is damaged: it is made again", artifact, folder)
         return None
 

@@ -6,9 +6,12 @@ folder that has files of other things.
 
 from __future__ import annotations
 
+import os
 import re
 from contextlib import suppress
 from pathlib import Path
+
+from birefnet_batch.errors import EngineError
 
 KEY = re.compile("[0-9a-f]{32}")
 CACHES = {
@@ -31,7 +34,24 @@ _LEFT = re.compile(r"(\.removed-)*[0-9a-f]{32}(-[0-9a-f]{8})+")
 
 def is_store(root: Path) -> bool:
     """Whether anything was ever built, compiled or measured there."""
-    return (root / ".locks").is_dir()
+    return os.path.isdir(root / ".locks")  # noqa: PTH112  Path.is_dir raises where a folder may not be entered
+
+
+def check_readable(root: Path) -> None:
+    """Make sure that a store can be looked into, or is not there yet.
+
+    Raises:
+        EngineError: it cannot.
+    """
+    try:
+        os.scandir(root).close()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise EngineError(
+            f"The engine store {root} cannot be read: {reason}; mend it, or give --store FOLDER"
+        ) from None
 
 
 def make_store(root: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import os
 import socket
 import subprocess
 import sys
@@ -22,6 +24,7 @@ from birefnet_batch.engines import shared_store
 from birefnet_batch.engines.artifact import Artifact
 from birefnet_batch.engines.shared_store import SharedStore
 from birefnet_batch.engines.store import EngineStore
+from birefnet_batch.engines.store_names import check_readable
 from birefnet_batch.errors import ConfigError, EngineError
 from birefnet_batch.settings import StorageSettings
 
@@ -101,6 +104,7 @@ PROCESS = """
 import logging, os, pathlib, sys, time
 from birefnet_batch.engines.artifact import Artifact
 from birefnet_batch.engines.store import EngineStore
+from birefnet_batch.engines.store_names import check_readable
 logging.basicConfig(level=logging.INFO, format="%(message)s")
 root, how = pathlib.Path(sys.argv[1]), sys.argv[2]
 artifact = Artifact("onnx", "demo", "demo", "0" * 64, 64, 64, "fp32", {"deform_conv": "native"}, code="1")
@@ -280,7 +284,23 @@ def test_a_shared_store_of_an_unknown_scheme_is_a_wrong_setting():
         SharedStore("nowhere://x")
 
 
-def test_a_store_that_cannot_be_written_says_which_setting_to_change(tmp_path):
+@pytest.mark.parametrize("name", ["file", "x" * 300], ids=["file", "too long"])
+def test_a_store_that_cannot_be_written_says_which_setting_to_change(tmp_path, name):
     (tmp_path / "file").write_text("")
     with pytest.raises(EngineError, match="give engine.store=FOLDER"):
-        EngineStore(tmp_path / "file").get(ARTIFACT, builder())
+        EngineStore(tmp_path / name).get(ARTIFACT, builder())
+
+
+def test_a_store_that_may_not_be_entered_says_which_setting_to_change(tmp_path, monkeypatch):
+    def closed(*_: Any, **__: Any) -> Any:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    with monkeypatch.context() as patch:
+        # Who runs the tests as root may enter everything.
+        for name in ("glob", "exists", "is_dir", "mkdir"):
+            patch.setattr(Path, name, closed)
+        patch.setattr(os, "scandir", closed)
+        with pytest.raises(EngineError, match="cannot be used: permission denied; .* give engine.store=FOLDER"):
+            EngineStore(tmp_path / "store").get(ARTIFACT, builder())
+        with pytest.raises(EngineError, match="cannot be read: permission denied; .* give --store FOLDER"):
+            check_readable(tmp_path / "store")
