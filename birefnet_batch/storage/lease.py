@@ -49,10 +49,14 @@ class Holder:
     """UTC, ISO 8601."""
 
     @property
+    def is_expired(self) -> bool:
+        """Whether the last sign of life is so long ago that others may take the output."""
+        return datetime.now(UTC) - datetime.fromisoformat(self.renewed) > timedelta(seconds=EXPIRE_S)
+
+    @property
     def is_alive(self) -> bool:
         """Whether the holder may still be at work."""
-        age = datetime.now(UTC) - datetime.fromisoformat(self.renewed)
-        if age > timedelta(seconds=EXPIRE_S):
+        if self.is_expired:
             return False
         if not self.world or self.world != _world():
             return True
@@ -97,10 +101,13 @@ class Lease:
         names = _leases(self._store)
         self._refuse_the_living(names)
         number = max((int(name.partition(".")[0]) for name in names), default=0) + 1
-        while not self._store.create(name := f"{FOLDER}/{number:08d}.json", self._content()):
-            now = _leases(self._store)
+        while not self._store.create(name := f"{FOLDER}/{number:08d}.json", _content(self._holder)):
+            now, taken = _leases(self._store), name.removeprefix(f"{FOLDER}/")
+            if taken in now and _read(self._store, taken) == self._holder:
+                # A bucket's library repeats a write whose answer was lost, and finds what the first one wrote.
+                break
             self._refuse_the_living(now)
-            if name.removeprefix(f"{FOLDER}/") in now:
+            if taken in now:
                 raise ConfigError(f"output={self._store.shown} was taken by another run this moment; try again")
             # A folder has that name, or the other run has gone already.
             number += 1
@@ -121,8 +128,12 @@ class Lease:
         """Make sure that the lease is still ours.
 
         Raises:
-            OutputError: another run has taken it over, because this one was silent for too long.
+            OutputError: another run has taken it over, because this one was silent for too long; or that may be so, and
+                the store does not say.
         """
+        if not self._lost and self._holder.is_expired:
+            # The thread that renews it slept with the machine, or waits for the store.
+            self._renew()
         if self._lost:
             raise OutputError(
                 f"output={self._store.shown} was taken over by another run, because this one did not renew its lease "
@@ -152,19 +163,20 @@ class Lease:
                 )
 
     def _keep(self) -> None:
-        while not self._stop.wait(RENEW_S):
-            assert self._name is not None
+        while not self._stop.wait(RENEW_S) and not self._lost:
             try:
-                if self._store.get(self._name) is None:
-                    self._lost = True
-                    return
-                self._holder = replace(self._holder, renewed=_now())
-                self._store.put(self._name, self._content())
+                self._renew()
             except (BirefnetBatchError, OSError) as error:
                 _log.warning("the lease of %s could not be renewed; trying again: %s", self._store.shown, error)
 
-    def _content(self) -> bytes:
-        return (json.dumps(asdict(self._holder), indent=2) + "\n").encode()
+    def _renew(self) -> None:
+        assert self._name is not None
+        if self._store.get(self._name) is None:
+            self._lost = True
+            return
+        renewed = replace(self._holder, renewed=_now())
+        self._store.put(self._name, _content(renewed))
+        self._holder = renewed
 
 
 def holder_of(store: Store) -> Holder | None:
@@ -197,6 +209,10 @@ def _read(store: Store, name: str) -> Holder | None:
         # Gone, not ours, or damaged: it keeps nobody out.
         return None
     return holder if all(date.tzinfo is not None for date in dates) else None
+
+
+def _content(holder: Holder) -> bytes:
+    return (json.dumps(asdict(holder), indent=2) + "\n").encode()
 
 
 def _now() -> str:

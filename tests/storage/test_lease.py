@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from birefnet_batch.errors import ConfigError, OutputError
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage import Output, lease
 from birefnet_batch.storage.lease import Lease, holder_of, holders_of, is_held_by
+from birefnet_batch.storage.local_store import LocalStore
 from birefnet_batch.storage.stores import Store, open_store
 
 
@@ -176,6 +178,35 @@ def test_a_lease_is_renewed_and_a_run_that_lost_it_stops(tmp_path: Path, monkeyp
                 waited.wait(0.05)
                 output.write("jobs/a/job.json", b"{}")
     assert open_store(str(tmp_path), StorageSettings()).names(".lease") == ["00000002.json"]
+
+
+def test_a_run_writes_nothing_more_when_it_slept_and_another_has_its_lease(tmp_path: Path) -> None:
+    with Output(str(tmp_path), "slept") as output:
+        assert output._lease is not None
+        held = output._lease._holder
+        output._lease._holder = replace(held, renewed=ago(lease.EXPIRE_S + 5))
+        output.write("jobs/a/job.json", b"nobody took it")
+        assert not output._lease._holder.is_expired
+        output._lease._holder = replace(held, renewed=ago(lease.EXPIRE_S + 5))
+        output.store.remove(".lease/00000001.json")
+        written(output.store, "00000002.json")
+        with pytest.raises(OutputError, match="was taken over by another run"):
+            output.write("jobs/a/job.json", b"too late")
+        assert output.read("jobs/a/job.json") == b"nobody took it"
+
+
+def test_a_lease_whose_creation_was_answered_late_is_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    create = LocalStore.create
+
+    def twice(self: LocalStore, relative: str, content: bytes) -> bool:
+        return create(self, relative, content) and create(self, relative, content)
+
+    monkeypatch.setattr(LocalStore, "create", twice)
+    with Output(str(tmp_path), "first") as output:
+        assert is_held_by(output.store, "first")
+        with pytest.raises(ConfigError, match="is in use by run first"), Output(str(tmp_path), "second"):
+            pass
+    assert output.store.names(".lease") == []
 
 
 @pytest.mark.parametrize("renewed", ["yesterday", "2026-11-25T08:00:00", 5])
