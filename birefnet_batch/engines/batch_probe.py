@@ -14,7 +14,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from birefnet_batch.engines.measured_once import measured_once
+from birefnet_batch.engines.measured_once import measured_here, measured_once
 from birefnet_batch.engines.memory import is_out_of_memory, peak_bytes
 from birefnet_batch.errors import EngineError, EngineMemoryError
 
@@ -97,7 +97,8 @@ def _try(budget_bytes: int, measure: Measure) -> list[Measured]:
 def measure_in_child(arguments: Mapping[str, Any], batch: int) -> Measured:
     """Open an engine in a process of its own, run two batches, and end it: its peak is the engine's.
 
-    One that builds something first (an ONNX file and its check by torch, a plan) is followed by another that finds it.
+    One that builds or measures something first (an ONNX file and its check by torch, a plan, what half precision costs)
+    is followed by another that finds it.
 
     Args:
         arguments: of `open_engine`, without the batch size.
@@ -107,8 +108,8 @@ def measure_in_child(arguments: Mapping[str, Any], batch: int) -> Measured:
         EngineMemoryError: it does not fit, or the system ended the process.
     """
     try:
-        found, built = _in_child(arguments, batch)
-        return _in_child(arguments, batch)[0] if built else found
+        found, prepared = _in_child(arguments, batch)
+        return _in_child(arguments, batch)[0] if prepared else found
     except BrokenProcessPool:
         raise EngineMemoryError(f"the process that tried batches of {batch} was ended by the system") from None
 
@@ -131,13 +132,16 @@ def _free_bytes(arguments: Mapping[str, Any]) -> int:
 
 
 def _measure(arguments: dict[str, Any], batch: int, free_before: int) -> tuple[Measured, bool]:
-    """What it costs, and whether an engine was built for it."""
+    """What it costs, and whether something was built or measured for it that the next process finds."""
     import torch
 
     from birefnet_batch.engines.selection import open_engine
     from birefnet_batch.engines.store import EngineStore
 
-    built = EngineStore.built
+    def kept() -> int:
+        return EngineStore.built + measured_here()
+
+    before = kept()
     try:
         with open_engine(**arguments, batch_size=batch) as engine:
             images = torch.zeros(batch, 3, engine.spec.height, engine.spec.width, device=engine.device)
@@ -153,4 +157,4 @@ def _measure(arguments: dict[str, Any], batch: int, free_before: int) -> tuple[M
         if is_out_of_memory(error):
             raise EngineMemoryError(str(error)) from None
         raise
-    return Measured(batch, peak, min(seconds) / batch), EngineStore.built > built
+    return Measured(batch, peak, min(seconds) / batch), kept() > before

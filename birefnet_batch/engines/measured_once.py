@@ -11,6 +11,12 @@ from typing import Any, TypeVar
 from birefnet_batch.engines.build_lock import build_lock
 
 T = TypeVar("T")
+_made: list[str] = []
+
+
+def measured_here() -> int:
+    """How many records this process has measured and kept."""
+    return len(_made)
 
 
 def measured_once(
@@ -53,4 +59,5 @@ def measured_once(
         partial = path.with_suffix(".partial")
         partial.write_text(json.dumps(found, indent=2, default=str) + "\n", "utf-8")
         partial.replace(path)
+        _made.append(path.name)
         return read(found)

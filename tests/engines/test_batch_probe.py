@@ -14,6 +14,7 @@ import torch
 
 from birefnet_batch.engines import batch_probe, selection
 from birefnet_batch.engines.batch_probe import Measured, measure_in_child, probed_batch
+from birefnet_batch.engines.measured_once import measured_once
 from birefnet_batch.engines.store import EngineStore
 from birefnet_batch.errors import EngineError, EngineMemoryError
 from birefnet_batch.models.registry import find_model
@@ -88,12 +89,16 @@ class InThisProcess(ThreadPoolExecutor):
         super().__init__(count)
 
 
-def test_what_building_an_engine_takes_is_not_what_running_it_takes(monkeypatch):
+@pytest.mark.parametrize("measures", [False, True])
+def test_what_building_or_measuring_first_takes_is_not_what_running_takes(tmp_path, monkeypatch, measures):
     peaks = [5 * GIB, 1 * GIB]
 
     @contextmanager
     def opened(**_):
-        EngineStore.built += len(peaks) == 2
+        if measures:
+            measured_once(tmp_path, "precision", "demo", "bf16 of demo", dict, dict)
+        elif len(peaks) == 2:
+            EngineStore.built += 1
         spec = SimpleNamespace(height=4, width=4, device="cpu")
         yield SimpleNamespace(spec=spec, device="cpu", infer=lambda images: images)
 
