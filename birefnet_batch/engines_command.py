@@ -71,9 +71,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SM",
         help="TensorRT-RTX: a GPU to compile for without one, such as SM89; may be repeated",
     )
-    build.add_argument(
-        "--workspace-gib", type=_above_0, metavar="N", help="of plans, as the runs' engine.workspace_gib"
-    )
+    build.add_argument("--workspace-gib", type=_gib, metavar="N", help="of plans, as the runs' engine.workspace_gib")
     build.set_defaults(command=_build)
     listing = commands.add_parser("list", help="what the store holds: key, size, age, last use")
     listing.set_defaults(command=_list)
@@ -115,13 +113,15 @@ def _folder(text: str) -> Path:
     return Path(text)
 
 
-def _above_0(text: str) -> float:
+def _gib(text: str) -> float:
+    from birefnet_batch.settings.checks import MOST_GIB
+
     try:
         number = float(text)
     except ValueError:
         number = math.nan
-    if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0, and finite")
+    if not 0 < number <= MOST_GIB:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0, and at most {MOST_GIB}")
     return number
 
 

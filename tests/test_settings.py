@@ -61,6 +61,8 @@ def test_every_problem_of_the_settings_is_reported_at_once() -> None:
         (Settings(engine=EngineSettings(threads=10**11)), "engine.threads is 100000000000; it must be at most 16384"),
         (Settings(media=MediaSettings(encoder_threads=10**9)), "media.encoder_threads is 1000000000; it must be at"),
         (Settings(media=MediaSettings(decode_memory_bytes=10**23)), "; it must be at most 1152921504606846976"),
+        (Settings(engine=EngineSettings(memory_gib=1e300)), "engine.memory_gib is 1e+300; it must be above 0, and at"),
+        (Settings(engine=EngineSettings(workspace_gib=1e300)), "workspace_gib is 1e+300; it must be above 0, and at"),
         (Settings(media=MediaSettings(decode_timeout_s=1e9)), "media.decode_timeout_s is 1000000000.0; it must be"),
     ],
 )
