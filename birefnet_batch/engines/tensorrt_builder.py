@@ -15,6 +15,7 @@ from typing import Any
 from birefnet_batch.engines.build_log import make_monitor
 from birefnet_batch.engines.tensorrt_module import TensorRT, make_listener
 from birefnet_batch.errors import EngineError
+from birefnet_batch.storage.durable import rename_durably
 
 _log = logging.getLogger(__name__)
 
@@ -122,8 +123,8 @@ def _set_capabilities(trt: Any, config: Any, names: tuple[str, ...]) -> None:
 def _timing_cache(config: Any, path: Path) -> Any:
     content = path.read_bytes() if path.is_file() else b""
     cache = config.create_timing_cache(content)
-    # One of another device or version is refused here and started anew.
-    if not config.set_timing_cache(cache, False):
+    # Damaged ones are None; one of another device or version is refused here. Either is started anew.
+    if cache is None or not config.set_timing_cache(cache, False):
         cache = config.create_timing_cache(b"")
         config.set_timing_cache(cache, False)
     return cache
@@ -135,8 +136,9 @@ def _keep(cache: Any, config: Any, path: Path) -> None:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_suffix(".lock")):
-        if path.is_file():
-            cache.combine(config.create_timing_cache(path.read_bytes()), True)
+        others = config.create_timing_cache(path.read_bytes()) if path.is_file() else None
+        if others is not None:
+            cache.combine(others, True)
         partial = path.with_suffix(".partial")
         partial.write_bytes(cache.serialize())
-        partial.replace(path)
+        rename_durably(partial, path)

@@ -263,8 +263,8 @@ class MeasuredBefore:
 class Config:
     """A builder's configuration that refuses measurements of another device."""
 
-    def create_timing_cache(self, content: bytes) -> MeasuredBefore:
-        return MeasuredBefore(content)
+    def create_timing_cache(self, content: bytes) -> MeasuredBefore | None:
+        return None if content == b"damaged" else MeasuredBefore(content)
 
     def set_timing_cache(self, cache: MeasuredBefore, ignore_mismatch: bool) -> bool:
         return b"other device" not in cache.content
@@ -280,10 +280,16 @@ def test_measurements_of_a_build_are_joined_with_those_of_others_meanwhile(tmp_p
     assert tensorrt_builder._timing_cache(Config(), path).content == b"ba"
 
 
-def test_measurements_that_the_library_refuses_are_begun_anew(tmp_path):
+@pytest.mark.parametrize("content", [b"of other device", b"damaged"])
+def test_measurements_that_the_library_refuses_are_begun_anew(tmp_path, content):
     path = tmp_path / "card.cache"
-    path.write_bytes(b"of other device")
-    assert tensorrt_builder._timing_cache(Config(), path).content == b""
+    path.write_bytes(content)
+    cache = tensorrt_builder._timing_cache(Config(), path)
+    assert cache.content == b""
+    if content == b"damaged":
+        cache.content = b"new"
+        tensorrt_builder._keep(cache, Config(), path)
+        assert path.read_bytes() == b"new"
 
 
 def test_a_build_that_fails_gives_the_library_s_own_reason_and_leaves_nothing(rtx, tmp_path):
