@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import cast
 
 from birefnet_batch.engines.artifact import source_digest
+from birefnet_batch.engines.memory import is_out_of_memory
 from birefnet_batch.engines.store import EngineStore, Entry
 from birefnet_batch.engines.store_names import CACHES
 from birefnet_batch.errors import BirefnetBatchError, EngineError, WeightsError
@@ -62,9 +63,14 @@ def verify(store: EngineStore, weights: Mapping[str, str], models: Catalogue) ->
             continue
         try:
             found = _run(entry, weights.get(entry.artifact["model"]), models)
-        except BirefnetBatchError as error:
-            right = False
-            found = str(error)
+        except Exception as error:
+            if is_out_of_memory(error):
+                found = "intact; not run: too little memory"
+            elif isinstance(error, BirefnetBatchError):
+                right = False
+                found = str(error)
+            else:
+                raise
         print(f"{entry.key}  {_what(entry)}: {found}", flush=True)
     return right
 
