@@ -236,7 +236,9 @@ def join(
     audio: bool,
     timeout_s: float,
 ) -> JoinedFacts:
-    """Make one file of a video's parts, without encoding again, its subtitles with it, and remove the parts.
+    """Make one file of a video's parts, without encoding again, its subtitles with it.
+
+    The parts stay: until the file is published another try may need them.
 
     Args:
         tasks: the video's segments, in order, all processed.
@@ -249,9 +251,8 @@ def join(
     Raises:
         OutputError: the file cannot be written.
     """
-    parts = [task.part(kind) for task in tasks]
-    facts = join_parts(
-        parts,
+    return join_parts(
+        [task.part(kind) for task in tasks],
         destination,
         tasks[0].encode,
         end=end,
@@ -260,9 +261,6 @@ def join(
         subtitles_from=tasks[0].source if tasks[0].info.subtitle_tracks and kind == "video" else None,
         origin=tasks[0].info.origin,
     )
-    for part in parts:
-        part.unlink(missing_ok=True)
-    return facts
 
 
 def _batches(frames: Iterator[Frame], size: int, streams: DeviceStreams) -> Iterator[Batch]:

@@ -20,6 +20,7 @@ from ray_runs import request
 from trivial import TrivialEngine
 
 from birefnet_batch import RunSummary, Settings, engines, run
+from birefnet_batch.executors import finish
 from birefnet_batch.executors.finished_segments import find, keep
 from birefnet_batch.executors.segment_step import SegmentDone
 from birefnet_batch.pipeline import SegmentRecord
@@ -116,6 +117,22 @@ def test_an_interrupted_video_goes_on_where_it_was_with_the_same_bytes(case: Cas
     assert note.startswith("2 of the 4 segments are of run ")
     assert case.record()["source"]["frames"] == FRAMES
     assert case.record()["source"]["sha256"]
+    assert not list(case.folder.glob("out/.scratch"))
+
+
+def test_a_video_that_was_interrupted_as_it_was_published_is_only_joined_again(
+    case: Case, begun: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(finish, "publish", interrupted)
+        case.run()
+    assert case.done == FRAMES - 16
+    assert case.run().succeeded == 1
+    assert case.done == 0
+    assert case.media() == begun.media("undisturbed")
     assert not list(case.folder.glob("out/.scratch"))
 
 
