@@ -15,7 +15,7 @@ from birefnet_batch.executors.segment_step import SegmentDone
 from birefnet_batch.executors.workspace import Workspace
 from birefnet_batch.pipeline import join
 from birefnet_batch.publish import Media, publish
-from birefnet_batch.results import utc_now
+from birefnet_batch.results import read_record, utc_now
 from birefnet_batch.segments import summed_notes
 from birefnet_batch.video.damage import check_share
 from birefnet_batch.video.info import VideoInfo
@@ -99,6 +99,24 @@ def finish(context: RunContext, workspace: Workspace, plan: Plan, done: Sequence
     return JobOutcome(
         job, "succeeded", frames=ledger.record.source.frames or 0, seconds=ledger.seconds, result=result.to_dict()
     )
+
+
+def published(context: RunContext, workspace: Workspace, plan: Plan) -> JobOutcome | None:
+    """The outcome of a job that a worker of this run published before it was lost; None where none did.
+
+    Raises:
+        OutputError: the output cannot be read.
+    """
+    job, output, key = plan.job, context.output, plan.record.key
+    assert key is not None
+    if not job.is_complete(output.list(job.folder), key):
+        return None
+    record = read_record(output.store, job.job_id)
+    # An earlier run's is there for as long as nothing takes its place.
+    if record is None or record.run_id != context.run_id:
+        return None
+    workspace.drop(job)
+    return JobOutcome(job, "succeeded", frames=record.source.frames or 0, seconds=Ledger(plan.record).seconds)
 
 
 def _other_engines(done: Sequence[SegmentDone]) -> list[str]:

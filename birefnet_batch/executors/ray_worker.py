@@ -15,7 +15,7 @@ from birefnet_batch.engines.store import EngineStore
 from birefnet_batch.errors import BirefnetBatchError, EngineMemoryError, FetchError, InputError, WorkerLostError
 from birefnet_batch.executors.base import JobOutcome, RunContext
 from birefnet_batch.executors.engine_cache import EngineCache
-from birefnet_batch.executors.finish import finish
+from birefnet_batch.executors.finish import finish, published
 from birefnet_batch.executors.finished_segments import find, keep
 from birefnet_batch.executors.ledger import Ledger, fail, failed
 from birefnet_batch.executors.messages import Answer, Call, Failed, GivenBack, Hello, Lost, Planned, Status
@@ -128,6 +128,9 @@ class RayWorker:
     ) -> Planned | SegmentDone | JobOutcome:
         if call.step == "join":
             assert call.plan is not None
+            # The parts go with the publication: after it there are none to join.
+            if call.history and (outcome := published(self._context, self._workspace, call.plan)) is not None:
+                return outcome
             if self._parts is not None:
                 names = [path.name for done in call.done for path in done.segment.parts.values()]
                 self._parts.get(call.job.job_id, self._workspace.parts(call.job), names)

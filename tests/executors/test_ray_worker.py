@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,9 +14,12 @@ from clips import make_clip
 from birefnet_batch import Request, Settings
 from birefnet_batch.errors import DecoderCrashError, EngineError, FetchError, InputError, WeightsError, WorkerLostError
 from birefnet_batch.executors.base import JobOutcome, RunContext
+from birefnet_batch.executors.ledger import Ledger
 from birefnet_batch.executors.messages import Call, Failed, GivenBack, Lost
+from birefnet_batch.executors.prepare import Plan
 from birefnet_batch.executors.ray_worker import RayWorker
-from birefnet_batch.jobs import Job
+from birefnet_batch.executors.retries import attempt_record
+from birefnet_batch.jobs import Job, marker
 from birefnet_batch.storage import Output
 
 Failing = Callable[[Exception | None], Any]
@@ -102,3 +106,28 @@ def test_a_users_mistake_costs_no_worker(failing: Failing) -> None:
 def test_a_video_that_is_not_on_its_machine_is_said_to_be_unseen(failing: Failing, tmp_path: Path) -> None:
     (tmp_path / "clip.mp4").unlink()
     assert failing(InputError("clip.mp4 does not exist")).value.unseen
+
+
+@pytest.mark.parametrize("run_id", ["run", "earlier"])
+def test_a_join_that_was_lost_after_it_had_published_its_video_is_not_done_again(tmp_path: Path, run_id: str) -> None:
+    job = Job.from_request(Request.from_dict({"video_url": str(make_clip(tmp_path / "clip.mp4", frames=3))}))
+    with Output(str(tmp_path / "out"), "run") as output:
+        context = RunContext("run", Settings(output=str(tmp_path / "out")), output, {})
+        record = replace(Ledger.opened(context, job).record, key="key")
+        written = replace(record, run_id=run_id, source=replace(record.source, frames=3))
+        for name in (job.media_name(mask=False), "result.json", marker("key")):
+            output.write(job.file(name), b"{}")
+        output.write(job.file("job.json"), written.to_json())
+        dropped: list[Job] = []
+        worker: Any = RayWorker("worker-1", context)
+        worker._parts = None
+        worker._workspace = SimpleNamespace(drop=dropped.append, path=lambda *_: 1 / 0)
+        history = (attempt_record("worker-0", WorkerLostError("it was killed"), step="join"),)
+        call = Call("join", job, history, Plan(job, None, record, None, ()))  # type: ignore[arg-type]
+        if run_id == "run":
+            outcome = worker._step(call, None, [])
+            assert (outcome.status, outcome.frames) == ("succeeded", 3)
+            assert dropped == [job]
+        else:
+            with pytest.raises(ZeroDivisionError):
+                worker._step(call, None, [])
