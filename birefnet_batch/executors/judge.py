@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 
-from birefnet_batch.errors import ConfigError, InputError, NoWorkerError
+from birefnet_batch.errors import ConfigError, FetchError, InputError, NoWorkerError
 from birefnet_batch.executors.ledger import failed
 from birefnet_batch.executors.messages import Failed
 from birefnet_batch.executors.scheduler import Scheduler
@@ -18,6 +18,8 @@ from birefnet_batch.video.formats import format_of
 from birefnet_batch.video.look import media_problems
 
 _log = logging.getLogger(__name__)
+# What so many machines do not reach that have done other videos, none does: each further one may wait minutes for it.
+_OUT_OF_REACH = 3
 
 
 class Judge:
@@ -51,10 +53,16 @@ class Judge:
                 return failure, True
             failure = _unseen(unit, place, failure)
         doubts, job_id, reason = self._scheduler.doubts, unit.job.job_id, redact_text(str(failure.error))
-        believed = not failure.unseen and doubts.believes(node, unit.engine, lost=failure.lost)
-        barred = doubts.failed(
-            node, unit.engine, job_id, believed=believed, probe=unit.probe, place=place, reason=reason
-        )
+        if isinstance(failure.error, FetchError):
+            # It tells nothing of what else the machine can do: a block of dead URLs would have all of them barred.
+            tried = unit.failed_on | {node}
+            believed = sum(doubts.clears([other], unit.engine) for other in tried) >= _OUT_OF_REACH
+            barred = False
+        else:
+            believed = not failure.unseen and doubts.believes(node, unit.engine, lost=failure.lost)
+            barred = doubts.failed(
+                node, unit.engine, job_id, believed=believed, probe=unit.probe, place=place, reason=reason
+            )
         if not believed:
             unit.failed_on |= {node}
             unit.verdict = failure

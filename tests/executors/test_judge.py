@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from birefnet_batch import Request, Settings
-from birefnet_batch.errors import ConfigError, NoWorkerError, WeightsError, WorkerLostError
+from birefnet_batch.errors import ConfigError, FetchError, NoWorkerError, WeightsError, WorkerLostError
 from birefnet_batch.executors.base import JobOutcome, RunContext
 from birefnet_batch.executors.coordinator import Coordinator
 from birefnet_batch.executors.doubts import PROBES
@@ -228,3 +228,39 @@ def test_workers_beside_those_that_may_do_nothing_are_asked_for(machines: Machin
     with pytest.raises(NoWorkerError):
         machines.run()
     assert seen == [{}, {"a": 2}], "while there is something that they may do, and when there is nothing"
+
+
+@pytest.mark.parametrize("nodes", ["a", "abcd"])
+@pytest.mark.parametrize("dead", [range(16, 26), range(8, 18)], ids=["first", "in the middle"])
+def test_a_block_of_urls_that_nobody_reaches_costs_no_other_video_and_no_machine(
+    machines: Machines, dead: range, nodes: str
+) -> None:
+    stems = {f"v{number}" for number in dead}
+    machines.fails = lambda node, job: FetchError("403 Forbidden") if job.stem in stems else None
+    for node in nodes:
+        machines.join(node)
+    machines.videos(26)
+    statuses = machines.run()
+    assert {stem for stem, status in statuses.items() if status == "failed"} == stems
+    assert len(statuses) == 26
+    assert machines.records == sorted(stems)
+    assert machines.now < PATIENCE_S
+    assert not machines.coordinator.scheduler.doubts
+
+
+def test_a_machine_that_reaches_no_url_costs_no_video(machines: Machines) -> None:
+    machines.fails = lambda node, job: FetchError("no route to host") if node in "abcd" else None
+    for node in "abcde":
+        machines.join(node)
+    machines.videos(40)
+    assert set(machines.run().values()) == {"succeeded"}
+    assert not machines.records
+
+
+def test_a_url_that_three_working_machines_do_not_reach_is_tried_on_no_more(machines: Machines) -> None:
+    machines.fails = lambda node, job: FetchError("timed out") if job.stem == "v0" else None
+    for node in "abcdefgh":
+        machines.join(node)
+    machines.videos(40)
+    assert Counter(machines.run().values()) == {"succeeded": 39, "failed": 1}
+    assert [stem for _, stem in machines.tried].count("v0") == 3
