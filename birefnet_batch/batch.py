@@ -168,7 +168,7 @@ def run(
 
 
 def _pass_on(outcomes: Iterator[JobOutcome], ended: Callable[[JobOutcome], None]) -> None:
-    """Tell of each outcome.
+    """Tell of each outcome; the executor's work has ended when this returns or raises.
 
     An interrupt while one is told of is given to the executor, as one while it worked itself would have been: what is
     being done may end.
@@ -183,6 +183,10 @@ def _pass_on(outcomes: Iterator[JobOutcome], ended: Callable[[JobOutcome], None]
                 ended(outcomes.throw(interrupt))
                 _pass_on(outcomes, ended)
         raise
+    finally:
+        if isinstance(outcomes, Generator):
+            # Whoever holds the exception holds it by its trace, and the output is about to be given back.
+            outcomes.close()
 
 
 def _with_refused(documents: Mapping[str, str], refused: Iterable[InputError]) -> dict[str, str]:

@@ -486,6 +486,28 @@ def test_an_interrupt_while_a_video_is_told_of_lets_the_executor_end_what_it_doe
     assert len((output / "manifest.jsonl").read_text().splitlines()) == 2
 
 
+def test_an_exception_while_a_video_is_told_of_ends_the_executors_work_before_the_output_is_given_back(
+    output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bool] = []
+
+    def working(jobs: Iterable[Job], _: Any) -> Iterator[JobOutcome]:
+        try:
+            for job in jobs:
+                yield JobOutcome(job, "failed", error="no")
+        finally:
+            seen.append(bool(list(output.glob(".lease/*.json"))))
+
+    def mistaken(_: JobOutcome) -> None:
+        raise ValueError("a caller's mistake")
+
+    monkeypatch.setattr("birefnet_batch.batch.make_executor", lambda _: SimpleNamespace(run=working))
+    requests = [Request(f"{name}.mp4", model="Demo") for name in ("a", "b")]
+    with pytest.raises(ValueError, match="a caller's mistake") as held:
+        run(settings(output), requests, progress=Quiet(), on_outcome=mistaken)
+    assert seen == [True], f"while somebody still has {held.value!r}"
+
+
 @pytest.mark.usefixtures("trivial_engine")
 @pytest.mark.logs_errors
 def test_a_defect_costs_its_video_only_and_says_that_it_is_one(
