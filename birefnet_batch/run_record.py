@@ -87,8 +87,14 @@ class RunRecorder:
         return self
 
     def ended(self, line: ManifestLine, frames: int = 0, seconds: float = 0.0) -> None:
-        """A video ended, after so many frames and seconds."""
+        """A video ended, after so many frames and seconds.
+
+        Raises:
+            OutputError: the output cannot be written, or another run has taken it over.
+        """
         assert self._lines is not None
+        # A line in a file that is open tells nothing of it, and no later video of this run could be published.
+        self._context.output.check()
         facts = {"frames": frames, "seconds": round(seconds, 3), "finished": utc_now()}
         self._lines.append(json.dumps({**vars(line), **facts}, ensure_ascii=False))
         self._counts[line.status] += 1

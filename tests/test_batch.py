@@ -37,7 +37,7 @@ from birefnet_batch import (
     process_video,
     run,
 )
-from birefnet_batch.errors import ProblemsError
+from birefnet_batch.errors import OutputError, OutputLostError, ProblemsError
 from birefnet_batch.executors.base import JobOutcome
 from birefnet_batch.jobs import Job
 from birefnet_batch.models import demo
@@ -45,6 +45,7 @@ from birefnet_batch.progress import Progress
 from birefnet_batch.schemas import job_schema, result_schema
 from birefnet_batch.settings import MediaSettings, OnInvalid, Resume
 from birefnet_batch.storage import backoff
+from birefnet_batch.storage.lease import Lease
 
 
 class Quiet(Progress):
@@ -506,6 +507,31 @@ def test_an_exception_while_a_video_is_told_of_ends_the_executors_work_before_th
     with pytest.raises(ValueError, match="a caller's mistake") as held:
         run(settings(output), requests, progress=Quiet(), on_outcome=mistaken)
     assert seen == [True], f"while somebody still has {held.value!r}"
+
+
+def test_a_run_whose_output_was_taken_over_ends_with_the_video_at_hand(
+    output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[str] = []
+
+    def working(jobs: Iterable[Job], _: Any) -> Iterator[JobOutcome]:
+        for job in jobs:
+            begun.append(job.stem)
+            yield JobOutcome(job, "failed", error="no")
+
+    def lost(_: Lease) -> None:
+        raise OutputError("it was taken over by another run")
+
+    monkeypatch.setattr("birefnet_batch.batch.make_executor", lambda _: SimpleNamespace(run=working))
+    requests = [Request(f"{name}.mp4", model="Demo") for name in ("a", "b", "c")]
+    with pytest.raises(OutputLostError, match="taken over by another run"):
+        run(
+            settings(output),
+            requests,
+            progress=Quiet(),
+            on_outcome=lambda _: monkeypatch.setattr(Lease, "check", lost),
+        )
+    assert begun == ["a", "b"]
 
 
 @pytest.mark.usefixtures("trivial_engine")
