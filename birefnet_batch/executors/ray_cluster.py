@@ -21,7 +21,7 @@ from filelock import FileLock
 from birefnet_batch.errors import ConfigError
 from birefnet_batch.executors.ray_address import check_address, not_joined
 from birefnet_batch.executors.ray_environment import check_environment, environment
-from birefnet_batch.executors.ray_folder import own_folder
+from birefnet_batch.executors.ray_folder import LONGEST, own_folder
 from birefnet_batch.executors.ray_paths import absolute_paths
 from birefnet_batch.executors.ray_room import Reminder, Share, lacking
 from birefnet_batch.process_tuning import usable_processors
@@ -73,8 +73,8 @@ class RayCluster:
         """Start or join.
 
         Raises:
-            ConfigError: there is no cluster at the address, this machine has no room for a worker, or
-                executor.runtime_env is none of Ray's.
+            ConfigError: there is no cluster at the address, Ray cannot be started on this machine, it has no room for a
+                worker, or executor.runtime_env is none of Ray's.
         """
         check_environment(self._environment_given())
         if not self._ray.is_initialized():
@@ -166,14 +166,21 @@ class RayCluster:
             logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
         processors = float(usable_processors())
         workers, each = self._executor.workers, self._executor.cpus_per_worker or float(self.threads)
-        self._ray.init(
-            # Who asks for more workers than there are processors for has them share.
-            num_cpus=max(processors, (workers or 1) * each),
-            num_gpus=0 if self._device is Device.cpu else None,
-            include_dashboard=False,
-            _temp_dir=str(folder),
-            **self._common(),
-        )
+        try:
+            self._ray.init(
+                # Who asks for more workers than there are processors for has them share.
+                num_cpus=max(processors, (workers or 1) * each),
+                num_gpus=0 if self._device is Device.cpu else None,
+                include_dashboard=False,
+                _temp_dir=str(folder),
+                **self._common(),
+            )
+        except (OSError, ValueError, RuntimeError, self._ray.exceptions.RayError) as error:
+            raise ConfigError(
+                f"executor=ray cannot start Ray on this machine, with its files in {folder.parent}: "
+                f"{' '.join(str(error).split())}; mend what is lacking, give a folder of at most {LONGEST} characters "
+                "as TMPDIR, or give executor=local"
+            ) from None
 
     def _join(self, address: str) -> None:
         check_address(address)

@@ -15,8 +15,12 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 _log = logging.getLogger(__name__)
-# Ray's sockets lie in it, and a socket's path may have 107 characters.
 _FOLDER = "birefnet-ray-"
+# Ray's sockets lie in it, up to 86 characters below its parent, and a socket's path may have 107, on macOS 103. Batch
+# systems, and macOS, give temporary folders with longer names.
+LONGEST = 19
+"""Characters of the folder's parent."""
+_SHORT = Path("/tmp")
 _LOCK = "run.lock"
 # A folder that is younger may be one whose lock is yet to be made.
 _BEGUN_S = 60.0
@@ -24,7 +28,7 @@ _BEGUN_S = 60.0
 
 def own_folder() -> tuple[Path, FileLock]:
     """A new folder for Ray's files, locked; those of dead runs are removed, and what still runs of their Rays ended."""
-    parent = Path(tempfile.gettempdir())
+    parent = _parent()
     folder = Path(tempfile.mkdtemp(prefix=_FOLDER, dir=parent))
     lock = FileLock(folder / _LOCK, timeout=0)
     lock.acquire()
@@ -44,6 +48,12 @@ def own_folder() -> tuple[Path, FileLock]:
                 # A process that was still starting made it again after it was removed.
                 shutil.rmtree(other, ignore_errors=True)
     return folder, lock
+
+
+def _parent() -> Path:
+    """The system's temporary folder, or another one where its name is too long for sockets."""
+    given = Path(tempfile.gettempdir())
+    return _SHORT if len(os.fsencode(given)) > LONGEST and os.access(_SHORT, os.W_OK | os.X_OK) else given
 
 
 def _rays_in(folder: Path) -> Iterator[Path]:

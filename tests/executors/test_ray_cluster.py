@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from birefnet_batch.errors import ConfigError
-from birefnet_batch.executors import ray_cluster
+from birefnet_batch.executors import ray_cluster, ray_folder
 from birefnet_batch.executors.ray_cluster import RayCluster, resolved
 from birefnet_batch.executors.ray_room import Share
 from birefnet_batch.settings import Device, EngineSettings, ExecutorSettings, Settings
@@ -142,3 +142,27 @@ def test_only_a_cluster_that_was_joined_may_get_further_machines_to_wait_for(
     nodes.there = [{"CPU": 4.0}]
     with on(nodes, device=Device.cpu, address=address) as cluster:
         assert cluster.grows is (address is not None)
+
+
+def test_a_ray_that_cannot_be_started_here_is_one_error_that_names_its_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Broken(Nodes):
+        exceptions = SimpleNamespace(RayError=KeyError)
+
+        def is_initialized(self) -> bool:
+            return False
+
+        def init(self, **_: Any) -> None:
+            raise OSError("validate_socket_filename failed: AF_UNIX path length cannot exceed 107 bytes")
+
+        def shutdown(self) -> None:
+            pass
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(ray_folder, "LONGEST", 4096)
+    with pytest.raises(ConfigError, match=r"cannot start Ray .*AF_UNIX path.*TMPDIR") as caught:
+        on(Broken(), device=Device.cpu).__enter__()
+    assert f"its files in {tmp_path}" in str(caught.value)
+    assert not list(tmp_path.iterdir())

@@ -12,11 +12,18 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from birefnet_batch.executors import ray_folder
 from birefnet_batch.executors.ray_folder import own_folder
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="processes are looked for as Linux has them"
 )
+
+
+@pytest.fixture(autouse=True)
+def any_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the folders of tests be used, whose names are long."""
+    monkeypatch.setattr(ray_folder, "LONGEST", 4096)
 
 
 def started(name: str, log: Path) -> subprocess.Popen[bytes]:
@@ -69,4 +76,20 @@ def test_a_folder_without_its_lock_goes_unless_it_is_new_or_in_use(
         process.kill()
         process.wait()
     assert sorted(entry.name for entry in tmp_path.iterdir()) == sorted([folder.name, new.name, used.name])
+    lock.release()
+
+
+@pytest.mark.parametrize("usable", [True, False])
+def test_a_temporary_folder_whose_name_is_too_long_for_sockets_gives_way_to_one_that_can_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, usable: bool
+) -> None:
+    monkeypatch.undo()
+    given, short = tmp_path / "slurm" / "job.1234567", tmp_path / "tmp"
+    given.mkdir(parents=True)
+    if usable:
+        short.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(given))
+    monkeypatch.setattr(ray_folder, "_SHORT", short)
+    folder, lock = own_folder()
+    assert folder.parent == (short if usable else given)
     lock.release()
