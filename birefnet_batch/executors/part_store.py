@@ -133,9 +133,12 @@ class PartStore:
         self._remove(f"{self._own}/{job_id}")
 
     def clean(self, over: bool) -> None:
-        """Remove the run's parts; before it is over, finished segments stay."""
+        """Remove the run's parts; before it is over, finished segments stay.
+
+        Those of other runs are not its to remove: one may have taken the output over.
+        """
         if over:
-            self._remove(self._all)
+            self._remove(self._own)
             return
         for job_id, names in self._names().get(self._run_id, {}).items():
             for name in set(names) - set(finished_names(names)):
@@ -217,4 +220,7 @@ def clean_shared(settings: Settings, output: Output, run_id: str, *, over: bool)
     if folder is None:
         PartStore(settings, output, run_id).clean(over)
     elif settings.executor.scratch is not None and (over or not keep_finished(folder)):
-        shutil.rmtree(folder.parent, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        # It stays where another run has taken the output over.
+        with suppress(OSError):
+            folder.parent.rmdir()

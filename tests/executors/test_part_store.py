@@ -101,6 +101,19 @@ def test_before_a_run_is_over_its_finished_segments_stay(place: Callable[[str], 
     assert not mine.files
 
 
+@pytest.mark.parametrize("over", [False, True])
+def test_a_run_that_lost_its_output_removes_no_part_of_the_run_that_took_it(
+    place: Callable[[str], Place], tmp_path: Path, over: bool
+) -> None:
+    mine = place("out")
+    mine.put("sleeper", tmp_path / "sleeper", LOOSE)
+    mine.put("taker", tmp_path / "taker", PART, LOOSE)
+    mine.clean("sleeper", over=over)
+    assert mine.files == {f"taker/job/{PART}", f"taker/job/{LOOSE}"}
+    mine.clean("taker", over=True)
+    assert not mine.files
+
+
 def test_a_worker_gets_records_first_and_parts_when_it_joins(s3: Any, tmp_path: Path) -> None:
     storage = StorageSettings(options={"s3": s3.options})
     mine = Place(tmp_path / "out", f"{s3.root}/records", storage)
