@@ -55,7 +55,7 @@ class _Driver:
         self._ray = ray
         self._context = context
         self._shared = shared_folder(context.settings, context.output, context.run_id)
-        self._crew = Crew(cluster, context)
+        self._crew = Crew(cluster, _for_workers(context))
         patience_s = _PATIENCE_S if cluster.grows else 0.0
         self._coordinator = Coordinator(context, time.monotonic, self._drop_parts, patience_s)
         self._metrics = DriverMetrics()
@@ -187,3 +187,8 @@ class _Driver:
         for name in {name for name, _ in self._calls.values()}:
             self._forget_calls(name)
             self._crew.lose(name)
+
+
+def _for_workers(context: RunContext) -> RunContext:
+    """The run as its workers get it: their output has the paths that are right where they work."""
+    return replace(context, output=context.output.with_settings(context.settings.storage))

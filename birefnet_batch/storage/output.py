@@ -64,6 +64,10 @@ class Output:
         # Locks and the lease stay with the process that took them.
         return type(self), (self._location, self._run_id, self.settings)
 
+    def with_settings(self, storage: StorageSettings) -> Output:
+        """The same output for the run's other processes, where these get other settings of storage."""
+        return type(self)(self._location, self._run_id, storage)
+
     def __enter__(self) -> Output:
         """Take the output for this run, make the folders, take over finished segments of dead runs and remove the rest.
 

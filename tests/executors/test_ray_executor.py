@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import pickle
 import threading
 import time
 from pathlib import Path
@@ -17,9 +18,10 @@ from ray_runs import OnRay, request
 from birefnet_batch import Settings, engines, run
 from birefnet_batch.errors import OutputError
 from birefnet_batch.executors.base import RunContext
-from birefnet_batch.executors.ray_executor import _Driver
+from birefnet_batch.executors.ray_executor import _Driver, _for_workers
+from birefnet_batch.executors.ray_paths import absolute_paths
 from birefnet_batch.progress import PlainProgress
-from birefnet_batch.settings import EngineSettings, MediaSettings
+from birefnet_batch.settings import EngineSettings, MediaSettings, StorageSettings
 from birefnet_batch.storage import Output
 
 SEGMENTS = MediaSettings(segment_frames=8)
@@ -70,6 +72,24 @@ def test_a_run_that_lost_its_output_to_another_gives_out_no_more_work(tmp_path: 
         lease._lost = True
         with pytest.raises(OutputError, match="was taken over by another run"):
             next(driver._round())
+
+
+def test_a_relative_scratch_folder_is_the_drivers_wherever_a_worker_was_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver, node = tmp_path / "driver", tmp_path / "node"
+    for folder in (driver, node):
+        folder.mkdir()
+    monkeypatch.chdir(driver)
+    settings = Settings(output="out", storage=StorageSettings(scratch="tmp"))
+    with Output("out", "run", settings.storage) as output:
+        context = RunContext("run", absolute_paths(settings), output, {})
+        sent = pickle.dumps(_for_workers(context))
+        monkeypatch.chdir(node)
+        with pickle.loads(sent).output.attach() as attached:
+            assert attached.scratch == driver / "tmp" / "run"
+            assert attached.shared_parts == output.shared_parts
+    assert not list(node.iterdir())
 
 
 @pytest.mark.slow
