@@ -47,6 +47,11 @@ def test_every_problem_of_the_settings_is_reported_at_once() -> None:
     [
         (Settings(executor=ExecutorSettings(resources={"GPU": 1.0})), "give executor.gpus_per_worker"),
         (Settings(executor=ExecutorSettings(resources={"CPU": 1.0})), "give executor.cpus_per_worker"),
+        (
+            Settings(executor=ExecutorSettings(resources={"object_store_memory": 1e9})),
+            "Ray uses it itself; leave it out",
+        ),
+        (Settings(executor=ExecutorSettings(resources={"bundle": 1.0})), "executor.resources.bundle cannot be"),
         (Settings(executor=ExecutorSettings(resources={"disk": -1.0})), "executor.resources.disk is -1.0; it must be"),
         (Settings(executor=ExecutorSettings(gpus_per_worker=0.00001)), "executor.gpus_per_worker is 1e-05; it must be"),
         (Settings(executor=ExecutorSettings(gpus_per_worker=math.inf)), "executor.gpus_per_worker is inf; it must be"),

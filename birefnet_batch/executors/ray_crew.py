@@ -81,6 +81,7 @@ class Crew:
             idle: nodes whose workers, so many, may do nothing of that; in their stead others are started elsewhere.
 
         Raises:
+            ConfigError: Ray does not take what a worker is to reserve.
             NoWorkerError: there is no node any more, and none will come.
         """
         now = time.monotonic()
@@ -160,14 +161,20 @@ class Crew:
             where["scheduling_strategy"] = NodeAffinitySchedulingStrategy(node, soft=False)
         # Questions are answered beside the work.
         actor_class = self._ray.remote(concurrency_groups={"watch": 1})(RayWorker)
-        actor: Any = actor_class.options(
-            **self._share.options(),
-            **where,
-            # A replacement is a new actor: an own restart would hide how often a video killed its worker.
-            max_restarts=0,
-            max_task_retries=0,
-            runtime_env=self._cluster.actor_environment(),
-        ).remote(name, self._context)
+        try:
+            actor: Any = actor_class.options(
+                **self._share.options(),
+                **where,
+                # A replacement is a new actor: an own restart would hide how often a video killed its worker.
+                max_restarts=0,
+                max_task_retries=0,
+                runtime_env=self._cluster.actor_environment(),
+            ).remote(name, self._context)
+        except ValueError as error:
+            # Of some accelerators it gives whole ones alone.
+            raise ConfigError(
+                f"Ray starts no worker that reserves {self._share}: {error}; give another amount in executor.resources"
+            ) from None
         self._starting[actor.hello.remote()] = (name, actor)
 
     def _kill(self, actor: Any) -> None:

@@ -31,7 +31,10 @@ class Share:
 
     def options(self) -> dict[str, Any]:
         """As the options of an actor."""
-        return {"num_cpus": self.cpus, "num_gpus": self.gpus, "resources": dict(self.others)}
+        others = dict(self.others)
+        # Ray's nodes list it with the others, but it has an option of its own, in whole bytes.
+        memory = int(others.pop("memory", 0))
+        return {"num_cpus": self.cpus, "num_gpus": self.gpus, "memory": memory or None, "resources": others}
 
     def __str__(self) -> str:
         return amounts(self.wanted, [name for name, amount in self.wanted.items() if amount > 0])

@@ -19,6 +19,8 @@ _MOST_FRAMES, _MOST_THREADS, _MOST_BYTES = 65_536, 16_384, 2**60
 MOST_GIB = 2**20
 # Ray keeps four decimals of an amount.
 _LEAST_SHARE = 0.0001
+# Names that Ray keeps for itself.
+_RAYS_OWN = ("object_store_memory", "bundle")
 
 
 def range_problems(settings: Settings) -> list[str]:
@@ -86,6 +88,11 @@ def _share_problems(executor: ExecutorSettings) -> list[str]:
         f"executor.resources.{name} is no further resource; give {own[name]}"
         for name in executor.resources
         if name in own
+    ]
+    problems += [
+        f"executor.resources.{name} cannot be reserved, for Ray uses it itself; leave it out"
+        for name in executor.resources
+        if name in _RAYS_OWN
     ]
     amounts = {f"executor.resources.{name}": amount for name, amount in executor.resources.items() if name not in own}
     # Ray takes none of something for nothing.

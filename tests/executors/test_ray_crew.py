@@ -205,3 +205,16 @@ def test_in_the_stead_of_workers_that_may_do_nothing_others_are_started_on_other
         clock.now += 10
         crew.keep_up(needed=5, idle=idle)
     assert started == [None, None, "good", "good"], "two that work are wanted, and two have nothing to do"
+
+
+def test_amounts_that_ray_does_not_give_are_a_wrong_configuration() -> None:
+    def refused(**options: Any) -> Any:
+        raise ValueError(f"TPU is {options['resources']['TPU']}; it must be a whole number")
+
+    cluster: Any = Cluster()
+    cluster.share = lambda: Share(cpus=1, gpus=0, others=(("TPU", 1.5),))
+    cluster.actor_environment = dict
+    crew = Crew(cluster, context=None)  # type: ignore[arg-type]
+    crew._ray = SimpleNamespace(remote=lambda **_: lambda actor: SimpleNamespace(options=refused))
+    with pytest.raises(ConfigError, match=r"reserves 1 CPU, 1\.5 TPU: TPU is .*; give another amount in"):
+        crew._start()

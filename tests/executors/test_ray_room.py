@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from birefnet_batch.executors.ray_room import Reminder, Share, held_by_others, lacking
 
 SHARE = Share(cpus=2, gpus=0.5, others=(("fast_disk", 1),))
@@ -11,6 +13,16 @@ def test_a_node_has_room_for_as_many_workers_as_its_scarcest_resource_allows() -
     assert SHARE.fits({"CPU": 8, "GPU": 4, "fast_disk": 3}) == 3
     assert SHARE.fits({"CPU": 8, "GPU": 1, "fast_disk": 3}) == 2
     assert SHARE.fits({"CPU": 8, "GPU": 1}) == 0
+
+
+def test_memory_is_reserved_as_ray_wants_it() -> None:
+    ray = pytest.importorskip("ray", reason="Ray is not installed; pip install 'birefnet-batch[test]'")
+    from ray._common.utils import resources_from_ray_options
+
+    options = Share(cpus=2, gpus=0.5, others=(("memory", 8e9), ("fast_disk", 1.0))).options()
+    ray.remote(Reminder).options(**options)
+    assert resources_from_ray_options(options) == {"CPU": 2, "GPU": 0.5, "memory": 8_000_000_000, "fast_disk": 1.0}
+    assert "memory" not in resources_from_ray_options(SHARE.options())
 
 
 def test_what_is_lacking_is_said_with_what_is_asked_for_and_what_nodes_have() -> None:
