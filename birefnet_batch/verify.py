@@ -33,8 +33,8 @@ LEAST_PSNR_DB = 40.0
 MOST_MATTE_ERROR = 1 / 255
 _SAME_MACHINE = ("processor", "cpu_capability", "gpus", "gpu_driver", "cuda", "cudnn")
 
-# Why an engine was chosen changes no byte.
-_REASONS = frozenset(("why", "asked", "instead_of"))
+# Why an engine or its batch was chosen changes no byte.
+_REASONS = frozenset(("why", "asked", "instead_of", "batch_size_why"))
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from clips import make_clip
 
 from birefnet_batch import Request, Settings, run
 from birefnet_batch import verify as verify_module
-from birefnet_batch.results import JobRecord
+from birefnet_batch.results import JobRecord, SourceRecord
 from birefnet_batch.verify import differing
 from birefnet_batch.verify_command import main
 
@@ -163,6 +163,13 @@ def test_what_another_encoder_wrote_is_not_called_the_same(made: Path) -> None:
     record = JobRecord.from_json(job_file(made, "job.json").read_bytes())
     assert differing(record, record) == []
     assert differing(record, replace(record, media={**record.media, "encoder": "h264_nvenc"})) == ["encoder"]
+
+
+def test_how_a_batch_was_found_is_no_difference_of_the_engines() -> None:
+    """A repeat is given the number that was measured."""
+    repeat = JobRecord("job", "succeeded", {}, SourceRecord("clip.mp4"), engine={"family": "torch", "batch_size": 6})
+    why = {"batch_size_why": "measured: the quickest of those that fit into 8 GiB"}
+    assert differing(replace(repeat, engine={**(repeat.engine or {}), **why}), repeat) == []
 
 
 @pytest.mark.parametrize(
