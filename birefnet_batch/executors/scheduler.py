@@ -204,7 +204,7 @@ class Scheduler:
 
     def _take_ahead(self, state: WorkerState) -> Unit | None:
         """A second unit behind the one that is worked on, if no other worker is short of one because of that."""
-        if self._joins:
+        if any(self._suitability.suits(state, unit) for unit in self._joins):
             # It is an empty worker's: with its next unit always there, a worker would have none until all is done.
             return None
         queue = state.queue

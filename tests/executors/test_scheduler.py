@@ -217,6 +217,16 @@ def test_a_join_goes_before_what_is_still_to_be_begun_however_much_that_is() -> 
     assert jobs(scheduler.take("a")) == ["j"]
 
 
+def test_a_join_that_no_worker_of_a_node_may_do_keeps_none_there_from_taking_ahead() -> None:
+    scheduler, clock = made("a")
+    measure(scheduler, "a")
+    failed = Unit("j", "join", None, 1, failed_on=frozenset({"node-of-a"}))
+    scheduler.add([failed, unit("x", 100), unit("y", 90), unit("z", 80)])
+    assert jobs(scheduler.take("a")) == ["x"]
+    clock.now = 199.0
+    assert jobs(scheduler.take("a")) == ["y"]
+
+
 def test_time_left_is_not_told_from_a_handful_of_frames_nor_while_nobody_works() -> None:
     scheduler, _ = made("a", pace=0.01)
     scheduler.add([unit("x", 1000), unit("y", 500)])
