@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def bring_media(store: Store, storage: StorageSettings, record: JobRecord, name:
         content = json.loads(store.get(record.outputs["result"]) or b"{}")
         uri = getattr(Result.from_dict(content), name).url
     # The operator's limits are for what a request names; this is the output itself.
-    open_to_us = replace(storage, allow_schemes=[scheme_of(uri)])
+    open_to_us = replace(storage, allow_schemes=[scheme_of(uri)], max_input_bytes=sys.maxsize)
     with open_source(uri, source_facts(uri, open_to_us), target.parent, open_to_us) as source:
         source.complete()
         with source.path.open("rb") as content_file, target.open("wb") as copy:
