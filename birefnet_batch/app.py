@@ -91,7 +91,7 @@ def _compare() -> None:
             show(rows)
             open_store(location, storage).put(FILE, as_csv(rows))
             print(f"comparison: {location}/{FILE}")
-    except BirefnetBatchError as error:
+    except (BirefnetBatchError, OSError) as error:
         print(f"error: the jobs cannot be compared: {error}", file=sys.stderr)
 
 

@@ -52,6 +52,8 @@ def compare_runs(runs: Sequence[tuple[str, str]], storage: StorageSettings) -> l
         runs: (output, run id) of each job of the sweep, in order.
         storage: how outputs are reached.
 
+    A difference that cannot be had, because a mask is gone or there is no space for it, is left out.
+
     Raises:
         OutputError: an output cannot be read.
     """
@@ -134,12 +136,13 @@ def _matte_difference(
 ) -> float | None:
     if first[1].outputs_sha256["mask_video"] == second[1].outputs_sha256["mask_video"]:
         return 0.0
-    with tempfile.TemporaryDirectory() as folder:
-        paths = [Path(folder) / "first", Path(folder) / "second"]
-        try:
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            paths = [Path(folder) / "first", Path(folder) / "second"]
             for (store, record), path in zip((first, second), paths, strict=True):
                 bring_media(store, storage, record, "mask_video", path)
             difference = compare_media(paths[0], paths[1])
-        except BirefnetBatchError:
-            return None
+    except (BirefnetBatchError, OSError):
+        # For want of space, perhaps: the table is worth having without this figure.
+        return None
     return None if difference.reason else round(difference.mean_error, 5)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from clips import make_clip
 
+from birefnet_batch import comparison
 from birefnet_batch.comparison import as_csv, compare_runs, show
 from birefnet_batch.request import Result, VideoFile
 from birefnet_batch.results import JobRecord, SourceRecord, pretty_json
@@ -41,6 +42,22 @@ def add(store: LocalStore, run_id: str, job_id: str, model: str, mask: Path, mat
     store.put(f"jobs/{job_id}/result.json", pretty_json(Result(facts).to_dict()))
     line = {"job_id": job_id, "input": "file:///clip.mp4", "status": "succeeded"}
     store.put(f"runs/{run_id}/manifest.jsonl", json.dumps(line).encode() + b"\n")
+
+
+def test_a_figure_for_which_there_is_no_space_is_left_out_and_the_others_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    store = LocalStore(tmp_path / "out")
+    for number, name in enumerate(("one", "two"), 1):
+        mask = tmp_path / name
+        mask.write_bytes(name.encode())
+        add(store, f"r{number}", name, "Demo", mask, 1.0)
+    monkeypatch.setattr(comparison, "bring_media", full)
+    rows = compare_runs([(str(store.root), name) for name in ("r1", "r2")], StorageSettings())
+    assert [(row.matte_ms, row.matte_difference) for row in rows] == [(250.0, 0.0), (250.0, None)]
 
 
 def test_each_job_has_its_speed_size_and_difference_to_the_first_one(
