@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import signal
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from types import FrameType
 
 from birefnet_batch.errors import BirefnetBatchError
 from birefnet_batch.exit_status import while_read
@@ -22,6 +24,8 @@ _GOOD = ("identical", "close")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Verify; 0 when every video is identical or close, 1 when not, 2 when there is nothing to verify."""
+    # As Ctrl-C does: the repeats are as large as the results, and would stay in the temporary folder.
+    signal.signal(signal.SIGTERM, _stop)
     return while_read(lambda: _main(arguments))
 
 
@@ -82,6 +86,12 @@ def _main(arguments: Sequence[str] | None) -> int:
         counts = Counter(item.verdict for item in compared)
         print(", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
     return 0 if all(item.verdict in _GOOD for item in compared) else 1
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    # Once: what is made of it must come to its end.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

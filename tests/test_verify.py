@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
+import signal
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -208,3 +211,19 @@ def test_an_input_and_a_run_record_that_are_not_kept_are_named(
 def test_an_output_without_results_is_one_clear_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path)]) == 2
     assert "nothing to verify" in capsys.readouterr().err
+
+
+def test_a_verification_that_the_system_ends_leaves_no_repeats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ended(store: object, storage: object, scratch: Path, **_: object) -> list[object]:
+        (scratch / "repeat").write_bytes(b"large")
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(1)
+        return []
+
+    monkeypatch.setattr(verify_module, "verify", ended)
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        assert main([str(tmp_path), "--scratch", str(tmp_path / "scratch")]) == 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert not list((tmp_path / "scratch").iterdir())
