@@ -48,11 +48,11 @@ class Row:
 def compare_runs(runs: Sequence[tuple[str, str]], storage: StorageSettings) -> list[Row]:
     """Read what each run did, videos that were complete already included.
 
+    A difference that cannot be had, because a mask is gone or there is no space for it, is left out.
+
     Args:
         runs: (output, run id) of each job of the sweep, in order.
         storage: how outputs are reached.
-
-    A difference that cannot be had, because a mask is gone or there is no space for it, is left out.
 
     Raises:
         OutputError: an output cannot be read.
