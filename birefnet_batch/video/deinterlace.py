@@ -10,6 +10,15 @@ from typing import Any
 
 import av
 from av.filter import Graph
+from av.video.reformatter import ColorRange
+
+from birefnet_batch.video.picture import MATRICES
+
+# What libav's buffer knows: it refuses the other numbers, of which a damaged header may have any.
+_UNTAGGED_MATRIX, _UNTAGGED_RANGE = 2, 0
+_KNOWN_MATRICES = MATRICES.keys() | {0}
+_KNOWN_RANGES = (ColorRange.MPEG.value, ColorRange.JPEG.value)
+_LEAST_WIDTH, _LEAST_HEIGHT = 3, 4  # of every plane that bwdif takes
 
 
 @dataclass(frozen=True)
@@ -37,7 +46,14 @@ class _Shape:
 
     @classmethod
     def of(cls, frame: av.VideoFrame) -> _Shape:
-        return cls(frame.width, frame.height, frame.format.name, int(frame.colorspace), int(frame.color_range))
+        matrix, levels = int(frame.colorspace), int(frame.color_range)
+        return cls(
+            frame.width,
+            frame.height,
+            frame.format.name,
+            matrix if matrix in _KNOWN_MATRICES else _UNTAGGED_MATRIX,
+            levels if levels in _KNOWN_RANGES else _UNTAGGED_RANGE,
+        )
 
     @property
     def arguments(self) -> str:
@@ -51,7 +67,7 @@ class _Shape:
 class Deinterlacer:
     """Deinterlaces frames with bwdif, which looks at the frame before and the one after each.
 
-    Frames that are not marked as interlaced pass unchanged, unless all are wanted.
+    Frames that are not marked as interlaced pass unchanged, unless all are wanted; so do those that are too small.
 
     Args:
         mode: auto, on (every frame) or off.
@@ -69,6 +85,9 @@ class Deinterlacer:
 
     def applies_to(self, frame: av.VideoFrame) -> bool:
         """Whether a frame is to be deinterlaced, and so depends on its neighbours."""
+        planes = frame.format
+        if planes.chroma_width(frame.width) < _LEAST_WIDTH or planes.chroma_height(frame.height) < _LEAST_HEIGHT:
+            return False
         return self._mode == "on" or (self._mode == "auto" and frame.interlaced_frame)
 
     def frames(self, frames: Iterable[av.VideoFrame]) -> Iterator[av.VideoFrame]:

@@ -13,8 +13,7 @@ from birefnet_batch.video.wide import GREY_BLACK, GREY_WHITE, LIMITED_WHITE, WHI
 
 # Pictures of 720 lines and more are BT.709 where nothing says otherwise (ITU-R BT.709, EBU R 103 practice).
 _HD_HEIGHT = 720
-# By the numbers of ITU-T H.273, which are libav's.
-_MATRICES = {
+MATRICES = {
     1: Colorspace.ITU709,
     4: Colorspace.FCC,
     5: Colorspace.ITU601,
@@ -23,6 +22,7 @@ _MATRICES = {
     9: Colorspace.BT2020,
     10: Colorspace.BT2020,
 }
+"""How YCbCr becomes RGB, by the numbers of ITU-T H.273, which are libav's; the others are taken for untagged."""
 # What H.273 defines of pictures' primaries and transfer functions; anything else is taken for BT.709.
 _PRIMARIES = frozenset((1, 4, 5, 6, 7, 8, 9, 10, 11, 12, 22))
 _TRANSFERS = frozenset((1, 4, 5, 6, 7, 8, 11, 13, 14, 15, 16, 18))
@@ -163,7 +163,7 @@ def _orientation(frame: av.VideoFrame) -> tuple[bool, bool, bool]:
 
 def _matrix(frame: av.VideoFrame) -> Colorspace:
     untagged = Colorspace.ITU709 if frame.height >= _HD_HEIGHT else Colorspace.ITU601
-    return _MATRICES.get(int(frame.colorspace), untagged)
+    return MATRICES.get(int(frame.colorspace), untagged)
 
 
 def _is_full(frame: av.VideoFrame) -> bool:

@@ -155,6 +155,27 @@ def test_colours_stay_whatever_format_the_filter_takes(pix_fmt: str, matrix: int
     assert found_alpha == (None if wanted_alpha is None else pytest.approx(wanted_alpha, abs=16))
 
 
+@pytest.mark.parametrize(("matrix", "levels"), [(3, 1), (18, 1), (255, 1), (1, 7)])
+def test_colours_that_no_standard_defines_are_deinterlaced_as_untagged_ones(matrix: int, levels: int) -> None:
+    frames = [plain_frame("yuv420p", 64, 1, False) for _ in range(3)]
+    for frame in frames:
+        frame.colorspace, frame.color_range = matrix, levels
+    made = list(Deinterlacer("on").frames(frames))
+    assert len(made) == 3
+    assert as_read(made[1], frames[0], False) == as_read(frames[1], frames[0], False)
+
+
+@pytest.mark.parametrize(
+    ("pix_fmt", "size"),
+    [("yuv420p", (16, 6)), ("yuv420p", (4, 16)), ("yuv411p", (8, 16)), ("rgb24", (2, 16)), ("gray", (16, 3))],
+)
+def test_frames_that_are_too_small_for_the_filter_pass_unchanged(pix_fmt: str, size: tuple[int, int]) -> None:
+    deinterlacer = Deinterlacer("on")
+    frames = [av.VideoFrame(*size, pix_fmt) for _ in range(3)]
+    assert list(deinterlacer.frames(frames)) == frames
+    assert not deinterlacer.changed
+
+
 def test_a_palette_keeps_its_clear_colours() -> None:
     frames = []
     for _ in range(3):
