@@ -32,7 +32,7 @@ class EncodeSpec:
     """Pixels of the frames that are given; what is coded may be a pixel larger."""
     height: int
     time_base: Fraction
-    """Of the presentation times; the file has the same one."""
+    """Of the presentation times; the file has that of `Format.time_base`."""
     average_rate: Fraction | None
     """Frames a second, for the encoder's rate control."""
     sample_aspect_ratio: Fraction | None

@@ -6,6 +6,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from birefnet_batch.errors import ConfigError, InputError
+from birefnet_batch.video.timestamps import LONGEST_S
+
+# libav's muxer of MP4 and MOV counts a frame's ticks in 31 bits, and a frame may be shown as long as is believed.
+_MOST_TICKS_A_SECOND = ((1 << 31) - 1) // int(LONGEST_S)
+# What MPEG's systems have, of which the usual frame rates are whole parts.
+_USUAL_TICKS_A_SECOND = 90_000
 
 
 @dataclass(frozen=True)
@@ -24,7 +30,7 @@ class Format:
     even: bool
     """Whether its pictures have even sides only."""
     tick: Fraction | None
-    """Seconds a tick of the container's clock; None: the source's own."""
+    """Seconds a tick of the container's clock; None: the source's own, if it is not too fine."""
     copied_audio: frozenset[str]
     """Codecs of sound that are carried over as they are."""
     encoded_audio: str | None
@@ -47,7 +53,14 @@ class Format:
 
     def time_base(self, source: Fraction) -> Fraction:
         """Seconds a tick in the file, for a source's."""
-        return self.tick or source
+        if self.tick is not None:
+            return self.tick
+        ticks = source.denominator
+        if ticks <= _MOST_TICKS_A_SECOND:
+            return source
+        least = -(-ticks // _MOST_TICKS_A_SECOND)
+        coarser = (ticks // by for by in range(least, ticks // _USUAL_TICKS_A_SECOND + 1) if ticks % by == 0)
+        return Fraction(1, next(coarser, _USUAL_TICKS_A_SECOND))
 
     def check_size(self, width: int, height: int) -> None:
         """Refuse pictures that the encoder does not take.

@@ -97,7 +97,7 @@ def _join(pulse: Pulse, task: JoinTask, parts: Parts, copied: frozenset[str]) ->
         options = container_options(spec)
         if form.tick is None:
             options |= {
-                "movie_timescale": str(_movie_ticks(spec.time_base.denominator, audio.rates)),
+                "movie_timescale": str(_movie_ticks(form.time_base(spec.time_base).denominator, audio.rates)),
                 "movflags": "+faststart",
             }
         with av.open(str(task.destination.absolute()), "w", format=form.muxer, options=options) as output:

@@ -30,8 +30,9 @@ _ACCURATE = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.
 def container_options(spec: EncodeSpec) -> dict[str, str]:
     """Options of the muxer that keep times exact and bytes repeatable."""
     options = {"fflags": "+bitexact"}
-    if format_of(spec.output_type).tick is None:
-        ticks = str(spec.time_base.denominator)
+    form = format_of(spec.output_type)
+    if form.tick is None:
+        ticks = str(form.time_base(spec.time_base).denominator)
         options |= {"video_track_timescale": ticks, "movie_timescale": ticks}
     return options
 
@@ -71,13 +72,16 @@ class LibavWriter(PartWriter):
         self.kind = kind
         self.size = (form.coded(spec.width), form.coded(spec.height))
         self._reformatter = VideoReformatter()
+        # A container with a clock of its own rounds by itself.
+        self._base = spec.time_base if form.tick else form.time_base(spec.time_base)
+        self._last: int | None = None
         with output_errors(path):
             self._container = av.open(str(path), "w", format=form.muxer, options=container_options(spec))
             self._stream = cast(VideoStream, self._container.add_stream(self.codec, rate=spec.average_rate or 25))
             context = self._stream.codec_context
             context.width, context.height = self.size
             context.pix_fmt = self.pixel_format
-            context.time_base = spec.time_base
+            context.time_base = self._base
             context.thread_count = spec.threads
             self._primaries, self._transfer = (BT709, BT709) if kind == "mask" else (spec.primaries, spec.transfer)
             self._matrix = BT2020 if form.wide and self._primaries == BT2020 else BT709
@@ -87,8 +91,7 @@ class LibavWriter(PartWriter):
             if spec.sample_aspect_ratio is not None:
                 context.sample_aspect_ratio = spec.sample_aspect_ratio
             self.set_up(context)
-            self._stream.time_base = spec.time_base
-            self._begun = False
+            self._stream.time_base = self._base
             if spec.alpha and kind == "video":
                 self.mark_alpha()
 
@@ -112,18 +115,17 @@ class LibavWriter(PartWriter):
     def write(self, image: Levels, pts: int, duration: int) -> None:
         """See `PartWriter.write`."""
         frame = self._grey(cast(NDArray[np.uint8], image)) if self.kind == "mask" else self._colour(image)
-        frame.pts = pts
-        frame.time_base = self.spec.time_base
+        frame.pts = self._tick(pts)
+        frame.time_base = self._base
         # ProRes repeats these in each frame's header, from the frame and not from the encoder's own.
         frame.color_primaries, frame.color_trc = self._primaries, self._transfer
-        self._begun = True
         with output_errors(self.path):
             self._container.mux(self._stream.encode(frame))
 
     def finish(self) -> None:
         """See `PartWriter.finish`; of a segment that lost every frame the part is an empty file."""
         with output_errors(self.path):
-            if not self._begun:
+            if self._last is None:
                 self.abort()
                 self.path.write_bytes(b"")
                 return
@@ -137,6 +139,12 @@ class LibavWriter(PartWriter):
         except (av.error.FFmpegError, OSError):
             # The error that led here is the one to report.
             return
+
+    def _tick(self, pts: int) -> int:
+        """The nearest tick of the part, each frame on one of its own."""
+        at = round(pts * self.spec.time_base / self._base)
+        self._last = at if self._last is None else max(at, self._last + 1)
+        return self._last
 
     def _colour(self, image: Levels) -> av.VideoFrame:
         return self._converted(image, self.pixel_format)

@@ -6,7 +6,7 @@ import errno
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 
 import av
@@ -40,9 +40,9 @@ class Parts:
         self._end = round(task.end * task.spec.time_base / self._base)
         # Of a segment of which nothing could be decoded the part is empty.
         self._parts = [part for part in task.parts if part.stat().st_size]
-        self._times = [pts for part in self._parts for pts, _ in _times(part, self._base, tell)]
-        if format_of(task.spec.output_type).tick is not None:
-            self._times = list(_apart(self._times))
+        times = [[pts for pts, _ in _times(part, self._base, tell)] for part in self._parts]
+        exact = format_of(task.spec.output_type).tick is None and self._base == task.spec.time_base
+        self._times = list(chain.from_iterable(times if exact else _apart(times)))
         self.order = sorted(self._times)
         """Presentation times of all frames, in ticks of the container's clock."""
         self._places = {pts: place for place, pts in enumerate(self.order)}
@@ -153,16 +153,17 @@ class WholePart:
             part.unlink()
 
 
-def _apart(times: Iterable[int]) -> Iterator[int]:
-    """Times of frames in the order in which they are shown, each a tick at least after the one before.
+def _apart(parts: Iterable[list[int]]) -> Iterator[list[int]]:
+    """Times of each part's frames, each a tick at least after the frame that is shown before it.
 
-    A source's clock may be finer than the container's. No type whose container has a clock of its own is encoded with
-    reordered frames, so that what is written is in this order.
+    A source's clock may be finer than the container's.
     """
     last: int | None = None
-    for pts in times:
-        last = pts if last is None else max(pts, last + 1)
-        yield last
+    for times in parts:
+        apart = times.copy()
+        for place in sorted(range(len(times)), key=times.__getitem__):
+            last = apart[place] = times[place] if last is None else max(times[place], last + 1)
+        yield apart
 
 
 def _times(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
-import av
+if TYPE_CHECKING:
+    import av
 
 # A shorter step back is jitter of the file's clock; a longer one is another recording joined on, with its own clock.
 JITTER_S = Fraction(1)

@@ -13,7 +13,7 @@ import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from video_clips import Clip, Sound, convert, look, make, read
+from video_clips import Clip, Sound, convert, look, make, numbered, read
 
 from birefnet_batch.errors import InputError, OutputError
 from birefnet_batch.video.encode import EncodeSpec, Kind, open_part
@@ -180,7 +180,8 @@ def test_better_quality_is_larger_and_every_mode_works(tmp_path: Path) -> None:
         (Fraction(1, 90000), Fraction(90000), [0, 1, 2]),
         (Fraction(1, 1000), None, [0, 1, 500_000]),
         (Fraction(1001, 30000), Fraction(30000, 1001), [0, 1, 2]),
-        (Fraction(1, 1_000_000_000), Fraction(1000), [0, 41_666_667, 83_333_333]),
+        (Fraction(1, 500_000), Fraction(30), [0, 16_683, 33_367]),
+        (Fraction(1, 1_000_000_000), Fraction(1000), [0, 41_666_000, 83_334_000]),
         (Fraction(1, 1), Fraction(1, 10), [0, 10, 20]),
         (Fraction(1, 25), Fraction(10**6, 7), [5, 6, 7]),
     ],
@@ -191,6 +192,44 @@ def test_unusual_clocks(time_base: Fraction, rate: Fraction | None, steps: list[
     spec = replace(SPEC, time_base=time_base, average_rate=rate)
     write(tmp_path / "out.mp4", images, spec, steps=steps)
     assert look(tmp_path / "out.mp4").times == [time_base * (step) for step in steps]
+
+
+@pytest.mark.parametrize("output_type", ["X264 (.mp4)", "PRORES4444 (.mov)"])
+@pytest.mark.parametrize(
+    ("time_base", "tick"),
+    [
+        (Fraction(1, 1_000_000), Fraction(1, 500_000)),
+        (Fraction(1, 10_000_000), Fraction(1, 500_000)),
+        (Fraction(1, 1_000_000_000), Fraction(1, 500_000)),
+        (Fraction(1, 1_200_000), Fraction(1, 400_000)),
+        (Fraction(1_000_000, 29_970_029), Fraction(1, 90_000)),
+    ],
+    ids=str,
+)
+def test_a_frame_may_be_shown_for_an_hour_whatever_the_clock_of_the_source(
+    time_base: Fraction, tick: Fraction, output_type: str, tmp_path: Path
+) -> None:
+    images = [np.full((64, 96, 3), level, np.uint8) for level in (0, 100, 200)]
+    times = [round(second / time_base) for second in (0, Fraction(1, 3), 3600)]
+    facts = write(tmp_path / "out", images, replace(SPEC, output_type=output_type, time_base=time_base), steps=times)
+    nearest = [round(at * time_base / tick) * tick for at in times]
+    assert look(tmp_path / "out").times == nearest
+    assert facts.frames == 3
+
+
+def test_frames_that_a_coarser_clock_cannot_tell_apart_keep_their_order(tmp_path: Path) -> None:
+    spec = replace(SPEC, time_base=Fraction(1, 1_000_000_000))
+    times = [0, 40_000_000, 40_000_001, 40_000_002, 80_000_000]
+    parts = []
+    for numbers in (range(2), range(2, 5)):
+        parts.append(tmp_path / f"{numbers.start}.part")
+        with open_part(parts[-1], spec, "video") as writer:
+            for number in numbers:
+                writer.write(numbered(number, (96, 64)), times[number], 1)
+    join_parts(parts, tmp_path / "out.mp4", spec, end=120_000_000, audio_from=None, timeout_s=30)
+    seen = look(tmp_path / "out.mp4")
+    assert seen.numbers == list(range(5))
+    assert [time * 500_000 for time in seen.times] == [0, 20_000, 20_001, 20_002, 40_000]
 
 
 def test_key_frames_come_every_two_seconds(tmp_path: Path) -> None:
