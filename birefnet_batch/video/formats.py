@@ -85,6 +85,8 @@ _MP4_AUDIO = frozenset(("aac", "mp3", "ac3", "eac3", "opus", "alac", "flac"))
 _PCM = frozenset(f"pcm_{kind}{order}" for kind in ("s16", "s24", "s32", "f32", "f64") for order in ("le", "be"))
 _MOV_AUDIO = _PCM | {"aac", "mp3", "ac3", "eac3", "alac"}
 _WEBM_AUDIO = frozenset(("opus", "vorbis"))
+LONGEST_DELAY = 65_535
+"""Hundredths of a second that a frame of a GIF can be shown for; one that is shown for longer is written again."""
 _MILLISECOND, _HUNDREDTH = Fraction(1, 1000), Fraction(1, 100)
 
 X264 = Format(

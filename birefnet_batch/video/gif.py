@@ -8,7 +8,8 @@
 
 The palette needs every frame before the first one can be written: frames wait losslessly compressed (FFV1) in a
 scratch file beside the part. A pixel is transparent where the matte is below one half. Delays are hundredths of a
-second; each frame is at the nearest one, so that errors do not add up.
+second; each frame is at the nearest one, so that errors do not add up. One that is shown for longer than a delay can
+say is written again.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import math
 from collections import deque
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar, cast
 
@@ -29,7 +31,7 @@ from numpy.typing import NDArray
 from birefnet_batch.errors import OutputError
 from birefnet_batch.overlap import Channel, Stages
 from birefnet_batch.video.encode import EncodeSpec, Kind, PartWriter, discard
-from birefnet_batch.video.formats import GIF
+from birefnet_batch.video.formats import GIF, LONGEST_DELAY
 from birefnet_batch.video.gif_strings import Strings
 from birefnet_batch.video.libav_writer import output_errors
 
@@ -78,8 +80,12 @@ class GifWriter(PartWriter):
         if not self._times:
             self._first = pts
         at = self._tick(pts)
-        # Above 100 frames a second there are more frames than hundredths.
-        self._times.append(max(at, self._times[-1] + 1) if self._times else at)
+        if self._times:
+            # Above 100 frames a second there are more frames than hundredths.
+            at = max(at, self._times[-1] + 1)
+            # What comes after just that time is known by it as the frame before, written again.
+            at -= (at - self._times[-1]) % LONGEST_DELAY == 0
+        self._times.append(at)
         self._end = max(self._tick(pts + duration), self._times[-1] + 1)
         index = len(self._times) - 1
         if index < _PALETTE_FIRST or index % PALETTE_EVERY[self.spec.write_mode] == 0:
@@ -131,7 +137,8 @@ class GifWriter(PartWriter):
         return math.floor((pts - self._first) * self.spec.time_base / _TICK + Fraction(1, 2))
 
     def _write_file(self) -> None:
-        options = {"loop": "0", "final_delay": str(self._end - self._times[-1]), "fflags": "+bitexact"}
+        written = [range(at, following, LONGEST_DELAY) for at, following in pairwise((*self._times, self._end))]
+        options = {"loop": "0", "final_delay": str(self._end - written[-1][-1]), "fflags": "+bitexact"}
         with (
             av.open(str(self._scratch)) as waiting,
             av.open(str(self.path), "w", format="gif", options=options) as output,
@@ -152,9 +159,10 @@ class GifWriter(PartWriter):
                     paletted.close()
 
                 stages.start("palette", find_colours)
-                for at, frame in zip(self._times, paletted, strict=True):
-                    frame.pts, frame.time_base = at, _TICK
-                    output.mux(stream.encode(frame))
+                for times, frame in zip(written, paletted, strict=True):
+                    for at in times:
+                        frame.pts, frame.time_base = at, _TICK
+                        output.mux(stream.encode(frame))
             output.mux(stream.encode(None))
 
     def _thrifty(self, frames: Iterator[av.VideoFrame]) -> Iterator[av.VideoFrame]:

@@ -14,7 +14,7 @@ from av.container import InputContainer, OutputContainer
 from av.video.stream import VideoStream
 
 from birefnet_batch.errors import OutputError
-from birefnet_batch.video.formats import FORMATS, format_of
+from birefnet_batch.video.formats import FORMATS, LONGEST_DELAY, format_of
 from birefnet_batch.video.join import JoinTask
 from birefnet_batch.video.libav_writer import output_errors
 from birefnet_batch.video.timed import Timed
@@ -116,10 +116,12 @@ class WholePart:
         self._base = format_of(task.spec.output_type).time_base(task.spec.time_base)
         self.order: list[int] = []
         """Presentation times of all frames, in ticks of the container's clock."""
-        self._end = 0
+        self._end = before = 0
         # Without it delays of 10 ms are read as players show them, ten times as long.
         for pts, duration in _times(task.parts[0], self._base, tell, {"min_delay": "1"}):
-            self.order.append(pts)
+            if not self.order or pts - before != LONGEST_DELAY:
+                self.order.append(pts)
+            before = pts
             self._end = pts + duration
 
     @property

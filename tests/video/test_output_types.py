@@ -179,6 +179,24 @@ def test_more_frames_than_hundredths_are_all_kept(tmp_path: Path) -> None:
     assert facts.frames == 10
 
 
+@pytest.mark.parametrize("seconds", [655, Fraction(65535, 100), 700, Fraction(131070, 100), 1400])
+def test_a_frame_of_a_gif_may_be_shown_for_longer_than_a_delay_can_say(seconds: Fraction, tmp_path: Path) -> None:
+    spec = replace(SPEC, output_type=GIF, time_base=Fraction(1, 100), alpha=False)
+    path, part = tmp_path / "out.gif", tmp_path / "part"
+    times = [0, 100, 100 + int(seconds * 100)]
+    end = times[-1] + int(seconds * 100)
+    with open_part(part, spec, "video") as writer:
+        for number, (at, following) in enumerate(pairwise((*times, end))):
+            writer.write(numbered(number, (96, 64)), at, following - at)
+    facts = join_parts([part], path, spec, end=end, audio_from=None, timeout_s=30)
+    assert facts.frames == 3
+    assert facts.duration_s == end / 100
+    assert sum(_gif_delays(path)) == end
+    seen = look(path)
+    found = [round(100 * seen.times[seen.numbers.index(number)]) for number in range(3)]
+    assert found == pytest.approx(times, abs=1)
+
+
 @pytest.mark.parametrize("parts", [1, 2])
 def test_frames_of_one_millisecond_are_all_kept_in_webm(parts: int, tmp_path: Path) -> None:
     spec = replace(SPEC, time_base=Fraction(1, 90000))
