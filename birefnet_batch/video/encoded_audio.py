@@ -1,4 +1,4 @@
-"""Sound that a container does not take as it is, encoded; in step with the source's clock, gaps and all."""
+"""Sound that a container does not take as it is, encoded; in step with the source's clock, gaps, overlaps and all."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
 
+from birefnet_batch.video.packet_clock import SampleClock
 from birefnet_batch.video.timed import Timed
 
 _RATES = {
@@ -26,10 +27,6 @@ _ENCODED = {
 }
 _BITS_A_CHANNEL = 96_000
 _FRAME = 1024
-# Clocks of containers are coarse (a millisecond in Matroska); a longer gap is silence, not rounding.
-_GAP_S = Fraction(1, 20)
-# A longer one is a clock that was set: the sound goes on where it was.
-_LONGEST_GAP_S = 3600
 
 
 class EncodedTrack:
@@ -46,7 +43,6 @@ class EncodedTrack:
         if context.sample_rate <= 0 or not context.layout.nb_channels:
             raise ValueError("its sample rate or its channels are not known")
         self._source = source
-        self._origin = origin
         self._encoder = encoder
         rates = _RATES[encoder]
         self._rate = next((known for known in rates if known <= context.sample_rate), rates[-1])
@@ -55,8 +51,9 @@ class EncodedTrack:
         self._resampler = self._new_resampler()
         self._shape: tuple[str, str, int] | None = None
         self._out: AudioStream | None = None
+        self._decoded = SampleClock(origin, self._rate)
         self._clock: int | None = None  # where the next encoded sample goes
-        self._heard = Fraction(0)  # where the next decoded sample belongs; both in samples of the track
+        self._surplus = 0  # how many resampled samples are yet to be left out: others have their place
         self.dropped = 0
         """How many packets could not be decoded."""
 
@@ -78,7 +75,6 @@ class EncodedTrack:
                 continue
             for frame in frames:
                 yield from self._keep_in_step(frame)
-                self._heard += Fraction(frame.samples * self._rate, frame.sample_rate)
                 frame = _named(frame)
                 # Samples are counted instead: a container's rounded times would tear the sound.
                 frame.pts = None
@@ -95,21 +91,22 @@ class EncodedTrack:
         yield from self._encoded(held)
 
     def _keep_in_step(self, frame: av.AudioFrame) -> Iterator[Timed]:
-        """Set the clock at the first frame; later, fill gaps with silence."""
+        """Set the clock at the first frame; later, fill gaps with silence, and take back what overlaps."""
         shape = (frame.format.name, frame.layout.name, frame.sample_rate)
         if shape != self._shape:
             yield from self._drained()
             self._shape = shape
-        at = self._heard
-        if frame.pts is not None and frame.time_base is not None:
-            at = (frame.pts * Fraction(frame.time_base) - self._origin) * self._rate
+        time = None if frame.pts is None or frame.time_base is None else frame.pts * Fraction(frame.time_base)
+        following = self._decoded.following
+        at = self._decoded.place(time, Fraction(frame.samples * self._rate, frame.sample_rate))
         if self._clock is None:
             self._clock = round(at)
-            self._heard = at
-        elif _GAP_S * self._rate < at - self._heard < _LONGEST_GAP_S * self._rate:
+        elif at != following:
             yield from self._drained()
-            yield from self._encoded(self._silence(round(at) - self._clock))
-            self._heard = at
+            missing = round(at) - self._clock
+            self._surplus = 0
+            yield from self._encoded(self._silence(missing))
+            self._surplus = max(0, -missing)
 
     def _silence(self, samples: int) -> Iterator[av.AudioFrame]:
         for start in range(0, samples, _FRAME):
@@ -123,11 +120,26 @@ class EncodedTrack:
         for frame in frames:
             if frame is not None:
                 assert self._clock is not None
+                cut = min(self._surplus, frame.samples)
+                self._surplus -= cut
+                if cut == frame.samples:
+                    continue
+                frame = self._without(frame, cut)
                 frame.pts, frame.time_base = self._clock, Fraction(1, self._rate)
                 self._clock += frame.samples
             for packet in self._out.encode(frame):
                 assert packet.dts is not None
                 yield Timed(packet.dts * Fraction(packet.time_base), packet, "audio")
+
+    def _without(self, frame: av.AudioFrame, samples: int) -> av.AudioFrame:
+        """The resampled frame without its first samples."""
+        if not samples:
+            return frame
+        rest = av.AudioFrame.from_ndarray(
+            np.ascontiguousarray(frame.to_ndarray()[:, samples:]), format="fltp", layout=self._layout
+        )
+        rest.sample_rate = self._rate
+        return rest
 
 
 def _named(frame: av.AudioFrame) -> av.AudioFrame:

@@ -1,10 +1,13 @@
-"""Decode times of packets that are carried over, where the source's clock was set on the way."""
+"""Times of packets and of samples that are carried over, where the source's clock was set on the way."""
 
 from __future__ import annotations
 
 from fractions import Fraction
 
 from birefnet_batch.video.timestamps import JITTER_S, LONGEST_S
+
+# Clocks of containers are coarse (a millisecond in Matroska); what is farther off is no rounding.
+_NEAR_S = Fraction(1, 20)
 
 
 class PacketClock:
@@ -41,3 +44,35 @@ class PacketClock:
         end = dts - self._offset + max(1, duration)
         self._following = end if self._following is None else max(self._following, end)
         return self._offset
+
+
+class SampleClock:
+    """Finds where sound that is counted in samples belongs: after what came before it, if its time is near that.
+
+    Args:
+        origin: the source's time that becomes 0, in seconds.
+        rate: samples a second.
+    """
+
+    def __init__(self, origin: Fraction, rate: int) -> None:
+        self._origin = origin
+        self._rate = rate
+        self._clock = PacketClock(0, Fraction(1, rate))
+        self.following: Fraction | None = None
+        """Where what was placed last ends, in samples."""
+
+    def place(self, time: Fraction | None, length: Fraction) -> Fraction:
+        """Where what comes next begins, in samples.
+
+        Args:
+            time: its time in the source, in seconds, where it has one.
+            length: how long it is, in samples.
+        """
+        at = self.following or Fraction(0)
+        if time is not None:
+            given = round((time - self._origin) * self._rate)
+            given -= self._clock.offset(given, round(length))
+            if self.following is None or abs(given - at) > _NEAR_S * self._rate:
+                at = Fraction(given)
+        self.following = at + length
+        return at
