@@ -11,6 +11,7 @@ from av.container import InputContainer, OutputContainer
 
 from birefnet_batch.video.carried import CarriedTracks, describe
 from birefnet_batch.video.container import BROKEN
+from birefnet_batch.video.copied_pcm import CopiedPcm
 from birefnet_batch.video.encoded_audio import EncodedTrack
 from birefnet_batch.video.packet_clock import PacketClock
 from birefnet_batch.video.timed import Timed
@@ -94,23 +95,26 @@ class _Track:
         if first is None:
             raise ValueError("it is empty")
         self._first = first
-        self._encoded = None
-        if stream.codec_context.codec.canonical_name not in copied:
-            self._encoded = EncodedTrack(stream, origin, encoder)
+        self._counted: EncodedTrack | CopiedPcm | None = None
+        codec = stream.codec_context.codec.canonical_name
+        if codec not in copied:
+            self._counted = EncodedTrack(stream, origin, encoder)
+        elif codec.startswith("pcm_"):
+            self._counted = CopiedPcm(stream, origin)
         self._out: AudioStream | None = None
 
     def add_stream(self, output: OutputContainer) -> None:
         """Declare the track."""
-        self._out = self._encoded.add_stream(output) if self._encoded else output.add_stream_from_template(self._source)
+        self._out = self._counted.add_stream(output) if self._counted else output.add_stream_from_template(self._source)
         describe(self._source, self._out)
 
     def packets(self) -> Iterator[Timed]:
         """The track's packets; to be called once."""
-        if self._encoded is None:
+        if self._counted is None:
             yield from self._copy()
             return
-        yield from self._encoded.packets(self._all())
-        self.dropped = self._encoded.dropped
+        yield from self._counted.packets(self._all())
+        self.dropped = self._counted.dropped
 
     def _read(self, container: InputContainer) -> Iterator[av.Packet[AudioStream]]:
         for packet in container.demux(self._source):

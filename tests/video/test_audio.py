@@ -101,8 +101,8 @@ def test_silent_when_asked_for_and_when_there_is_none(tmp_path: Path) -> None:
     assert (facts.audio_tracks, facts.notes) == (0, ())
 
 
-def test_a_gap_in_transcoded_sound_stays_a_gap(tmp_path: Path) -> None:
-    source = tmp_path / "clip.mkv"
+def _pieces(source: Path, pieces: list[tuple[float, float]]) -> Path:
+    """A video of 4 s with pieces of sound, each from one second to another, the last of them a tone."""
     with av.open(str(source), "w", format="matroska") as container:
         video = container.add_stream("libx264", rate=25)
         video.width, video.height, video.pix_fmt = 96, 64, "yuv420p"
@@ -110,8 +110,9 @@ def test_a_gap_in_transcoded_sound_stays_a_gap(tmp_path: Path) -> None:
         for index in range(100):
             container.mux(video.encode(av.VideoFrame.from_ndarray(numbered(index, (96, 64)), format="rgb24")))
         container.mux(video.encode(None))
-        tone = (20000 * np.sin(np.arange(4800) * 0.3)).astype(np.int16)[None]
-        for start_s, wave in ((0.0, tone * 0), (3.0, tone)):
+        for start_s, end_s in pieces:
+            tone = (20000 * np.sin(np.arange(round((end_s - start_s) * 48000)) * 0.3)).astype(np.int16)[None]
+            wave = tone if (start_s, end_s) == pieces[-1] else tone * 0
             packet_frame = av.AudioFrame.from_ndarray(wave, format="s16", layout="mono")
             packet_frame.sample_rate, packet_frame.time_base = 48000, Fraction(1, 48000)
             packet_frame.pts = round(start_s * 48000)
@@ -120,8 +121,27 @@ def test_a_gap_in_transcoded_sound_stays_a_gap(tmp_path: Path) -> None:
                 packet.pts = packet.dts = packet_frame.pts
                 packet.time_base = Fraction(1, 48000)
                 container.mux(packet)
-    convert(source, tmp_path / "out.mp4")
-    assert beep_start(tmp_path / "out.mp4") == pytest.approx(3.0, abs=0.004)
+    return source
+
+
+@pytest.mark.parametrize(("output_type", "codec"), [("X264 (.mp4)", "aac"), ("PRORES4444 (.mov)", "pcm_s16le")])
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [(0.0, 0.1), (3.0, 3.1)],
+        [(0.0, 1.0), (0.6, 1.6), (1.2, 2.2), (2.2, 2.5)],
+        [(0.0, 1.0), (0.3, 0.5), (0.9, 1.1), (1.1, 1.2)],
+        [(0.0, 1.0), (0.3, 0.4), (2.0, 2.1)],
+    ],
+    ids=["gap", "overlaps", "inside", "both"],
+)
+def test_sound_stays_in_step_where_parts_are_missing_or_overlap(
+    pieces: list[tuple[float, float]], output_type: str, codec: str, tmp_path: Path
+) -> None:
+    source = _pieces(tmp_path / "clip.mkv", pieces)
+    convert(source, tmp_path / "out", output_type=output_type)
+    assert codecs_of(tmp_path / "out") == [codec]
+    assert beep_start(tmp_path / "out") == pytest.approx(pieces[-1][0], abs=0.004)
 
 
 @pytest.mark.parametrize("second_s", [0, 7200], ids=["back", "forward"])
