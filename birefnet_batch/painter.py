@@ -143,11 +143,33 @@ def covering(picture: torch.Tensor, size: torch.Size, wider: float = 1.0) -> tor
     # A file may claim any shape of its pixels, and what is to be cut off takes memory first.
     across = picture.shape[3] * min(max(wider, 1 / _MOST_WIDER), _MOST_WIDER)
     scale = max(height / picture.shape[2], width / across)
-    scaled = (max(height, round(picture.shape[2] * scale)), max(width, round(across * scale)))
-    if scaled != tuple(picture.shape[2:]):
+    scaled = [max(height, round(picture.shape[2] * scale)), max(width, round(across * scale))]
+    for place, wanted in enumerate(size):
+        # What is to be cut off a narrow picture, enlarged, would be many times as large as the frame.
+        if wanted < scaled[place] and picture.shape[2 + place] < scaled[place]:
+            picture = _middle(picture, 2 + place, scaled[place], wanted)
+            scaled[place] = wanted
+    if scaled != list(picture.shape[2:]):
         picture = F.interpolate(picture, size=scaled, mode="bilinear", antialias=True)
     top, left = (scaled[0] - height) // 2, (scaled[1] - width) // 2
     return picture[..., top : top + height, left : left + width].clamp(0, 1)
+
+
+def _middle(picture: torch.Tensor, dimension: int, whole: int, wanted: int) -> torch.Tensor:
+    """The middle of what bilinear scaling of a side up to `whole` makes, without the rest."""
+    import torch
+
+    side = picture.shape[dimension]
+    first = (whole - wanted) // 2
+    places = torch.arange(first, first + wanted, dtype=torch.float64, device=picture.device)
+    at = ((places + 0.5) * (side / whole) - 0.5).clamp(0, side - 1)
+    before = at.floor().long()
+    weight = (at - before).to(picture.dtype).view([-1 if other == dimension else 1 for other in range(picture.dim())])
+    return torch.lerp(
+        picture.index_select(dimension, before),
+        picture.index_select(dimension, (before + 1).clamp(max=side - 1)),
+        weight,
+    )
 
 
 def blurred(frames: torch.Tensor) -> torch.Tensor:

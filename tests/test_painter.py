@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import av
 import numpy as np
@@ -240,3 +240,29 @@ def test_a_shape_that_no_camera_makes_takes_no_more_memory() -> None:
         assert torch.equal(
             covering(picture, torch.Size((48, 64)), shape), covering(picture, torch.Size((48, 64)), most)
         )
+
+
+@pytest.mark.parametrize(("sides", "wider"), [((30, 20), 1.0), ((20, 30), 1.0), ((256, 7), 1.0), ((40, 40), 4.0)])
+def test_an_enlarged_picture_is_the_middle_of_the_whole_scaled(sides: tuple[int, int], wider: float) -> None:
+    picture = torch.rand(1, 3, *sides, generator=torch.Generator().manual_seed(0))
+    height, width = sides[0], sides[1] * wider
+    scale = max(48 / height, 64 / width)
+    whole = (round(height * scale), round(width * scale))
+    scaled = torch.nn.functional.interpolate(picture, size=whole, mode="bilinear", antialias=True)
+    top, left = (whole[0] - 48) // 2, (whole[1] - 64) // 2
+    found = covering(picture, torch.Size((48, 64)), wider)
+    torch.testing.assert_close(found, scaled[..., top : top + 48, left : left + 64], rtol=0, atol=1e-4)
+
+
+def test_a_narrow_picture_takes_no_more_memory_than_the_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    interpolate = torch.nn.functional.interpolate
+
+    def watched(picture: torch.Tensor, **how: Any) -> torch.Tensor:
+        made.append(interpolate(picture, **how))
+        return made[-1]
+
+    monkeypatch.setattr(torch.nn.functional, "interpolate", watched)
+    for sides in ((256, 1), (1, 256)):
+        assert covering(torch.rand(1, 3, *sides), torch.Size((480, 640))).shape == (1, 3, 480, 640)
+    assert [tuple(picture.shape[2:]) for picture in made] == [(480, 640)] * 2
