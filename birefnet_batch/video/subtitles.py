@@ -129,8 +129,11 @@ class _Track:
             yield Timed(at * _TICK, written, "subtitles")
 
     def _said(self) -> Iterator[_Said]:
+        ended = Fraction(0)
         for packet in self._container.demux(self._source):
-            if not packet.size or packet.pts is None:
+            if packet.size and packet.pts is not None:
+                ended = (packet.pts + (packet.duration or 0)) * Fraction(packet.time_base)
+            elif packet.size or packet.pts is not None:
                 continue
             try:
                 found = self._source.decode2(packet)
@@ -139,19 +142,26 @@ class _Track:
                 continue
             if found is None:
                 continue
-            start, end = (round((time - self._origin) / _TICK) for time in _shown(packet, found))
+            start, end = (round((time - self._origin) / _TICK) for time in _shown(packet, found, ended))
             # MP4 says with an empty one that nothing is shown.
             for rect in found:
                 if isinstance(rect, AssSubtitle) and rect.ass:
                     yield _Said(start, end, rect.ass)
 
 
-def _shown(packet: av.Packet[SubtitleStream], found: SubtitleSet) -> tuple[Fraction, Fraction]:
-    """From when to when subtitles are shown, in seconds on the source's clock."""
-    assert packet.pts is not None
-    start = packet.pts * Fraction(packet.time_base)
-    end = start + (packet.duration or 0) * Fraction(packet.time_base)
+def _shown(packet: av.Packet[SubtitleStream], found: SubtitleSet, end: Fraction) -> tuple[Fraction, Fraction]:
+    """From when to when subtitles are shown, in seconds on the source's clock.
+
+    Args:
+        packet: what they were found in; the empty one at the track's end has no time.
+        found: they themselves.
+        end: when the packet ends, or the last one that has a time.
+    """
     own = Fraction(found.pts, av.time_base)
+    if packet.pts is None:
+        # What is shown until the end; the decoder says of it how long the one before was shown.
+        return (end if found.pts == _UNKNOWN else own + found.start_display_time * _TICK), end
+    start = packet.pts * Fraction(packet.time_base)
     if found.pts == _UNKNOWN or abs(own - start) <= _TICK:
         return start, end
     # Captions come in pieces, of which each packet has one: the decoder tells of a text when it is shown no more.

@@ -106,8 +106,8 @@ def _pair(first: int, second: int) -> bytes:
     return bytes([0xFC, *(value | (0x80 if value.bit_count() % 2 == 0 else 0) for value in (first, second))])
 
 
-def _captions(path: Path) -> Path:
-    """A QuickTime file with two captions, shown from 0.8 s to 1.6 s and from there to 2.4 s."""
+def _captions(path: Path, cleared: bool = True) -> Path:
+    """A QuickTime file of 2.8 s with two captions, shown from 0.8 s to 1.6 s and from there to 2.4 s or to the end."""
     load, row, show, clear = ([_pair(0x14, code)] * 2 for code in (0x20, 0x70, 0x2F, 0x2C))
     sent = [_pair(0, 0)] * 70
     for frame, pairs in (
@@ -115,7 +115,7 @@ def _captions(path: Path) -> Path:
         (20, show),
         (24, [*load, *row, _pair(ord("T"), ord("W")), _pair(ord("O"), ord("."))]),
         (40, show),
-        (60, clear),
+        (60, clear if cleared else []),
     ):
         sent[frame : frame + len(pairs)] = pairs
     # Only a file that has such a track tells libav what it is.
@@ -142,6 +142,12 @@ def test_captions_are_shown_when_they_are_in_the_source(tmp_path: Path) -> None:
     facts = convert(_captions(tmp_path / "clip.mov"), tmp_path / "out.mp4")
     assert facts.notes == ()
     assert said_in(tmp_path / "out.mp4") == [(800, 800, "ONE."), (1600, 800, "TWO.")]
+
+
+def test_a_caption_that_is_not_cleared_is_shown_to_the_end(tmp_path: Path) -> None:
+    facts = convert(_captions(tmp_path / "clip.mov", cleared=False), tmp_path / "out.mp4")
+    assert facts.notes == ()
+    assert said_in(tmp_path / "out.mp4") == [(800, 800, "ONE."), (1600, 1200, "TWO.")]
 
 
 def test_those_that_begin_together_are_shown_together(tmp_path: Path) -> None:
