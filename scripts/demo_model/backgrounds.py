@@ -3,38 +3,138 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import OpenEXR
 from PIL import Image, ImageFilter
 
 from demo_model.paths import CACHE, SOURCES
+from demo_model.qt_resources import read
 from demo_model.textures import texture
 
-# Only photos under CC-BY-4.0 or CC0 (the package has share-alike ones too), cut to parts without a subject:
-# left, upper, right, lower as fractions.
-PHOTOS = {
+Box = tuple[float, float, float, float]  # left, upper, right, lower as fractions
+
+# Only photos under CC-BY-4.0 or CC0 (the package has share-alike ones too), cut to parts without a subject.
+PHOTOS: dict[str, tuple[str, Box]] = {
     "aitzgorri": ("aitzgorri_by_Aitzol_Berasategi.jpg", (0, 0, 1, 1)),
     "picosdeeuropa": ("picosdeeuropa_by_Aitzol_Berasategi.jpg", (0, 0, 1, 1)),
     "life": ("life_by_Aitzol_Berasategi.jpg", (0, 0, 1, 1)),
-    "friends": ("friends_by_Aitzol_Berasategi.jpg", (0.5, 0.05, 1, 0.42)),
+    "friends": ("friends_by_Aitzol_Berasategi.jpg", (0.55, 0.05, 1, 0.42)),
     "concrete": ("Picture_0B_by_freespace.jpg", (0, 0.05, 0.14, 1)),
     "umang": ("umang_by_Abhishek_Mudgal.jpg", (0, 0, 1, 1)),
-    "seeding": ("seeding_by_Clements_Engelhardt.jpg", (0.45, 0.35, 1, 1)),
+}
+# Of those that the package's own README files call CC0 or in the public domain (one: CC-BY-3.0), parts without a subject.
+MONUMENTS: dict[str, Box] = {
+    "wonders/greatWallofChina": (0, 0, 1, 1),
+    "wonders/machuPicchu": (0, 0, 1, 1),
+    "wonders/petra": (0.05, 0.1, 0.95, 0.92),
+    "wonders/colosseum": (0.08, 0.2, 0.85, 0.7),
+    "india/ajantaCave": (0, 0, 1, 1),
+    "india/hawaMahal": (0.02, 0.3, 0.98, 0.88),
+    "india/konarkSunTemple": (0, 0.3, 1, 1),
+    "india/goldenTemple": (0, 0.68, 1, 1),
+    "india/greatStupa": (0.3, 0.25, 1, 1),
+    "egypt/bentPyramid": (0, 0.56, 1, 1),
+    "egypt/redPyramid": (0, 0.66, 1, 1),
+    "egypt/greatPyramidOfGiza": (0.2, 0.4, 0.85, 0.93),
+    "egypt/meidumPyramid": (0, 0.5, 1, 1),
+    "usa/canyondeChelly": (0, 0, 1, 1),
+    "usa/fortSumter": (0, 0, 1, 1),
+    "usa/georgeWashingtonBirthplace": (0.02, 0.03, 0.95, 0.95),
+    "usa/navajo": (0, 0, 1, 1),
+    "usa/mountRushmore": (0, 0.62, 1, 1),
+    "france/chateaudeChambord": (0, 0.62, 1, 1),
+    "france/citedeCarcassonne": (0, 0.35, 1, 1),
+    "france/palaisdesPapes": (0.1, 0.1, 0.9, 0.88),
+    "france/pontduGard": (0, 0, 1, 1),
+    "france/rocamadour": (0, 0, 1, 1),
+    "france/montStMichel": (0, 0.62, 1, 1),
+    "france/reimsCathedral": (0.05, 0.45, 0.95, 1),
+    "france/arlesAmphitheater": (0, 0.35, 1, 0.95),
+    "germany/trierImperialBaths": (0, 0, 1, 1),
+}
+OTHER_GAMES: dict[str, Box] = {
+    "clickgame/sea1": (0, 0, 1, 1),
+    "clickgame/sea2": (0, 0, 1, 1),
+    "clickgame/sea4": (0, 0.6, 1, 1),
+    "clickgame/sea5": (0, 0, 1, 1),
+    "erase/gibbon": (0, 0, 0.38, 1),
+}
+# The package's sunrise, sunset and studio are those that we have from another one.
+WORLDS: dict[str, Box] = {
+    "city": (0, 0.1, 1, 0.58),
+    "courtyard": (0.2, 0.05, 0.74, 0.95),
+    "forest": (0, 0.05, 1, 0.95),
+    "interior": (0, 0.05, 1, 0.9),
+    "night": (0, 0.05, 1, 0.8),
+}
+# What is left of panoramas where something stands that a matte would show: benches, machines, a lamp on a stand.
+PARTS: dict[str, Box] = {
+    "city": (0.62, 0, 1, 1),
+    "lab": (0, 0, 1, 0.6),
+    "lobby": (0.63, 0, 1, 1),
+    "studio": (0.39, 0, 0.6, 1),
 }
 SURFACES = ("brick", "grass", "gravel")
 PROCEDURAL = 160
-SUN = 1000.0  # lamps in these pictures stay below, and the scenes are about 0.1 to 1
+BRIGHT, BLACK, DARK = 3.0, 0.02, 0.4  # times the median: lamps and skies, what rings, and what may belong to it
 HELD_OUT_PROCEDURAL = 20
 
 
-def _photo(name: str, box: tuple[float, float, float, float]) -> np.ndarray:
-    picture = Image.open(SOURCES / "lomiri" / "usr" / "share" / "backgrounds" / name).convert("RGB")
+def _photo(picture: Image.Image, box: Box) -> np.ndarray:
+    picture = picture.convert("RGB")
     picture = picture.crop([round(part * side) for part, side in zip(box, picture.size * 2, strict=True)])
     picture.thumbnail((1600, 1600), Image.Resampling.LANCZOS)
     return np.asarray(picture)
+
+
+def _wallpapers() -> dict[str, np.ndarray]:
+    folder = SOURCES / "lomiri" / "usr" / "share" / "backgrounds"
+    return {name: _photo(Image.open(folder / file), box) for name, (file, box) in PHOTOS.items()}
+
+
+def _places() -> dict[str, np.ndarray]:
+    pictures = {}
+    games = {f"explore_monuments/{name}": box for name, box in MONUMENTS.items()} | OTHER_GAMES
+    for place, box in games.items():
+        game, _, name = place.partition("/")
+        packed = SOURCES / "gcompris" / "usr" / "share" / "gcompris-qt" / "rcc" / f"{game}.rcc"
+        content = read(packed, f"gcompris/src/activities/{game}/resource/{name}.webp")
+        pictures[name.rpartition("/")[2]] = _photo(Image.open(io.BytesIO(content)), box)
+    return pictures
+
+
+def _grown(marks: np.ndarray, side: int) -> np.ndarray:
+    return np.asarray(Image.fromarray((marks * 255).astype(np.uint8)).filter(ImageFilter.MaxFilter(side))) > 0
+
+
+def _without_rings(light: np.ndarray) -> np.ndarray:
+    """Return linear light (H, W, 3) without the black outlines that a lossy codec left around what is bright."""
+    median = np.median(light.mean(axis=-1))
+    rings = (light.min(axis=-1) < BLACK * median) & _grown(light.max(axis=-1) > BRIGHT * median, 9)
+    rings |= _grown(rings, 3) & (light.max(axis=-1) < DARK * median)
+    filled, known = np.where(rings[..., None], 0, light), ~rings
+    height, width = known.shape
+    while not known.all():
+        wide, counted = np.pad(filled, ((1, 1), (1, 1), (0, 0))), np.pad(known.astype(np.float32), 1)
+        windows = [(slice(y, y + height), slice(x, x + width)) for y in range(3) for x in range(3)]
+        total, count = sum(wide[window] for window in windows), sum(counted[window] for window in windows)
+        new = ~known & (count > 0)
+        filled[new] = total[new] / count[new][:, None]
+        known |= new
+    return filled
+
+
+def _shown(path: Path) -> Image.Image:
+    """Return a panorama of linear light as a picture, toned as a camera does."""
+    light = _without_rings(OpenEXR.File(str(path)).channels()["RGB"].pixels.astype(np.float32))
+    light = np.clip(light * 0.3 / np.median(light.mean(axis=-1)), 0, None)
+    shown = (light / (1 + 0.6 * light)).clip(0, 1) ** (1 / 2.2)
+    return Image.fromarray((shown * 255).astype(np.uint8))
 
 
 def _panoramas() -> dict[str, np.ndarray]:
@@ -45,17 +145,13 @@ def _panoramas() -> dict[str, np.ndarray]:
             raise SystemExit(f"error: {script} holds no base64 picture; is this another version of the package?")
         path = CACHE / script.stem
         path.write_bytes(base64.b64decode(encoded.group(1)))
-        light = OpenEXR.File(str(path)).channels()["RGB"].pixels.astype(np.float32)
-        # Packed with losses, the sun rings: black and coloured marks around it in a white sky.
-        sun = Image.fromarray(((light.max(axis=-1) > SUN) * 255).astype(np.uint8)).filter(ImageFilter.MaxFilter(13))
-        light = np.where(np.asarray(sun)[..., None] > 0, np.float32(SUN), light)
-        path.unlink()
-        light = np.clip(light * 0.3 / np.median(light.mean(axis=-1)), 0, None)
-        shown = (light / (1 + 0.6 * light)).clip(0, 1) ** (1 / 2.2)
         # Above and below lie the stretched poles.
-        band = Image.fromarray((shown * 255).astype(np.uint8)[40:216])
-        pictures[script.name.split(".")[0]] = np.asarray(band.resize((1024, 352), Image.Resampling.BICUBIC))
-    return pictures
+        band = _shown(path).crop((0, 40, 512, 216)).resize((1024, 352), Image.Resampling.BICUBIC)
+        path.unlink()
+        name = script.name.split(".")[0]
+        pictures[name] = _photo(band, PARTS.get(name, (0, 0, 1, 1)))
+    folder = SOURCES / "blender" / "usr" / "share" / "blender" / "datafiles" / "studiolights" / "world"
+    return pictures | {f"world {name}": _photo(_shown(folder / f"{name}.exr"), box) for name, box in WORLDS.items()}
 
 
 def prepare() -> None:
@@ -63,8 +159,7 @@ def prepare() -> None:
     if (CACHE / "backgrounds.npz").exists():
         return
     CACHE.mkdir(parents=True, exist_ok=True)
-    pictures = {name: _photo(*photo) for name, photo in PHOTOS.items()}
-    pictures |= _panoramas()
+    pictures = _wallpapers() | _panoramas() | _places()
     for name in SURFACES:
         surface = Image.open(SOURCES / "skimage" / "skimage" / "data" / f"{name}.png").convert("RGB")
         pictures[name] = np.asarray(surface)

@@ -21,7 +21,7 @@ LIST = Path(__file__).with_name("lookalikes.txt")
 SIDE = 32
 LEAST_OVERLAP, LEAST_CORRELATION = 0.75, 0.6
 # Seen by people: the same thing from another side or in another state.
-BY_EYE = {"1f4ec", "2666", "1f405", "1f5b1"}
+BY_EYE = {"1f4ec", "2666", "1f405", "1f5b1", "1f6eb"}
 
 
 def seen(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
