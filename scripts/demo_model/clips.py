@@ -84,7 +84,7 @@ CLIPS_MADE = (
         lambda t: (0.05 + 0.03 * t, 0.02 * t, 0.6 - 0.08 * t),
         (
             ("1f996", lambda t: Pose(0.42 + 0.10 * t, 0.58 - 0.05 * abs(_wave(t, 2)), 0.55, 4 * _wave(t, 2), True)),
-            ("1f405", lambda t: Pose(1.42 - 0.10 * t, 0.70 - 0.04 * abs(_wave(t, 3)), 0.42, 3 * _wave(t, 3))),
+            ("1f9a4", lambda t: Pose(1.42 - 0.10 * t, 0.70 - 0.04 * abs(_wave(t, 3)), 0.42, 3 * _wave(t, 3))),
             ("1fa82", lambda t: Pose(0.95 + 0.06 * _wave(t, 1), 0.05 + 0.2 * t, 0.34, 8 * _wave(t, 1, 0.2))),
         ),
         melody=True,
