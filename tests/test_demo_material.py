@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import struct
 import sys
+import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,6 +15,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 
 from demo_model.backgrounds_split import is_held_out
 from demo_model.families import emoji_family, held_out
+from demo_model.qt_resources import read
+from demo_model.rings import without_rings
 from demo_model.weights import export, load
 
 from birefnet_batch.models import build_network
@@ -62,3 +67,40 @@ def test_channels_of_large_variance_survive_the_export_to_float16(tmp_path):
         wanted, found = network(image), exported(image)
     assert (wanted - found).abs().max() < 0.01 * wanted.abs().max()
     assert all(value.half().isfinite().all() for value in exported.state_dict().values() if value.is_floating_point())
+
+
+def test_black_outlines_around_lamps_are_filled_and_dark_things_elsewhere_stay():
+    light = np.full((64, 64, 3), 0.3, np.float32)
+    light[10:20, 10:20] = -0.01
+    light[12:18, 12:18] = 50
+    light[40:60, 40:44] = 0.001
+    mended = without_rings(light)
+    assert mended[8:22, 8:22].min() >= 0.29
+    assert (mended[12:18, 12:18] == 50).all()
+    assert (mended[40:60, 40:44] == np.float32(0.001)).all()
+
+
+def _packed(path: Path, content: bytes, compressed: bool) -> None:
+    """Write a Qt resource file, version 2, that holds `content` as folder/picture."""
+    names, offsets = b"", []
+    for name in ("folder", "picture"):
+        offsets.append(len(names))
+        names += struct.pack(">HI", len(name), 0) + name.encode("utf-16-be")
+    stored = struct.pack(">I", len(content)) + zlib.compress(content) if compressed else content
+    data = struct.pack(">I", len(stored)) + stored
+    nodes = [
+        struct.pack(">IHIIQ", 0, 2, 1, 1, 0),
+        struct.pack(">IHIIQ", offsets[0], 2, 1, 2, 0),
+        struct.pack(">IHHHIQ", offsets[1], int(compressed), 0, 1, 0, 0),
+    ]
+    head = 20
+    tree = head + len(data) + len(names)
+    path.write_bytes(struct.pack(">4s4I", b"qres", 2, tree, head, head + len(data)) + data + names + b"".join(nodes))
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_pictures_are_read_out_of_qt_resource_files(tmp_path, compressed):
+    _packed(tmp_path / "a.rcc", b"a picture" * 9, compressed)
+    assert read(tmp_path / "a.rcc", "folder/picture") == b"a picture" * 9
+    with pytest.raises(SystemExit, match="holds no folder/other"):
+        read(tmp_path / "a.rcc", "folder/other")
