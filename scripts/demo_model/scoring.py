@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -13,47 +14,59 @@ from demo_model.composites import Library, composite
 SIDE = 512
 
 
-@dataclass(frozen=True)
+Frame = tuple[np.ndarray, np.ndarray]
+QUANTILES = (0.1, 0.25, 0.5)
+
+
+@dataclass
 class Scores:
-    """Means over frames.
+    """Figures over frames, added one by one: a thousand pictures are more than a laptop holds.
 
     Attributes:
-        frames: how many with a subject.
-        iou: of masks cut at one half.
-        error: mean absolute error of the matte.
-        empty_frames: how many without a subject.
-        empty_mean: mean of the matte on these.
+        overlaps: IoU of masks cut at one half, of each frame with a subject.
+        errors: mean absolute error of each such frame's matte.
+        empty_means: mean of the matte of each frame without one.
     """
 
-    frames: int
-    iou: float
-    error: float
-    empty_frames: int
-    empty_mean: float
+    overlaps: list[float] = field(default_factory=list)
+    errors: list[float] = field(default_factory=list)
+    empty_means: list[float] = field(default_factory=list)
+
+    def add(self, mask: np.ndarray, alpha: np.ndarray) -> None:
+        """Score a matte against the true one, both (H, W) in [0, 1]."""
+        if alpha.any():
+            self.overlaps.append(iou(mask, alpha))
+            self.errors.append(float(np.abs(mask - alpha).mean()))
+        else:
+            self.empty_means.append(float(mask.mean()))
 
     def __str__(self) -> str:
+        # Of the mean's own scatter: another draw of composites differs by as much.
+        scatter = np.std(self.overlaps) / max(1, len(self.overlaps)) ** 0.5
+        quantiles = ", ".join(f"{np.quantile(self.overlaps, share):.3f}" for share in QUANTILES)
         return (
-            f"{self.frames} frames: IoU {self.iou:.4f}, mean absolute error {self.error:.4f}; "
-            f"{self.empty_frames} empty frames: matte's mean {self.empty_mean:.4f}"
+            f"{len(self.overlaps)} frames: IoU {np.mean(self.overlaps):.4f} (standard error {scatter:.4f}; "
+            f"quantiles 0.1, 0.25, 0.5: {quantiles}), mean absolute error {np.mean(self.errors):.4f}; "
+            f"{len(self.empty_means)} empty frames: matte's mean {np.mean(self.empty_means):.4f}"
         )
 
 
-def held_out_frames(
-    count: int, seed: int, restyle: bool = False, procedural: bool = True
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return `count` held-out composites with subjects and a quarter as many without, at 512x512.
+def held_out_frames(count: int, seed: int, procedural: bool = True) -> Iterator[Frame]:
+    """Yield `count` held-out composites with subjects and a quarter as many without, at 512x512.
 
-    Subjects look as they are; with `restyle` as in training, where many have foreign colours and surfaces.
-    Without `procedural` all backgrounds are photographs; with it a quarter are computed patterns, as in training.
+    Subjects look as they are. Without `procedural` all backgrounds are photographs; with it a quarter are computed
+    patterns, as in training.
     """
     library, rng = Library("test", procedural), np.random.default_rng(seed)
-    frames = []
-    while len(frames) < count:
-        picture, alpha = composite(library, rng, SIDE, 1 + int(rng.random() < 0.4), restyle)
+    made = 0
+    while made < count:
+        picture, alpha = composite(library, rng, SIDE, 1 + int(rng.random() < 0.4), restyle=False)
         # A subject that lies outside the frame, all but a trace of it, is no test of a matte.
         if (alpha > 0.5).mean() > 0.005:
-            frames.append((picture, alpha))
-    return frames + [composite(library, rng, SIDE, 0) for _ in range(max(6, count // 4))]
+            made += 1
+            yield picture, alpha
+    for _ in range(max(6, count // 4)):
+        yield composite(library, rng, SIDE, 0)
 
 
 def iou(mask: np.ndarray, alpha: np.ndarray) -> float:
@@ -72,22 +85,10 @@ def matte(network: nn.Module, picture: np.ndarray, device: str = "cpu") -> np.nd
     return torch.sigmoid(network(normalised(image)).float())[0, 0].cpu().numpy()
 
 
-def summary(masks: list[np.ndarray], alphas: list[np.ndarray]) -> Scores:
-    """Score mattes against the true ones, each (H, W) in [0, 1]."""
-    overlaps, errors, empties = [], [], []
-    for mask, alpha in zip(masks, alphas, strict=True):
-        if alpha.any():
-            overlaps.append(iou(mask, alpha))
-            errors.append(np.abs(mask - alpha).mean())
-        else:
-            empties.append(mask.mean())
-    return Scores(
-        len(overlaps), float(np.mean(overlaps)), float(np.mean(errors)), len(empties), float(np.mean(empties))
-    )
-
-
-def evaluate(network: nn.Module, frames: list[tuple[np.ndarray, np.ndarray]], device: str = "cpu") -> Scores:
+def evaluate(network: nn.Module, frames: Iterable[Frame], device: str = "cpu") -> Scores:
     """Score a network on frames from `held_out_frames`."""
     network.eval()
-    masks = [matte(network, picture, device) for picture, _ in frames]
-    return summary(masks, [alpha for _, alpha in frames])
+    scores = Scores()
+    for picture, alpha in frames:
+        scores.add(matte(network, picture, device), alpha)
+    return scores

@@ -139,7 +139,7 @@ def work(rank: int, world: int, options: argparse.Namespace) -> None:
     library.varied = VARIED
     batches = Batches(library, [9, rank, step], processes=(os.cpu_count() or 1) if device == "cuda" else 0)
     draws = np.random.default_rng([5, step])
-    validation = held_out_frames(24, seed=77) if rank == 0 else []
+    validation = list(held_out_frames(24, seed=77)) if rank == 0 else []
     # A GPU's work is not the process' own.
     now = time.monotonic if device == "cuda" else time.process_time
     began = now() - spent
