@@ -18,6 +18,8 @@ from birefnet_batch.video.picture import MATRICES
 _UNTAGGED_MATRIX, _UNTAGGED_RANGE = 2, 0
 _KNOWN_MATRICES = MATRICES.keys() | {0}
 _KNOWN_RANGES = (ColorRange.MPEG.value, ColorRange.JPEG.value)
+_DEEP_GREY = ("gray9", "gray10", "gray12", "gray14", "gray16be")
+_FILTERED_GREY = "gray16le"
 _LEAST_WIDTH, _LEAST_HEIGHT = 3, 4  # of every plane that bwdif takes
 
 
@@ -62,6 +64,16 @@ class _Shape:
             f"video_size={self.width}x{self.height}:pix_fmt={self.format}:time_base=1/1000:"
             f"colorspace={self.matrix}:range={self.range}"
         )
+
+    @property
+    def deep_grey(self) -> bool:
+        """Whether it is grey of limited range that bwdif does not take: libav calls what it makes of it full."""
+        return self.range == ColorRange.MPEG.value and self.format.startswith(_DEEP_GREY)
+
+    @property
+    def wanted(self) -> str | None:
+        """What is filtered, where libav would choose a format without alpha or with colours."""
+        return "gbrap" if self.format == "pal8" else _FILTERED_GREY if self.deep_grey else None
 
 
 class Deinterlacer:
@@ -117,9 +129,9 @@ class Deinterlacer:
         which = "all" if self._mode == "on" else "interlaced"
         bwdif = self._graph.add("bwdif", f"mode=send_frame:parity=auto:deint={which}")
         self._sink = self._graph.add("buffersink")
-        if shape.format == "pal8":
-            # Of the formats that bwdif takes libav chooses one without alpha for it.
-            planes = self._graph.add("format", "pix_fmts=gbrap")
+        wanted = shape.wanted
+        if wanted is not None:
+            planes = self._graph.add("format", f"pix_fmts={wanted}")
             self._source.link_to(planes)
             planes.link_to(bwdif)
         else:
@@ -142,6 +154,8 @@ class Deinterlacer:
             stamp = self._stamps.popleft()
             if stamp.delivered:
                 continue
+            if self._shape is not None and self._shape.deep_grey:
+                frame.color_range = ColorRange.MPEG
             frame.pts, frame.dts, frame.duration = stamp.pts, stamp.dts, stamp.duration
             if stamp.time_base is not None:
                 frame.time_base = stamp.time_base

@@ -176,6 +176,23 @@ def test_frames_that_are_too_small_for_the_filter_pass_unchanged(pix_fmt: str, s
     assert not deinterlacer.changed
 
 
+@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize("full", [False, True], ids=["limited", "full"])
+@pytest.mark.parametrize("pix_fmt", ["gray", "gray10le", "gray12le", "gray16le", "gray16be"])
+def test_grey_keeps_its_range(pix_fmt: str, full: bool, wide: bool) -> None:
+    bits = av.VideoFormat(pix_fmt).components[0].bits
+    frames = []
+    for _ in range(3):
+        frame = av.VideoFrame(64, 64, pix_fmt)
+        kind = ">u2" if pix_fmt.endswith("be") else np.uint8 if bits == 8 else "<u2"
+        np.frombuffer(memoryview(frame.planes[0]), kind)[:] = 100 << (bits - 8)
+        frame.color_range = 2 if full else 1
+        frames.append(frame)
+    made = list(Deinterlacer("on").frames(frames))
+    (wanted, _), (found, _) = (as_read(images[1], frames[0], wide) for images in (frames, made))
+    assert found == pytest.approx(wanted, abs=64 if wide else 0)
+
+
 def test_a_palette_keeps_its_clear_colours() -> None:
     frames = []
     for _ in range(3):
