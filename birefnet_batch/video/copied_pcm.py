@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
-from typing import cast
 
 import av
 from av.audio.stream import AudioStream
@@ -37,7 +36,7 @@ class CopiedPcm:
 
     def add_stream(self, output: OutputContainer) -> AudioStream:
         """Declare the track in the file to write."""
-        self._out = cast(AudioStream, output.add_stream_from_template(self._source))
+        self._out = output.add_stream_from_template(self._source)
         return self._out
 
     def packets(self, packets: Iterable[av.Packet[AudioStream]]) -> Iterator[Timed]:
@@ -64,6 +63,7 @@ class CopiedPcm:
             written = at + samples
 
     def _timed(self, content: bytes, at: int, samples: int) -> Timed:
+        assert self._out is not None
         packet = av.Packet(content)
         packet.stream = self._out
         packet.pts = packet.dts = at

@@ -135,9 +135,8 @@ class EncodedTrack:
         """The resampled frame without its first samples."""
         if not samples:
             return frame
-        rest = av.AudioFrame.from_ndarray(
-            np.ascontiguousarray(frame.to_ndarray()[:, samples:]), format="fltp", layout=self._layout
-        )
+        kept = np.ascontiguousarray(frame.to_ndarray()[:, samples:], np.float32)
+        rest = av.AudioFrame.from_ndarray(kept, format="fltp", layout=self._layout)
         rest.sample_rate = self._rate
         return rest
 
