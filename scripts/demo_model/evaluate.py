@@ -53,6 +53,7 @@ def main() -> None:
     parser.add_argument("--pictures", action="store_true", help="draw the model card's pictures again")
     options = parser.parse_args()
     network = load(options.weights)
+    network.prepare()
     print(
         f"weights {options.weights.name}, {options.weights.stat().st_size / 1e6:.2f} MB, at {SIDE}x{SIDE}", flush=True
     )
