@@ -84,7 +84,7 @@ PARTS: dict[str, Box] = {
 SURFACES = ("brick", "grass", "gravel")
 PROCEDURAL = 160
 HELD_OUT_PROCEDURAL = 20
-MADE_BY = {"backgrounds", "qt_resources", "rings", "textures"}
+MADE_BY = ("backgrounds", "qt_resources", "rings", "textures")
 
 
 def _photo(picture: Image.Image, box: Box) -> np.ndarray:
@@ -138,8 +138,8 @@ def _panoramas() -> dict[str, np.ndarray]:
 def prepare() -> None:
     """Write the backgrounds, arrays (height, width, 3) uint8 of several sizes, to the cache."""
     # Other boxes and other pictures are another file: one that was made before them would be measured on in silence.
-    modules = sorted(Path(__file__).parent.glob("*.py"))
-    recipe = hashlib.sha256(b"".join(module.read_bytes() for module in modules if module.stem in MADE_BY)).hexdigest()
+    modules = [Path(__file__).with_name(f"{name}.py") for name in MADE_BY]
+    recipe = hashlib.sha256(b"".join(module.read_bytes() for module in modules)).hexdigest()
     made_by = CACHE / "backgrounds.sha256"
     if made_by.exists() and made_by.read_text() == recipe:
         return
