@@ -96,11 +96,12 @@ class _Track:
             raise ValueError("it is empty")
         self._first = first
         self._counted: EncodedTrack | CopiedPcm | None = None
-        codec = stream.codec_context.codec.canonical_name
-        if codec not in copied:
-            self._counted = EncodedTrack(stream, origin, encoder)
-        elif codec.startswith("pcm_"):
-            self._counted = CopiedPcm(stream, origin)
+        context = stream.codec_context
+        codec = context.codec.canonical_name
+        if codec not in copied or codec.startswith("pcm_"):
+            if context.sample_rate <= 0 or not context.layout.nb_channels:
+                raise ValueError("its sample rate or its channels are not known")
+            self._counted = CopiedPcm(stream, origin) if codec in copied else EncodedTrack(stream, origin, encoder)
         self._out: AudioStream | None = None
 
     def add_stream(self, output: OutputContainer) -> None:

@@ -17,14 +17,12 @@ class CopiedPcm:
     """Copies one track whose samples are signed or floating point: their silence is zeros.
 
     Args:
-        source: the stream that the packets are of.
+        source: the stream that the packets are of; its sample rate and channels are known.
         origin: the source's time that becomes 0, in seconds.
     """
 
     def __init__(self, source: AudioStream, origin: Fraction) -> None:
         context = source.codec_context
-        if context.sample_rate <= 0 or not context.layout.nb_channels:
-            raise ValueError("its sample rate or its channels are not known")
         self._source = source
         self._rate = context.sample_rate
         # What is decoded of 24 bits has 32.

@@ -33,15 +33,13 @@ class EncodedTrack:
     """Encodes one track.
 
     Args:
-        source: the stream that the packets are of.
+        source: the stream that the packets are of; its sample rate and channels are known.
         origin: the source's time that becomes 0, in seconds.
         encoder: `aac` or `libopus`.
     """
 
     def __init__(self, source: AudioStream, origin: Fraction, encoder: str) -> None:
         context = source.codec_context
-        if context.sample_rate <= 0 or not context.layout.nb_channels:
-            raise ValueError("its sample rate or its channels are not known")
         self._source = source
         self._encoder = encoder
         rates = _RATES[encoder]
