@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import yaml
 from birefnet_batch.errors import ManifestError
 from birefnet_batch.manifest_entries import BAD_TAG, BAD_TAG_ERRORS, BadLine, Entry, short
 from birefnet_batch.manifest_folder import VIDEO_SUFFIXES
+from birefnet_batch.repeated_names import YAML_LOADER, repetition, repetition_in
 from birefnet_batch.uris import redact_text, redact_value
 
 MANIFEST_SUFFIXES = (".yaml", ".yml", ".json", ".jsonl", ".ndjson", ".csv")
@@ -72,11 +73,9 @@ def _document(path: Path, data: Any, lines: list[int]) -> tuple[list[Entry], Map
 
 
 def _yaml(path: Path) -> tuple[list[Entry], Mapping[str, Any]]:
-    loader_class: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    loader = loader_class(path.read_text("utf-8-sig"))
+    loader = YAML_LOADER(path.read_text("utf-8-sig"))
     try:
         node = loader.get_single_node()
-        # Before they become data: merging (`<<`) leaves the names of both mappings in a node.
         videos, twice = _looked_through(node)
         data: Any = [] if node is None else loader.construct_document(node)
     except BAD_TAG_ERRORS:
@@ -98,32 +97,21 @@ def _looked_through(node: yaml.Node | None) -> tuple[list[yaml.Node], dict[int, 
     if isinstance(node, yaml.MappingNode):
         parts = {key.value: value for key, value in node.value if isinstance(key, yaml.ScalarNode)}
     for whole in (node, parts.get("defaults")):
-        if bad := _has_twice(whole):
+        if bad := _bad(repetition_in(whole)):
             raise ValueError(bad.reason)
     listed = parts.get("videos", node)
     videos = listed.value if isinstance(listed, yaml.SequenceNode) else []
-    return videos, {index: bad for index, video in enumerate(videos) if (bad := _has_twice(video))}
+    return videos, {index: bad for index, video in enumerate(videos) if (bad := _bad(repetition_in(video)))}
 
 
-def _has_twice(node: yaml.Node | None) -> BadLine | None:
-    if not isinstance(node, yaml.MappingNode):
-        return None
-    names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and not key.tag.endswith(":merge")]
-    return _twice(names)
-
-
-def _twice(names: Sequence[str]) -> BadLine | None:
-    """Libraries keep the last of two videos, or lists of them, that have one name, without a word."""
-    if len(set(names)) == len(names):
-        return None
-    name = next(name for name in names if names.count(name) > 1)
-    return BadLine(f"it has {redact_value(name)} twice; give each name once, and each video an entry of its own")
+def _bad(repetition: str | None) -> BadLine | None:
+    return None if repetition is None else BadLine(f"{repetition}, and each video an entry of its own")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any] | BadLine:
     """The mapping of these pairs, or what is wrong with it or in it."""
     inner = next((value for _, value in pairs if isinstance(value, BadLine)), None)
-    return inner or _twice([name for name, _ in pairs]) or dict(pairs)
+    return inner or _bad(repetition([name for name, _ in pairs])) or dict(pairs)
 
 
 _JSON = json.JSONDecoder(object_pairs_hook=_object)
@@ -171,7 +159,7 @@ def _csv(path: Path) -> Iterator[Entry]:
                 ["its first line must name the columns, video_url among them"],
             )
         # Programs for tables leave columns without a name at the end.
-        if bad := _twice([name for name in reader.fieldnames or () if name]):
+        if bad := _bad(repetition([name for name in reader.fieldnames or () if name])):
             raise ManifestError(f"The manifest {path} cannot be read", [f"its first line: {short(bad.reason)}"])
         for row in reader:
             place = f"{path.name}, line {reader.line_num}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ import yaml
 from birefnet_batch.errors import ConfigError, RequestError
 from birefnet_batch.manifest_entries import BAD_TAG, BAD_TAG_ERRORS
 from birefnet_batch.models.registry import SHIPPED, Catalogue
+from birefnet_batch.repeated_names import load_json, load_yaml
 from birefnet_batch.request import Request
 from birefnet_batch.uris import canonical_uri, redact, redact_text, user_path
 
@@ -33,7 +33,7 @@ def load_request_file(
     path, location = user_path(location), redact(location)
     try:
         text = path.read_text("utf-8-sig")
-        data = json.loads(text) if path.suffix.lower() == ".json" else yaml.safe_load(text)
+        data = load_json(text) if path.suffix.lower() == ".json" else load_yaml(text)
     except FileNotFoundError:
         raise ConfigError(f"request_file={location} does not exist; give a JSON or YAML file") from None
     except BAD_TAG_ERRORS:

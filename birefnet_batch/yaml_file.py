@@ -9,6 +9,7 @@ import yaml
 
 from birefnet_batch.errors import ConfigError
 from birefnet_batch.manifest_entries import BAD_TAG, BAD_TAG_ERRORS
+from birefnet_batch.repeated_names import load_yaml
 
 
 def read_yaml(path: Path, what: str) -> Any:
@@ -22,7 +23,7 @@ def read_yaml(path: Path, what: str) -> Any:
         ConfigError: it cannot be read.
     """
     try:
-        return yaml.safe_load(path.read_text("utf-8"))
+        return load_yaml(path.read_text("utf-8"))
     except BAD_TAG_ERRORS:
         raise ConfigError(f"{what} {path} cannot be read: {BAD_TAG}") from None
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
