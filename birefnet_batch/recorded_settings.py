@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -68,9 +69,20 @@ def settings_from_dict(plain: dict[str, Any]) -> Settings:
     from birefnet_batch.settings import schema_node
 
     try:
-        return Settings.from_config(OmegaConf.merge(schema_node(), plain))  # type: ignore[arg-type]
+        return Settings.from_config(OmegaConf.merge(schema_node(), _as_they_are(plain)))  # type: ignore[arg-type]
     except OmegaConfBaseException as error:
         raise ConfigError(f"the recorded settings are of another version: {str(error).splitlines()[0]}") from None
+
+
+def _as_they_are(value: Any) -> Any:
+    """Plain values whose texts OmegaConf takes literally: they are resolved, and a `${` in one is of a file's name."""
+    if isinstance(value, dict):
+        return {key: _as_they_are(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_as_they_are(item) for item in value]
+    if isinstance(value, str):
+        return re.sub(r"(\\*)\$\{", r"\1\1\\${", value)
+    return value
 
 
 def repeating(settings: Settings, record: JobRecord, storage: StorageSettings) -> Settings:

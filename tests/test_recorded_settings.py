@@ -54,6 +54,19 @@ def test_a_colour_stays_one_whatever_files_are_called(tmp_path: Path) -> None:
     assert recorded(LocalStore(tmp_path / "out"), settings, working_directory=str(tmp_path)) == settings
 
 
+@pytest.mark.parametrize(
+    "text", ["a${b}.mp4", r"a\${b}", r"a\\${oc.env:HOME}", "${", "${media.background}", "$\\{x}\\"]
+)
+def test_texts_that_look_like_references_to_other_settings_are_read_back_as_they_are(tmp_path: Path, text: str) -> None:
+    settings = replace(
+        Settings(),
+        output=text,
+        weights={**Settings().weights, "demo": text},
+        storage=StorageSettings(allow_schemes=["file"], options={"s3": {"endpoint_url": text}}),
+    )
+    assert recorded(LocalStore(tmp_path / "out"), settings) == settings
+
+
 def test_records_of_earlier_versions_have_no_working_folder_and_damaged_ones_say_so(tmp_path: Path) -> None:
     store = LocalStore(tmp_path / "out")
     assert recorded(store, Settings()) == Settings()
