@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import shutil
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -75,7 +76,7 @@ def verify(
 
     Raises:
         ConfigError: the output has no video that succeeded.
-        OutputError: the output or scratch space cannot be used.
+        OutputError: the output cannot be read.
     """
     records, damaged = succeeded_records(store)
     if not records and not damaged:
@@ -100,6 +101,7 @@ def verify(
     for number, (name, group) in enumerate(groups.items()):
         place = scratch / f"repeat-{number}"
         compared += _repeat(store, storage, place, settings[name], group, progress(len(group)))
+        shutil.rmtree(place, ignore_errors=True)
     return sorted(compared, key=lambda item: item.job_id)
 
 
@@ -123,25 +125,32 @@ def _repeat(
     records: Sequence[JobRecord],
     progress: Progress,
 ) -> list[Comparison]:
+    """Repeat videos that have the same settings; what cannot be is `unavailable`, and costs no other its verdict."""
     failures: dict[str, str] = {}
+    ended = "it was not repeated"
 
     def note(outcome: JobOutcome) -> None:
         if outcome.status == "failed":
             failures[outcome.job.job_id] = outcome.error or ""
 
-    requests = [Request.from_dict(record.request, settings.catalogue) for record in records]
-    run(replace(settings, output=str(place)), requests, progress=progress, command=["verify"], on_outcome=note)
+    try:
+        requests = [Request.from_dict(record.request, settings.catalogue) for record in records]
+        run(replace(settings, output=str(place)), requests, progress=progress, command=["verify"], on_outcome=note)
+    except (BirefnetBatchError, OSError) as error:
+        ended = f"it was not repeated: {error}"
     repeated = open_store(str(place), StorageSettings())
     compared = []
     for record in records:
         second = read_record(repeated, record.job_id)
         if record.job_id in failures or second is None:
-            compared.append(_unavailable(record, failures.get(record.job_id, "it was not repeated")))
+            compared.append(_unavailable(record, failures.get(record.job_id, ended)))
             continue
         try:
             compared.append(_compare(store, storage, repeated, place, record, second))
-        except BirefnetBatchError as error:
+        except (BirefnetBatchError, OSError) as error:
             compared.append(_unavailable(record, str(error)))
+        # The next one's files need the room.
+        shutil.rmtree(place / "jobs" / record.job_id, ignore_errors=True)
     return compared
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -10,6 +11,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,11 @@ from clips import make_clip
 
 from birefnet_batch import Request, Settings, run
 from birefnet_batch import verify as verify_module
+from birefnet_batch.errors import OutputLostError
+from birefnet_batch.progress import make_progress
 from birefnet_batch.results import JobRecord, SourceRecord
+from birefnet_batch.settings import StorageSettings
+from birefnet_batch.storage.local_store import LocalStore
 from birefnet_batch.verify import differing
 from birefnet_batch.verify_command import main
 
@@ -195,6 +201,61 @@ def test_what_cannot_be_repeated_says_why(
     change(output, lambda record: record[of].update({digest: "1" * 64}))
     status, compared = verified(output, capsys)
     assert (status, compared["verdict"], compared["reason"]) == (1, "unavailable", reason)
+
+
+@pytest.mark.parametrize("error", [OutputLostError("no room is left"), OSError(errno.ENOSPC, "no room is left")])
+def test_a_repeat_that_ends_too_early_costs_only_what_was_not_repeated_its_verdict(
+    output: Path,
+    made: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: Exception,
+) -> None:
+    def ending(settings: Settings, *_: Any, finished: bool, **__: Any) -> None:
+        if finished:
+            shutil.copytree(made, str(settings.output))
+        raise error
+
+    monkeypatch.setattr(verify_module, "run", partial(ending, finished=False))
+    status, compared = verified(output, capsys)
+    assert (status, compared["verdict"]) == (1, "unavailable")
+    assert compared["reason"].startswith("it was not repeated: ")
+    assert "no room is left" in compared["reason"]
+    monkeypatch.setattr(verify_module, "run", partial(ending, finished=True))
+    assert verified(output, capsys)[1]["verdict"] == "identical"
+
+
+def test_a_video_whose_files_have_no_room_beside_its_repeat_is_named(
+    output: Path, made: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "no room is left")
+
+    repeat_by_copying(monkeypatch, made)
+    monkeypatch.setattr(verify_module, "bring_media", full)
+    status, compared = verified(output, capsys)
+    assert (status, compared["verdict"]) == (1, "unavailable")
+    assert "no room is left" in compared["reason"]
+
+
+def test_a_repeat_is_removed_as_soon_as_it_is_compared(
+    output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = job_file(output, "job.json").parent
+    twin = shutil.copytree(job, job.with_name("twin"))
+    (twin / "job.json").write_text((twin / "job.json").read_text().replace(job.name, twin.name))
+    repeat_by_copying(monkeypatch, output)
+    scratch, compare, there = tmp_path / "scratch", verify_module._compare, []
+
+    def counted(*arguments: Any) -> verify_module.Comparison:
+        there.append(len(list(scratch.glob("*/jobs/*"))))
+        return compare(*arguments)
+
+    monkeypatch.setattr(verify_module, "_compare", counted)
+    compared = verify_module.verify(LocalStore(output), StorageSettings(), scratch, progress=make_progress)
+    assert [item.verdict for item in compared] == ["identical", "identical"]
+    assert there == [2, 1]
+    assert not list(scratch.iterdir())
 
 
 def test_an_input_and_a_run_record_that_are_not_kept_are_named(
