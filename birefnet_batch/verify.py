@@ -46,9 +46,10 @@ class Comparison:
     input: str
     verdict: Verdict
     psnr_db: float | None = None
-    """Of the cut-out's frames, the lowest; None when the files are identical."""
+    """Of the cut-out's frames and their transparency, the lowest; None when the files are identical."""
     matte_error: float | None = None
-    """Mean absolute difference of the mask's frames, in [0, 1]; None when identical, or when there is no mask."""
+    """Mean absolute difference of the mask's frames or of the cut-out's transparency, whichever is more, in [0, 1];
+    None when identical, or when there is neither."""
     reason: str = ""
 
 
@@ -173,15 +174,17 @@ def _compare(
     if second.outputs_sha256 == first.outputs_sha256:
         return Comparison(first.job_id, first.source.uri, "identical")
     worst = Difference()
-    matte: float | None = None
+    mattes: list[float] = []
     for name in first.outputs_sha256:
         ours, theirs = place / "ours", place / f"kept-{name}"
         bring_media(repeated, StorageSettings(), second, name, ours)
         difference = compare_media(theirs, ours)
         if name == "mask_video":
-            matte = difference.mean_error
+            mattes.append(difference.mean_error)
         else:
             worst = difference
+            mattes += [] if difference.alpha_error is None else [difference.alpha_error]
+    matte = max(mattes, default=None)
     changed = differing(first, second)
     other = f"made with another {', '.join(changed)}" if changed else "everything else is the same"
     near = worst.psnr_db >= LEAST_PSNR_DB and (matte is None or matte <= MOST_MATTE_ERROR) and not worst.reason

@@ -21,6 +21,7 @@ from clips import make_clip
 from birefnet_batch import Request, Settings, run
 from birefnet_batch import verify as verify_module
 from birefnet_batch.errors import OutputLostError
+from birefnet_batch.media_difference import Difference
 from birefnet_batch.progress import make_progress
 from birefnet_batch.results import JobRecord, SourceRecord
 from birefnet_batch.settings import StorageSettings
@@ -166,6 +167,24 @@ def test_near_frames_of_another_machine_are_close_and_far_ones_differ(
     make_clip(job_file(output, "clip.mp4"), frames=2, size=(64, 48))
     change(output, lambda record: recorded(output, record))
     assert "ends after 2 frames" in verified(output, capsys)[1]["reason"]
+
+
+@pytest.mark.parametrize(("error", "verdict"), [(0.001, "close"), (0.01, "differs")])
+def test_the_transparency_of_another_machine_must_be_close_too(
+    output: Path,
+    made: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: float,
+    verdict: str,
+) -> None:
+    repeat_by_copying(monkeypatch, made)
+    give_other_bytes(output)
+    change(output, lambda record: record["machine"].update(gpus=["another"]))
+    differences = {"kept-video": Difference(alpha_error=error), "kept-mask_video": Difference()}
+    monkeypatch.setattr(verify_module, "compare_media", lambda kept, _: differences[kept.name])
+    compared = verified(output, capsys)[1]
+    assert (compared["verdict"], compared["matte_error"]) == (verdict, error)
 
 
 def test_what_another_encoder_wrote_is_not_called_the_same(made: Path) -> None:
