@@ -1,4 +1,4 @@
-"""Nothing secret in files and logs: the options of storage libraries, and URLs wherever they stand."""
+"""Nothing secret in files and logs: options of storage libraries, variables of processes, and URLs anywhere."""
 
 from __future__ import annotations
 
@@ -19,11 +19,20 @@ _HARMLESS = frozenset(
         *("ServerSideEncryption", "SSEKMSKeyId", "StorageClass", "ACL", "consistency", "check_connection"),
     )
 )
+_SECRET_NAME = r"(?:key|token|secret|passw|credential|auth|sas\b)"
+_SECRET_VARIABLE = re.compile(_SECRET_NAME, re.IGNORECASE)
+# Settings that are variables of processes: of Ray's workers, and of this one by Hydra's means.
+_VARIABLE_KEYS = ("env_vars", "env_set")
 # A value may hold anything: it ends with its line, or where the next option begins.
-_OPTION = re.compile(r"(storage\.options[\w.]*)=(.*?)(?=[,\s]+\+*storage\.options|$)", re.MULTILINE)
+_OPTION = r"(storage\.options[\w.]*|storage(?==['\"]?\{.*?\boptions\b))=(.*?)(?=[,\s]+\+*storage\.options|$)"
+_SECRET_SETTING = (
+    rf"((?:executor\.runtime_env\.env_vars|hydra\.job\.env_set)\.\w*?{_SECRET_NAME}\w*"
+    r"|(?:executor(?:\.runtime_env(?:\.env_vars)?)?|hydra(?:\.job(?:\.env_set)?)?)"
+    rf"(?==['\"]?\{{.*?{_SECRET_NAME}\w*['\"]?\s*:))"
+    r"=(.*?)(?=[,\s]+\+*(?:storage\.options|executor\.|hydra\.)|$)"
+)
 # A setting's value that is a data URI, in a word of a command line or in a list of such words.
 _DATA_SETTING = re.compile(r"(?:^|,)[+~]{0,2}[\w.@/-]+=(['\"]?)(?=data:)", re.IGNORECASE)
-_SECRET_VARIABLE = re.compile(r"key|token|secret|passw|credential|auth|sas$", re.IGNORECASE)
 _VARIABLE = re.compile(r"\$\{oc\.env:\w+\}")
 
 
@@ -49,7 +58,7 @@ def secret_variables(runtime_env: Mapping[str, Any]) -> dict[str, str]:
     variables = runtime_env.get("env_vars")
     if not isinstance(variables, Mapping):
         return {}
-    return {str(name): str(value) for name, value in variables.items() if _SECRET_VARIABLE.search(str(name))}
+    return {str(name): str(value) for name, value in variables.items() if _is_secret(str(name), value)}
 
 
 class Redactor:
@@ -64,10 +73,15 @@ class Redactor:
         self._secrets = sorted(set(_secrets(options)), key=len, reverse=True)
 
     def text(self, text: str) -> str:
-        """The text without option values that are secret, and without secrets in URLs."""
-        text = _OPTION.sub(_hide_option, text)
+        """The text without values of options and variables that are secret, and without secrets in URLs."""
+        return self._text(text, re.MULTILINE)
+
+    def _text(self, text: str, ends: re.RegexFlag) -> str:
+        # Values first: a part of one is not found any more.
         for secret in self._secrets:
             text = text.replace(secret, HIDDEN)
+        for setting in (_OPTION, _SECRET_SETTING):
+            text = re.sub(setting, _hide_option, text, flags=re.IGNORECASE | ends)
         return redact_text(text)
 
     def words(self, words: Iterable[str]) -> list[str]:
@@ -78,7 +92,8 @@ class Redactor:
         """A text that may be a URL as a whole, or `key=URL`; data URIs may hold spaces and quotes."""
         found = _DATA_SETTING.search(word)
         if found is None:
-            return self.text(redact_value(word))
+            # A value goes on behind the line breaks in it.
+            return self._text(redact_value(word), re.DOTALL)
         quote = found[1] if found[1] and word.endswith(found[1]) else ""
         content = word[found.end() : len(word) - len(quote)]
         if quote == '"':
@@ -87,19 +102,29 @@ class Redactor:
         return f"{self.text(word[: found.end()])}{redact(content)}{quote}"
 
     def value(self, value: Any) -> Any:
-        """Every text in plain data; the options of storage by their names."""
+        """Every text in plain data; the options of storage and variables by their names."""
         if isinstance(value, str):
             return self._word(value)
         if isinstance(value, Mapping):
             return {
-                self._word(key) if isinstance(key, str) else key: shown_options(item)
-                if key == "options" and isinstance(item, Mapping)
-                else self.value(item)
-                for key, item in value.items()
+                self._word(key) if isinstance(key, str) else key: self._named(key, item) for key, item in value.items()
             }
         if isinstance(value, list):
             return [self.value(item) for item in value]
         return value
+
+    def _named(self, key: Any, value: Any) -> Any:
+        if isinstance(value, Mapping) and key == "options":
+            return shown_options(value)
+        if isinstance(value, Mapping) and key in _VARIABLE_KEYS:
+            value = {name: HIDDEN if _is_secret(str(name), item) else item for name, item in value.items()}
+        return self.value(value)
+
+
+def _is_secret(variable: str, value: Any) -> bool:
+    if value is None or isinstance(value, bool) or _VARIABLE.fullmatch(str(value)):
+        return False
+    return bool(_SECRET_VARIABLE.search(variable))
 
 
 def _hide_option(match: re.Match[str]) -> str:
@@ -107,7 +132,7 @@ def _hide_option(match: re.Match[str]) -> str:
     if key.rpartition(".")[2] in _HARMLESS or _VARIABLE.fullmatch(value.strip("'\"")):
         return match.group(0)
     # A quote around the whole word stays closed.
-    quote = value[-1:] if value[-1:] in ("'", '"') and value.count(value[-1]) % 2 else ""
+    quote = value[-1:] if value[-1:] in ("'", '"') and len(re.findall(rf"(?<!\\){value[-1]}", value)) % 2 else ""
     return f"{key}={HIDDEN}{quote}"
 
 

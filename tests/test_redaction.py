@@ -78,10 +78,45 @@ def test_settings_lose_secrets_by_name_and_by_value() -> None:
     assert Redactor(OPTIONS).value(value)["list"] == ["***"]
 
 
-def test_secrets_that_rays_workers_are_given_are_hidden_and_other_variables_are_not() -> None:
-    variables = {"AWS_SECRET_ACCESS_KEY": "hunter22", "HF_HOME": "/mnt/weights"}
-    redactor = Redactor(secret_variables({"env_vars": variables}))
-    assert redactor.value({"runtime_env": {"env_vars": variables}}) == {
-        "runtime_env": {"env_vars": {"AWS_SECRET_ACCESS_KEY": "***", "HF_HOME": "/mnt/weights"}}
-    }
-    assert redactor.text("env_vars:{AWS_SECRET_ACCESS_KEY:hunter22}") == "env_vars:{AWS_SECRET_ACCESS_KEY:***}"
+@pytest.mark.parametrize("secret", ["hunter22", "pa\"s's1", "@it's1 x", "{a: b, c", "one\nKEY=two", "x " * 60, "pin"])
+def test_secrets_that_rays_workers_are_given_are_hidden_by_name_whatever_letters_they_have(secret: str) -> None:
+    variables = {"AWS_SECRET_ACCESS_KEY": secret, "HF_HOME": "/mnt/weights", "MY_SAS": "${oc.env:MY_SAS}"}
+    shown = {**variables, "AWS_SECRET_ACCESS_KEY": "***"}
+    for redactor in (Redactor({}), Redactor(secret_variables({"env_vars": variables}))):
+        assert redactor.value({"runtime_env": {"env_vars": variables}}) == {"runtime_env": {"env_vars": shown}}
+        assert redactor.value({"job": {"env_set": variables}}) == {"job": {"env_set": shown}}
+
+
+def test_a_secret_variable_is_hidden_by_its_value_where_it_stands_without_its_name() -> None:
+    redactor = Redactor(
+        secret_variables({"env_vars": {"AWS_SECRET_ACCESS_KEY": "hunter22", "HF_HOME": "/mnt/weights"}})
+    )
+    assert redactor.text("output: hunter22, /mnt/weights") == "output: ***, /mnt/weights"
+
+
+@pytest.mark.parametrize(
+    "place", ["+executor.runtime_env.env_vars", "executor.runtime_env.env_vars", "+hydra.job.env_set"]
+)
+@pytest.mark.parametrize("value", ["x", "'it''s, x=1 y'", '"pa\\"s\'s1"', "a,b", "one\ntwo\nthree"])
+def test_a_word_that_gives_a_secret_variable_loses_its_value(place: str, value: str) -> None:
+    word, redactor = f"{place}.DB_PASSWORD={value}", Redactor({})
+    assert redactor.words([word, f"{place}.HF_HOME=/a"]) == [f"{place}.DB_PASSWORD=***", f"{place}.HF_HOME=/a"]
+    listed = f"{place}.HF_HOME=/a,{word},{place}.LEVEL=3"
+    assert redactor.words([listed]) == [f"{place}.HF_HOME=/a,{place}.DB_PASSWORD=***,{place}.LEVEL=3"]
+
+
+@pytest.mark.parametrize(
+    ("word", "shown"),
+    [
+        ("executor.runtime_env={env_vars:{HF_TOKEN:x}}", "executor.runtime_env=***"),
+        ("+executor.runtime_env.env_vars={A: b, 'HF_TOKEN': x}", "+executor.runtime_env.env_vars=***"),
+        ("executor.runtime_env={pip:[tokenizers],env_vars:{A:b}}", None),
+        ("executor.runtime_env.env_vars.HF_TOKEN=${oc.env:HF_TOKEN}", None),
+        ("storage={options:{s3:{key:x}}}", "storage=***"),
+        ("storage={timeout_s:3}", None),
+        ("+executor.resources={a_key:1}", None),
+        ("executor=ray", None),
+    ],
+)
+def test_words_that_give_several_settings_are_hidden_where_one_is_secret(word: str, shown: str | None) -> None:
+    assert Redactor({}).words([word]) == [word if shown is None else shown]
