@@ -33,6 +33,10 @@ _SECRET_SETTING = (
 )
 # A setting's value that is a data URI, in a word of a command line or in a list of such words.
 _DATA_SETTING = re.compile(r"(?:^|,)[+~]{0,2}[\w.@/-]+=(['\"]?)(?=data:)", re.IGNORECASE)
+# What is shorter is a word such as false, or stands in the middle of others: it is hidden by name alone. So is the one
+# long word that an option of gcsfs takes instead of a secret.
+_SHORTEST_SECRET = 8
+_WORD = "google_default"
 _VARIABLE = re.compile(r"\$\{oc\.env:\w+\}")
 
 
@@ -136,9 +140,9 @@ def _hide_option(match: re.Match[str]) -> str:
     return f"{key}={HIDDEN}{quote}"
 
 
-def _secrets(options: Mapping[str, Any], least: int = 4) -> Iterator[str]:
+def _secrets(options: Mapping[str, Any]) -> Iterator[str]:
     for name, value in options.items():
         if isinstance(value, Mapping):
-            yield from _secrets(value, least)
-        elif isinstance(value, str) and name not in _HARMLESS and len(value) >= least:
+            yield from _secrets(value)
+        elif isinstance(value, str) and len(value) >= _SHORTEST_SECRET and name not in _HARMLESS and value != _WORD:
             yield value

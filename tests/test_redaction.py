@@ -120,3 +120,15 @@ def test_a_word_that_gives_a_secret_variable_loses_its_value(place: str, value: 
 )
 def test_words_that_give_several_settings_are_hidden_where_one_is_secret(word: str, shown: str | None) -> None:
     assert Redactor({}).words([word]) == [word if shown is None else shown]
+
+
+@pytest.mark.parametrize("value", ["anon", "google_default", "false", "cloud"])
+def test_harmless_values_of_secret_names_are_hidden_there_and_nowhere_else(value: str) -> None:
+    variables = {"TOKENIZERS_PARALLELISM": value}
+    redactor = Redactor({"gs": {"token": value}, **secret_variables({"env_vars": variables})})
+    kept = {"weights_folder": f"/data/{value}ical", "output_mask": value}
+    options = {"gs": {"token": value}}
+    assert redactor.value({**kept, "options": options}) == {**kept, "options": {"gs": {"token": "***"}}}
+    words = [f"request.output_mask={value}", f"storage.options.gs.token={value}"]
+    assert redactor.words(words) == [words[0], "storage.options.gs.token=***"]
+    assert redactor.text(f"output_mask: {value}\n") == f"output_mask: {value}\n"
