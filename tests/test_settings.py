@@ -42,6 +42,20 @@ def test_every_problem_of_the_settings_is_reported_at_once() -> None:
     assert "weights.portait names no model; the models are light, light_2k" in str(caught.value)
 
 
+def test_problems_name_urls_without_their_secrets() -> None:
+    url = "https://me:hunter2@h/a.png?X-Amz-Signature=hunter2"
+    settings = Settings(
+        media=MediaSettings(background=url, hardware=url, deinterlace=url),
+        storage=StorageSettings(sequence_fps=url, allow_schemes=[url]),
+        models={"mine": url},
+    )
+    with pytest.raises(ProblemsError) as caught:
+        settings.validate()
+    assert len(caught.value.problems) == 6
+    assert "media.background is 'https://h/a.png'" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("settings", "problem"),
     [

@@ -15,7 +15,7 @@ from birefnet_batch.models.hub_errors import HubError, NoAnswerError
 from birefnet_batch.models.registry import MODELS, ModelSpec
 from birefnet_batch.models.spec import hub_name, hub_repository
 from birefnet_batch.models.weights_folder import checkpoint_in, source_in
-from birefnet_batch.uris import user_path
+from birefnet_batch.uris import redact_value, user_path
 
 if TYPE_CHECKING:
     from torch import nn
@@ -75,7 +75,7 @@ def locate_weights(
     if hub is None:
         name = f"weights.{spec.short_name}" if setting is not None else f"models.{spec.short_name}.weights"
         raise WeightsError(
-            f"{name}={asked} does not exist; give a safetensors or .pth file, a folder with {FILE_NAME}, "
+            f"{name}={redact_value(asked)} does not exist; give a safetensors or .pth file, a folder with {FILE_NAME}, "
             f"or a hub repository.{_how_to_get(spec, spec.weights, folder, given_by)}"
         )
     if folder is not None:

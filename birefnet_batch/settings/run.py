@@ -18,6 +18,7 @@ from birefnet_batch.settings.fields import plain, setting
 from birefnet_batch.settings.media import MediaSettings
 from birefnet_batch.settings.request import RequestSettings
 from birefnet_batch.settings.storage import StorageSettings
+from birefnet_batch.uris import redact_text
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -115,7 +116,7 @@ class Settings:
             except ConfigError as error:
                 problems.append(str(error))
         if problems:
-            raise ProblemsError("The settings have problems", problems)
+            raise ProblemsError("The settings have problems", list(map(redact_text, problems)))
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain JSON values."""

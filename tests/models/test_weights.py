@@ -50,6 +50,12 @@ def test_a_path_that_is_not_there_says_how_to_get_the_weights(tmp_path):
     assert "give weights_folder=weights" in said
 
 
+def test_a_url_is_no_checkpoint_and_is_named_without_its_secrets():
+    with pytest.raises(WeightsError, match="weights.demo=https://h/m.pth does not exist") as error:
+        locate_weights(DEMO, "https://me:hunter2@h/m.pth?token=hunter2 hunter2")
+    assert "hunter2" not in str(error.value)
+
+
 @pytest.mark.parametrize("folder", ["my weights", "it's & (here)"])
 def test_the_command_that_is_named_can_be_pasted_into_a_shell(tmp_path, folder):
     with pytest.raises(WeightsError) as error:
