@@ -87,18 +87,26 @@ def verify(
         records = sorted(random.Random(seed).sample(records, sample), key=lambda record: record.job_id)
     unreadable = "its job.json is gone or damaged; run it again with resume=force"
     compared = [Comparison(job_id, f"jobs/{job_id}", "unavailable", reason=unreadable) for job_id in damaged]
+    runs: dict[str, list[JobRecord]] = defaultdict(list)
+    for record in records:
+        if scheme_of(record.source.uri) == "data":
+            compared.append(_unavailable(record, "its input was a data URI, which no record keeps"))
+        else:
+            runs[record.run_id].append(record)
     groups: dict[str, list[JobRecord]] = defaultdict(list)
     settings: dict[str, Settings] = {}
-    for record in records:
+    for run_id, made in runs.items():
         try:
-            if scheme_of(record.source.uri) == "data":
-                raise ConfigError("its input was a data URI, which no record keeps")
-            repeat = repeating(read_settings(store, record.run_id), record, storage)
+            # Once for each run: a bucket is asked, and validation takes a while.
+            theirs = read_settings(store, run_id)
         except BirefnetBatchError as error:
-            compared.append(_unavailable(record, str(error)))
+            compared += [_unavailable(record, str(error)) for record in made]
             continue
-        groups[str(repeat.to_dict())].append(record)
-        settings[str(repeat.to_dict())] = repeat
+        for record in made:
+            repeat = repeating(theirs, record, storage)
+            name = str(repeat.to_dict())
+            groups[name].append(record)
+            settings[name] = repeat
     for number, (name, group) in enumerate(groups.items()):
         place = scratch / f"repeat-{number}"
         compared += _repeat(store, storage, place, settings[name], group, progress(len(group)))

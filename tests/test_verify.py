@@ -60,6 +60,13 @@ def change(output: Path, change_it: Callable[[dict[str, Any]], None]) -> None:
     path.write_text(json.dumps(record))
 
 
+def add_twin(output: Path) -> None:
+    """Give the run a second job with the same media."""
+    job = job_file(output, "job.json").parent
+    twin = shutil.copytree(job, job.with_name("twin"))
+    (twin / "job.json").write_text((twin / "job.json").read_text().replace(job.name, twin.name))
+
+
 def repeat_by_copying(monkeypatch: pytest.MonkeyPatch, made: Path) -> None:
     """Stand in for the work itself, which another test does: the repeat gives what the run gave."""
 
@@ -260,9 +267,7 @@ def test_a_video_whose_files_have_no_room_beside_its_repeat_is_named(
 def test_a_repeat_is_removed_as_soon_as_it_is_compared(
     output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = job_file(output, "job.json").parent
-    twin = shutil.copytree(job, job.with_name("twin"))
-    (twin / "job.json").write_text((twin / "job.json").read_text().replace(job.name, twin.name))
+    add_twin(output)
     repeat_by_copying(monkeypatch, output)
     scratch, compare, there = tmp_path / "scratch", verify_module._compare, []
 
@@ -275,6 +280,32 @@ def test_a_repeat_is_removed_as_soon_as_it_is_compared(
     assert [item.verdict for item in compared] == ["identical", "identical"]
     assert there == [2, 1]
     assert not list(scratch.iterdir())
+
+
+@pytest.mark.parametrize(("damage", "verdict"), [(False, "identical"), (True, "unavailable")])
+def test_the_record_of_a_run_is_read_once_for_all_of_its_videos(
+    output: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    damage: bool,
+    verdict: str,
+) -> None:
+    add_twin(output)
+    kept = shutil.copytree(output, tmp_path / "kept")
+    repeat_by_copying(monkeypatch, kept)
+    read, asked = verify_module.read_settings, []
+
+    def counted(store: LocalStore, run_id: str) -> Settings:
+        asked.append(run_id)
+        return read(store, run_id)
+
+    monkeypatch.setattr(verify_module, "read_settings", counted)
+    if damage:
+        shutil.rmtree(output / "runs")
+    main([str(output), "--json"])
+    assert [item["verdict"] for item in json.loads(capsys.readouterr().out)] == [verdict, verdict]
+    assert len(asked) == 1
 
 
 def test_an_input_and_a_run_record_that_are_not_kept_are_named(
