@@ -166,14 +166,17 @@ class Fetch:
 
     def _fetch_to_the_end(self) -> None:
         """Without a length nothing tells a whole file from a cut one but a regular end of the stream."""
+        furthest = 0
         while True:
             try:
                 with self.path.open("wb") as file:
                     count = 0
                     for chunk in self._remote.read(0, self._facts):
                         self._look_up()
-                        self._came(len(chunk))
                         count += len(chunk)
+                        # What an earlier try had brought already is no headway.
+                        self._came(max(0, count - furthest))
+                        furthest = max(furthest, count)
                         if count > self._limit:
                             raise self._too_large()
                         if count % (64 * BLOCK) < len(chunk):

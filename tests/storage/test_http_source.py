@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,11 @@ import pytest
 from http_site import CONTENT, SETTINGS, Site, fetched
 
 from birefnet_batch.errors import FetchError, InputError
-from birefnet_batch.storage import fetch_log, open_source, source_facts
+from birefnet_batch.storage import backoff, fetch_log, open_source, source_facts
+from birefnet_batch.storage.facts import SourceFacts
+from birefnet_batch.storage.fetch import Fetch
 from birefnet_batch.storage.growing_file import BLOCK
+from birefnet_batch.storage.remote import PassingError, Remote
 
 
 @pytest.mark.parametrize(
@@ -56,6 +60,30 @@ def test_an_input_of_unknown_length_comes_whole(site: Site, tmp_path: Path) -> N
     facts = replace(source_facts(site.url, SETTINGS), size=None, ranges=False)
     with open_source(site.url, facts, tmp_path, SETTINGS) as source:
         assert source.path.read_bytes() == site.content
+
+
+def test_an_input_of_unknown_length_that_always_drops_at_one_place_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backoff, "_FIRST_S", 0.01)
+    tries = 0
+
+    class Dropping(Remote):
+        def facts(self) -> SourceFacts:
+            raise NotImplementedError
+
+        def read(self, start: int, facts: SourceFacts) -> Generator[bytes]:
+            nonlocal tries
+            tries += 1
+            assert tries < 10, "it goes on for ever"
+            yield bytes(1 << 17)
+            raise PassingError("the connection was dropped")
+
+    facts, settings = SourceFacts(None, "unversioned"), replace(SETTINGS, max_retries=1)
+    fetch = Fetch("http://h/clip.mp4", Dropping(), facts, tmp_path / "source", settings, lambda count, size: None)
+    with pytest.raises(FetchError, match=r"the connection was dropped; given up after 2 tries in a row"), fetch:
+        pass
+    assert tries == 2
 
 
 @pytest.mark.parametrize(
