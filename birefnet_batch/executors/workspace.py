@@ -13,7 +13,7 @@ from birefnet_batch.errors import BirefnetBatchError, InputError
 from birefnet_batch.jobs import Job
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage import LocalSource, SourceFacts, open_source, source_facts
-from birefnet_batch.uris import is_local, local_path
+from birefnet_batch.uris import is_local, local_path, scheme_of
 
 # A worker goes to and fro between two videos at most: the one at hand and the one that it was given next.
 _OPEN_SOURCES = 2
@@ -21,7 +21,7 @@ _OPEN_SOURCES = 2
 
 def has_source(job: Job, settings: StorageSettings) -> bool:
     """Whether a job's input is to be had on this machine; of a remote one nothing is asked."""
-    if not is_local(job.uri):
+    if scheme_of(job.uri) != "file":
         return True
     try:
         source_facts(job.uri, settings)
