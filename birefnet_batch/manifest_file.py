@@ -66,6 +66,12 @@ def _document(path: Path, data: Any, lines: list[int]) -> tuple[list[Entry], Map
                 f"The manifest {path} cannot be read",
                 ["it must be a list of videos, or a mapping with videos"],
             )
+    for number, value in enumerate(data, 1):
+        if isinstance(value, Mapping) and "defaults" in value:
+            raise ManifestError(
+                f"The manifest {path} cannot be read",
+                [f"entry {number} has defaults; give them once, beside videos: a mapping of defaults and videos"],
+            )
     return [
         Entry(f"{path.name}, entry {index + 1}{f' (line {lines[index]})' if lines else ''}", value)
         for index, value in enumerate(data)
@@ -119,7 +125,7 @@ _JSON = json.JSONDecoder(object_pairs_hook=_object)
 
 def _jsonl(path: Path) -> tuple[list[Entry], Mapping[str, Any]]:
     entries: list[Entry] = []
-    defaults: Mapping[str, Any] = {}
+    defaults: Mapping[str, Any] | None = None
     with path.open(encoding="utf-8-sig") as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
@@ -130,15 +136,26 @@ def _jsonl(path: Path) -> tuple[list[Entry], Mapping[str, Any]]:
                 value = BadLine(f"it is no JSON: {error.msg} at column {error.colno}")
             except (ValueError, RecursionError) as error:
                 value = BadLine(f"it cannot be read: {error}")
-            if not entries and not defaults and isinstance(value, dict) and set(value) == {"defaults"}:
+            if not entries and defaults is None and isinstance(value, dict) and set(value) == {"defaults"}:
                 defaults = value["defaults"]
                 if not isinstance(defaults, Mapping):
                     raise ManifestError(
                         f"The manifest {path} cannot be read", ["defaults must map request fields to values"]
                     )
                 continue
+            if wrong := _lost_defaults(value, line):
+                raise ManifestError(f"The manifest {path} cannot be read", [f"line {number} has defaults{wrong}"])
             entries.append(Entry(f"{path.name}, line {number}", value))
-    return entries, defaults
+    return entries, defaults or {}
+
+
+def _lost_defaults(value: Any, line: str) -> str | None:
+    """What is wrong with defaults that would be taken for a bad entry, and every video be run without them."""
+    if isinstance(value, BadLine) and '"defaults"' in line:
+        return f", and {short(redact_text(value.reason))}"
+    if isinstance(value, dict) and "defaults" in value:
+        return '; they are the first line, with nothing beside them: {"defaults": {...}}'
+    return None
 
 
 def _all_of_csv(path: Path) -> list[Entry]:

@@ -99,6 +99,34 @@ def test_a_manifest_that_cannot_be_read_says_why(name: str, content: str | None,
         load_manifest(str(tmp_path / name), {})
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        (
+            "v.jsonl",
+            '{"defaults": {"model": "a", "model": "b"}}\n"a.mp4"\n',
+            "line 1 has defaults, and it has model twice",
+        ),
+        ("v.jsonl", '{"defaults": {"model": "light"}\n"a.mp4"\n', "line 1 has defaults, and it is no JSON"),
+        (
+            "v.jsonl",
+            '{"defaults": {"model": "light"}, "x": 1}\n"a.mp4"\n',
+            "line 1 has defaults; they are the first line",
+        ),
+        ("v.jsonl", '"a.mp4"\n{"defaults": {"model": "light"}}\n', "line 2 has defaults; they are the first line"),
+        ("v.jsonl", '{"defaults": {}}\n{"defaults": {"model": "light"}}\n"a.mp4"\n', "line 2 has defaults"),
+        ("v.yaml", "- defaults: {model: light}\n- a.mp4\n", "entry 1 has defaults; give them once, beside videos"),
+        ("v.json", '["a.mp4", {"defaults": {"model": "light"}}]', "entry 2 has defaults"),
+    ],
+)
+def test_defaults_that_cannot_be_read_are_no_bad_entry_without_which_the_others_run(
+    name: str, content: str, reason: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(ManifestError, match=reason):
+        load_manifest(str(tmp_path / name), {})
+
+
 TWICE = {
     "v.yaml": "- a.mp4\n- video_url: b.mp4\n  model: light\n  video_url: c.mp4\n- d.mp4\n",
     "under.yaml": "videos:\n- a.mp4\n- video_url: b.mp4\n  model: light\n  video_url: c.mp4\n- d.mp4\n",
