@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import glob
+import re
 from collections.abc import Collection
 
 from birefnet_batch.errors import InputError
@@ -17,7 +18,8 @@ def list_videos(location: str, suffixes: Collection[str], settings: StorageSetti
     """The URLs of a bucket's objects that are videos by their names, sorted; hidden ones are left out.
 
     Args:
-        location: `s3://bucket/folder`, or with a pattern: `s3://bucket/folder/*/a*.mp4` (`*` takes slashes too).
+        location: `s3://bucket/folder`, or with a pattern: `s3://bucket/folder/*/a*.mp4` (`*` takes slashes too, and
+            `**/` is any folders or none). A folder that has the very name is no pattern.
         suffixes: lower-case suffixes of videos.
         settings: how the bucket is reached.
 
@@ -27,7 +29,6 @@ def list_videos(location: str, suffixes: Collection[str], settings: StorageSetti
     check_scheme(location, settings)
     scheme = scheme_of(location)
     path = bucket_path(location).rstrip("/")
-    pattern = glob.has_magic(path)
     folder = path
     while glob.has_magic(folder):
         folder = folder.rpartition("/")[0]
@@ -40,10 +41,20 @@ def list_videos(location: str, suffixes: Collection[str], settings: StorageSetti
         # A store that lists nothing says the same of an empty folder and of a bucket that is not there.
         if not found and is_missing(files, folder.partition("/")[0]):
             raise InputError(f"{redact(location)} cannot be listed: {no_bucket(location)}")
+    if any(name.startswith(f"{path}/") for name in found):
+        folder = path
+    matches = _pattern(path).fullmatch
     return [
         f"{scheme}://{name}"
         for name in sorted(found)
-        if (fnmatch.fnmatchcase(name, path) if pattern else name.startswith(f"{folder}/"))
+        if (name.startswith(f"{path}/") if folder == path else matches(name))
         and f".{name.rpartition('.')[2].lower()}" in suffixes
         and not any(part.startswith(".") for part in name.removeprefix(folder).split("/"))
     ]
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    # As in a shell `a/**/b` is `a/b` too, which the library's `*` alone would leave out.
+    # What the library gives ends in \Z or, from Python 3.14 on, \z.
+    parts = (fnmatch.translate(part)[:-2] for part in re.split(r"(?<=/)(?:\*\*/)+", path))
+    return re.compile(r"(?s:.*/)?".join(parts))
