@@ -114,7 +114,7 @@ def load_manifest(
     if wrong_defaults is not None:
         manifest = Manifest((), (wrong_defaults, *manifest.invalid), manifest.duplicates)
     if not manifest.requests and not manifest.problems:
-        raise ManifestError(f"The manifest {location} names no videos", [_nothing_found(path, outside)])
+        raise ManifestError(f"The manifest {location} names no videos", [_nothing_found(location, path, outside)])
     return manifest
 
 
@@ -148,7 +148,7 @@ def invalid_entries(location: str, manifest: Manifest) -> ManifestError:
     return ManifestError(f"The manifest {location} has {entries}{hint}", shown)
 
 
-def _nothing_found(path: Path, outside: str | None) -> str:
+def _nothing_found(location: str, path: Path, outside: str | None) -> str:
     # A bucket's location loses a slash as a path, and so does the output's here.
     if outside is not None and real_folder(str(path)).is_relative_to(real_folder(outside)):
         return "it is the run's output, or inside of it, and what is there is no input; give another output=FOLDER"
@@ -158,7 +158,9 @@ def _nothing_found(path: Path, outside: str | None) -> str:
         pattern = numbered_images(path)
         images = f"; its images are one video as request.video_url={path / pattern}" if pattern else ""
         return f"the folder holds no file that ends in {', '.join(sorted(VIDEO_SUFFIXES))}{images}"
-    if scheme_of(str(path).replace(":/", "://", 1)) in BUCKET_SCHEMES:
+    if scheme_of(location) in BUCKET_SCHEMES:
+        if path.suffix.lower() in VIDEO_SUFFIXES and not glob.has_magic(location):
+            return f"it is no folder; for one video give request.video_url={location}"
         return f"no object there has a name that ends in {', '.join(sorted(VIDEO_SUFFIXES))}"
     if path.exists():
         return "it has no entries; list paths or URLs, or mappings with video_url"

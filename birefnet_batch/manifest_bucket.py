@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import glob
 import posixpath
+import re
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
@@ -19,7 +19,8 @@ from birefnet_batch.uris import bucket_path, canonical_uri, scheme_of
 def is_file_in_bucket(location: str) -> bool:
     """Whether a bucket's URL names a manifest file by its suffix; a pattern or a folder is none."""
     key = bucket_path(location).partition("/")[2]
-    suffix = "" if key.endswith("/") or glob.has_magic(key) else PurePosixPath(key).suffix
+    # A pattern of manifests names no videos, so that brackets are part of a name.
+    suffix = "" if key.endswith("/") or re.search("[*?]", key) else PurePosixPath(key).suffix
     return suffix.lower() in MANIFEST_SUFFIXES
 
 

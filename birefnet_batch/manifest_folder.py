@@ -9,7 +9,7 @@ from pathlib import Path
 
 from birefnet_batch.manifest_entries import BadLine, Entry
 from birefnet_batch.settings import StorageSettings
-from birefnet_batch.uris import user_path
+from birefnet_batch.uris import scheme_of, user_path
 
 VIDEO_SUFFIXES = frozenset(
     ".mp4 .mov .m4v .mkv .webm .avi .mpg .mpeg .ts .mts .m2ts .wmv .flv .3gp .ogv .mxf .gif".split()
@@ -61,6 +61,9 @@ def videos_in_bucket(location: str, exclude: str | None, storage: StorageSetting
     """
     from birefnet_batch.storage.listing import list_videos
 
+    if exclude is not None and scheme_of(exclude):
+        # As the listing spells it.
+        exclude = f"{scheme_of(exclude)}://{exclude.partition('://')[2]}"
     for uri in list_videos(location, VIDEO_SUFFIXES, storage):
         if exclude is None or not uri.startswith(exclude):
             yield Entry(uri, uri)

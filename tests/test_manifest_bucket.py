@@ -62,6 +62,10 @@ def test_a_folder_or_a_pattern_of_a_bucket_is_no_manifest_file(location: str) ->
     assert not is_file_in_bucket(location)
 
 
+def test_a_manifest_file_may_have_brackets_in_its_name() -> None:
+    assert is_file_in_bucket("s3://b/clips [v2].csv")
+
+
 def test_a_mistyped_url_is_no_path_below_a_bucket() -> None:
     with pytest.raises(InputError, match="is neither a URL nor a path"):
         uri_in_bucket("https//me:very-secret@h/x.mp4", "s3://bucket/lists")
