@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,7 +33,11 @@ def open_picture(path: Path) -> Iterator[Image.Image]:
     with image:
         if image.width * image.height > MOST_PIXELS:
             raise ValueError(f"it is {image.width}x{image.height}: more than {MOST_PIXELS} pixels; scale it down")
-        yield image
+        try:
+            yield image
+        except (SyntaxError, struct.error) as error:
+            # Of a PNG file with a broken chunk between its data, and of broken Exif data.
+            raise ValueError(f"it is damaged ({error}); save it again") from None
 
 
 def with_bytes(image: Image.Image) -> Image.Image:

@@ -46,6 +46,33 @@ def test_what_is_too_large_is_refused_by_our_own_bound(width: int, tmp_path: Pat
             pack_sequence(tmp_path / "large_%02d.png", tmp_path / "out.mov", StorageSettings())
 
 
+def broken(path: Path) -> Path:
+    """A noisy picture with a damage for which Pillow has no error of its own."""
+    noise = Image.effect_noise((300, 300), 100)
+    if path.suffix == ".png":
+        noise.save(path)
+        # A chunk that has no name, between two of the pixels'.
+        head, *others = path.read_bytes().split(b"IDAT")
+        path.write_bytes(head + b"IDAT" + b"(=)T".join(others))
+    else:
+        exif = Image.Exif()
+        exif[0x0112], exif[0x010E] = 6, "hello"
+        noise.save(path, exif=exif)
+        # A text, where a number of colours belongs.
+        path.write_bytes(path.read_bytes().replace(b"\x01\x0e\x00\x02", b"\x01\x15\x00\x02"))
+    return path
+
+
+@pytest.mark.parametrize("name", ["chunk.png", "exif.jpg"])
+def test_a_damaged_picture_behind_the_subject_is_one_clear_error(name: str, tmp_path: Path) -> None:
+    path = broken(tmp_path / name)
+    with (
+        Painter(Backdrop("picture", path=path), DeviceStreams(torch.device("cpu")), Fraction(1, 25), 20) as painter,
+        pytest.raises(ConfigError, match=rf"{name} cannot be read as a picture: it is damaged \(.*\); save it again"),
+    ):
+        painter.paint(torch.zeros(1, 3, 8, 8), [0])
+
+
 @pytest.mark.parametrize("name", ["grey.png", "grey.tif"])
 def test_grey_of_16_bits_behind_the_subject_keeps_its_light(name: str, tmp_path: Path) -> None:
     ramp = np.linspace(0, 65535, 64).astype(np.uint16).reshape(8, 8)
