@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from contextlib import suppress
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from birefnet_batch.errors import ConfigError
+from birefnet_batch.refusals import refusal
 from birefnet_batch.uris import user_path
 
 Kind = Literal["none", "colour", "blur", "picture", "video"]
@@ -54,8 +56,10 @@ def parse_background(text: str) -> Backdrop | None:
     kinds: dict[Kind, frozenset[str]] = {"picture": PICTURE_SUFFIXES, "video": VIDEO_SUFFIXES}
     for kind, suffixes in kinds.items():
         if path.suffix.lower() in suffixes:
-            if not path.is_file():
-                raise ConfigError(f"media.background is {text!r}, and there is no such file")
+            if not os.path.isfile(path):  # noqa: PTH113  Path.is_file raises where a folder may not be entered
+                reason = refusal(path)
+                what = f"it cannot be read: {reason}" if reason else "there is no such file"
+                raise ConfigError(f"media.background is {text!r}, and {what}")
             return Backdrop(kind, path=path)
     return Backdrop("colour", parse_colour(text))
 

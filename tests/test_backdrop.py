@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from closed_folder import close
 
 from birefnet_batch.backdrop import Backdrop, parse_background, parse_colour
 from birefnet_batch.errors import ConfigError
@@ -24,6 +25,15 @@ def test_what_is_meant_is_told_by_the_word_or_the_suffix(tmp_path: Path) -> None
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none.png', and there is no such file"):
         parse_background(str(tmp_path / "none.png"))
+
+
+@pytest.mark.parametrize(("name", "reason"), [("closed/a.png", "permission denied"), (f"{'x' * 300}.png", "too long")])
+def test_a_file_that_may_not_be_looked_at_is_no_failure_of_ours(
+    name: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close(tmp_path / "closed", monkeypatch)
+    with pytest.raises(ConfigError, match=rf"media.background is .*, and it cannot be read: .*{reason}"):
+        parse_background(str(tmp_path / name))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from birefnet_batch.models.hub_errors import HubError, NoAnswerError
 from birefnet_batch.models.registry import MODELS, ModelSpec
 from birefnet_batch.models.spec import hub_name, hub_repository
 from birefnet_batch.models.weights_folder import checkpoint_in, source_in
+from birefnet_batch.refusals import refusal
 from birefnet_batch.uris import redact_value, user_path
 
 if TYPE_CHECKING:
@@ -70,12 +72,12 @@ def locate_weights(
         return _local(_DEMO, _DEMO.name)
     path = user_path(asked)
     if _is_local(path):
-        return _local(_in_folder(path) if path.is_dir() else path, str(path))
+        return _local(_in_folder(path) if os.path.isdir(path) else path, str(path))  # noqa: PTH112  see _is_file
     hub = hub_repository(asked)
     if hub is None:
         name = f"weights.{spec.short_name}" if setting is not None else f"models.{spec.short_name}.weights"
         raise WeightsError(
-            f"{name}={redact_value(asked)} does not exist; give a safetensors or .pth file, a folder with {FILE_NAME}, "
+            f"{name}={redact_value(asked)} {_absence(path)}; give a safetensors or .pth file, a folder with {FILE_NAME}, "
             f"or a hub repository.{_how_to_get(spec, spec.weights, folder, given_by)}"
         )
     if folder is not None:
@@ -100,12 +102,30 @@ def on_hub(spec: ModelSpec) -> bool:
 
 
 def _is_local(path: Path) -> bool:
-    return path.is_file() or path.is_dir()
+    return _is_file(path) or os.path.isdir(path)  # noqa: PTH112  see _is_file
+
+
+def _is_file(path: Path) -> bool:
+    return os.path.isfile(path)  # noqa: PTH113  Path.is_file raises where a folder may not be entered
+
+
+def _absence(path: Path) -> str:
+    """What is said of a path that is neither a file nor a folder."""
+    reason = refusal(path)
+    return f"cannot be read: {reason}" if reason else "does not exist"
 
 
 def _in_folder(folder: Path) -> Path:
     preferred = folder / FILE_NAME
-    found = [preferred] if preferred.is_file() else sorted(folder.glob("*.safetensors"))
+    if _is_file(preferred):
+        return preferred
+    try:
+        # Path.glob calls a folder empty that may not be read.
+        names = os.listdir(folder)  # noqa: PTH208  names alone
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise WeightsError(f"The weights folder {folder} cannot be read: {reason}") from None
+    found = sorted(folder / name for name in names if name.endswith(".safetensors"))
     if len(found) != 1:
         what = f"{len(found)} safetensors files" if found else "no safetensors file (a .pth file is given by its path)"
         raise WeightsError(f"The weights folder {folder} holds {what}; it must hold {FILE_NAME}, or exactly one")
@@ -137,9 +157,9 @@ def option_of(spec: ModelSpec, named: bool) -> Callable[[str], str]:
 def _from_folder(spec: ModelSpec, folder: Path, repository: str, revision: str | None) -> WeightsFile:
     path = checkpoint_in(folder, spec.short_name)
     asked = hub_name(repository, revision)
-    if not path.is_file():
+    if not _is_file(path):
         raise WeightsError(
-            f"weights_folder={folder} holds no weights of {spec.name}: {path} does not exist."
+            f"weights_folder={folder} holds no weights of {spec.name}: {path} {_absence(path)}."
             f"{_how_to_get(spec, asked, str(folder))}"
         )
     source = source_in(folder, spec.short_name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -46,8 +47,19 @@ def checkpoint_in(folder: Path, name: str) -> Path:
 
 
 def names_in(folder: Path) -> list[str]:
-    """The short names of the models that a folder holds."""
-    return sorted(path.parent.name for path in folder.glob(f"*/{FILE_NAME}"))
+    """The short names of the models that a folder holds; none where it does not exist.
+
+    Raises:
+        WeightsError: it cannot be read.
+    """
+    try:
+        # Path.glob calls a folder empty that may not be read.
+        names = os.listdir(folder)  # noqa: PTH208  names alone
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise WeightsError(f"{folder} cannot be read: {(error.strerror or str(error)).lower()}") from None
+    return sorted(name for name in names if os.path.exists(checkpoint_in(folder, name)))  # noqa: PTH110  never raises
 
 
 def source_in(folder: Path, name: str) -> Source | None:

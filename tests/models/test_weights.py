@@ -9,6 +9,7 @@ import shlex
 import pytest
 import torch
 from checkpoints import DEMO, loaded, written
+from closed_folder import close
 
 from birefnet_batch.errors import WeightsError
 from birefnet_batch.models.registry import find_model
@@ -81,3 +82,19 @@ def test_an_empty_setting_is_not_the_current_folder(tmp_path, state, monkeypatch
     written(tmp_path / "model.safetensors", state)
     with pytest.raises(WeightsError, match=rf"^{name} is empty, as of a shell's variable that is not set; give a path"):
         locate_weights(LIGHT, setting, folder)
+
+
+@pytest.mark.parametrize(
+    ("setting", "folder", "reason"),
+    [
+        ("{}/closed/own.safetensors", None, "weights.light=.*own.safetensors cannot be read: permission denied; give"),
+        ("{}/closed", None, "The weights folder .*closed cannot be read: permission denied"),
+        (None, "{}/closed", "model.safetensors cannot be read: permission denied"),
+        ("{}/" + "x" * 300, None, "cannot be read: file name too long; give"),
+    ],
+    ids=["file", "folder", "filled folder", "long name"],
+)
+def test_what_may_not_be_looked_at_is_one_clear_error(tmp_path, monkeypatch, setting, folder, reason):
+    close(tmp_path / "closed", monkeypatch)
+    with pytest.raises(WeightsError, match=reason):
+        locate_weights(LIGHT, setting and setting.format(tmp_path), folder and folder.format(tmp_path))

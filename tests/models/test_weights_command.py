@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from closed_folder import close
 from hub_server import COMMIT, Hub, environment, located, serve_hub, start_locating
 from safetensors.torch import load, save
 from warm import Program
@@ -284,6 +285,22 @@ def test_verify_reads_the_numbers_and_not_only_the_header(tmp_path: Path, capsys
             assert f"{path} hold NaN, in 1 tensors: decoder.conv_out1.0.bias" in said
             assert "right" not in said
             assert "nothing to fetch" not in said
+
+
+def test_folders_and_files_that_may_not_be_looked_at_are_told_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    closed = close(tmp_path / "closed", monkeypatch)
+    for folder, reason in ((closed, "permission denied"), (tmp_path / ("x" * 300), "file name too long")):
+        for word in ("list", "verify"):
+            assert run([word, "--folder", str(folder)]) == 1
+            assert capsys.readouterr().err == f"error: {folder} cannot be read: {reason}\n"
+        (tmp_path / "mine.yaml").write_text(f"mine: {{network: demo, weights: {folder}/a.safetensors}}\n")
+        words = ["--folder", str(tmp_path / "none"), "--models", str(tmp_path / "mine.yaml")]
+        run(["list", *words])
+        assert f"mine: {folder}/a.safetensors, which cannot be read: {reason}\n" in capsys.readouterr().out
+        assert run(["verify", *words]) == 1
+        assert f"cannot be read: {reason}; give a safetensors" in capsys.readouterr().out
 
 
 def test_wrong_words_are_refused_before_anything_is_fetched(capsys: pytest.CaptureFixture[str]):

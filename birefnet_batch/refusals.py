@@ -1,0 +1,22 @@
+"""What the system says of a path that may not be looked at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def refusal(path: Path) -> str | None:
+    """Why nothing can be known of a path: a closed folder on the way, a name that is too long, a broken disk.
+
+    `os.path.isfile` and its like keep that to themselves, and those of `Path` raise it.
+
+    Returns:
+        The system's reason in lower case; None where the path can be looked at, or nothing is there.
+    """
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    except OSError as error:
+        return (error.strerror or str(error)).lower()
+    return None
