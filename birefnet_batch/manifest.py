@@ -128,6 +128,11 @@ def _on_disk(location: str, path: Path, own: OwnOutput) -> Iterable[Entry]:
         )
     if not path.exists() and glob.has_magic(str(path)):
         return videos_of_pattern(str(path), own)
+    if path.exists():
+        raise ManifestError(
+            f"The manifest {location} cannot be read",
+            ["it is a pipe or a device; write it to a file, whose suffix (.yaml, .json, .jsonl, .csv) says what it is"],
+        )
     raise ManifestError(
         f"The manifest {location} cannot be read",
         ["it does not exist; give a YAML, JSON, JSONL or CSV file, a folder or a glob"],

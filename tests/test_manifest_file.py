@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 from pathlib import Path
 
@@ -125,6 +126,12 @@ def test_defaults_that_cannot_be_read_are_no_bad_entry_without_which_the_others_
     (tmp_path / name).write_text(content)
     with pytest.raises(ManifestError, match=reason):
         load_manifest(str(tmp_path / name), {})
+
+
+def test_a_pipe_is_not_said_to_be_missing(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ManifestError, match="it is a pipe or a device; write it to a file"):
+        load_manifest(str(tmp_path / "pipe"), {})
 
 
 TWICE = {
