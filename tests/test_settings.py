@@ -109,6 +109,15 @@ def test_empty_texts_of_variables_that_are_not_set_are_no_folder_to_work_in() ->
     assert "output is empty, as a variable is that the shell does not have; give a value" in str(caught.value)
 
 
+def test_a_text_that_no_path_has_is_a_problem_and_no_trace() -> None:
+    with pytest.raises(ProblemsError) as caught:
+        Settings(output="out\0", weights={"demo": "a\0.safetensors"}).validate()
+    assert caught.value.problems == tuple(
+        f"{name} holds a NUL character, which no path or address has; check what wrote it"
+        for name in ("output", "weights.demo")
+    )
+
+
 def test_amounts_that_ray_takes_are_right() -> None:
     resources = {"disk": 0.5, "memory": 2.0**30, "none": 0.0}
     Settings(executor=ExecutorSettings(resources=resources, cpus_per_worker=1.5)).validate()

@@ -109,7 +109,7 @@ def _share_problems(executor: ExecutorSettings) -> list[str]:
 
 
 def text_problems(settings: Settings) -> list[str]:
-    """Paths and addresses that are empty: most would mean the folder that the program happens to run in."""
+    """Paths and addresses that nothing has, and empty ones: most would mean the folder that the program runs in."""
     texts = {
         "output": settings.output,
         "manifest": settings.manifest,
@@ -122,10 +122,15 @@ def text_problems(settings: Settings) -> list[str]:
         "storage.scratch": settings.storage.scratch,
         **{f"weights.{name}": where for name, where in settings.weights.items()},
     }
+    given = {name: value for name, value in texts.items() if isinstance(value, str)}
     return [
         f"{name} is empty, as a variable is that the shell does not have; give a value, or leave {name} out"
-        for name, value in texts.items()
-        if isinstance(value, str) and not value.strip()
+        for name, value in given.items()
+        if not value.strip()
+    ] + [
+        f"{name} holds a NUL character, which no path or address has; check what wrote it"
+        for name, value in given.items()
+        if "\0" in value
     ]
 
 
