@@ -111,7 +111,8 @@ def _asked(words: Sequence[str], models: Catalogue) -> list[_Asked]:
         if word == "all":
             asked += [_Asked(each.short_name, each.weights or "", each) for each in _to_have(models)]
         elif given:
-            if hub_repository(given) is None or not name.replace("_", "").isalnum():
+            # A name that no model has becomes a folder's.
+            if hub_repository(given) is None or (spec is None and not name.replace("_", "").isalnum()):
                 raise ConfigError(f"{word} is no NAME=OWNER/REPOSITORY[@REVISION]")
             asked.append(_Asked(name if spec is None else spec.short_name, given, spec))
         elif spec is None or spec.weights is None:

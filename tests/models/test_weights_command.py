@@ -17,7 +17,8 @@ from safetensors.torch import load, save
 from warm import Program
 
 import birefnet_batch
-from birefnet_batch.models.weights_command import run
+from birefnet_batch.models.registry import SHIPPED
+from birefnet_batch.models.weights_command import _asked, run
 
 # Every network is the demo model's, whose checkpoint a test can serve.
 SMALL = "import birefnet_batch.models as m; build = m.build_network; m.build_network = lambda _: build('demo')"
@@ -303,8 +304,15 @@ def test_folders_and_files_that_may_not_be_looked_at_are_told_in_a_line(
         assert f"cannot be read: {reason}; give a safetensors" in capsys.readouterr().out
 
 
+def test_another_revision_of_a_model_is_asked_for_by_either_of_its_names():
+    for name in ("heavy", "General Use (Heavy)"):
+        (asked,) = _asked([f"{name}=me/tuned@v2"], SHIPPED)
+        assert asked[:2] == ("heavy", "me/tuned@v2")
+
+
 def test_wrong_words_are_refused_before_anything_is_fetched(capsys: pytest.CaptureFixture[str]):
     assert run(["fetch", "ligth"]) == 2
     assert "ligth is no model to fetch; give light, light_2k, heavy" in capsys.readouterr().err
-    assert run(["fetch", "mine=nothing"]) == 2
-    assert "mine=nothing is no NAME=OWNER/REPOSITORY[@REVISION]" in capsys.readouterr().err
+    for word in ("mine=nothing", "my own=me/tuned", "../mine=me/tuned"):
+        assert run(["fetch", word]) == 2
+        assert f"{word} is no NAME=OWNER/REPOSITORY[@REVISION]" in capsys.readouterr().err
