@@ -20,3 +20,9 @@ def refusal(path: Path) -> str | None:
     except OSError as error:
         return (error.strerror or str(error)).lower()
     return None
+
+
+def absence(path: Path) -> str:
+    """What is said of a path where neither a file nor a folder was found."""
+    reason = refusal(path)
+    return f"cannot be read: {reason}" if reason else "does not exist"

@@ -16,7 +16,7 @@ from birefnet_batch.models.hub_errors import HubError, NoAnswerError
 from birefnet_batch.models.registry import MODELS, ModelSpec
 from birefnet_batch.models.spec import hub_name, hub_repository
 from birefnet_batch.models.weights_folder import checkpoint_in, source_in
-from birefnet_batch.refusals import refusal
+from birefnet_batch.refusals import absence
 from birefnet_batch.uris import redact_value, user_path
 
 if TYPE_CHECKING:
@@ -77,8 +77,8 @@ def locate_weights(
     if hub is None:
         name = f"weights.{spec.short_name}" if setting is not None else f"models.{spec.short_name}.weights"
         raise WeightsError(
-            f"{name}={redact_value(asked)} {_absence(path)}; give a safetensors or .pth file, a folder with {FILE_NAME}, "
-            f"or a hub repository.{_how_to_get(spec, spec.weights, folder, given_by)}"
+            f"{name}={redact_value(asked)} {absence(path)}; give a safetensors or .pth file, a folder with "
+            f"{FILE_NAME}, or a hub repository.{_how_to_get(spec, spec.weights, folder, given_by)}"
         )
     if folder is not None:
         return _from_folder(spec, user_path(folder), *hub)
@@ -107,12 +107,6 @@ def _is_local(path: Path) -> bool:
 
 def _is_file(path: Path) -> bool:
     return os.path.isfile(path)  # noqa: PTH113  Path.is_file raises where a folder may not be entered
-
-
-def _absence(path: Path) -> str:
-    """What is said of a path that is neither a file nor a folder."""
-    reason = refusal(path)
-    return f"cannot be read: {reason}" if reason else "does not exist"
 
 
 def _in_folder(folder: Path) -> Path:
@@ -159,7 +153,7 @@ def _from_folder(spec: ModelSpec, folder: Path, repository: str, revision: str |
     asked = hub_name(repository, revision)
     if not _is_file(path):
         raise WeightsError(
-            f"weights_folder={folder} holds no weights of {spec.name}: {path} {_absence(path)}."
+            f"weights_folder={folder} holds no weights of {spec.name}: {path} {absence(path)}."
             f"{_how_to_get(spec, asked, str(folder))}"
         )
     source = source_in(folder, spec.short_name)

@@ -22,7 +22,7 @@ from birefnet_batch.models.registry import SHIPPED, Catalogue, ModelSpec
 from birefnet_batch.models.spec import hub_name, hub_repository
 from birefnet_batch.models.weights import DEFAULT_FOLDER, fetch_command, folder_setting, locate_weights, on_hub
 from birefnet_batch.models.weights_folder import checkpoint_in, fetch, names_in, source_in, verify
-from birefnet_batch.refusals import refusal
+from birefnet_batch.refusals import absence
 from birefnet_batch.uris import user_path
 
 
@@ -174,9 +174,7 @@ def _list(folder: Path, _: list[str], models: Catalogue) -> int:
         hub = hub_repository(where) if on_hub(spec) else None
         if hub is None:
             there = os.path.exists(user_path(where))  # noqa: PTH110  Path.exists raises where a folder is closed
-            reason = refusal(user_path(where))
-            missing = f", which cannot be read: {reason}" if reason else ", which does not exist"
-            _say(f"{name}: {where}{'' if there else missing}")
+            _say(f"{name}: {where}{'' if there else f', which {absence(user_path(where))}'}")
             continue
         path = cached(*hub)
         if path is not None:
