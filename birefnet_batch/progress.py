@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, TextIO
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 # A terminal has few lines, and a cluster many workers.
 _WORKER_LINES = 8
+# Of a disk that is full, a reader or a terminal that is gone, a stream that was closed: no video is to fail for a log.
+_UNWRITABLE = (OSError, ValueError)
 Status = Literal["succeeded", "failed", "skipped"]
 
 
@@ -53,7 +56,7 @@ class ClusterView:
 
 
 class Progress(ABC):
-    """Told what happens, shows it. `frames` may be called from any thread.
+    """Told what happens, shows it, as long as that can be written. `frames` may be called from any thread.
 
     Args:
         total: how many videos the run has.
@@ -80,7 +83,8 @@ class Progress(ABC):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stream.flush()
+        with suppress(*_UNWRITABLE):
+            self.stream.flush()
 
     def started(self, name: str) -> None:
         """A video was begun."""
@@ -168,12 +172,16 @@ class PlainProgress(Progress):
         now = time.monotonic()
         if now - self._shown >= self._interval_s:
             self._shown = now
-            print(f"{self.summary()}, {self.frame_count} frames so far", file=self.stream, flush=True)
+            self._say(f"{self.summary()}, {self.frame_count} frames so far")
 
     def show_ended(self, line: str) -> None:
         """See `Progress`."""
         self._shown = time.monotonic()
-        print(f"[{self.summary()}] {line}", file=self.stream, flush=True)
+        self._say(f"[{self.summary()}] {line}")
+
+    def _say(self, line: str) -> None:
+        with suppress(*_UNWRITABLE):
+            print(line, file=self.stream, flush=True)
 
 
 class BarProgress(Progress):
@@ -196,13 +204,15 @@ class BarProgress(Progress):
         self._workers: dict[str, TaskID] = {}
 
     def __enter__(self) -> BarProgress:
-        self._bars.start()
+        with suppress(*_UNWRITABLE):
+            self._bars.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bars.stop()
+        with suppress(*_UNWRITABLE):
+            self._bars.stop()
         super().__exit__(kind, error, trace)
 
     def started(self, name: str) -> None:
@@ -213,6 +223,10 @@ class BarProgress(Progress):
     def cluster(self, view: ClusterView) -> None:
         """See `Progress`: a line for each worker, the first few."""
         super().cluster(view)
+        with suppress(*_UNWRITABLE):
+            self._show_workers(view)
+
+    def _show_workers(self, view: ClusterView) -> None:
         shown = view.workers[:_WORKER_LINES]
         names = {worker.name for worker in shown}
         for name in [name for name in self._workers if name not in names]:
@@ -235,7 +249,8 @@ class BarProgress(Progress):
         """See `Progress`."""
         from rich.markup import escape
 
-        self._bars.console.print(escape(line), highlight=False, soft_wrap=True)
+        with suppress(*_UNWRITABLE):
+            self._bars.console.print(escape(line), highlight=False, soft_wrap=True)
         self.show_frames()
 
 

@@ -63,6 +63,37 @@ def test_a_terminal_gets_a_bar_and_finished_videos_above_it() -> None:
     assert "succeeded file:///videos/a[1].mp4" in stream.getvalue()
 
 
+@pytest.mark.parametrize(
+    ("terminal", "error"),
+    [
+        (False, OSError(28, "No space left on device")),
+        (False, BrokenPipeError()),
+        (False, ValueError("I/O operation on closed file")),
+        (True, OSError(5, "Input/output error")),
+        (True, ValueError("I/O operation on closed file")),
+    ],
+)
+def test_a_log_that_cannot_be_written_costs_no_video_and_no_run(terminal: bool, error: Exception) -> None:
+    class Unwritable(io.StringIO):
+        def isatty(self) -> bool:
+            return terminal
+
+        def write(self, text: str) -> int:
+            raise error
+
+        def flush(self) -> None:
+            raise error
+
+    with make_progress(2, Unwritable()) as progress:
+        progress.started("a")
+        if isinstance(progress, PlainProgress):
+            progress._interval_s = 0
+        progress.frames(5)
+        progress.cluster(view(2.5))
+        progress.ended("a", "succeeded", 5, 1.0, None)
+    assert (progress.done, progress.frame_count) == (1, 5)
+
+
 def view(*rates: float) -> ClusterView:
     workers = tuple(WorkerView(f"worker-{number}", f"job-{number}", rate) for number, rate in enumerate(rates))
     return ClusterView((*workers, WorkerView("worker-9", None, 0.0)), waiting=5, retries=2, seconds_left=90.0)
