@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import sys
 
+from birefnet_batch.standard_streams import mend_streams
+
 _INTERRUPTED = 130
 
 
 def main() -> None:
     """Run the program; `--help` and `--version` answer without loading it."""
+    mend_streams()
     try:
         status = _main(sys.argv[1:])
         sys.stdout.flush()

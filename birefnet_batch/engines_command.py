@@ -13,6 +13,7 @@ from birefnet_batch.errors import ConfigError
 from birefnet_batch.exit_status import FAILED, INTERRUPTED, OK, status_of
 from birefnet_batch.models.models_file import add_models_option, read_models
 from birefnet_batch.process_tuning import spin_briefly
+from birefnet_batch.standard_streams import mend_streams
 
 if TYPE_CHECKING:
     from birefnet_batch.engines.store import EngineStore
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Run the program."""
+    mend_streams()
     spin_briefly()
     try:
         sys.exit(run(sys.argv[1:]))

@@ -12,6 +12,7 @@ from pathlib import Path
 from birefnet_batch.console import table_console
 from birefnet_batch.errors import BirefnetBatchError
 from birefnet_batch.exit_status import INTERRUPTED, while_read
+from birefnet_batch.standard_streams import mend_streams
 from birefnet_batch.status import RunStatus, read_status
 from birefnet_batch.storage.stores import open_store
 from birefnet_batch.storage_words import storage_from_words
@@ -21,6 +22,7 @@ _SHOWN_FAILURES = 20
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Show the state; 0 when it could be read, 2 when not, 130 when interrupted."""
+    mend_streams()
     try:
         return while_read(lambda: _main(arguments))
     except KeyboardInterrupt:

@@ -17,6 +17,7 @@ from types import FrameType
 from birefnet_batch.errors import BirefnetBatchError
 from birefnet_batch.exit_status import while_read
 from birefnet_batch.process_tuning import spin_briefly
+from birefnet_batch.standard_streams import mend_streams
 from birefnet_batch.storage_words import storage_from_words
 
 _GOOD = ("identical", "close")
@@ -24,6 +25,7 @@ _GOOD = ("identical", "close")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Verify; 0 when every video is identical or close, 1 when not, 2 when there is nothing to verify."""
+    mend_streams()
     # As Ctrl-C does: the repeats are as large as the results, and would stay in the temporary folder.
     signal.signal(signal.SIGTERM, _stop)
     return while_read(lambda: _main(arguments))

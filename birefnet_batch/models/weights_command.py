@@ -23,11 +23,13 @@ from birefnet_batch.models.spec import hub_name, hub_repository
 from birefnet_batch.models.weights import DEFAULT_FOLDER, fetch_command, folder_setting, locate_weights, on_hub
 from birefnet_batch.models.weights_folder import checkpoint_in, fetch, names_in, source_in, verify
 from birefnet_batch.refusals import absence
+from birefnet_batch.standard_streams import mend_streams
 from birefnet_batch.uris import user_path
 
 
 def main() -> None:
     """Run the program."""
+    mend_streams()
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
     logging.getLogger("birefnet_batch").addHandler(handler)
