@@ -13,6 +13,8 @@ from birefnet_batch.errors import ConfigError
 from birefnet_batch.storage.lease import RENEW_S, Holder, holder_of, holders_of
 from birefnet_batch.storage.stores import Store
 
+_RUNNING = "running"
+
 
 @dataclass(frozen=True)
 class VideoLine:
@@ -88,6 +90,11 @@ def read_status(store: Store, run_id: str | None = None, slowest: int = 5) -> Ru
     if holder is not None and not holder.is_alive:
         record.setdefault("lease_renewed", holder.renewed)
         holder = None
+    if holder is None and record.get("status") == _RUNNING:
+        # One that ended while its lines were read said so before it gave its lease back.
+        ended = _json(store, f"runs/{run_id}/run.json")
+        if ended.get("status") != _RUNNING:
+            record, lines = ended, read_lines(store, run_id)
     return _status(run_id, runs, record, lines, holder, slowest)
 
 
@@ -95,7 +102,7 @@ def _status(
     run_id: str, runs: list[str], record: dict[str, Any], lines: list[VideoLine], holder: Holder | None, slowest: int
 ) -> RunStatus:
     state = _text(record.get("status")) or "damaged"
-    if state == "running" and holder is None:
+    if state == _RUNNING and holder is None:
         state = "died"
     counts = {name: sum(line.status == name for line in lines) for name in ("succeeded", "failed", "skipped")}
     counted = record.get("counts")
@@ -105,13 +112,13 @@ def _status(
     finished = _text(record.get("finished")) or None
     renewed = _text(record.get("lease_renewed"))
     last = max([renewed, *(line.finished for line in lines)], key=_moment)
-    elapsed = _between(started, finished or ("" if state == "running" else last or started))
+    elapsed = _between(started, finished or ("" if state == _RUNNING else last or started))
     # Alive it would have renewed its lease again.
     dead_after = max(elapsed, _between(started, renewed) + RENEW_S) if state == "died" and renewed else None
     frames = sum(line.frames for line in lines)
     worked = counts["succeeded"] + counts["failed"]
     remaining = max(0, videos - len(lines))
-    left = elapsed / worked * remaining if state == "running" and worked and elapsed else None
+    left = elapsed / worked * remaining if state == _RUNNING and worked and elapsed else None
     by_time = sorted((line for line in lines if line.seconds), key=lambda line: line.seconds, reverse=True)
     return RunStatus(
         run_id=run_id,

@@ -19,7 +19,7 @@ from birefnet_batch.run_record import close_dead_runs
 from birefnet_batch.status import read_status
 from birefnet_batch.status_command import main
 from birefnet_batch.storage import Output
-from birefnet_batch.storage.lease import RENEW_S, Holder
+from birefnet_batch.storage.lease import RENEW_S, Holder, Lease, is_held_by
 from birefnet_batch.storage.local_store import LocalStore
 
 RUN = "20260101T000000Z-abc"
@@ -100,6 +100,28 @@ def test_a_run_that_goes_on_names_its_holder_and_the_time_left(store: LocalStore
     assert status.holder is not None
     assert RUN in status.holder
     assert status.seconds_left is not None
+
+
+def test_a_run_that_ends_while_its_lines_are_read_has_not_died(tmp_path: Path) -> None:
+    class Ending(LocalStore):
+        def get(self, relative: str) -> bytes | None:
+            found = super().get(relative)
+            if relative.endswith("manifest.jsonl") and is_held_by(LocalStore(tmp_path), RUN):
+                self.put(f"runs/{RUN}/manifest.jsonl", f"{json.dumps(line(1))}\n{json.dumps(line(2))}\n".encode())
+                self.put(
+                    f"runs/{RUN}/run.json", json.dumps({**record, "status": "finished", "finished": at(20)}).encode()
+                )
+                lease.release()
+            return found
+
+    store = Ending(tmp_path)
+    lease = Lease(LocalStore(tmp_path), RUN)
+    lease.acquire()
+    record = {"status": "running", "started": at(0), "finished": None, "counts": {"videos": 2}}
+    store.put(f"runs/{RUN}/run.json", json.dumps(record).encode())
+    store.put(f"runs/{RUN}/manifest.jsonl", f"{json.dumps(line(1))}\n".encode())
+    status = read_status(store)
+    assert (status.state, status.finished, status.counts["succeeded"]) == ("finished", at(20), 2)
 
 
 def test_an_output_whose_first_run_has_just_taken_it_says_so(tmp_path: Path) -> None:
