@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from birefnet_batch.errors import OutputError
 from birefnet_batch.request import Result
 from birefnet_batch.results import JobRecord
 from birefnet_batch.settings import StorageSettings
@@ -26,13 +27,9 @@ def bring_media(store: Store, storage: StorageSettings, record: JobRecord, name:
         target: the file to make.
 
     Raises:
-        BirefnetBatchError: it cannot be had.
+        BirefnetBatchError: it cannot be had; an OutputError where the result that holds it is damaged or gone.
     """
-    if name in record.outputs:
-        uri = store.uri(record.outputs[name])
-    else:
-        content = json.loads(store.get(record.outputs["result"]) or b"{}")
-        uri = getattr(Result.from_dict(content), name).url
+    uri = store.uri(record.outputs[name]) if name in record.outputs else _uri_in_result(store, record, name)
     # The operator's limits are for what a request names; this is the output itself.
     open_to_us = replace(storage, allow_schemes=[scheme_of(uri)], max_input_bytes=sys.maxsize)
     with open_source(uri, source_facts(uri, open_to_us), target.parent, open_to_us) as source:
@@ -40,3 +37,15 @@ def bring_media(store: Store, storage: StorageSettings, record: JobRecord, name:
         with source.path.open("rb") as content_file, target.open("wb") as copy:
             while chunk := content_file.read(1 << 20):
                 copy.write(chunk)
+
+
+def _uri_in_result(store: Store, record: JobRecord, name: str) -> str:
+    try:
+        result = Result.from_dict(json.loads(store.get(record.outputs["result"]) or b""))
+        uri: str = getattr(result, name).url
+    except (ValueError, KeyError, TypeError, AttributeError):
+        place = record.outputs.get("result", f"the result of {record.job_id}")
+        raise OutputError(
+            f"{store.shown}: {place} is damaged or gone, and the {name} was in it; run it again with resume=force"
+        ) from None
+    return uri
