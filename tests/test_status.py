@@ -224,6 +224,14 @@ def test_the_table_has_the_videos_of_a_run_that_goes_on_or_was_killed(
     assert not (tmp_path / "n.csv").exists()
 
 
+def test_a_place_that_cannot_be_looked_at_is_one_error_for_the_table_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in ([], ["--manifest", str(tmp_path / "m.csv")]):
+        assert main([str(tmp_path / ("x" * 300)), *words]) == 2
+        assert "cannot be read: file name too long" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -108,7 +109,13 @@ class LocalStore(Store):
 
     def absence(self) -> str | None:
         """See `Store`."""
-        return None if self.root.is_dir() else "there is no such folder; check its name"
+        try:
+            there = stat.S_ISDIR(self.root.stat().st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            there = False
+        except OSError as error:
+            raise OutputError(f"{self.root} cannot be read: {reason_of(error)}") from None
+        return None if there else "there is no such folder; check its name"
 
     def prepare(self) -> None:
         """See `Store`: temporary files are in scratch folders, which go with their runs."""

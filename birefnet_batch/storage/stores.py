@@ -79,7 +79,11 @@ class Store(ABC):
 
     @abstractmethod
     def absence(self) -> str | None:
-        """What to tell a person when the folder or the bucket itself does not exist; None when it does."""
+        """What to tell a person when the folder or the bucket itself does not exist; None when it does.
+
+        Raises:
+            OutputError: that cannot be told.
+        """
 
     @abstractmethod
     def prepare(self) -> None:
