@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from birefnet_batch.errors import ConfigError
 from birefnet_batch.exit_status import FAILED, INTERRUPTED, OK, status_of
 from birefnet_batch.models.models_file import add_models_option, read_models
+from birefnet_batch.option_values import given
 from birefnet_batch.process_tuning import spin_briefly
 from birefnet_batch.standard_streams import mend_streams
 
@@ -87,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     prune.set_defaults(command=_prune)
     for command in (build, listing, verify, prune):
         command.add_argument("--store", type=_folder, metavar="FOLDER", help="as engine.store")
-    build.add_argument("--shared-store", metavar="URL", help="as engine.shared_store")
+    build.add_argument("--shared-store", type=given, metavar="URL", help="as engine.shared_store")
     build.add_argument(
         "--storage",
         action="append",
@@ -109,10 +110,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _folder(text: str) -> Path:
-    if not text.strip():
-        # Path("") is the folder that one is in.
-        raise argparse.ArgumentTypeError("it is empty, as a variable is that the shell does not have; leave it out")
-    return Path(text)
+    return Path(given(text))
 
 
 def _gib(text: str) -> float:

@@ -308,11 +308,12 @@ def test_a_store_that_cannot_be_looked_into_is_one_clear_error(tmp_path, capsys,
 
 
 @pytest.mark.parametrize("empty", ["", " "])
-def test_an_empty_store_is_refused_and_not_the_folder_that_one_is_in(capsys, empty):
+@pytest.mark.parametrize("words", [["prune", "--all", "--store"], ["build", "--shared-store"]])
+def test_an_empty_store_is_refused_and_not_the_folder_that_one_is_in(capsys, words, empty):
     with pytest.raises(SystemExit) as caught:
-        run(["prune", "--all", "--store", empty])
+        run([*words, empty])
     assert caught.value.code == WRONG_USE
-    assert "--store: it is empty, as a variable is that the shell does not have" in capsys.readouterr().err
+    assert f"{words[-1]}: it is empty, as a variable is that the shell does not have" in capsys.readouterr().err
 
 
 def refusing(error):

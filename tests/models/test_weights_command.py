@@ -316,3 +316,13 @@ def test_wrong_words_are_refused_before_anything_is_fetched(capsys: pytest.Captu
     for word in ("mine=nothing", "my own=me/tuned", "../mine=me/tuned"):
         assert run(["fetch", word]) == 2
         assert f"{word} is no NAME=OWNER/REPOSITORY[@REVISION]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("action", [["fetch", "light"], ["list"], ["verify"]])
+def test_an_empty_folder_is_refused_and_not_the_one_that_one_is_in(
+    capsys: pytest.CaptureFixture[str], action: list[str]
+):
+    with pytest.raises(SystemExit) as caught:
+        run([*action, "--folder", ""])
+    assert caught.value.code == 2
+    assert "--folder: it is empty, as a variable is that the shell does not have" in capsys.readouterr().err
