@@ -83,6 +83,7 @@ def sweep_jobs(words: Sequence[str]) -> list[list[str]]:
         ConfigError: they cannot be read, or ask for a sweep without an end.
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.override_parser.types import ValueType
     from hydra.errors import HydraException, OverrideParseException
 
     overrides = [word for word in words if _OVERRIDE.fullmatch(word) and not word.startswith("-")]
@@ -93,7 +94,7 @@ def sweep_jobs(words: Sequence[str]) -> list[list[str]]:
             if not override.is_sweep_override():
                 assert override.input_line is not None
                 choices.append([override.input_line])
-            elif override.is_discrete_sweep():
+            elif override.is_discrete_sweep() and override.value_type is not ValueType.GLOB_CHOICE_SWEEP:
                 key = override.get_key_element()
                 choices.append([f"{key}={value}" for value in override.sweep_string_iterator()])
             else:

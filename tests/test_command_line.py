@@ -103,6 +103,7 @@ def test_a_sweep_that_cannot_be_read_is_named_without_its_secrets() -> None:
     assert "topsecret" not in str(error.value)
 
 
-def test_a_sweep_without_an_end_is_refused() -> None:
+@pytest.mark.parametrize("word", ["engine.threads=interval(1,4)", "experiment=glob(*)"])
+def test_a_sweep_over_what_is_no_list_is_refused(word: str) -> None:
     with pytest.raises(ConfigError, match=r"is no list of values; give some, separated by commas"):
-        sweep_jobs(["engine.threads=interval(1,4)"])
+        sweep_jobs([word])
