@@ -15,6 +15,11 @@ _NOISE = re.compile(r"To append to your config|Set the environment variable|See 
 _UNKNOWN = re.compile(r"Could not override '([^']+)'")
 _FULL_KEY = re.compile(r"full_key: (\S+)")
 _NO_CHOICE = re.compile(r"Could not find '([^']+)/([^']+)'\s+Available options in '[^']+':((?:\n\t\S+)+)")
+_GROUP_TWICE = re.compile(r"Multiple values for (\S+)\. To override a value use 'override [^:]+: ([^']*)'")
+# In a defaults list a group is looked for beside the file itself, which is what a slash keeps Hydra from.
+_NO_SLASH = re.compile(
+    r"In '([^']+)': Could not (?:override '[^']*/(\w+)@\w+'|find '[^']*/(\w+)/([^/']+)'\s+Config search path)"
+)
 _KEY = re.compile(r"[+~]{0,2}[\w.@/-]+")
 LITERAL = r"to mean the characters ${ themselves, put a backslash before them: '\${'"
 
@@ -29,6 +34,15 @@ def explained(error: Exception) -> str:
     if choice:
         group, name, there = choice.groups()
         return f"{group}={name} names no configuration; {group} has {', '.join(there.split())}"
+    twice = _GROUP_TWICE.search(text)
+    if twice:
+        group, name = twice.groups()
+        return f"{group} has a value already; another one {_chosen(group, name)}"
+    beside = _NO_SLASH.search(text)
+    if beside:
+        file, overridden, found, name = beside.groups()
+        group = overridden or found
+        return f"{file}.yaml chooses from the group {group} without `override` or its slash; it {_chosen(group, name)}"
     key = _FULL_KEY.search(text)
     unknown = _UNKNOWN.search(text)
     if unknown or (key and " not in '" in text):
@@ -49,6 +63,14 @@ def explained(error: Exception) -> str:
     if "${" in text or "nterpolation" in text:
         said += f"; {LITERAL}"
     return said
+
+
+def _chosen(group: str, name: str | None) -> str:
+    name = name or "NAME"
+    return (
+        f"is chosen by {group}={name} on a command line, without a plus, and by `- override /{group}: {name}` in the "
+        "defaults list of an experiment"
+    )
 
 
 def unreadable(word: str, reason: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from omegaconf import OmegaConf
 
@@ -66,3 +68,25 @@ def test_of_what_is_no_secret_the_reason_is_told() -> None:
     told = unreadable("engine.threads=[1", "no viable alternative at input '[1'\nSee https://hydra.cc/docs for details")
     assert told.startswith("the value of engine.threads cannot be read (no viable alternative at input '[1'); one with")
     assert OmegaConf.from_dotlist(['a="[1"']).a == "[1", "as the message says"
+
+
+@pytest.mark.parametrize("defaults", ["override executor: ray", "/executor: ray", "executor: ray"])
+def test_an_experiment_that_chooses_from_a_group_in_another_way_is_told_how(
+    defaults: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text(f"# @package _global_\ndefaults:\n  - {defaults}\noutput: out\n")
+    monkeypatch.setattr("sys.argv", ["birefnet-batch", "--config-dir", str(tmp_path), "experiment=mine"])
+    assert main() == 2
+    (told,) = capsys.readouterr().err.splitlines()
+    assert "executor" in told.partition(";")[0]
+    assert "by `- override /executor: " in told
+    assert "Config search path" not in told
+
+
+def test_a_group_with_a_plus_is_told_to_come_without(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["birefnet-batch", "+experiment=demo", "output=out"])
+    assert main() == 2
+    assert "chosen by experiment=demo on a command line, without a plus" in capsys.readouterr().err
