@@ -21,8 +21,8 @@ _TEXT_IN_GROUP = re.compile(
     r"\+{0,2}(weights\.\w+|models\.\w+\.(weights|name|licence)|executor\.runtime_env\.env_vars\.\w+)"
 )
 _OVERRIDE = re.compile(r"[+~]{0,2}[\w.@:/-]+=.*|~[\w.@:/-]+", re.DOTALL)
-# What Hydra's grammar takes in a value without quotes: of letters, ASCII's alone.
-_PLAIN = re.compile(r"(?:[\w\s/:%+.@?|\\*$-]|\$\{[\w.:]*\})*", re.ASCII)
+# What Hydra's grammar takes in a value without quotes, as it is: of letters, ASCII's alone.
+_PLAIN = re.compile(r"(?:[\w \t/:%+.@?|*$-]|\$\{[\w.:]*\})*", re.ASCII)
 # Quotes and brackets may be Hydra's own, and say what a comma means.
 _GRAMMAR = re.compile(r"['\"(){}\[\]]")
 
