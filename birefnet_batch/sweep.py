@@ -6,6 +6,7 @@ import io
 import os
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout, suppress
+from dataclasses import MISSING, fields
 
 from omegaconf import DictConfig
 
@@ -36,13 +37,17 @@ def refuse_shared_results(jobs: Sequence[list[str]], compose: Compose) -> None:
         earlier = seen.setdefault(place, number)
         if earlier != number:
             keys = [word.partition("=")[0].lstrip("+~") for word in job if word not in jobs[earlier]]
-            names = [f"{key}.name" if key in ("engine", "executor") else key for key in keys]
-            name = next((name for name in names if "." in name), "engine.precision")
             raise ConfigError(
                 f"jobs {earlier + 1} and {number + 1} of the sweep would write the same results, for they differ in "
                 f"{', '.join(keys) or 'nothing'}, which is no part of a request; give each job its own output, such as "
-                f"output='results/x/${{{name}}}'"
+                f"output='results/x/{_reference(keys[0] if keys else 'engine.precision')}'"
             )
+
+
+def _reference(key: str) -> str:
+    """What has, in an output's name, the value of a setting or the name that was chosen from a group."""
+    settings = {item.name for item in fields(Settings) if item.default is not MISSING}
+    return f"${{{key}}}" if "." in key or key in settings else f"${{hydra:runtime.choices.{key}}}"
 
 
 def _place(job: list[str], compose: Compose) -> str | None:

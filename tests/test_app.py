@@ -19,6 +19,7 @@ from omegaconf import OmegaConf
 
 from birefnet_batch import app
 from birefnet_batch.errors import OutputError
+from birefnet_batch.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 DEMO = ("request.model=demo", "request.operating_resolution=256", "request.video_write_mode=fast")
@@ -259,7 +260,9 @@ def test_a_sweep_may_write_each_job_to_an_output_of_its_own(program: Program) ->
     ("sweep", "own"),
     [
         (("media.background=white,black",), "${media.background}"),
-        (("engine=torch,onnxruntime",), "${engine.name}"),
+        (("engine=torch,onnxruntime",), "${hydra:runtime.choices.engine}"),
+        (("media=default,green",), "${hydra:runtime.choices.media}"),
+        (("weights_folder=a,b",), "${weights_folder}"),
         (("request.video_quality=low,high", "engine.precision=fp32,bf16"), "${engine.precision}"),
     ],
 )
@@ -273,6 +276,25 @@ def test_a_sweep_whose_jobs_would_write_over_each_other_is_refused_before_it_run
     assert f"output='results/x/{own}'" in shown.err
     assert not shown.out
     assert not Path("out").exists()
+
+
+@pytest.mark.parametrize(
+    ("sweep", "own", "names"),
+    [
+        ("media=default,green", "${hydra:runtime.choices.media}", ["default", "green"]),
+        ("engine=torch,onnxruntime", "${hydra:runtime.choices.engine}", ["torch", "onnxruntime"]),
+        ("engine.precision=fp32,bf16", "${engine.precision}", ["fp32", "bf16"]),
+        ("engine.name=torch,onnxruntime", "${engine.name}", ["torch", "onnxruntime"]),
+        ("on_invalid=fail,skip", "${on_invalid}", ["fail", "skip"]),
+    ],
+)
+def test_the_outputs_of_a_sweep_have_the_names_of_what_was_chosen(
+    program: Program, monkeypatch: pytest.MonkeyPatch, sweep: str, own: str, names: list[str]
+) -> None:
+    found: list[str | None] = []
+    monkeypatch.setattr(app, "run_config", lambda config: found.append(Settings.from_config(config).output) or app.OK)
+    assert program("-m", sweep, f"output=out/{own}", "request.video_url=a.mp4", *DEMO) == app.OK
+    assert found == [f"out/{name}" for name in names]
 
 
 def test_settings_are_swept_into_outputs_of_their_own(program: Program) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 
-from birefnet_batch.settings.fields import setting
+from birefnet_batch.settings.fields import Choice, setting
 
 
-class EngineName(Enum):
+class EngineName(Choice):
     """The engine families of this version."""
 
     auto = "auto"
@@ -17,7 +16,7 @@ class EngineName(Enum):
     tensorrt = "tensorrt"
 
 
-class Provider(Enum):
+class Provider(Choice):
     """What ONNX Runtime runs on."""
 
     auto = "auto"
@@ -27,7 +26,7 @@ class Provider(Enum):
     openvino = "openvino"
 
 
-class Device(Enum):
+class Device(Choice):
     """Where an engine runs."""
 
     auto = "auto"
@@ -35,7 +34,7 @@ class Device(Enum):
     cuda = "cuda"
 
 
-class Precision(Enum):
+class Precision(Choice):
     """The number format of an engine's weights and activations."""
 
     auto = "auto"

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any
 
-from birefnet_batch.settings.fields import setting
+from birefnet_batch.settings.fields import Choice, setting
 
 
-class ExecutorName(Enum):
+class ExecutorName(Choice):
     """Who runs the segments."""
 
     local = "local"

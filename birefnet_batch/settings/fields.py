@@ -20,6 +20,13 @@ def setting(default: Any, text: str, entry: type | None = None, keys: str = "SCH
     return field(default=default, metadata=metadata)
 
 
+class Choice(Enum):
+    """A setting that has one of some names: in an interpolation such as `output='x/${engine.precision}'`, that name."""
+
+    def __str__(self) -> str:
+        return self.name
+
+
 def plain(value: Any) -> Any:
     """A setting's value as JSON has it."""
     if isinstance(value, Enum):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any, Literal
 
 from birefnet_batch.errors import ConfigError
-from birefnet_batch.settings.fields import setting
+from birefnet_batch.settings.fields import Choice, setting
 
 
-class Alpha(Enum):
+class Alpha(Choice):
     """How colours and an alpha channel go together."""
 
     auto = "auto"
@@ -18,7 +17,7 @@ class Alpha(Enum):
     premultiplied = "premultiplied"
 
 
-class CorruptFrames(Enum):
+class CorruptFrames(Choice):
     """What is done with frames that cannot be decoded, or only in part."""
 
     conceal = "conceal"

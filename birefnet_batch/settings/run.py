@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from enum import Enum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from birefnet_batch.models.registry import SHIPPED, Catalogue, ModelEntry
 from birefnet_batch.settings.checks import model_problems, range_problems, storage_problems, text_problems
 from birefnet_batch.settings.engine import EngineSettings
 from birefnet_batch.settings.executor import ExecutorSettings
-from birefnet_batch.settings.fields import plain, setting
+from birefnet_batch.settings.fields import Choice, plain, setting
 from birefnet_batch.settings.media import MediaSettings
 from birefnet_batch.settings.request import RequestSettings
 from birefnet_batch.settings.storage import StorageSettings
@@ -24,14 +23,14 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 
-class OnInvalid(Enum):
+class OnInvalid(Choice):
     """What to do with a manifest that has bad entries."""
 
     fail = "fail"
     skip = "skip"
 
 
-class Resume(Enum):
+class Resume(Choice):
     """What to do with jobs whose completion marker is there."""
 
     auto = "auto"
