@@ -17,6 +17,7 @@ from typing import Any
 import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from birefnet_batch.command_line import quoted, sweep_jobs
@@ -229,8 +230,12 @@ def _given(fields: dict[str, Any]) -> dict[str, Any]:
     """The request fields that the command line itself names: those win over a file's."""
     if not HydraConfig.initialized():
         return {}
-    words = HydraConfig.get().overrides.task
-    names = {str(word).partition("=")[0].lstrip("+").removeprefix("request.") for word in words}
+    names: set[str] = set()
+    for override in OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task)):
+        value = override.value()
+        if override.key_or_group == "request" and isinstance(value, Mapping):
+            names.update(map(str, value))
+        names.add(override.key_or_group.removeprefix("request."))
     return {name: value for name, value in fields.items() if name in names}
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from clips import make_clip
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from birefnet_batch import app
 from birefnet_batch.errors import OutputError
@@ -239,6 +239,30 @@ def test_the_command_line_wins_over_a_request_file(program: Program) -> None:
     (record,) = Path("out/jobs").glob("clip-*/job.json")
     asked = json.loads(record.read_text())["request"]
     assert (asked["model"], asked["video_quality"]) == ("Demo", "low")
+
+
+@pytest.mark.parametrize(
+    ("words", "model"),
+    [
+        (("request={model: demo, video_quality: high}",), "Demo"),
+        (("request.model=demo",), "Demo"),
+        (("request=portrait",), "Matting"),
+    ],
+)
+def test_fields_win_over_a_request_file_however_the_command_line_names_them(
+    program: Program, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], model: str
+) -> None:
+    found: list[str] = []
+
+    def asked(config: DictConfig) -> int:
+        (request,), _ = app.requests_of(Settings.from_config(config))
+        found.append(str(request.model))
+        return app.OK
+
+    monkeypatch.setattr(app, "run_config", asked)
+    Path("call.json").write_text(json.dumps({"video_url": "clip.mp4", "model": "Matting"}))
+    assert program("request_file=call.json", "output=out", *words) == app.OK
+    assert found == [model]
 
 
 def test_a_reader_that_has_seen_enough_of_the_help_gets_no_trace() -> None:
