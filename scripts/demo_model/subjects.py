@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+import math
 
 import numpy as np
 import pybullet
@@ -11,10 +11,14 @@ from PIL import Image
 
 from demo_model.families import emoji_family, held_out
 from demo_model.paths import CACHE, SOURCES
-from demo_model.textures import texture
+from demo_model.recipe import Recipe
+from demo_model.surfaces import points, textured
 
 SIDE = 256
 OBJECT_VIEWS = 3
+ANGLE, ROUGH_SIDE, MARGIN = 45.0, 64, 1.1
+TEXTURED = 0.85  # of the views of objects; the others are of one plain colour
+MADE_BY = ("families", "subjects", "surfaces", "textures")
 
 
 def _emoji() -> list[tuple[str, np.ndarray]]:
@@ -26,7 +30,7 @@ def _emoji() -> list[tuple[str, np.ndarray]]:
     return subjects
 
 
-def _render(body: int, rng: np.random.Generator) -> np.ndarray | None:
+def _render(body: int, pose: list[float], rng: np.random.Generator) -> np.ndarray | None:
     corners = [pybullet.getAABB(body, link) for link in range(-1, pybullet.getNumJoints(body))]
     low = np.min([corner[0] for corner in corners], axis=0)
     high = np.max([corner[1] for corner in corners], axis=0)
@@ -34,42 +38,49 @@ def _render(body: int, rng: np.random.Generator) -> np.ndarray | None:
     direction = rng.normal(size=3) * (1, 1, 0.6) + (0, 0, 0.3)
     eye = centre + direction / np.linalg.norm(direction) * reach * 2.4
     view = pybullet.computeViewMatrix(eye.tolist(), centre.tolist(), [0, 0, 1])
-    projection = pybullet.computeProjectionMatrixFOV(45, 1, reach * 0.1, reach * 10)
+
+    def seen(side: int, angle: float, **lights: object) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        projection = pybullet.computeProjectionMatrixFOV(angle, 1, reach * 0.1, reach * 10)
+        _, _, colour, depth, mask = pybullet.getCameraImage(
+            side, side, view, projection, shadow=0, renderer=pybullet.ER_TINY_RENDERER, **lights
+        )
+        colour = np.reshape(colour, (side, side, 4))[..., :3].astype(np.float32)
+        # The renderer gives matrices by columns.
+        place = points(np.reshape(depth, (side, side)), *(np.reshape(m, (4, 4)).T for m in (view, projection)))
+        return colour, place, np.reshape(mask, (side, side)) >= 0
+
+    # A box around all that the object might turn into is far larger than what is seen of it.
+    inside = seen(ROUGH_SIDE, ANGLE)[2]
+    if not inside.any():
+        return None
+    extent = np.abs(np.argwhere(inside) + 0.5 - ROUGH_SIDE / 2).max() / (ROUGH_SIDE / 2)
+    angle = 2 * math.degrees(math.atan(MARGIN * extent * math.tan(math.radians(ANGLE / 2))))
     # The renderer draws hard edges: twice the size, averaged, gives an alpha.
-    light = np.add(rng.normal(size=3), (0, 0, 1)).tolist()
-    _, _, colour, _, mask = pybullet.getCameraImage(
+    colour, places, inside = seen(
         2 * SIDE,
-        2 * SIDE,
-        view,
-        projection,
-        lightDirection=light,
-        shadow=0,
+        angle,
+        lightDirection=np.add(rng.normal(size=3), (0, 0, 1)).tolist(),
         lightAmbientCoeff=float(rng.uniform(0.3, 0.7)),
         lightDiffuseCoeff=float(rng.uniform(0.3, 0.7)),
         lightSpecularCoeff=float(rng.uniform(0, 0.5)),
-        renderer=pybullet.ER_TINY_RENDERER,
     )
-    inside = (np.reshape(mask, (2 * SIDE, 2 * SIDE)) >= 0).astype(np.float32)
-    colour = np.reshape(colour, (2 * SIDE, 2 * SIDE, 4))[..., :3].astype(np.float32)
+    if rng.random() < TEXTURED:
+        turned = np.reshape(pybullet.getMatrixFromQuaternion(pose), (3, 3))
+        colour = textured(colour, (places - centre) @ turned, float(reach * extent), rng).clip(0, 255)
 
     def halved(values: np.ndarray) -> np.ndarray:
         return values.reshape(SIDE, 2, SIDE, 2, -1).mean(axis=(1, 3))
 
-    alpha = halved(inside)
+    alpha = halved(inside.astype(np.float32))
     if alpha.mean() < 0.03:
         return None
     colour = halved(colour * inside[..., None]) / np.maximum(alpha, 0.25)
     return np.concatenate((colour.clip(0, 255), alpha * 255), axis=-1).round().astype(np.uint8)
 
 
-def _objects(scratch: Path) -> list[tuple[str, np.ndarray]]:
+def _objects() -> list[tuple[str, np.ndarray]]:
     rng = np.random.default_rng(3)
     pybullet.connect(pybullet.DIRECT)
-    textures = []
-    for index in range(64):
-        path = scratch / f"surface{index}.png"
-        Image.fromarray(texture(rng, 256, 256)).save(path)
-        textures.append(pybullet.loadTexture(str(path)))
     root = SOURCES / "pybullet" / "pybullet_data"
     # Only the generated shapes: where the package's models of known things come from, it doesn't say.
     names = [f"random_urdfs/{index:03d}/{index:03d}.urdf" for index in range(0, 1000, 2)]
@@ -78,11 +89,11 @@ def _objects(scratch: Path) -> list[tuple[str, np.ndarray]]:
         body = pybullet.loadURDF(str(root / name))
         for _ in range(OBJECT_VIEWS):
             tint = [*rng.uniform(0.3, 1, 3).tolist(), 1]
-            surface = int(rng.choice(textures)) if rng.random() < 0.7 else -1
-            pybullet.changeVisualShape(body, -1, textureUniqueId=surface, rgbaColor=tint)
+            pybullet.changeVisualShape(body, -1, rgbaColor=tint)
             pose = rng.normal(size=4)
-            pybullet.resetBasePositionAndOrientation(body, [0, 0, 0], (pose / np.linalg.norm(pose)).tolist())
-            picture = _render(body, rng)
+            pose = (pose / np.linalg.norm(pose)).tolist()
+            pybullet.resetBasePositionAndOrientation(body, [0, 0, 0], pose)
+            picture = _render(body, pose, rng)
             if picture is not None:
                 subjects.append((f"object {name}", picture))
         pybullet.removeBody(body)
@@ -92,12 +103,14 @@ def _objects(scratch: Path) -> list[tuple[str, np.ndarray]]:
 
 def prepare() -> None:
     """Write the subjects' pictures (N, 256, 256, 4) uint8 and their families to the cache."""
-    if (CACHE / "subjects.json").exists():
+    recipe = Recipe("subjects", MADE_BY)
+    if recipe.followed():
         return
     CACHE.mkdir(parents=True, exist_ok=True)
-    subjects = _emoji() + _objects(CACHE)
+    subjects = _emoji() + _objects()
     np.save(CACHE / "subjects.npy", np.stack([picture for _, picture in subjects]))
     names = [family for family, _ in subjects]
     (CACHE / "subjects.json").write_text(json.dumps(names))
     test = sum(held_out(name) for name in names)
     print(f"{len(names)} subjects of {len(set(names))} families, {test} subjects held out", flush=True)
+    recipe.note()
