@@ -16,7 +16,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 from demo_model.backgrounds_split import is_held_out
 from demo_model.families import emoji_family, held_out
 from demo_model.qt_resources import read
+from demo_model.recipe import Recipe
 from demo_model.rings import without_rings
+from demo_model.surfaces import points, textured
 from demo_model.weights import export, load
 
 from birefnet_batch.models import build_network
@@ -78,6 +80,45 @@ def test_black_outlines_around_lamps_are_filled_and_dark_things_elsewhere_stay()
     assert mended[8:22, 8:22].min() >= 0.29
     assert (mended[12:18, 12:18] == 50).all()
     assert (mended[40:60, 40:44] == np.float32(0.001)).all()
+
+
+def test_a_cache_made_by_other_code_is_made_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("demo_model.recipe.CACHE", tmp_path)
+    recipe = Recipe("subjects", ("textures",))
+    assert not recipe.followed()
+    recipe.note()
+    assert Recipe("subjects", ("textures",)).followed()
+    assert not Recipe("subjects", ("textures", "rings")).followed()
+    assert not Recipe("backgrounds", ("textures",)).followed()
+
+
+def test_pixels_are_found_in_the_world_again_by_their_depth():
+    near, far = 0.1, 10.0
+    projection = np.array(
+        [[2, 0, 0, 0], [0, 2, 0, 0], [0, 0, (near + far) / (near - far), 2 * near * far / (near - far)], [0, 0, -1, 0]]
+    )
+    view = np.array([[0, 1, 0, 0.3], [0, 0, 1, -0.2], [1, 0, 0, -4], [0, 0, 0, 1.0]])
+    depth = np.random.default_rng(1).uniform(0.5, 0.99, (6, 8))
+    clip = np.concatenate((points(depth, view, projection), np.ones((6, 8, 1))), axis=-1) @ (projection @ view).T
+    seen = clip[..., :3] / clip[..., 3:]
+    np.testing.assert_allclose((seen[..., 0] + 1) / 2 * 8, np.tile(np.arange(8) + 0.5, (6, 1)))
+    np.testing.assert_allclose((1 - seen[..., 1]) / 2 * 6, np.tile(np.arange(6)[:, None] + 0.5, (1, 8)))
+    np.testing.assert_allclose((seen[..., 2] + 1) / 2, depth)
+
+
+@pytest.mark.parametrize("axis", range(3))
+def test_a_surface_lies_over_an_object_from_every_direction_and_keeps_its_shadows(axis):
+    side = 64
+    across, down = np.meshgrid(np.linspace(-1, 1, side), np.linspace(1, -1, side))
+    places = np.insert(np.stack((across, down), axis=-1), axis, 0.4, axis=-1)
+    light = np.full((side, side, 3), 150, np.float32)
+    light[:, :10] = 0
+    laid = textured(light, places, 1.0, np.random.default_rng(5))
+    assert laid[:, 10:].std(axis=(0, 1)).max() > 5
+    assert (laid[:, :10] == 0).all()
+    again = textured(light, places[:, ::-1], 1.0, np.random.default_rng(5))
+    # It belongs to the object: the same places have the same colours wherever they are seen.
+    np.testing.assert_allclose(again[:, 10:-10], laid[:, 10:-10][:, ::-1])
 
 
 def _packed(path: Path, content: bytes, compressed: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+from pathlib import Path
 
 import numpy as np
 import OpenEXR
@@ -18,7 +19,7 @@ from demo_model.textures import texture
 
 Box = tuple[float, float, float, float]  # left, upper, right, lower as fractions
 
-# Only photos under CC-BY-4.0 or CC0 (the package has share-alike ones too), cut to parts without a subject.
+# Only photos under CC-BY-4.0 (the package has share-alike ones too), cut to parts without a subject.
 PHOTOS: dict[str, tuple[str, Box]] = {
     "aitzgorri": ("aitzgorri_by_Aitzol_Berasategi.jpg", (0, 0, 1, 1)),
     "picosdeeuropa": ("picosdeeuropa_by_Aitzol_Berasategi.jpg", (0, 0, 1, 1)),

@@ -36,7 +36,7 @@ SOURCES_USED = (
     Source("pmndrs", "npm", "@pmndrs/assets@1.7.0", "pmndrs-assets-*.tgz", "CC0-1.0"),
     Source("pybullet", "pypi", "pybullet==3.2.7", "pybullet-*.whl", "zlib"),
     Source("skimage", "pypi", "scikit-image==0.26.0", "scikit_image-*.whl", "CC0-1.0 (the three textures)"),
-    Source("lomiri", "debian", "lomiri-wallpapers-16.04", "lomiri-wallpapers-16.04_*.deb", "CC-BY-4.0, CC0-1.0"),
+    Source("lomiri", "debian", "lomiri-wallpapers-16.04", "lomiri-wallpapers-16.04_*.deb", "CC-BY-4.0"),
     Source("gcompris", "debian", "gcompris-qt-data", "gcompris-qt-data_*.deb", "CC0-1.0, public domain, CC-BY-3.0"),
     Source("blender", "debian", "blender-data", "blender-data_*.deb", "CC0-1.0 (the panoramas)"),
 )

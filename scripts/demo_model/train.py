@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import argparse
 import copy
-import math
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -31,62 +31,15 @@ from demo_model.batches import Batches, Recipe
 from demo_model.composites import Library
 from demo_model.losses import total_loss
 from demo_model.paths import CHECKPOINT, WEIGHTS
+from demo_model.schedule import FROZEN_FROM, PEAK_RATE, RESTART, patterns_at, rate_at, restyled_at, side_at
 from demo_model.scoring import evaluate, held_out_frames
 from demo_model.weights import export, normalised, recalibrate
 
-PEAK_RATE = 1.5e-3
-RESTART = 0.6  # of the time: from here on a second, lower cosine, on large pictures
-RESTART_RATE = 4e-4
-WARM_UP = 100
 CLIP = 5.0
 REPORT_SECONDS = 30
 EMA = 0.998
-FROZEN_FROM = 0.48  # of the time: from here on batch normalisations keep their statistics
 VARIED = 0.3  # of backgrounds: turned or in other colours, for there are few photographs
 PIXELS = 8 * 128 * 128  # one process' batch: 8 at 128, 2 at 256, 1 at 512
-
-
-def side_at(done: float, draw: float) -> int:
-    """Return the side to train at when a share `done` of the time is over; `draw` is uniform in [0, 1)."""
-    if done < 0.34:
-        shares = ((128, 0.55), (160, 0.3), (256, 0.15))
-    elif done < FROZEN_FROM:
-        shares = ((160, 0.15), (256, 0.75), (384, 0.1))
-    elif done < RESTART:
-        shares = ((256, 0.4), (384, 0.4), (512, 0.2))
-    elif done < 0.85:
-        shares = ((160, 0.2), (256, 0.5), (384, 0.2), (512, 0.1))
-    else:
-        shares = ((256, 0.4), (384, 0.35), (512, 0.25))
-    for side, share in shares:
-        draw -= share
-        if draw < 0:
-            return side
-    return shares[-1][0]
-
-
-def restyled_at(done: float) -> float:
-    """Return the share of composites whose subjects get other colours and surfaces than their own.
-
-    Many at first, so that shapes are not known by their palette; few later, when the real thing counts.
-    """
-    if done < 0.3:
-        return 1.0
-    return 0.35 if done < RESTART else 0.2
-
-
-def patterns_at(done: float) -> float:
-    """Return the share of backgrounds that are computed patterns, not photographs.
-
-    Many at first, of which there are more than photographs; few later, when the real thing counts.
-    """
-    return 0.28 if done < RESTART else 0.12
-
-
-def rate_at(done: float, step: int) -> float:
-    """Return the learning rate: warm-up by steps, then two cosines over the time budget."""
-    peak, over = (PEAK_RATE, done / RESTART) if done < RESTART else (RESTART_RATE, (done - RESTART) / (1 - RESTART))
-    return peak * min(1.0, (step + 1) / WARM_UP) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(over, 1.0))))
 
 
 def _average_gradients(network: nn.Module, world: int) -> None:
@@ -257,7 +210,12 @@ def main() -> None:
         if spent >= options.minutes:
             parser.error(f"{CHECKPOINT} has been trained for {spent:.0f} minutes: give more --minutes, or --fresh")
     CHECKPOINT.parent.mkdir(parents=True, exist_ok=True)
-    options.rendezvous = CHECKPOINT.with_name(f"rendezvous-{os.getpid()}")
+    with tempfile.TemporaryDirectory(prefix="train_demo-") as folder:
+        options.rendezvous = Path(folder) / "rendezvous"
+        _run(options)
+
+
+def _run(options: argparse.Namespace) -> None:
     world = 1 if torch.cuda.is_available() else options.processes
     if world == 1:
         work(0, 1, options)
