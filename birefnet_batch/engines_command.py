@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from birefnet_batch.errors import ConfigError
 from birefnet_batch.exit_status import FAILED, INTERRUPTED, OK, status_of
 from birefnet_batch.models.models_file import add_models_option, read_models
-from birefnet_batch.option_values import given
+from birefnet_batch.option_values import folder, given
 from birefnet_batch.process_tuning import spin_briefly
 from birefnet_batch.standard_streams import mend_streams
 
@@ -87,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     prune.add_argument("--all", action="store_true", help="and all others")
     prune.set_defaults(command=_prune)
     for command in (build, listing, verify, prune):
-        command.add_argument("--store", type=_folder, metavar="FOLDER", help="as engine.store")
+        command.add_argument("--store", type=folder, metavar="FOLDER", help="as engine.store")
     build.add_argument("--shared-store", type=given, metavar="URL", help="as engine.shared_store")
     build.add_argument(
         "--storage",
@@ -107,10 +107,6 @@ def _parser() -> argparse.ArgumentParser:
     for command in (export, build, verify):
         add_models_option(command)
     return parser
-
-
-def _folder(text: str) -> Path:
-    return Path(given(text))
 
 
 def _gib(text: str) -> float:

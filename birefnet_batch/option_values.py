@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 
 def given(text: str) -> str:
@@ -14,3 +15,12 @@ def given(text: str) -> str:
     if not text.strip():
         raise argparse.ArgumentTypeError("it is empty, as a variable is that the shell does not have; leave it out")
     return text
+
+
+def folder(text: str) -> Path:
+    """The folder that an option names, for argparse's `type`.
+
+    Raises:
+        ArgumentTypeError: none is named.
+    """
+    return Path(given(text))

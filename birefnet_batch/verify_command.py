@@ -16,6 +16,7 @@ from types import FrameType
 
 from birefnet_batch.errors import BirefnetBatchError
 from birefnet_batch.exit_status import while_read
+from birefnet_batch.option_values import folder
 from birefnet_batch.process_tuning import spin_briefly
 from birefnet_batch.standard_streams import mend_streams
 from birefnet_batch.storage_words import storage_from_words
@@ -48,7 +49,9 @@ def _main(arguments: Sequence[str] | None) -> int:
     )
     parser.add_argument("--sample", type=int, metavar="N", help="repeat N videos, chosen by chance; all if left out")
     parser.add_argument("--seed", type=int, default=0, help="which N (default 0)")
-    parser.add_argument("--scratch", type=Path, help="a folder for the repeats; the system's temporary one if left out")
+    parser.add_argument(
+        "--scratch", type=folder, help="a folder for the repeats; the system's temporary one if left out"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     options = parser.parse_intermixed_args(arguments)
     spin_briefly()

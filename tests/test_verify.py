@@ -338,3 +338,12 @@ def test_a_verification_that_the_system_ends_leaves_no_repeats(tmp_path: Path, m
     finally:
         signal.signal(signal.SIGTERM, before)
     assert not list((tmp_path / "scratch").iterdir())
+
+
+def test_an_empty_scratch_folder_is_refused_and_not_the_one_that_one_is_in(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([str(tmp_path), "--scratch", ""])
+    assert caught.value.code == 2
+    assert "--scratch: it is empty, as a variable is that the shell does not have" in capsys.readouterr().err
