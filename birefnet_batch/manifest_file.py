@@ -13,7 +13,7 @@ import yaml
 from birefnet_batch.errors import ManifestError
 from birefnet_batch.manifest_entries import BAD_TAG, BAD_TAG_ERRORS, BadLine, Entry, short
 from birefnet_batch.manifest_folder import VIDEO_SUFFIXES
-from birefnet_batch.repeated_names import YAML_LOADER, repetition, repetition_in
+from birefnet_batch.repeated_names import repetition, repetition_in
 from birefnet_batch.uris import redact_text, redact_value
 
 MANIFEST_SUFFIXES = (".yaml", ".yml", ".json", ".jsonl", ".ndjson", ".csv")
@@ -79,7 +79,8 @@ def _document(path: Path, data: Any, lines: list[int]) -> tuple[list[Entry], Map
 
 
 def _yaml(path: Path) -> tuple[list[Entry], Mapping[str, Any]]:
-    loader = YAML_LOADER(path.read_text("utf-8-sig"))
+    loader_class: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    loader = loader_class(path.read_text("utf-8-sig"))
     try:
         node = loader.get_single_node()
         videos, twice = _looked_through(node)

@@ -10,8 +10,6 @@ import yaml
 
 from birefnet_batch.uris import redact_value
 
-YAML_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
 
 def repetition(names: Sequence[str]) -> str | None:
     """What is wrong with the names of a mapping, or None."""
@@ -37,10 +35,10 @@ def load_yaml(text: str) -> Any:
         ValueError: a mapping in it has a name twice.
         yaml.YAMLError: it is no YAML; the library fails otherwise too where a value does not fit its tag.
     """
-    loader = YAML_LOADER(text)
+    loader = yaml.SafeLoader(text)
     try:
         node = loader.get_single_node()
-        waiting, known = [node], {id(node)}
+        waiting, known = [] if node is None else [node], {id(node)}
         while waiting:
             one = waiting.pop()
             if bad := repetition_in(one):
