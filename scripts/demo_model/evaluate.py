@@ -16,7 +16,8 @@ from demo_model.weights import load
 SEED = 2024
 TILE = 192
 SHOWN_OF = 80  # frames: the best and the worst of many thousands show nothing of what is common
-# From scikit-image: NASA's are in the public domain, the others CC0. The model was trained on no photo of a subject.
+# From scikit-image: NASA's and SpaceX's are in the public domain, the others CC0. The model was trained on no photo of
+# a subject.
 PHOTOGRAPHS = {"astronaut": "astronaut.png", "cat": "chelsea.png", "coffee": "coffee.png", "rocket": "rocket.jpg"}
 
 
