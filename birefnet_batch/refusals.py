@@ -1,8 +1,13 @@
-"""What the system says of a path that may not be looked at."""
+"""What the system says of a file or folder that it refuses."""
 
 from __future__ import annotations
 
 from pathlib import Path
+
+
+def system_reason(error: OSError) -> str:
+    """The system's reason, in lower case and without the file's name."""
+    return (error.strerror or str(error)).lower()
 
 
 def refusal(path: Path) -> str | None:
@@ -18,7 +23,7 @@ def refusal(path: Path) -> str | None:
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
     except OSError as error:
-        return (error.strerror or str(error)).lower()
+        return system_reason(error)
     return None
 
 

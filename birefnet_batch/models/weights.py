@@ -16,7 +16,7 @@ from birefnet_batch.models.hub_errors import HubError, NoAnswerError
 from birefnet_batch.models.registry import MODELS, ModelSpec
 from birefnet_batch.models.spec import hub_name, hub_repository
 from birefnet_batch.models.weights_folder import checkpoint_in, source_in
-from birefnet_batch.refusals import absence
+from birefnet_batch.refusals import absence, system_reason
 from birefnet_batch.uris import redact_value, user_path
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _in_folder(folder: Path) -> Path:
         # Path.glob calls a folder empty that may not be read.
         names = os.listdir(folder)  # noqa: PTH208  names alone
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = system_reason(error)
         raise WeightsError(f"The weights folder {folder} cannot be read: {reason}") from None
     found = sorted(folder / name for name in names if name.endswith(".safetensors"))
     if len(found) != 1:
@@ -130,7 +130,7 @@ def _local(path: Path, source: str) -> WeightsFile:
     try:
         return WeightsFile(path, known_sha256(path), source)
     except OSError as error:
-        raise WeightsError(f"The weights {path} cannot be read: {(error.strerror or str(error)).lower()}") from None
+        raise WeightsError(f"The weights {path} cannot be read: {system_reason(error)}") from None
 
 
 def option_of(spec: ModelSpec, named: bool) -> Callable[[str], str]:

@@ -23,7 +23,7 @@ from birefnet_batch.models.spec import hub_name, hub_repository
 from birefnet_batch.models.weights import DEFAULT_FOLDER, fetch_command, folder_setting, locate_weights, on_hub
 from birefnet_batch.models.weights_folder import checkpoint_in, fetch, names_in, source_in, verify
 from birefnet_batch.option_values import given
-from birefnet_batch.refusals import absence
+from birefnet_batch.refusals import absence, system_reason
 from birefnet_batch.standard_streams import mend_streams
 from birefnet_batch.uris import user_path
 
@@ -249,7 +249,7 @@ def _in_cache(spec: ModelSpec, folder: Path) -> str:
     try:
         digest = file_sha256(path)
     except OSError as error:
-        raise WeightsError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}") from None
+        raise WeightsError(f"{path} cannot be read: {system_reason(error)}") from None
     if is_damaged(path, digest):
         raise WeightsError(
             f"what the hub's cache has is damaged (sha256 {digest}); delete {path.resolve()}, and the next run fetches "

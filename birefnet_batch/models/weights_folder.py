@@ -15,6 +15,7 @@ from birefnet_batch.models.file_text import shown
 from birefnet_batch.models.hub import FILE_NAME, HubFile, fetch_to_file, look_up, look_up_cached
 from birefnet_batch.models.hub_errors import HubError, NoAnswerError
 from birefnet_batch.models.spec import hub_name
+from birefnet_batch.refusals import system_reason
 
 _SOURCE = "source.json"
 _log = logging.getLogger(__name__)
@@ -58,7 +59,7 @@ def names_in(folder: Path) -> list[str]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise WeightsError(f"{folder} cannot be read: {(error.strerror or str(error)).lower()}") from None
+        raise WeightsError(f"{folder} cannot be read: {system_reason(error)}") from None
     return sorted(name for name in names if os.path.exists(checkpoint_in(folder, name)))  # noqa: PTH110  never raises
 
 
@@ -134,7 +135,7 @@ def fetch(
     except HubError as error:
         raise WeightsError(f"The weights of {name} ({hub_name(repository, revision)}) cannot be had: {error}") from None
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = system_reason(error)
         raise WeightsError(f"The weights of {name} cannot be written to {target.parent}: {reason}") from None
     return source, new
 
@@ -167,7 +168,7 @@ def verify(folder: Path, name: str) -> Source | None:
     try:
         size, digest = path.stat().st_size, file_sha256(path)
     except OSError as error:
-        raise WeightsError(f"{path} cannot be read: {(error.strerror or str(error)).lower()}") from None
+        raise WeightsError(f"{path} cannot be read: {system_reason(error)}") from None
     source = source_in(folder, name)
     if source is not None and (size, digest) != (source.size, source.sha256):
         raise WeightsError(
