@@ -60,11 +60,11 @@ def main() -> None:
     )
     rows: list[Image.Image] = []
     for said, procedural in (("photographs", False), ("photographs and patterns", True)):
-        scores, rows = Scores(), []
+        scores = Scores()
         for picture, alpha in held_out_frames(options.frames, options.seed, procedural=procedural):
             mask = matte(network, picture)
             scores.add(mask, alpha)
-            if options.pictures and len(rows) < SHOWN_OF and alpha.any():
+            if options.pictures and procedural and len(rows) < SHOWN_OF and alpha.any():
                 rows.append(row(picture, mask, alpha, f"held out, IoU {scores.overlaps[-1]:.2f}"))
         print(f"{said} behind: {scores}", flush=True)
     if not options.pictures:
