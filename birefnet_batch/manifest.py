@@ -27,6 +27,7 @@ from birefnet_batch.manifest_folder import (
     videos_of_pattern,
 )
 from birefnet_batch.models.registry import SHIPPED, Catalogue
+from birefnet_batch.refusals import system_reason
 from birefnet_batch.request import Request, wrong_fields
 from birefnet_batch.same_video import same_but_for_secrets, spelt_alike
 from birefnet_batch.settings import StorageSettings
@@ -85,7 +86,7 @@ def load_manifest(
     try:
         there = path.exists()
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = system_reason(error)
         raise ManifestError(f"The manifest {short(redact(location))} cannot be read", [reason]) from None
     if not there:
         check_path(location, ConfigError)

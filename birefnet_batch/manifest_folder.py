@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from birefnet_batch.manifest_entries import BadLine, Entry
+from birefnet_batch.refusals import system_reason
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.uris import scheme_of, user_path
 
@@ -28,7 +29,7 @@ def videos_in_folder(path: Path, own: OwnOutput) -> Iterator[Entry]:
         yield Entry(str(found), str(found.absolute()))
     for error in closed:
         if Path(error.filename) == path or Path(error.filename).name not in _OF_THE_SYSTEM:
-            reason = (error.strerror or str(error)).lower()
+            reason = system_reason(error)
             what_to_do = "make it readable, or give a folder or a pattern without it"
             yield Entry(error.filename, BadLine(f"this folder cannot be listed: {reason}; {what_to_do}"))
 

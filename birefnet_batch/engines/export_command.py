@@ -11,6 +11,7 @@ from birefnet_batch.engines.sizes import parse_resolution
 from birefnet_batch.errors import OutputError
 from birefnet_batch.models.registry import ModelSpec
 from birefnet_batch.models.weights import locate_weights, option_of
+from birefnet_batch.refusals import system_reason
 
 _CHECKED_TOGETHER = 1024 * 1024
 
@@ -58,7 +59,7 @@ def export(
             print(f"against torch in fp32, batch {batch}: {found} ({seconds:.1f} s)")
         partial.replace(target)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = system_reason(error)
         raise OutputError(f"{target} cannot be written: {reason}; choose another --output") from None
     finally:
         partial.unlink(missing_ok=True)

@@ -29,6 +29,7 @@ from birefnet_batch.engines.artifact import Artifact
 from birefnet_batch.engines.build_lock import build_lock, holder, is_held
 from birefnet_batch.engines.store_names import CACHES, cached, is_of_an_engine, is_store, was_left
 from birefnet_batch.errors import EngineError
+from birefnet_batch.refusals import system_reason
 from birefnet_batch.uris import user_path
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ class EngineStore:
             with build_lock(self._lock(artifact.key), str(artifact)):
                 return self._intact(artifact) or self._make(artifact, build)
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
+            reason = system_reason(error)
             raise EngineError(
                 f"The engine store {self.root} cannot be used: {reason}; mend it, or give engine.store=FOLDER"
             ) from None
@@ -160,7 +161,7 @@ class EngineStore:
         try:
             _remove(folder)
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
+            reason = system_reason(error)
             raise EngineError(f"{folder} cannot be removed: {reason}; prune as the user that it belongs to") from None
 
     def building(self) -> list[str]:

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from birefnet_batch.errors import EngineError
+from birefnet_batch.refusals import system_reason
 
 KEY = re.compile("[0-9a-f]{32}")
 CACHES = {
@@ -48,7 +49,7 @@ def check_readable(root: Path) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = system_reason(error)
         raise EngineError(
             f"The engine store {root} cannot be read: {reason}; mend it, or give --store FOLDER"
         ) from None

@@ -20,6 +20,7 @@ from birefnet_batch.models.foreign_file import described_foreign
 from birefnet_batch.models.pickled import SUFFIXES, PickledError, read_pickled
 from birefnet_batch.models.safetensors_header import HeaderError, read_header
 from birefnet_batch.models.spec import ModelSpec
+from birefnet_batch.refusals import system_reason
 
 # What wrappers of a module put in front of its names: DataParallel, torch.compile.
 _PREFIXES = ("module.", "_orig_mod.")
@@ -156,7 +157,7 @@ def _refusals(path: Path) -> Iterator[None]:
         advice = "save the network's state_dict() with torch.save or safetensors"
         raise WeightsError(f"{lead}: {error}; {advice}") from None
     except OSError as error:
-        raise WeightsError(f"The weights {path} cannot be read: {(error.strerror or str(error)).lower()}") from None
+        raise WeightsError(f"The weights {path} cannot be read: {system_reason(error)}") from None
 
 
 def _bare(name: str) -> str:

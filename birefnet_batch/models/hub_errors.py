@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from birefnet_batch.refusals import system_reason
 from birefnet_batch.uris import redact, redact_text
 
 
@@ -75,6 +76,6 @@ def refusals(repository: str, revision: str | None) -> Iterator[None]:
         raise NoAnswerError(f"{where} cannot be reached ({reason_of(error)})") from None
     except OSError as error:
         named = f"{error.filename}: " if error.filename else ""
-        raise HubError(f"{named}{(error.strerror or str(error)).lower()}") from None
+        raise HubError(f"{named}{system_reason(error)}") from None
     except ValueError as error:
         raise HubError(redact_text(" ".join(str(error).split()))[:200]) from None

@@ -16,6 +16,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from birefnet_batch.errors import InputError
+from birefnet_batch.refusals import system_reason
 from birefnet_batch.storage.growing_file import open_file
 from birefnet_batch.video.followed_file import FollowedFile
 
@@ -68,7 +69,7 @@ def open_input(path: bytes, tell: Callable[[], None] | None = None) -> Iterator[
     except OSError as error:
         if isinstance(error, av.error.FFmpegError):
             raise
-        raise InputError(f"{shown} cannot be read: {(error.strerror or str(error)).lower()}") from None
+        raise InputError(f"{shown} cannot be read: {system_reason(error)}") from None
 
 
 def pick_video(container: InputContainer, path: bytes) -> VideoStream:
