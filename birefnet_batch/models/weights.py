@@ -17,7 +17,7 @@ from birefnet_batch.models.registry import MODELS, ModelSpec
 from birefnet_batch.models.spec import hub_name, hub_repository
 from birefnet_batch.models.weights_folder import checkpoint_in, source_in
 from birefnet_batch.refusals import absence, system_reason
-from birefnet_batch.uris import redact_value, user_path
+from birefnet_batch.uris import redact, redact_value, scheme_of, user_path
 
 if TYPE_CHECKING:
     from torch import nn
@@ -67,6 +67,10 @@ def locate_weights(
             raise WeightsError(
                 f"{name} is empty, as of a shell's variable that is not set; give a path, or leave it out (null)"
             )
+    if folder is not None and scheme_of(folder) not in ("", "file"):
+        raise WeightsError(
+            f"weights_folder={redact(folder)} is on no disk of this machine; copy it to one, and give the folder there"
+        )
     asked = setting if setting is not None else spec.weights
     if asked is None:
         return _local(_DEMO, _DEMO.name)

@@ -84,6 +84,11 @@ def test_an_empty_setting_is_not_the_current_folder(tmp_path, state, monkeypatch
         locate_weights(LIGHT, setting, folder)
 
 
+def test_a_folder_of_weights_on_no_disk_here_is_refused_without_its_password():
+    with pytest.raises(WeightsError, match=r"^weights_folder=https://host/weights is on no disk of this machine; copy"):
+        locate_weights(LIGHT, None, "https://user:secret@host/weights")
+
+
 @pytest.mark.parametrize(
     ("setting", "folder", "reason"),
     [
