@@ -66,6 +66,7 @@ def fetch() -> None:
         done = target / ".complete"
         if done.exists():
             continue
+        print(f"fetching {source.package} ({source.licence})", flush=True)
         archive = _download(source)
         target.mkdir(parents=True, exist_ok=True)
         if archive.suffix == ".tgz":
@@ -77,4 +78,3 @@ def fetch() -> None:
         else:
             subprocess.run(["dpkg-deb", "-x", str(archive), str(target)], check=True)
         done.touch()
-        print(f"fetched {source.package} ({source.licence})", flush=True)

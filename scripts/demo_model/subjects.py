@@ -85,7 +85,9 @@ def _objects() -> list[tuple[str, np.ndarray]]:
     # Only the generated shapes: where the package's models of known things come from, it doesn't say.
     names = [f"random_urdfs/{index:03d}/{index:03d}.urdf" for index in range(0, 1000, 2)]
     subjects = []
-    for name in names:
+    for number, name in enumerate(names):
+        if number % 50 == 0:
+            print(f"rendering objects: {number} of {len(names)}", flush=True)
         body = pybullet.loadURDF(str(root / name))
         for _ in range(OBJECT_VIEWS):
             tint = [*rng.uniform(0.3, 1, 3).tolist(), 1]

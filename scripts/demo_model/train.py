@@ -195,7 +195,7 @@ def _judge(averaged: nn.Module, library: Library, device: str, validation: list,
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=160, help="a process' CPU time for all of it; on a GPU, time")
+    parser.add_argument("--minutes", type=float, default=110, help="a process' CPU time for all of it; on a GPU, time")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--validate-every", type=float, default=30, help="CPU minutes")
     parser.add_argument(
