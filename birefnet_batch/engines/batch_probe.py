@@ -22,6 +22,8 @@ _log = logging.getLogger(__name__)
 _LARGEST = 64
 # A larger batch is taken for what it gains in time, not for noise.
 _GAIN = 0.97
+# Free memory differs a little from day to day.
+_MORE = 1.25
 
 
 @dataclass(frozen=True)
@@ -37,14 +39,19 @@ class Measured:
 Measure = Callable[[int], Measured]
 
 
-def probed_batch(root: Path, identity: Mapping[str, Any], budget_bytes: int, measure: Measure) -> int:
+def probed_batch(
+    root: Path, identity: Mapping[str, Any], budget_bytes: int, measure: Measure, free_bytes: int = 0
+) -> int:
     """The batch size that is quickest a frame among those that fit: 1, 2, 4 and so on, up to what does not fit.
+
+    What ended for want of memory within the budget, as beside engines of others, is measured again where more is free.
 
     Args:
         root: the engine store's folder.
         identity: all that the answer depends on.
         budget_bytes: memory that the engine's process may take.
         measure: tries one size; raises EngineMemoryError where it does not fit at all.
+        free_bytes: the device's free memory now; 0 where it is not known.
 
     Raises:
         EngineError: a single frame does not fit.
@@ -53,14 +60,24 @@ def probed_batch(root: Path, identity: Mapping[str, Any], budget_bytes: int, mea
     name = hashlib.sha256(text.encode()).hexdigest()[:32]
 
     def tried() -> dict[str, Any]:
-        found = _try(budget_bytes, measure)
+        found, out_of_memory = _try(budget_bytes, measure)
         best = min(found, key=lambda one: one.frame_seconds)
         _log.info("batches of %s: %d (%.2f GiB)", identity.get("model"), best.batch, best.peak_bytes / 2**30)
-        return {"batch": best.batch, "identity": dict(identity), "tried": [asdict(one) for one in found]}
+        return {
+            "batch": best.batch,
+            "identity": dict(identity),
+            "tried": [asdict(one) for one in found],
+            "free_bytes": free_bytes if out_of_memory else None,
+        }
+
+    def read(facts: Mapping[str, Any]) -> int:
+        if facts.get("free_bytes") and free_bytes > _MORE * facts["free_bytes"]:
+            raise ValueError("more memory is free than when it ended the trial")
+        return int(facts["batch"])
 
     what = f"batch size of {identity.get('model')}"
     try:
-        batch = measured_once(root, "batch", name, what, lambda facts: int(facts["batch"]), tried)
+        batch = measured_once(root, "batch", name, what, read, tried)
     except OSError as error:
         # A store that cannot be written is no reason to do without an engine that needs none.
         _log.info("the %s is measured and not kept: %s", what, error)
@@ -69,7 +86,8 @@ def probed_batch(root: Path, identity: Mapping[str, Any], budget_bytes: int, mea
     return batch
 
 
-def _try(budget_bytes: int, measure: Measure) -> list[Measured]:
+def _try(budget_bytes: int, measure: Measure) -> tuple[list[Measured], bool]:
+    """What was measured, and whether memory that ran out ended it."""
     tried: list[Measured] = []
     batch = 1
     while batch <= _LARGEST:
@@ -78,7 +96,7 @@ def _try(budget_bytes: int, measure: Measure) -> list[Measured]:
         except EngineMemoryError as error:
             if batch == 1:
                 raise EngineError(f"a single frame does not fit in memory: {error}") from None
-            break
+            return tried, True
         if found.peak_bytes > budget_bytes:
             if batch == 1:
                 raise EngineError(
@@ -91,7 +109,7 @@ def _try(budget_bytes: int, measure: Measure) -> list[Measured]:
             break
         tried.append(found)
         batch *= 2
-    return tried
+    return tried, False
 
 
 def measure_in_child(arguments: Mapping[str, Any], batch: int) -> Measured:
@@ -116,10 +134,10 @@ def measure_in_child(arguments: Mapping[str, Any], batch: int) -> Measured:
 
 def _in_child(arguments: Mapping[str, Any], batch: int) -> tuple[Measured, bool]:
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(_measure, dict(arguments), batch, _free_bytes(arguments)).result()
+        return pool.submit(_measure, dict(arguments), batch, free_bytes(arguments)).result()
 
 
-def _free_bytes(arguments: Mapping[str, Any]) -> int:
+def free_bytes(arguments: Mapping[str, Any]) -> int:
     """The GPU's free memory; 0 where none is used.
 
     Asked here: in the process that is measured the question itself takes what CUDA needs for a process, some 0.5 GiB.

@@ -6,6 +6,7 @@ import copy
 import logging
 import platform
 from collections import OrderedDict
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -230,7 +231,7 @@ class EngineCache:
 def _probed(store: EngineStore, arguments: dict[str, Any], memory_gib: float) -> int:
     import torch
 
-    from birefnet_batch.engines.batch_probe import measure_in_child, probed_batch
+    from birefnet_batch.engines.batch_probe import free_bytes, measure_in_child, probed_batch
 
     identity = {
         **{name: value for name, value in arguments.items() if name not in ("model", "weights", "store")},
@@ -240,7 +241,8 @@ def _probed(store: EngineStore, arguments: dict[str, Any], memory_gib: float) ->
         "machine": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor(),
     }
     budget = int(memory_gib * 2**30)
-    return probed_batch(store.root, identity, budget, lambda batch: measure_in_child(arguments, batch))
+    measure = partial(measure_in_child, arguments)
+    return probed_batch(store.root, identity, budget, measure, free_bytes(arguments))
 
 
 def _or_raise(found: WeightsFile | BirefnetBatchError) -> WeightsFile:

@@ -48,6 +48,20 @@ def test_the_quickest_batch_that_fits_is_taken_and_kept(tmp_path, budget, holds,
     assert json.loads(kept.read_text())["batch"] == best
 
 
+def test_what_other_engines_left_no_memory_for_is_measured_again_when_they_are_gone(tmp_path):
+    seconds = {1: 1.0, 2: 0.7, 4: 0.5, 8: 0.5}
+
+    def taken(holds: int, free: int) -> tuple[int, list[int]]:
+        tried: list[int] = []
+        measure = machine(seconds, tried, holds)
+        return probed_batch(tmp_path, {"model": "demo"}, 100 * GIB, measure, free * GIB), tried
+
+    assert taken(holds=2, free=3) == (2, [1, 2, 4])
+    assert taken(holds=2, free=3) == (2, [])
+    assert taken(holds=64, free=40) == (4, [1, 2, 4, 8])
+    assert taken(holds=64, free=80) == (4, [])
+
+
 def test_a_store_that_cannot_be_written_costs_only_what_is_kept(tmp_path):
     (tmp_path / "file").write_text("")
     tried: list[int] = []
