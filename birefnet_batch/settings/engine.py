@@ -34,6 +34,16 @@ class Device(Choice):
     cuda = "cuda"
 
 
+PROVIDER_DEVICES = {
+    Provider.auto: Device.auto,
+    Provider.cpu: Device.cpu,
+    Provider.cuda: Device.cuda,
+    Provider.tensorrt: Device.cuda,
+    Provider.openvino: Device.cpu,
+}
+"""Where each provider of ONNX Runtime takes its images."""
+
+
 class Precision(Choice):
     """The number format of an engine's weights and activations."""
 
@@ -79,8 +89,13 @@ class EngineSettings:
 
     @property
     def device_wish(self) -> str:
-        """The device of what may run: `cuda` is TensorRT's own, and what stands in for it takes what there is."""
-        others = any(name is not EngineName.tensorrt for name in self.fallback)
+        """The device of what may run: `cuda` is TensorRT's own, and what stands in for it takes what there is.
+
+        Where ONNX Runtime alone may run, its provider says which device `auto` is.
+        """
+        others = any(name is not self.name for name in self.fallback)
         if self.name is EngineName.tensorrt and self.device is Device.cuda and others:
             return Device.auto.value
+        if self.name is EngineName.onnxruntime and self.device is Device.auto and not others:
+            return PROVIDER_DEVICES[self.provider].value
         return self.device.value

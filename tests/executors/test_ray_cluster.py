@@ -18,7 +18,7 @@ from birefnet_batch.errors import ConfigError
 from birefnet_batch.executors import ray_cluster, ray_folder
 from birefnet_batch.executors.ray_cluster import RayCluster, resolved
 from birefnet_batch.executors.ray_room import Share
-from birefnet_batch.settings import Device, EngineSettings, ExecutorSettings, Settings
+from birefnet_batch.settings import Device, EngineName, EngineSettings, ExecutorSettings, Provider, Settings
 
 pytest.importorskip("ray", reason="Ray is not installed; pip install 'birefnet-batch[test]'")
 HEAD = {"CPU": 0.0, "memory": 8e9}
@@ -69,6 +69,16 @@ def test_the_device_is_told_from_the_first_node_that_has_any(
         cluster._await_nodes()
     assert cluster.device is device
     assert [record.message.partition(" waits for ")[0] for record in caplog.records] == ["engine.device=auto"]
+
+
+@pytest.mark.parametrize(("provider", "gpus"), [(Provider.openvino, 0.0), (Provider.cuda, 1.0)])
+def test_workers_reserve_what_the_provider_of_onnxruntime_runs_on(provider: Provider, gpus: float) -> None:
+    engine = EngineSettings(EngineName.onnxruntime, provider=provider, threads=2)
+    cluster = RayCluster(replace(Settings(), engine=engine))
+    nodes = Nodes()
+    nodes.there.append({"CPU": 4.0, "GPU": 1.0})
+    cluster._ray = nodes
+    assert cluster.share().gpus == gpus
 
 
 def test_a_device_that_was_given_waits_for_no_node() -> None:
