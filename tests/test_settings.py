@@ -5,15 +5,19 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import replace
+from unittest.mock import patch
 
 import pytest
 from omegaconf import OmegaConf
 
+from birefnet_batch.engines.selection import _device_of, resolve_device
 from birefnet_batch.errors import ProblemsError
 from birefnet_batch.settings import (
+    EngineName,
     EngineSettings,
     ExecutorSettings,
     MediaSettings,
+    Provider,
     Settings,
     StorageSettings,
     describe,
@@ -40,6 +44,45 @@ def test_every_problem_of_the_settings_is_reported_at_once() -> None:
         settings.validate()
     assert len(caught.value.problems) == 4
     assert "weights.portait names no model; the models are light, light_2k" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("engine", "problem"),
+    [
+        (
+            EngineSettings(provider=Provider.openvino),
+            "engine.provider=openvino is of onnxruntime alone, and engine.name=auto, which means torch, is asked for; "
+            "give engine=onnxruntime, or leave engine.provider out",
+        ),
+        (EngineSettings(name=EngineName.torch, provider=Provider.cuda), "engine.provider=cuda is of onnxruntime alone"),
+        (EngineSettings(name=EngineName.onnxruntime, compile=True), "engine.compile=true is of torch alone"),
+        (EngineSettings(name=EngineName.torch, workspace_gib=4), "engine.workspace_gib=4 is of tensorrt alone"),
+    ],
+)
+def test_what_the_engine_asked_for_does_not_take_is_no_setting_that_is_left_out_in_silence(engine, problem) -> None:
+    with pytest.raises(ProblemsError) as caught:
+        Settings(engine=engine).validate()
+    assert len(caught.value.problems) == 1
+    assert caught.value.problems[0].startswith(problem)
+
+
+def test_what_an_engine_takes_that_may_stand_in_is_a_setting() -> None:
+    names = EngineName
+    for engine in (
+        EngineSettings(compile=True),
+        EngineSettings(name=names.tensorrt, workspace_gib=4, compile=True, fallback=[names.torch]),
+        EngineSettings(name=names.tensorrt, provider=Provider.cuda, fallback=[names.onnxruntime]),
+    ):
+        Settings(engine=engine).validate()
+
+
+@pytest.mark.parametrize("provider", list(Provider))
+def test_automatic_means_the_device_of_onnxruntimes_provider(provider) -> None:
+    engine = EngineSettings(name=EngineName.onnxruntime, provider=provider)
+    with patch("torch.cuda.is_available", lambda: True):
+        opened = _device_of("onnxruntime", provider.value, engine.device_wish)
+        assert resolve_device(engine.device_wish) == opened
+    assert replace(engine, fallback=[EngineName.torch]).device_wish == "auto"
 
 
 def test_problems_name_urls_without_their_secrets() -> None:
@@ -81,7 +124,10 @@ def test_problems_name_urls_without_their_secrets() -> None:
         (Settings(media=MediaSettings(encoder_threads=10**9)), "media.encoder_threads is 1000000000; it must be at"),
         (Settings(media=MediaSettings(decode_memory_bytes=10**23)), "; it must be at most 1152921504606846976"),
         (Settings(engine=EngineSettings(memory_gib=1e300)), "engine.memory_gib is 1e+300; it must be above 0, and at"),
-        (Settings(engine=EngineSettings(workspace_gib=1e300)), "workspace_gib is 1e+300; it must be above 0, and at"),
+        (
+            Settings(engine=EngineSettings(EngineName.tensorrt, workspace_gib=1e300)),
+            "workspace_gib is 1e+300; it must be above 0, and at",
+        ),
         (Settings(media=MediaSettings(decode_timeout_s=1e9)), "media.decode_timeout_s is 1000000000.0; it must be"),
     ],
 )

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from birefnet_batch.errors import ConfigError, ProblemsError
+from birefnet_batch.settings.engine import EngineName, EngineSettings, Provider
 from birefnet_batch.uris import BUCKET_SCHEMES, SCHEMES
 
 if TYPE_CHECKING:
@@ -132,6 +133,29 @@ def text_problems(settings: Settings) -> list[str]:
         for name, value in given.items()
         if "\0" in value
     ]
+
+
+def engine_problems(engine: EngineSettings) -> list[str]:
+    """Settings of an engine family that is neither asked for nor stands in: they would be left out in silence."""
+    families = {engine.name, *engine.fallback}
+    if EngineName.auto in families:
+        families.add(EngineName.torch)
+    of_one = {
+        "provider": (EngineName.onnxruntime, engine.provider is not Provider.auto),
+        "compile": (EngineName.torch, engine.compile),
+        "workspace_gib": (EngineName.tensorrt, engine.workspace_gib is not None),
+    }
+    meant = ", which means torch," if engine.name is EngineName.auto else ""
+    return [
+        f"engine.{name}={_shown(getattr(engine, name))} is of {family.value} alone, and engine.name={engine.name.value}"
+        f"{meant} is asked for; give engine={family.value}, or leave engine.{name} out"
+        for name, (family, given) in of_one.items()
+        if given and family not in families
+    ]
+
+
+def _shown(value: object) -> object:
+    return value.value if isinstance(value, Provider) else str(value).lower()
 
 
 def storage_problems(settings: Settings) -> list[str]:

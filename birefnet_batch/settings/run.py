@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 from birefnet_batch.backdrop import parse_background
 from birefnet_batch.errors import ConfigError, ProblemsError
 from birefnet_batch.models.registry import SHIPPED, Catalogue, ModelEntry
-from birefnet_batch.settings.checks import model_problems, range_problems, storage_problems, text_problems
+from birefnet_batch.settings.checks import (
+    engine_problems,
+    model_problems,
+    range_problems,
+    storage_problems,
+    text_problems,
+)
 from birefnet_batch.settings.engine import EngineSettings
 from birefnet_batch.settings.executor import ExecutorSettings
 from birefnet_batch.settings.fields import Choice, plain, setting
@@ -103,7 +109,8 @@ class Settings:
         Raises:
             ConfigError: every problem that was found.
         """
-        problems = [*range_problems(self), *text_problems(self), *model_problems(self), *storage_problems(self)]
+        problems = [*range_problems(self), *text_problems(self), *engine_problems(self.engine)]
+        problems += [*model_problems(self), *storage_problems(self)]
         readers: tuple[Callable[[], Any], ...] = (
             lambda: parse_background(self.media.background),
             lambda: self.media.hardware_wish,
