@@ -19,6 +19,7 @@ from birefnet_batch.pipeline import Kind
 from birefnet_batch.request import Result, VideoFile
 from birefnet_batch.results import FAILED, RECORD, JobRecord, pretty_json
 from birefnet_batch.storage import Output
+from birefnet_batch.storage.local_store import LocalStore
 from birefnet_batch.versions import git_revision, machine
 from birefnet_batch.video.encode import EncodeSpec
 from birefnet_batch.video.formats import format_of
@@ -81,22 +82,24 @@ def publish(output: Output, job: Job, record: JobRecord, media: list[Media]) -> 
     if job.request.sync_mode:
         _check_length(media, output.settings.max_data_uri_bytes)
         record = replace(record, notes=[*record.notes, _SYNC_NOTE])
+    files: dict[str, VideoFile] = {}
+    outputs: dict[str, str] = {}
+    digests: dict[str, str] = {}
+    # What takes long comes first: whoever is killed while the markers are away leaves a result that is not complete.
+    for item in media:
+        name = _FIELDS[item.kind]
+        digests[name] = file_sha256(item.staged)
+        if job.request.sync_mode:
+            files[name] = item.to_video_file(_data_uri(item))
+            item.staged.unlink()
+        else:
+            outputs[name] = job.file(item.file_name)
+            files[name] = item.to_video_file(output.uri(outputs[name]))
     before = output.list(job.folder)
     with _without_markers(output, job, before):
-        files: dict[str, VideoFile] = {}
-        outputs: dict[str, str] = {}
-        digests: dict[str, str] = {}
-        for item in media:
-            name = _FIELDS[item.kind]
-            digests[name] = file_sha256(item.staged)
-            if job.request.sync_mode:
-                files[name] = item.to_video_file(_data_uri(item))
-                item.staged.unlink()
-            else:
-                relative = job.file(item.file_name)
-                output.publish(item.staged, relative, item.content_type)
-                outputs[name] = relative
-                files[name] = item.to_video_file(output.uri(relative))
+        if not job.request.sync_mode:
+            for item in media:
+                output.publish(item.staged, outputs[_FIELDS[item.kind]], item.content_type)
         result = Result(files["video"], files.get("mask_video"))
         outputs["result"] = job.file("result.json")
         output.write(outputs["result"], pretty_json(result.to_dict()))
@@ -110,7 +113,7 @@ def publish(output: Output, job: Job, record: JobRecord, media: list[Media]) -> 
 
 @contextmanager
 def _without_markers(output: Output, job: Job, before: list[str]) -> Iterator[None]:
-    """Remove the markers of a result; they come back when what is done then fails before it has touched the result."""
+    """Remove the markers of a result; they come back when what follows ends before it has touched the result."""
     markers = list(filter(is_marker, before))
     result = [name for name in before if name not in markers]
 
@@ -118,14 +121,16 @@ def _without_markers(output: Output, job: Job, before: list[str]) -> Iterator[No
         return [output.version(job.file(name)) for name in result]
 
     known = versions() if markers else []
-    for name in markers:
-        output.remove(job.file(name))
     try:
+        for name in markers:
+            output.remove(job.file(name))
         yield
-    except Exception:
+    except BaseException as error:
+        # An upload that is interrupted goes on in its own thread, and could replace a file after it was looked at.
+        over = isinstance(error, Exception) or isinstance(output.store, LocalStore)
         # Looked at, for a file may be replaced although its storage's answer was an error, or none.
         with suppress(BirefnetBatchError, OSError):
-            if None not in known and versions() == known:
+            if over and None not in known and versions() == known:
                 for name in markers:
                     output.write(job.file(name), b"")
         raise

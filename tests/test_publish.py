@@ -103,6 +103,41 @@ def test_a_complete_result_of_which_nothing_was_replaced_outlives_a_publication_
     assert output.list(job.folder) == (["job.json"] if replaced else sorted([*before, "failed.json"]))
 
 
+@pytest.mark.parametrize("uploads", [False, True])
+def test_a_complete_result_keeps_its_marker_when_its_successor_is_stopped_unless_an_upload_may_go_on(
+    output: Output, monkeypatch: pytest.MonkeyPatch, uploads: bool
+) -> None:
+    publish(output, JOB, record("old"), media(output))
+    before = output.list(JOB.folder)
+
+    def stopped(self: Output, staged: Path, relative: str, content_type: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Output, "publish", stopped)
+    if uploads:
+        monkeypatch.setattr("birefnet_batch.publish.LocalStore", type("Other", (), {}))
+    with pytest.raises(KeyboardInterrupt):
+        publish(output, JOB, record("new"), media(output))
+    assert output.list(JOB.folder) == [name for name in before if not (uploads and name == marker("old"))]
+
+
+@pytest.mark.parametrize("sync_mode", [False, True])
+def test_a_complete_result_has_its_marker_while_its_successor_is_hashed(
+    output: Output, monkeypatch: pytest.MonkeyPatch, sync_mode: bool
+) -> None:
+    job = Job.from_request(Request("/v/clip.mp4", sync_mode=sync_mode, output_mask=True))
+    publish(output, job, record("old"), media(output, job))
+    before, seen = output.list(job.folder), []
+
+    def hashed(path: Path) -> str:
+        seen.append(output.list(job.folder))
+        return "digest"
+
+    monkeypatch.setattr("birefnet_batch.publish.file_sha256", hashed)
+    publish(output, job, record("new"), media(output, job))
+    assert seen == [before, before]
+
+
 def test_urls_are_absolute_and_paths_in_the_record_relative(output: Output) -> None:
     result = publish(output, JOB, record(), media(output))
     assert result.video.url == output.uri(JOB.file("clip.mp4"))
