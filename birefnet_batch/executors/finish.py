@@ -77,7 +77,7 @@ def finish(context: RunContext, workspace: Workspace, plan: Plan, done: Sequence
             notes += _ends_early(plan.whole.info, end)
         seconds["join"] = seconds.get("join", 0.0) + time.perf_counter() - started
     # Only now: what is published was made of one version of the source.
-    workspace.leave(job, plan.facts)
+    workspace.leave(job, plan.facts, shared=len(plan.segments) > 1)
     ledger.found(
         frames=frames,
         corrupt_frames=corrupt,

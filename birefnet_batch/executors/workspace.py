@@ -13,7 +13,7 @@ from birefnet_batch.errors import BirefnetBatchError, InputError
 from birefnet_batch.jobs import Job
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage import LocalSource, SourceFacts, open_source, source_facts
-from birefnet_batch.uris import is_local, local_path, scheme_of
+from birefnet_batch.uris import BUCKET_SCHEMES, is_local, local_path, scheme_of
 
 # A worker goes to and fro between two videos at most: the one at hand and the one that it was given next.
 _OPEN_SOURCES = 2
@@ -83,15 +83,24 @@ class Workspace:
             return local_path(job.uri)
         return self.open(job, facts).path
 
-    def leave(self, job: Job, facts: SourceFacts) -> None:
+    def leave(self, job: Job, facts: SourceFacts, *, shared: bool) -> None:
         """No step needs the job's source any more.
 
+        Args:
+            job: the job.
+            facts: those that it was planned with.
+            shared: whether other workers may have read it too.
+
         Raises:
-            InputError: it changed while it was read.
+            InputError: it changed while it was read, or cannot be asked for any more.
         """
         if job.job_id in self._sources:
             self._sources.pop(job.job_id)[0].close()
-        elif is_local(job.uri) and source_facts(job.uri, self._settings) != facts:
+            # Not every bucket takes a condition, and others may have fetched their copies after this one was whole.
+            again = shared and scheme_of(job.uri) in BUCKET_SCHEMES
+        else:
+            again = is_local(job.uri)
+        if again and source_facts(job.uri, self._settings) != facts:
             raise InputError(f"{job.display_uri} changed while it was read; run it again when nothing writes to it")
 
     def parts(self, job: Job) -> Path:
