@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from contextlib import suppress
 from io import FileIO
 
-from birefnet_batch.errors import OutputError
+from birefnet_batch.errors import BirefnetBatchError, OutputError
 from birefnet_batch.storage.local_store import LocalStore
 from birefnet_batch.storage.output import Output
 from birefnet_batch.storage.reasons import reason_of
@@ -32,6 +33,8 @@ class LiveLines:
         self._waiting = bytearray()
         self._lines: list[str] = []
         self._next = 0.0
+        self._lock = threading.Lock()
+        self._timer: threading.Timer | None = None
         if isinstance(output.store, LocalStore):
             path = output.store.root / relative
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,9 +48,16 @@ class LiveLines:
             with suppress(OSError):
                 self._flush(self._file)
             return
-        self._lines.append(line + "\n")
-        if time.monotonic() >= self._next:
-            self._write()
+        with self._lock:
+            self._lines.append(line + "\n")
+            wait_s = self._next - time.monotonic()
+            if wait_s <= 0:
+                self._write()
+            elif self._timer is None:
+                # The line after this one may come hours later.
+                self._timer = threading.Timer(wait_s, self._write_held_back)
+                self._timer.daemon = True
+                self._timer.start()
 
     def close(self) -> None:
         """Make everything visible.
@@ -61,14 +71,27 @@ class LiveLines:
                     self._flush(self._file)
             except OSError as error:
                 raise OutputError(f"{self._relative} cannot be written: {reason_of(error)}") from None
-        elif self._lines:
-            self._write()
+            return
+        with self._lock:
+            if self._lines:
+                self._write()
 
     def _flush(self, file: FileIO) -> None:
         while self._waiting:
             del self._waiting[: file.write(self._waiting)]
 
+    def _write_held_back(self) -> None:
+        with self._lock:
+            # None where it was written while this waited.
+            if self._timer is not None:
+                # The next line or the end writes all of it again, and says what is wrong.
+                with suppress(BirefnetBatchError):
+                    self._write()
+
     def _write(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         started = time.monotonic()
         self._output.write(self._relative, "".join(self._lines).encode("utf-8", "replace"))
         ended = time.monotonic()
