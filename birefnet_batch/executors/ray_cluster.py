@@ -234,6 +234,11 @@ def _signal_handlers_kept() -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
+    except SystemExit:
+        # What Ray's handler raises: the program's own says how the program ends.
+        if callable(handler := before[signal.SIGTERM]):
+            handler(signal.SIGTERM, None)
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -130,6 +131,40 @@ def test_this_machine_says_at_once_that_it_has_no_room_for_a_worker(monkeypatch:
     monkeypatch.setattr(cluster, "_start", lambda: None)
     with pytest.raises(ConfigError, match=r"on this machine: .* reserves 2 CPU, 1 fast_disk .*; ask for less"):
         cluster.__enter__()
+
+
+@pytest.mark.parametrize("address", [None, "auto"])
+def test_a_run_that_is_told_to_stop_while_ray_starts_is_interrupted_as_at_any_other_time(
+    address: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Slow(Nodes):
+        exceptions = SimpleNamespace(RayError=KeyError)
+        ended = False
+
+        def is_initialized(self) -> bool:
+            return False
+
+        def init(self, **_: Any) -> None:
+            # The first thing that ray.init does.
+            signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number))
+            signal.raise_signal(signal.SIGTERM)
+
+        def shutdown(self) -> None:
+            self.ended = True
+
+    def interrupt(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    ray, before = Slow(), signal.signal(signal.SIGTERM, interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            on(ray, device=Device.cpu, address=address).__enter__()
+        assert signal.getsignal(signal.SIGTERM) is interrupt
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert ray.ended
 
 
 @pytest.mark.parametrize("address", [None, "auto"])
