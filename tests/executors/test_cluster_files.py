@@ -32,6 +32,30 @@ def test_rays_launcher_takes_the_file(name: str) -> None:
         util.validate_config(broken)
 
 
+def test_workers_on_aws_have_credentials_for_the_bucket_of_their_command() -> None:
+    # Of its own Ray gives a role to the head alone, and that one may not start machines with a role.
+    types = read("aws.yaml")["available_node_types"]
+    profiles = {name: kind["node_config"]["IamInstanceProfile"]["Name"] for name, kind in types.items()}
+    (told,) = re.findall(rf"# +{profiles['head']} (.*)", (FILES / "aws.yaml").read_text())
+    assert told.endswith(f"iam:PassRole for the role of {profiles['gpu']}")
+
+
+def test_workers_on_google_cloud_have_the_account_that_ray_makes_in_the_same_project() -> None:
+    config = read("gcp.yaml")
+    (account,) = config["available_node_types"]["gpu"]["node_config"]["serviceAccounts"]
+    assert account["email"] == f"ray-autoscaler-sa-v1@{config['provider']['project_id']}.iam.gserviceaccount.com"
+    assert account["scopes"] == ["https://www.googleapis.com/auth/cloud-platform"]
+
+
+def test_what_rays_launcher_needs_on_aws_leaves_the_botocore_of_s3fs_as_it_is() -> None:
+    util = pytest.importorskip("ray.autoscaler._private.util")
+    config = util.prepare_config(read("aws.yaml"))
+    *common, last = config["head_setup_commands"]
+    assert common == config["worker_setup_commands"]
+    assert "pip install boto3 " in last
+    assert "botocore==$(" in last
+
+
 @pytest.mark.parametrize("name", ["kuberay-cluster.yaml", "kuberay-job.yaml"])
 def test_rays_autoscaler_reads_the_cluster_for_kubernetes(name: str) -> None:
     util = pytest.importorskip("ray.autoscaler._private.util")
