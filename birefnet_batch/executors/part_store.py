@@ -10,6 +10,7 @@ import shutil
 import socket
 from collections import defaultdict
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,6 +21,9 @@ from birefnet_batch.storage.finished_parts import finished_names, keep_finished,
 from birefnet_batch.storage.output import Output
 from birefnet_batch.storage.reasons import reason_of
 from birefnet_batch.uris import BUCKET_SCHEMES, scheme_of, user_path
+
+# Objects that are removed at a time: the driver waits, and a long video has a thousand.
+_AT_ONCE = 16
 
 
 def shared_folder(settings: Settings, output: Output, run_id: str) -> Path | None:
@@ -104,8 +108,7 @@ class PartStore:
         for name in names:
             # Here first: one that is left there alone is fetched again, and removed then.
             (folder / name).unlink(missing_ok=True)
-            with bucket_errors(self._uri(job_id, name), "removed", OutputError), suppress(FileNotFoundError):
-                self._files.rm_file(self._at(job_id, name))
+            self._remove_one(self._at(job_id, name))
 
     def inherit(self) -> None:
         """Take over the finished segments of this output's dead runs, and remove what else they left.
@@ -123,8 +126,11 @@ class PartStore:
                         places[job_id].setdefault(name, run_id)
         for job_id, runs in places.items():
             for name in finished_names(runs):
+                source = f"{self._all}/{runs[name]}/{job_id}/{name}"
+                # Here and below no `mv` and `rm`: they take brackets and stars for a pattern.
                 with bucket_errors(self._uri(job_id, name), "written", OutputError):
-                    self._files.mv(f"{self._all}/{runs[name]}/{job_id}/{name}", self._at(job_id, name))
+                    self._files.cp_file(source, self._at(job_id, name))
+                    self._files.rm_file(source)
         for run_id in dead:
             self._remove(f"{self._all}/{run_id}")
 
@@ -141,31 +147,37 @@ class PartStore:
             self._remove(self._own)
             return
         for job_id, names in self._names().get(self._run_id, {}).items():
-            for name in set(names) - set(finished_names(names)):
-                self._remove(f"{self._own}/{job_id}/{name}")
+            self._remove_all(self._at(job_id, name) for name in set(names) - set(finished_names(names)))
 
     def _names(self) -> dict[str, dict[str, list[str]]]:
         """The files of this output's runs: by run, by job."""
         found: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-        start = f"{self._all}/"
-        with bucket_errors(f"{self._scheme}://{self._all}", "listed", OutputError):
-            try:
-                paths: list[str] = self._files.find(start)
-            except FileNotFoundError:
-                return found
-        for path in paths:
-            run_id, _, rest = path.removeprefix(start).partition("/")
+        for path in self._below(self._all):
+            run_id, _, rest = path.partition("/")
             job_id, slash, name = rest.partition("/")
-            if path.startswith(start) and slash:
+            if slash:
                 found[run_id][job_id].append(name)
         return found
 
-    def _remove(self, prefix: str) -> None:
-        with bucket_errors(f"{self._scheme}://{prefix}", "removed", OutputError):
+    def _below(self, folder: str) -> list[str]:
+        start = f"{folder}/"
+        with bucket_errors(f"{self._scheme}://{folder}", "listed", OutputError):
             try:
-                self._files.rm(prefix, recursive=True)
+                paths: list[str] = self._files.find(start)
             except FileNotFoundError:
-                return
+                return []
+        return [path.removeprefix(start) for path in paths if path.startswith(start)]
+
+    def _remove(self, folder: str) -> None:
+        self._remove_all(f"{folder}/{path}" for path in self._below(folder))
+
+    def _remove_all(self, paths: Iterable[str]) -> None:
+        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="parts") as pool:
+            list(pool.map(self._remove_one, paths))
+
+    def _remove_one(self, path: str) -> None:
+        with bucket_errors(f"{self._scheme}://{path}", "removed", OutputError), suppress(FileNotFoundError):
+            self._files.rm_file(path)
 
     def _at(self, job_id: str, name: str) -> str:
         return f"{self._own}/{job_id}/{name}"

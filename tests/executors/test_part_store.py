@@ -140,8 +140,12 @@ def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], P
 
     files = Bucket()
     monkeypatch.setattr(part_store, "bucket_filesystem", lambda scheme, settings: files)
-    mine = Place(tmp_path / "out", f"s3://bucket/{tmp_path.name}", StorageSettings())
+    mine = Place(tmp_path / "out", f"s3://bucket/{tmp_path.name} [1]*?", StorageSettings())
     return lambda run_id: PartStore(mine.settings, mine.output, run_id)
+
+
+def there(store: PartStore) -> dict[str, dict[str, set[str]]]:
+    return {run_id: {job: set(names) for job, names in jobs.items()} for run_id, jobs in store._names().items()}
 
 
 def folder_with(folder: Path, **contents: str) -> Path:
@@ -175,22 +179,39 @@ def test_finished_segments_that_a_stopped_run_had_begun_to_take_over_are_whole_f
         (tmp_path / name).write_text(name)
     bucket("1st").put("job", [tmp_path / name for name in names])
     stopped = bucket("2nd")
-    move, left = stopped._files.mv, [None] * moved
+    copy, left = stopped._files.cp_file, [None] * moved
 
-    def move_some(*places: str) -> None:
+    def copy_some(*places: str) -> None:
         if not left:
             raise KeyboardInterrupt
         left.pop()
-        move(*places)
+        copy(*places)
 
     with monkeypatch.context() as patch:
-        patch.setattr(stopped._files, "mv", move_some)
+        patch.setattr(stopped._files, "cp_file", copy_some)
         with pytest.raises(KeyboardInterrupt):
             stopped.inherit()
     bucket("3rd").inherit()
-    assert {run_id: {job: set(files) for job, files in jobs.items()} for run_id, jobs in stopped._names().items()} == {
-        "3rd": {"job": set(names)}
-    }
+    assert there(stopped) == {"3rd": {"job": set(names)}}
+
+
+def test_parts_below_a_name_with_letters_of_patterns_are_taken_over_and_removed(
+    bucket: Callable[[str], PartStore], tmp_path: Path
+) -> None:
+    folder = folder_with(tmp_path / "folder", part="whole", record="{}")
+    (folder / LOOSE).write_text("half")
+    dead = bucket("dead")
+    for job in ("film-1", "film-2"):
+        dead.put(job, [folder / name for name in (PART, RECORD, LOOSE)])
+    dead.drop("film-1")
+    assert there(dead) == {"dead": {"film-2": {PART, RECORD, LOOSE}}}
+    dead.clean(over=False)
+    assert there(dead) == {"dead": {"film-2": {PART, RECORD}}}
+    following = bucket("next")
+    following.inherit()
+    assert there(following) == {"next": {"film-2": {PART, RECORD}}}
+    following.clean(over=True)
+    assert there(following) == {}
 
 
 def test_records_of_segments_that_are_done_again_stand_beside_no_new_parts(
