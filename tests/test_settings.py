@@ -164,6 +164,25 @@ def test_a_text_that_no_path_has_is_a_problem_and_no_trace() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("place", "problem"),
+    [
+        ("s3://AKIAKEY:secret@bucket/parts", "executor.scratch: s3://bucket/parts was given with a user name or"),
+        ("az://container/parts?sig=secret", "executor.scratch: az://container/parts was given with a signature (sig=)"),
+        ("s3://", "executor.scratch is 's3://', which names no bucket; give s3://BUCKET/PATH"),
+        ("gs://bucket/a/../b", "executor.scratch is 'gs://bucket/a/../b'; give gs://BUCKET/PATH without empty or"),
+    ],
+)
+def test_a_bucket_for_parts_with_credentials_or_without_a_name_is_a_problem_before_anything_is_started(
+    place: str, problem: str
+) -> None:
+    with pytest.raises(ProblemsError) as caught:
+        Settings(executor=ExecutorSettings(scratch=place)).validate()
+    (found,) = caught.value.problems
+    assert found.startswith(problem)
+    assert "secret" not in found
+
+
 def test_amounts_that_ray_takes_are_right() -> None:
     resources = {"disk": 0.5, "memory": 2.0**30, "none": 0.0}
     Settings(executor=ExecutorSettings(resources=resources, cpus_per_worker=1.5)).validate()

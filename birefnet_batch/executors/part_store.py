@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+from birefnet_batch.bucket_prefix import bucket_prefix
 from birefnet_batch.errors import OutputError
 from birefnet_batch.settings import Settings
 from birefnet_batch.storage.filesystems import bucket_errors, bucket_filesystem
@@ -43,14 +44,16 @@ class PartStore:
         settings: the run's; `executor.scratch`, or the output itself, says where.
         output: the run's.
         run_id: the run.
+
+    Raises:
+        ConfigError: no bucket is named, its URL has credentials, or the library for it is missing.
     """
 
     def __init__(self, settings: Settings, output: Output, run_id: str) -> None:
-        given = settings.executor.scratch
-        location = (given or output.uri(".parts")).rstrip("/")
+        location = settings.executor.scratch or output.uri(".parts")
         self._scheme = scheme_of(location)
         self._files = bucket_filesystem(self._scheme, settings.storage)
-        self._all = f"{location.partition('://')[2]}/{output.digest}"
+        self._all = f"{bucket_prefix('executor.scratch', location)}/{output.digest}"
         self._run_id = run_id
         self._own = f"{self._all}/{run_id}"
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from birefnet_batch.bucket_prefix import bucket_prefix
 from birefnet_batch.errors import ConfigError, ProblemsError
 from birefnet_batch.settings.engine import EngineName, EngineSettings, Provider
-from birefnet_batch.uris import BUCKET_SCHEMES, SCHEMES
+from birefnet_batch.uris import BUCKET_SCHEMES, SCHEMES, scheme_of
 
 if TYPE_CHECKING:
     from birefnet_batch.settings.executor import ExecutorSettings
@@ -159,7 +160,7 @@ def _shown(value: object) -> object:
 
 
 def storage_problems(settings: Settings) -> list[str]:
-    """Schemes that there are not."""
+    """Schemes that there are not, and buckets that cannot be used."""
     schemes = ", ".join(SCHEMES)
     problems = [
         f"storage.allow_schemes has {scheme!r}; the schemes are {schemes}"
@@ -175,6 +176,12 @@ def storage_problems(settings: Settings) -> list[str]:
         _ = settings.storage.sequence_rate
     except ConfigError as error:
         problems.append(str(error))
+    parts = settings.executor.scratch
+    if isinstance(parts, str) and scheme_of(parts) in BUCKET_SCHEMES:
+        try:
+            bucket_prefix("executor.scratch", parts)
+        except ConfigError as error:
+            problems.append(str(error))
     return problems
 
 

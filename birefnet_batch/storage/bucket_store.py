@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from birefnet_batch.errors import ConfigError, OutputError
+from birefnet_batch.bucket_prefix import bucket_prefix
+from birefnet_batch.errors import OutputError
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage.bucket_source import facts_of
 from birefnet_batch.storage.filesystems import bucket_errors, bucket_filesystem, is_missing, no_bucket
 from birefnet_batch.storage.stores import Store
-from birefnet_batch.uris import bucket_path, redact, scheme_of
+from birefnet_batch.uris import redact, scheme_of
 
 # Of an upload in several parts, the size of one: a larger file than two of these is sent so.
 PART_BYTES = 16 * 1024**2
@@ -26,18 +27,9 @@ class BucketStore(Store):
 
     def __init__(self, location: str, settings: StorageSettings) -> None:
         self._scheme = scheme_of(location)
-        prefix = bucket_path(location, ConfigError).strip("/")
-        if not prefix:
-            raise ConfigError(
-                f"output is {redact(location)!r}, which names no bucket; give {self._scheme}://BUCKET/PATH"
-            )
-        if "\\" in prefix or any(part in ("", ".", "..") for part in prefix.split("/")):
-            raise ConfigError(
-                f"output is {redact(location)!r}; give {self._scheme}://BUCKET/PATH without empty or dotted parts"
-            )
-        self._prefix = prefix
+        self._prefix = bucket_prefix("output", location)
         self._files = bucket_filesystem(self._scheme, settings)
-        self.shown = redact(f"{self._scheme}://{prefix}")
+        self.shown = redact(f"{self._scheme}://{self._prefix}")
 
     def uri(self, relative: str) -> str:
         """See `Store`."""
