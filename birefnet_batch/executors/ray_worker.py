@@ -67,13 +67,12 @@ class RayWorker:
             attached = self._stack.enter_context(self._context.output.attach())
             self._metrics = WorkerMetrics()
             self._engines = self._stack.enter_context(EngineCache(self._context.settings))
-            own = attached.scratch / "sources" / f"{self._name}-{os.getpid()}"
             settings, output, run_id = self._context.settings, self._context.output, self._context.run_id
             shared = shared_folder(settings, output, run_id)
             require_shared(settings, shared)
             self._parts = PartStore(settings, output, run_id) if shared is None else None
             parts = shared or attached.scratch / "copies"
-            self._workspace = self._stack.enter_context(Workspace(own, parts, settings.storage))
+            self._workspace = self._stack.enter_context(Workspace(attached.worker_folder, parts, settings.storage))
             self._stack.enter_context(Spares())
         except (BirefnetBatchError, OSError) as error:
             return Hello(error=str(error))

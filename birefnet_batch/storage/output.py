@@ -113,10 +113,10 @@ class Output:
 
     @contextmanager
     def attach(self) -> Iterator[Output]:
-        """The same output in another process of the run: no lease is taken, and nothing of other runs is removed.
+        """The same output in another process of the run: no lease is taken, and no finished segment is removed.
 
         Several processes may be attached at once. What they leave under temporary names is removed with the last of
-        them on a machine, or by the run's own process.
+        them on a machine, or by the run's own process; what killed ones left, by the next one there.
 
         Raises:
             OutputError: the scratch folders cannot be written from here.
@@ -185,6 +185,11 @@ class Output:
     def scratch(self) -> Path:
         """A folder on this machine for fetched inputs and parts."""
         return self._work.path
+
+    @property
+    def worker_folder(self) -> Path:
+        """A folder on this machine for the files of this worker alone, once it is attached."""
+        return self._work.worker_folder
 
     @property
     def parts(self) -> Path:

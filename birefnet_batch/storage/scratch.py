@@ -25,6 +25,8 @@ _ALL_LOCKS = "*.lock"
 _RUN_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}", re.ASCII)
 # In a folder that several outputs share, another output's finished segments wait for its next run so long.
 _KEPT_S = 7 * 24 * 3600.0
+# A worker that starts holds its lock so soon after making it; who tried a younger one might take it in between.
+_HELD_WITHIN_S = 30.0
 _log = logging.getLogger(__name__)
 
 
@@ -77,12 +79,29 @@ class Scratch:
                         shutil.rmtree(entry, ignore_errors=True)
 
     def share(self) -> None:
-        """Make sure that the folder is there, for a worker of the run, on whatever machine; nothing is removed.
+        """Make sure that the folder is there, for a worker of the run, on whatever machine.
+
+        What killed workers left on this machine is removed: their own folders, and those of runs that had only workers
+        here, which no run's own process would ever see.
 
         Raises:
             OSError: it cannot be written.
         """
+        self.path.mkdir(parents=True, exist_ok=True)
+        for entry in self.path.parent.iterdir():
+            locks = list(entry.glob(_ALL_LOCKS)) if entry != self.path and _RUN_ID.fullmatch(entry.name) else []
+            if locks and all(map(_is_dead_workers, locks)):
+                shutil.rmtree(entry, ignore_errors=True)
+        for lock in filter(_is_dead_workers, list(self.path.glob(_ALL_LOCKS))):
+            shutil.rmtree(self._folder_of(lock), ignore_errors=True)
+            lock.unlink(missing_ok=True)
         self._open(f"worker-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}.lock")
+
+    @property
+    def worker_folder(self) -> Path:
+        """This worker's own folder in it; when it is killed, the next worker of the run on its machine removes it."""
+        assert self._lock is not None
+        return self._folder_of(Path(self._lock.lock_file))
 
     def close(self) -> None:
         """Remove the folder, unless another process of the run works there or finished segments are of use later."""
@@ -98,7 +117,7 @@ class Scratch:
         kept = self._strip(self.path) if owner and not self.over else 0
         if kept:
             _log.warning("%d finished segments stay in %s for the next run on this output", kept, self.parts)
-        elif owner or not list(self.path.glob(_ALL_LOCKS)):
+        elif owner or all(map(_is_dead_workers, list(self.path.glob(_ALL_LOCKS)))):
             shutil.rmtree(self.path, ignore_errors=True)
         if owner:
             lock.release()
@@ -110,6 +129,9 @@ class Scratch:
         self.path.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(self.path / name, timeout=0)
         self._lock.acquire()
+
+    def _folder_of(self, lock: Path) -> Path:
+        return self.path / "sources" / lock.stem
 
     def _strip(self, folder: Path, others: bool = False) -> int:
         """Remove all from a run's folder but its locks and finished segments, and say how many these are.
@@ -132,10 +154,26 @@ class Scratch:
 def _is_free(folder: Path, pattern: str) -> bool:
     """Whether a run's folder has such locks, and the processes that held these locks are gone."""
     locks = list(folder.glob(pattern))
-    try:
-        for path in locks:
-            with FileLock(path, timeout=0):
-                pass
-    except (Timeout, OSError):
+    return bool(locks) and not any(map(_is_held, locks))
+
+
+def _is_dead_workers(lock: Path) -> bool:
+    """Whether a lock was that of a worker of this machine which is gone.
+
+    Of other machines' nothing is known: where several see a folder, not every file system tells one the others' locks.
+    """
+    if not re.fullmatch(rf"worker-{re.escape(socket.gethostname())}-\d+-[0-9a-f]+\.lock", lock.name):
         return False
-    return bool(locks)
+    try:
+        old = time.time() - lock.stat().st_mtime > _HELD_WITHIN_S
+    except OSError:
+        return False
+    return old and not _is_held(lock)
+
+
+def _is_held(lock: Path) -> bool:
+    try:
+        with FileLock(lock, timeout=0):
+            return False
+    except (Timeout, OSError):
+        return True

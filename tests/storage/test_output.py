@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import pickle
 import re
+import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -133,9 +135,14 @@ import pickle, sys
 output = pickle.loads(bytes.fromhex(sys.argv[1]))
 with output.attach():
     (output.scratch / "part").write_bytes(b"a part")
+    output.worker_folder.mkdir(parents=True)
+    (output.worker_folder / "source").write_bytes(b"a fetched video")
     output.write("jobs/a/job.json", b"{}")
     staged = output.staged("media")
     staged.write_bytes(b"media")
+    if sys.argv[2] == "wait":
+        print(flush=True)
+        sys.stdin.read()
     if sys.argv[2] == "die":
         import os
         os._exit(1)
@@ -169,6 +176,64 @@ def test_a_workers_scratch_on_a_machine_without_the_driver_goes_with_the_last_wo
         assert work_elsewhere(output) == 0
         assert (output.scratch / "part").exists()
     assert not (tmp_path / "scratch").exists()
+
+
+@pytest.fixture
+def no_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Output]:
+    """The output of a run, by its id, on a machine that has workers alone; a lock there is trusted at once."""
+    monkeypatch.setattr("birefnet_batch.storage.scratch._HELD_WITHIN_S", -1.0)
+    storage = StorageSettings(scratch=str(tmp_path / "scratch"))
+    return lambda run_id: Output(str(tmp_path / "out"), run_id, storage)
+
+
+def test_a_killed_worker_keeps_no_scratch_on_a_machine_without_the_driver(
+    tmp_path: Path, no_driver: Callable[[str], Output]
+) -> None:
+    with no_driver("run").attach() as output:
+        assert work_elsewhere(output, "die") == 1
+        assert (output.scratch / "part").exists()
+    assert not (tmp_path / "scratch").exists()
+
+
+def test_a_worker_removes_what_a_killed_one_of_its_run_had_fetched_and_nothing_of_a_living_one(
+    no_driver: Callable[[str], Output],
+) -> None:
+    with no_driver("run").attach() as living:
+        living.worker_folder.mkdir(parents=True)
+        assert work_elsewhere(living, "die") == 1
+        assert len(list(living.worker_folder.parent.iterdir())) == 2
+        with no_driver("run").attach():
+            assert list(living.worker_folder.parent.iterdir()) == [living.worker_folder]
+            assert (living.scratch / "part").exists()
+
+
+def test_a_worker_removes_what_killed_ones_of_dead_runs_left_where_no_driver_will_come(
+    tmp_path: Path, no_driver: Callable[[str], Output]
+) -> None:
+    ids = [new_run_id() for _ in range(3)]
+    for run_id in (DEAD, *ids):
+        assert work_elsewhere(no_driver(run_id), "die") == 1
+    drivers, elsewhere, begun = (tmp_path / "scratch" / run_id for run_id in ids)
+    (drivers / "run.lock").touch()
+    (elsewhere / "worker-another-machine-7-abcdef.lock").touch()
+    words = [sys.executable, "-c", _WORKER, pickle.dumps(no_driver(begun.name)).hex(), "wait"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as living:
+        assert living.stdout is not None
+        living.stdout.readline()
+        with no_driver("next").attach():
+            left = {path.name for path in (tmp_path / "scratch").iterdir()}
+            assert left == {"next", *ids}
+        living.communicate()
+
+
+def test_a_worker_that_has_just_made_its_lock_is_taken_for_alive_before_it_holds_it(tmp_path: Path) -> None:
+    storage = StorageSettings(scratch=str(tmp_path / "scratch"))
+    with Output(str(tmp_path / "out"), "run", storage).attach() as output:
+        starting = output.scratch / f"worker-{socket.gethostname()}-7-abcdef.lock"
+        starting.touch()
+        with Output(str(tmp_path / "out"), "run", storage).attach():
+            pass
+    assert starting.exists()
 
 
 def test_what_dead_workers_of_a_dead_run_left_is_removed_by_the_next_run(tmp_path: Path) -> None:
