@@ -5,6 +5,7 @@ Finished segments outlive a run that ends before its jobs have ended: the next r
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
@@ -40,14 +41,16 @@ class Scratch:
         parent: the folder that holds the runs' folders.
         run_id: names this run's.
         parts: names the folder of parts in it; what begins with `parts` and is called otherwise is another output's.
+        private: whether `parent` is this user's alone, in a folder that all users share.
     """
 
-    def __init__(self, parent: Path, run_id: str, parts: str = "parts") -> None:
+    def __init__(self, parent: Path, run_id: str, parts: str = "parts", *, private: bool = False) -> None:
         self.path = parent / run_id
         self.parts = self.path / parts
         """Parts of segments, in a folder for each job."""
         self.over = False
         """Whether all jobs of the run have ended, so that finished segments are of no use any more."""
+        self._private = private
         self._lock: FileLock | None = None
 
     def own(self) -> None:
@@ -87,7 +90,7 @@ class Scratch:
         Raises:
             OSError: it cannot be written.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
+        self._make()
         for entry in self.path.parent.iterdir():
             locks = list(entry.glob(_ALL_LOCKS)) if entry != self.path and _RUN_ID.fullmatch(entry.name) else []
             if locks and all(map(_is_dead_workers, locks)):
@@ -125,8 +128,18 @@ class Scratch:
         with suppress(OSError):
             self.path.parent.rmdir()
 
-    def _open(self, name: str) -> None:
+    def _make(self) -> None:
+        parent = self.path.parent
+        if self._private:
+            parent.mkdir(0o700, parents=True, exist_ok=True)
+            # Who made it could read what comes into it, whatever its rights.
+            if parent.lstat().st_uid != os.getuid():
+                raise PermissionError(errno.EPERM, "it is another user's")
+            parent.chmod(0o700)
         self.path.mkdir(parents=True, exist_ok=True)
+
+    def _open(self, name: str) -> None:
+        self._make()
         self._lock = FileLock(self.path / name, timeout=0)
         self._lock.acquire()
 

@@ -6,6 +6,7 @@ import os
 import pickle
 import re
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -86,6 +87,25 @@ def test_scratch_space_of_a_bucket_is_each_users_own_and_one_in_the_way_says_whi
     second = Output("s3://bucket/out", "run").scratch.parent
     assert first.parent == second.parent == tmp_path
     assert first != second
+
+
+@pytest.mark.parametrize("left", [False, True])
+def test_scratch_space_of_a_bucket_is_closed_to_other_users_and_refused_when_it_is_one_of_theirs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: bool
+) -> None:
+    monkeypatch.setattr("birefnet_batch.storage.bucket_store.bucket_filesystem", lambda scheme, settings: None)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    output = Output("s3://bucket/out", "run")
+    folder = output.scratch.parent
+    if left:
+        folder.mkdir(mode=0o755)
+    with output.attach():
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    folder.mkdir()
+    monkeypatch.setattr(os, "getuid", lambda: 54321)
+    refused = f"scratch space in {folder} cannot be written: it is another user's; give storage.scratch=FOLDER"
+    with pytest.raises(OutputError, match=refused), output.attach():
+        pass
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
