@@ -183,6 +183,35 @@ def test_a_bucket_for_parts_with_credentials_or_without_a_name_is_a_problem_befo
     assert "secret" not in found
 
 
+@pytest.mark.parametrize("group", ["storage", "executor"])
+@pytest.mark.parametrize(
+    ("place", "problem"),
+    [
+        ("gcs://bucket/parts", "scratch is 'gcs://bucket/parts'; give a folder"),
+        ("https://me:secret@host/parts", "scratch is 'https://host/parts'; give a folder"),
+        ("s3:/bucket/parts", "scratch: s3:... is neither a URL nor a path: a URL begins with"),
+    ],
+)
+def test_a_url_of_no_scratch_space_is_not_taken_for_a_folder(group: str, place: str, problem: str) -> None:
+    settings = Settings()
+    with pytest.raises(ProblemsError) as caught:
+        replace(settings, **{group: replace(getattr(settings, group), scratch=place)}).validate()
+    (found,) = caught.value.problems
+    assert found.startswith(f"{group}.{problem}")
+    assert "secret" not in found
+
+
+def test_scratch_space_of_a_machine_is_in_no_bucket() -> None:
+    with pytest.raises(ProblemsError, match=r"storage.scratch is 's3://bucket/tmp'; give a folder on a disk"):
+        Settings(storage=StorageSettings(scratch="s3://bucket/tmp")).validate()
+
+
+def test_scratch_space_may_be_a_folder_and_for_parts_a_bucket_too() -> None:
+    for place in ("/mnt/a(b)", "~/parts", "file:///mnt/parts", "tmp [1]"):
+        Settings(storage=StorageSettings(scratch=place), executor=ExecutorSettings(scratch=place)).validate()
+    Settings(executor=ExecutorSettings(scratch="s3://bucket/parts/")).validate()
+
+
 def test_amounts_that_ray_takes_are_right() -> None:
     resources = {"disk": 0.5, "memory": 2.0**30, "none": 0.0}
     Settings(executor=ExecutorSettings(resources=resources, cpus_per_worker=1.5)).validate()

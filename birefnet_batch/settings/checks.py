@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from birefnet_batch.bucket_prefix import bucket_prefix
 from birefnet_batch.errors import ConfigError, ProblemsError
 from birefnet_batch.settings.engine import EngineName, EngineSettings, Provider
-from birefnet_batch.uris import BUCKET_SCHEMES, SCHEMES, scheme_of
+from birefnet_batch.uris import BUCKET_SCHEMES, SCHEMES, check_path, redact, scheme_of
 
 if TYPE_CHECKING:
     from birefnet_batch.settings.executor import ExecutorSettings
@@ -160,7 +160,7 @@ def _shown(value: object) -> object:
 
 
 def storage_problems(settings: Settings) -> list[str]:
-    """Schemes that there are not, and buckets that cannot be used."""
+    """Schemes that there are not, and places that cannot be used."""
     schemes = ", ".join(SCHEMES)
     problems = [
         f"storage.allow_schemes has {scheme!r}; the schemes are {schemes}"
@@ -176,13 +176,32 @@ def storage_problems(settings: Settings) -> list[str]:
         _ = settings.storage.sequence_rate
     except ConfigError as error:
         problems.append(str(error))
-    parts = settings.executor.scratch
-    if isinstance(parts, str) and scheme_of(parts) in BUCKET_SCHEMES:
+    return [
+        *problems,
+        *_scratch_problems("storage.scratch", settings.storage.scratch, ()),
+        *_scratch_problems("executor.scratch", settings.executor.scratch, BUCKET_SCHEMES),
+    ]
+
+
+def _scratch_problems(name: str, place: str | None, buckets: tuple[str, ...]) -> list[str]:
+    """What would be taken for the path of a folder, and buckets that cannot be used."""
+    if not isinstance(place, str):
+        return []
+    scheme = scheme_of(place)
+    if scheme in buckets:
         try:
-            bucket_prefix("executor.scratch", parts)
+            bucket_prefix(name, place)
         except ConfigError as error:
-            problems.append(str(error))
-    return problems
+            return [str(error)]
+    elif scheme in ("", "file"):
+        try:
+            check_path(place, ConfigError)
+        except ConfigError as error:
+            return [f"{name}: {error}"]
+    else:
+        allowed = "a folder, a file:// URI, or an s3://, gs:// or az:// location" if buckets else "a folder on a disk"
+        return [f"{name} is {redact(place)!r}; give {allowed}"]
+    return []
 
 
 def model_problems(settings: Settings) -> list[str]:
