@@ -65,6 +65,8 @@ class Engine(ABC):
         """Larger batches with which it did not open because memory ran out."""
         self.notes: tuple[str, ...] = ()
         """What the records of jobs say of all that it makes: sentences for users."""
+        self.weight_bytes = 0
+        """Bytes of the weights that it holds on its device once it is open; 0 where the engine cannot tell."""
         self._opened = False
 
     def __enter__(self) -> Self:

@@ -77,6 +77,7 @@ class OnnxRuntimeEngine(Engine):
         size = (self.spec.width, self.spec.height)
         path = stored_onnx(self._store, self._model, self._weights, size, self.spec.precision, form_of(self._provider))
         self._session = open_session(path, self._provider, self.spec.threads)
+        self.weight_bytes = path.stat().st_size
         if self.spec.device != "cpu" and (left := left_to_cpu(self._session)):
             nodes = ", ".join(f"{count} {operator}" for operator, count in sorted(left.items()))
             note = f"ONNX Runtime's {self._provider} provider leaves nodes to the CPU, which takes time: {nodes}"

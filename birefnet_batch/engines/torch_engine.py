@@ -52,7 +52,10 @@ class TorchEngine(Engine):
         if self.spec.threads is not None:
             torch.set_num_threads(self.spec.threads)
         network = cast(BiRefNet, load_network(self._model, self._weights))
-        network.to(self.device, DTYPES[self.spec.precision]).prepare()
+        network.to(self.device, DTYPES[self.spec.precision])
+        # Counted first: a layer that is prepared may keep its weights outside of its parameters.
+        self.weight_bytes = sum(weight.nbytes for weight in network.parameters())
+        network.prepare()
         self._network = network
 
     def close(self) -> None:

@@ -30,7 +30,9 @@ def engine_budget(settings: Settings, device: str) -> float:
 def memory_in_use(settings: Settings, device: str) -> int:
     """Bytes that this process holds on the device.
 
-    Of a GPU that others share it is torch's memory alone, which leaves out TensorRT's and ONNX Runtime's own.
+    Of a GPU that others share it is torch's memory alone, which leaves out TensorRT's and ONNX Runtime's own. On a CPU
+    it has what was freed and is kept for the next request (`keep_freed_memory`), so that what is opened into that adds
+    nothing here.
     """
     if device == "cuda":
         import torch

@@ -114,7 +114,8 @@ class EngineCache:
             # Without its trace, whose frames hold what the failed engine had in memory.
             self._refused[key] = copy.copy(error)
             raise
-        self._sizes[key] = max(0, memory_in_use(self._settings, device) - before)
+        # What goes into memory that the process had freed, and kept, does not show.
+        self._sizes[key] = max(engine.weight_bytes, memory_in_use(self._settings, device) - before)
         self._engines[key] = engine
         self._make_room(0, device, kept=1)
         return engine

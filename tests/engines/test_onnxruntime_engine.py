@@ -61,6 +61,11 @@ def test_the_record_says_what_ran(store):
     assert (described["width"], described["height"], described["threads"]) == (96, 64, 2)
 
 
+def test_an_engine_holds_the_weights_of_its_file(store):
+    with engine_of(store) as engine:
+        assert engine.weight_bytes == next(store.entries()).size
+
+
 def test_a_missing_package_is_named_with_its_command(store, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(EngineError, match=r"not installed: pip install 'birefnet-batch\[onnx\]'"), engine_of(store):

@@ -16,6 +16,7 @@ from birefnet_batch.errors import EngineError, WeightsError
 from birefnet_batch.executors import engine_cache
 from birefnet_batch.executors.engine_cache import EngineCache
 from birefnet_batch.models.registry import find_model
+from birefnet_batch.models.weights import locate_weights
 from birefnet_batch.settings import Device, EngineName, EngineSettings, ExecutorSettings, Settings, StorageSettings
 
 DEMO = find_model("demo")
@@ -57,6 +58,22 @@ def test_the_least_recently_used_engine_is_closed_first_when_memory_is_short(
         for size in (64, 96, 64, 128):
             cache.engine(DEMO, (size, size))
         assert [is_open(engine) for engine in opened] == [True, False, True]
+
+
+def test_engines_opened_into_memory_that_was_freed_before_count_with_their_weights(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # As a process that has already inferred sees it.
+    monkeypatch.setattr(engine_cache, "memory_in_use", lambda *_: 1 << 30)
+    one = locate_weights(DEMO).path.stat().st_size
+    settings = Settings(
+        engine=EngineSettings(name=EngineName.torch, device=Device.cpu, threads=1),
+        executor=ExecutorSettings(engine_memory_gib=1.5 * one / (1 << 30)),
+    )
+    with EngineCache(settings) as cache:
+        for size in (64, 96):
+            cache.engine(DEMO, (size, 64))
+        assert cache.held == [("demo", 96, 64)]
 
 
 def test_the_quickest_batch_that_fits_is_measured_once_and_recorded(
