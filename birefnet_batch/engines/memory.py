@@ -6,7 +6,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from birefnet_batch.errors import EngineMemoryError
+from birefnet_batch.errors import BirefnetBatchError, EngineError, EngineMemoryError
 
 TOO_LITTLE = (
     "one frame is the smallest batch: give a smaller operating_resolution, engine.precision=fp16, or a device with "
@@ -38,7 +38,11 @@ def is_out_of_memory(error: BaseException) -> bool:
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(error, torch.OutOfMemoryError):
         return True
-    text = str(error).lower()
+    if isinstance(error, BirefnetBatchError) and not isinstance(error, EngineError):
+        # Its text has the name that a user gave a file.
+        return False
+    # The system's errors name files too, beside their own words.
+    text = str(getattr(error, "strerror", None) or error).lower()
     return isinstance(error, Exception) and any(sign in text for sign in _SIGNS)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from trivial import TrivialEngine
 
 from birefnet_batch import Request, Settings, engines, run
 from birefnet_batch.engines.memory import is_out_of_memory
+from birefnet_batch.errors import EngineError, InputError
 from birefnet_batch.settings import EngineSettings, MediaSettings
 
 ABSURD = 1 << 46
@@ -103,6 +105,13 @@ def test_each_librarys_words_for_it_are_known():
     assert is_out_of_memory(MemoryError())
     assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
     assert not is_out_of_memory(ValueError("out of bounds"))
+
+
+def test_a_file_s_name_does_not_say_that_memory_ran_out():
+    assert not is_out_of_memory(InputError("/clips/Out of Memory.mp4 has 14 frames that cannot be decoded"))
+    assert not is_out_of_memory(FileNotFoundError(errno.ENOENT, "No such file or directory", "/Out of Memory.mp4"))
+    assert is_out_of_memory(OSError(errno.ENOMEM, "Cannot allocate memory", "/clips/clip.mp4"))
+    assert is_out_of_memory(EngineError("the plan could not be built: OutOfMemory"))
 
 
 ARENA = """
