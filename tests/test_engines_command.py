@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from closed_folder import close
 
 import birefnet_batch
 from birefnet_batch.engines import build_command, shared_store
@@ -410,3 +411,22 @@ def test_a_place_that_no_file_can_have_is_refused_before_anything_is_exported(pl
     monkeypatch.setattr("birefnet_batch.engines.onnx_export.export.write_onnx", None)
     assert run(["export", "demo", "256x256", "--output", str(tmp_path / place)]) == FAILED
     assert re.search(r"--output .* (is a folder|has no folder .*none to be in); give", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(("closed", "reason"), [(False, "file name too long"), (True, "permission denied")])
+def test_a_file_that_cannot_be_looked_at_is_no_place_for_an_export(closed, reason, tmp_path, capsys, monkeypatch):
+    pytest.importorskip("onnx")
+    monkeypatch.setattr("birefnet_batch.engines.onnx_export.export.write_onnx", None)
+    target = close(tmp_path / "closed", monkeypatch) / "demo.onnx" if closed else too_long(tmp_path)
+    assert run(["export", "demo", "256x256", "--output", str(target)]) == FAILED
+    assert f"{target} cannot be written: {reason}; choose another --output" in capsys.readouterr().err
+
+
+def test_a_name_too_long_for_an_unfinished_export_is_one_clear_error(tmp_path, capsys, monkeypatch):
+    pytest.importorskip("onnx")
+    monkeypatch.setattr(
+        "birefnet_batch.engines.onnx_export.export.write_onnx", lambda partial, *_: partial.write_bytes(b"")
+    )
+    target = tmp_path / ("x" * 255)
+    assert run(["export", "demo", "256x256", "--output", str(target)]) == FAILED
+    assert f"{target} cannot be written: file name too long; choose another --output" in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from birefnet_batch.engines.artifact import DeformableForm
@@ -11,7 +12,7 @@ from birefnet_batch.engines.sizes import parse_resolution
 from birefnet_batch.errors import OutputError
 from birefnet_batch.models.registry import ModelSpec
 from birefnet_batch.models.weights import locate_weights, option_of
-from birefnet_batch.refusals import system_reason
+from birefnet_batch.refusals import refusal, system_reason
 
 _CHECKED_TOGETHER = 1024 * 1024
 
@@ -40,6 +41,8 @@ def export(
     require_onnx()
     checkpoint = locate_weights(model, weights, given_by=option_of(model, named=False))
     target = output or Path(f"{model.short_name}-{width}x{height}-{precision}-{form}.onnx")
+    if reason := refusal(target):
+        raise _unwritable(target, reason)
     if target.is_dir() or not target.absolute().parent.is_dir():
         what = "is a folder" if target.is_dir() else f"has no folder {target.parent} to be in"
         raise OutputError(f"--output {target} {what}; give the name of a file, such as {target / 'model.onnx'}")
@@ -59,9 +62,14 @@ def export(
             print(f"against torch in fp32, batch {batch}: {found} ({seconds:.1f} s)")
         partial.replace(target)
     except OSError as error:
-        reason = system_reason(error)
-        raise OutputError(f"{target} cannot be written: {reason}; choose another --output") from None
+        raise _unwritable(target, system_reason(error)) from None
     finally:
-        partial.unlink(missing_ok=True)
+        # A name that is too long to be written is too long to be removed.
+        with suppress(OSError):
+            partial.unlink()
     print(target)
     return target
+
+
+def _unwritable(target: Path, reason: str) -> OutputError:
+    return OutputError(f"{target} cannot be written: {reason}; choose another --output")
