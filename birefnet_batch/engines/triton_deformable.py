@@ -76,7 +76,8 @@ def _kernel(  # type: ignore[no-untyped-def]
     pixel = tl.program_id(0) * pixel_block + tl.arange(0, pixel_block)
     real = pixel < count
     plane = height * width
-    batch, place = pixel // plane, pixel % plane
+    # Indices into a large batch need more than 32 bits: all of them are reckoned from this one.
+    batch, place = (pixel // plane).to(tl.int64), pixel % plane
     row, column = place // width, place % width
     out = tl.program_id(1) * output_block + tl.arange(0, output_block)
     channel = tl.arange(0, channel_block)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -42,18 +43,16 @@ def test_the_kernel_matches_plain_torch_in_the_interpreter():
     assert done.stdout.strip() == "equal", done.stderr[-2000:]
 
 
-@pytest.mark.parametrize(("dtype", "name"), [(torch.float16, "fp16"), (torch.float32, "fp32")])
-def test_the_kernel_compiles_for_cards_and_fits_their_shared_memory(dtype, name, tmp_path, monkeypatch):
-    pytest.importorskip("triton", reason="triton has no build for this machine")
+def compiled(channels, dtype, name, capability):
+    """The kernel as triton compiles it for a card, which need not be here."""
     import triton
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
     from birefnet_batch.engines import triton_deformable
 
-    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     kernel = triton_deformable._kernel
-    constants = triton_deformable.kernel_constants(64, 256, 3)
+    constants = triton_deformable.kernel_constants(channels, 256, 3)
     types = dict.fromkeys(kernel.arg_names[:6], f"*{name}")
     types |= {argument: "constexpr" if argument in constants else "i32" for argument in kernel.arg_names[6:]}
     aligned = {
@@ -61,10 +60,25 @@ def test_the_kernel_compiles_for_cards_and_fits_their_shared_memory(dtype, name,
     }
     places = {(kernel.arg_names.index(argument),): value for argument, value in constants.items()}
     source = ASTSource(kernel, signature=types, constexprs=places, attrs=aligned)
+    options = triton_deformable.launch_options(dtype)
+    return triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
+
+
+@pytest.mark.parametrize(("dtype", "name"), [(torch.float16, "fp16"), (torch.float32, "fp32")])
+def test_the_kernel_compiles_for_cards_and_fits_their_shared_memory(dtype, name, tmp_path, monkeypatch):
+    pytest.importorskip("triton", reason="triton has no build for this machine")
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     for capability in (89, 90):
-        options = triton_deformable.launch_options(dtype)
-        compiled = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
-        assert compiled.metadata.shared <= SHARED_BYTES
+        assert compiled(64, dtype, name, capability).metadata.shared <= SHARED_BYTES
+
+
+def test_indices_into_batches_of_more_than_two_to_the_31_values_do_not_overflow(tmp_path, monkeypatch):
+    pytest.importorskip("triton", reason="triton has no build for this machine")
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    # With fewer channels than pixels in a block, so that only pixels come in 64.
+    text = compiled(16, torch.float16, "fp16", 90).asm["ttir"]
+    products = re.findall(r"arith\.muli .*: tensor<64(?:x1)?x(i\d+)>", text)
+    assert set(products) == {"i64"}
 
 
 @pytest.mark.gpu
