@@ -405,6 +405,20 @@ def test_the_shipped_matrix_is_right_and_names_every_model():
     assert {row.model.short_name for row in rows} == {model.short_name for model in MODELS}
 
 
+@pytest.mark.parametrize(("engine", "precision"), [("onnxruntime", "fp32"), ("tensorrt", "fp16")])
+def test_the_shipped_matrix_has_what_a_run_of_each_model_asks_for_by_itself(engine, precision):
+    from birefnet_batch.engines.matrix import default_matrix, read_matrix
+    from birefnet_batch.models.registry import MODELS
+
+    rows = {
+        (row.model.short_name, f"{row.width}x{row.height}")
+        for row in read_matrix(default_matrix())
+        if (row.engine, row.precision, row.batch_size) == (engine, precision, 4)
+    }
+    assert {(model.short_name, model.default_resolution) for model in MODELS} <= rows
+    assert ("light_2k", "2560x1440") in rows
+
+
 @pytest.mark.parametrize("place", ["", "none/demo.onnx"])
 def test_a_place_that_no_file_can_have_is_refused_before_anything_is_exported(place, tmp_path, capsys, monkeypatch):
     pytest.importorskip("onnx")
