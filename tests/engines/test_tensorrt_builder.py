@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from birefnet_batch.engines.onnx_export.network import network_model
 from birefnet_batch.engines.store import EngineStore
 from birefnet_batch.engines.stored_plan import plan_device, stored_plan
 from birefnet_batch.engines.tensorrt_builder import PlanProfile, build_plan
-from birefnet_batch.engines.tensorrt_module import TensorRT
+from birefnet_batch.engines.tensorrt_module import TensorRT, load_tensorrt
 from birefnet_batch.errors import EngineError
 from birefnet_batch.models.registry import find_model
 from birefnet_batch.models.weights import WeightsFile, load_network, locate_weights
@@ -305,7 +306,11 @@ def test_a_build_that_fails_gives_the_library_s_own_reason_and_leaves_nothing(rt
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-3), ("fp16", 0.05), ("bf16", 0.1)])
 def test_a_plan_that_runs_agrees_with_torch(tmp_path, precision, tolerance):
-    pytest.importorskip("tensorrt", reason="TensorRT is not installed")
+    if not any(map(find_spec, ("tensorrt", "tensorrt_rtx"))):
+        pytest.skip("neither TensorRT nor TensorRT-RTX is installed")
+    library = load_tensorrt()
+    if library.rtx and plan_device(library)["name"] != "any":
+        pytest.skip("TensorRT-RTX is for RTX cards, and this GPU is none")
     weights, images = locate_weights(DEMO), torch.randn(2, 3, 64, 96)
     with torch.inference_mode():
         wanted = load_network(DEMO, weights)(images).sigmoid()
