@@ -70,11 +70,21 @@ class Entry:
 
 
 def default_root() -> Path:
-    """`engines/store` of a checkout, or the user's cache folder for an installed package."""
+    """`engines/store` of a checkout, or the user's cache folder for an installed package.
+
+    Raises:
+        EngineError: the package is installed, and the user has no home folder.
+    """
     checkout = Path(__file__).resolve().parent.parent.parent
     if (checkout / "pyproject.toml").is_file():
         return checkout / "engines" / "store"
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    try:
+        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError:
+        raise EngineError(
+            "There is no place for the engine store: this user has no home folder; give engine.store=FOLDER "
+            "(birefnet-batch-engines: --store FOLDER), or set HOME"
+        ) from None
     return Path(cache) / "birefnet_batch" / "engines"
 
 
@@ -84,6 +94,9 @@ class EngineStore:
     Args:
         root: the folder; None is `default_root()`.
         shared: read before anything is built and filled afterwards.
+
+    Raises:
+        EngineError: no folder is given, and there is none by default.
     """
 
     built: ClassVar[int] = 0

@@ -21,6 +21,7 @@ import fsspec
 import pytest
 
 from birefnet_batch.engines import shared_store
+from birefnet_batch.engines import store as store_module
 from birefnet_batch.engines.artifact import Artifact
 from birefnet_batch.engines.shared_store import SharedStore
 from birefnet_batch.engines.store import EngineStore
@@ -55,6 +56,17 @@ def test_an_engine_is_built_once_and_kept_with_what_it_is(tmp_path):
     assert entry.facts["facts"] == {"nodes": 3}
     assert entry.size == 6
     assert entry.intact()
+
+
+def test_a_user_without_a_home_folder_is_told_to_give_the_store(tmp_path, monkeypatch):
+    # As an installed package, whose place has no pyproject.toml.
+    monkeypatch.setattr(store_module, "__file__", str(tmp_path / "site" / "birefnet_batch" / "engines" / "store.py"))
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
+    with pytest.raises(EngineError, match=r"this user has no home folder; give engine.store=FOLDER"):
+        EngineStore()
+    assert EngineStore(tmp_path).root == tmp_path
 
 
 @pytest.mark.parametrize(
