@@ -20,5 +20,5 @@ def test_each_engine_has_its_row_and_what_cannot_be_had_its_reason() -> None:
     rows = {line.split()[0]: line for line in done.stdout.splitlines()[1:]}
     for part in ("build ", ", open ", " s a batch, ", " frames/s, error ", " GiB"):
         assert part in rows["onnxruntime/cpu:fp32"]
-    assert "engine.provider=openvino was asked for" in rows["onnxruntime/openvino:fp32"]
+    assert "engine.provider=openvino cannot be had" in rows["onnxruntime/openvino:fp32"]
     assert "engine.compile=true is for torch on CUDA" in rows["torch+compile:fp32"]

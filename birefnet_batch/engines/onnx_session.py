@@ -76,9 +76,11 @@ def require_provider(provider: str, form: DeformableForm | None = None) -> Modul
         )
     available = onnxruntime.get_available_providers()
     if PROVIDERS[provider] not in available:
+        # It may be what engine.provider=auto takes on this device.
+        there = " or ".join(name for name, theirs in PROVIDERS.items() if theirs in available)
         raise EngineError(
-            f"engine.provider={provider} was asked for, but onnxruntime {onnxruntime.__version__} here has only "
-            f"{', '.join(available)}; pip uninstall onnxruntime, then {install}"
+            f"engine.provider={provider} cannot be had: onnxruntime {onnxruntime.__version__} here has only "
+            f"{', '.join(available)}; give engine.provider={there}, or pip uninstall onnxruntime, then {install}"
         )
     module: ModuleType = onnxruntime
     return module

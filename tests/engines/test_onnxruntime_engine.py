@@ -104,10 +104,21 @@ def test_openvino_runs_the_whole_file_where_it_is_installed(store, precision, mo
 
 def test_a_provider_that_the_package_lacks_is_refused_with_those_there_are(store):
     with (
-        pytest.raises(EngineError, match=r"engine.provider=openvino was asked for, but .*CPUExecutionProvider"),
+        pytest.raises(EngineError, match=r"engine.provider=openvino cannot be had: .*CPUExecutionProvider"),
         engine_of(store, provider="openvino"),
     ):
         pass
+
+
+def test_where_a_gpu_s_provider_is_not_there_the_one_that_is_is_named(monkeypatch):
+    of_a_cpu = SimpleNamespace(
+        __version__="1.31.0", get_available_providers=lambda: ["AzureExecutionProvider", "CPUExecutionProvider"]
+    )
+    monkeypatch.setitem(sys.modules, "onnxruntime", of_a_cpu)
+    told = r"cannot be had: .*; give engine.provider=cpu, or pip uninstall .*pip install 'birefnet-batch\[onnx-gpu\]'"
+    with pytest.raises(EngineError, match=told) as refused:
+        onnx_session.require_provider("cuda")
+    assert "asked for" not in str(refused.value), "engine.provider=auto may have chosen it"
 
 
 def test_a_provider_that_does_not_load_is_not_replaced_in_silence(store, monkeypatch):
