@@ -28,7 +28,9 @@ from bench_model import size_of, write_weights
 ON_A_CPU = (
     "torch:fp32",
     "torch:bf16",
+    "torch:fp16",
     "onnxruntime/cpu:fp32",
+    "onnxruntime/cpu:fp16",
     "onnxruntime/openvino:fp32",
     "onnxruntime/openvino:fp16",
 )

@@ -6,7 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import bench_engine
 import pytest
+
+from birefnet_batch.engines.torch_engine import DTYPES
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "bench_engine.py"
 
@@ -22,3 +25,10 @@ def test_each_engine_has_its_row_and_what_cannot_be_had_its_reason() -> None:
         assert part in rows["onnxruntime/cpu:fp32"]
     assert "engine.provider=openvino cannot be had" in rows["onnxruntime/openvino:fp32"]
     assert "engine.compile=true is for torch on CUDA" in rows["torch+compile:fp32"]
+
+
+def test_each_precision_that_a_cpu_has_is_measured_by_default() -> None:
+    wanted = {f"torch:{precision}" for precision in DTYPES}
+    # ONNX Runtime has no bf16 there.
+    wanted |= {f"onnxruntime/cpu:{precision}" for precision in ("fp32", "fp16")}
+    assert wanted <= set(bench_engine.ON_A_CPU)
