@@ -114,7 +114,8 @@ class _Track:
         if self._counted is None:
             yield from self._copy()
             return
-        yield from self._counted.packets(self._all())
+        copied = isinstance(self._counted, CopiedPcm)
+        yield from self._counted.packets(self._heard() if copied else self._all())
         self.dropped = self._counted.dropped
 
     def _read(self, container: InputContainer) -> Iterator[av.Packet[AudioStream]]:
@@ -126,12 +127,33 @@ class _Track:
         yield self._first
         yield from self._packets
 
+    def _heard(self) -> Iterator[av.Packet[AudioStream]]:
+        """What is to be copied.
+
+        Before each edit of an MP4 libav reads a second of sound that was cut out, for the decoder's sake, and flags it.
+        Only what begins a track may stay: its times are before 0, and an edit list or a pre-skip hides it.
+        """
+        begun = False
+        for packet in self._all():
+            if packet.is_discard and (begun or not self._is_hidden(packet)):
+                continue
+            begun = begun or not packet.is_discard
+            yield packet
+
+    def _is_hidden(self, packet: av.Packet[AudioStream]) -> bool:
+        """Whether the container can say a time before 0 and not play it; WebM would be shifted as a whole."""
+        assert self._out is not None
+        assert packet.dts is not None
+        if self._out.container.format.name != "webm":
+            return True
+        return packet.dts * Fraction(packet.time_base) - self._origin >= -_pre_skip(self._source)
+
     def _copy(self) -> Iterator[Timed]:
         assert self._out is not None
         last: int | None = None
         base = Fraction(self._first.time_base)
         clock = PacketClock(round(self._origin / base), base)
-        for packet in self._all():
+        for packet in self._heard():
             assert packet.dts is not None
             shift = 0 if packet.is_corrupt else clock.offset(packet.dts, packet.duration or 0)
             dts = packet.dts - shift
@@ -144,3 +166,11 @@ class _Track:
             packet.dts = dts
             packet.stream = self._out
             yield Timed(dts * base, packet, "audio")
+
+
+def _pre_skip(stream: AudioStream) -> Fraction:
+    """Seconds that a decoder leaves out at the beginning of Opus (RFC 7845, section 5.1); 0 of other codecs."""
+    head = stream.codec_context.extradata or b""
+    if not head.startswith(b"OpusHead"):
+        return Fraction(0)
+    return Fraction(int.from_bytes(head[10:12], "little"), 48000)

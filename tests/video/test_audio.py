@@ -10,6 +10,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from edits import edit
 from video_clips import Clip, Sound, beep_start, convert, look, make, numbered
 
 VIDEO_VP9 = {"codec": "libvpx-vp9", "options": {"deadline": "realtime", "cpu-used": "8"}}
@@ -169,6 +170,35 @@ def test_copied_sound_goes_on_where_the_clock_of_the_source_was_set(second_s: in
     begins = [after for before, after in pairwise([-1.0, *loud]) if after - before > 0.2]
     assert begins == pytest.approx([1.0, 3.0], abs=0.06)
     assert loud[-1] == pytest.approx(4.0, abs=0.06)
+
+
+@pytest.mark.parametrize(
+    ("codec", "output_type"),
+    [
+        ("aac", "X264 (.mp4)"),
+        ("libopus", "X264 (.mp4)"),
+        ("libopus", "VP9 (.webm)"),
+        ("pcm_s16le", "PRORES4444 (.mov)"),
+        ("pcm_s16le", "X264 (.mp4)"),
+    ],
+)
+@pytest.mark.parametrize(("edits", "beep_s"), [([(0, 1.5), (3, 2)], 2.0), ([(2, 3)], 1.5)], ids=["two", "one"])
+def test_sound_that_an_edit_list_cuts_out_is_not_heard_and_moves_nothing(
+    codec: str, output_type: str, edits: list[tuple[float, float]], beep_s: float, tmp_path: Path
+) -> None:
+    clip = Clip(
+        frames=25,
+        rate=Fraction(5),
+        format="mov" if codec.startswith("pcm") else "mp4",
+        options={"g": "1", "bf": "0"},
+        sounds=(Sound(codec, seconds=5, beep_s=3.5),),
+    )
+    source = edit(make(tmp_path / "clip", clip), edits)
+    facts = convert(source, tmp_path / "out", output_type=output_type)
+    assert facts.notes == ()
+    assert look(tmp_path / "out").times[0] == 0
+    # What is cut is cut by whole packets.
+    assert beep_start(tmp_path / "out") == pytest.approx(beep_s, abs=0.03)
 
 
 def _overwrite_sound(path: Path, keep: int) -> None:
