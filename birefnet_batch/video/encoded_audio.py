@@ -68,7 +68,10 @@ class EncodedTrack:
         for packet in packets:
             try:
                 frames = self._source.codec_context.decode(packet)
-            except av.error.InvalidDataError:
+            except MemoryError:
+                raise
+            except (av.error.FFmpegError, OSError):
+                # Of damage decoders say other things too: that what they read is not supported, or not permitted.
                 self.dropped += 1
                 continue
             for frame in frames:

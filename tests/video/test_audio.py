@@ -222,6 +222,19 @@ def test_damaged_sound_does_not_cost_the_picture(codec: str, keep: int, tmp_path
     assert look(tmp_path / "out.mp4").numbers == list(range(20))
 
 
+def test_one_damaged_packet_does_not_cost_the_sound_after_it(tmp_path: Path) -> None:
+    source = make(tmp_path / "clip.mov", Clip(format="mov", sounds=(Sound("alac"),)))
+    with av.open(str(source)) as container:
+        position = [packet.pos for packet in container.demux(audio=0)][2]
+    assert position is not None
+    data = bytearray(source.read_bytes())
+    data[position] = 0x40  # a kind of element that libav's decoder does not implement, and says so
+    source.write_bytes(data)
+    facts = convert(source, tmp_path / "out", output_type="VP9 (.webm)")
+    assert not [note for note in facts.notes if "ends early" in note]
+    assert beep_start(tmp_path / "out") == pytest.approx(0.5, abs=0.004)
+
+
 def test_sound_of_an_unknown_codec_is_left_out_with_a_note(tmp_path: Path) -> None:
     source = make(tmp_path / "clip.mov", Clip(format="mov", sounds=(Sound("pcm_s16le"), Sound("aac"))))
     data = source.read_bytes()
