@@ -9,6 +9,7 @@ import av
 from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 
+from birefnet_batch.video.adts import unchanging
 from birefnet_batch.video.carried import CarriedTracks, describe
 from birefnet_batch.video.container import BROKEN
 from birefnet_batch.video.copied_pcm import CopiedPcm
@@ -153,7 +154,10 @@ class _Track:
         last: int | None = None
         base = Fraction(self._first.time_base)
         clock = PacketClock(round(self._origin / base), base)
-        for packet in self._heard():
+        packets = self._heard()
+        if self._source.codec_context.codec.canonical_name == "aac":
+            packets = unchanging(packets)
+        for packet in packets:
             assert packet.dts is not None
             shift = 0 if packet.is_corrupt else clock.offset(packet.dts, packet.duration or 0)
             dts = packet.dts - shift

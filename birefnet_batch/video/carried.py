@@ -18,6 +18,19 @@ from birefnet_batch.video.container import BROKEN, open_input, reason_of
 from birefnet_batch.video.timed import Timed
 
 
+class RefusedError(Exception):
+    """The container does not take what is carried over in this form.
+
+    Args:
+        what: `audio` or `subtitles`.
+        error: why.
+    """
+
+    def __init__(self, what: str, error: BaseException) -> None:
+        super().__init__(reason_of(error))
+        self.what = what
+
+
 class CarriedTrack(Protocol):
     """One track of the source."""
 

@@ -17,8 +17,8 @@ from av.container import OutputContainer
 
 from birefnet_batch.errors import OutputError
 from birefnet_batch.video.audio import AudioTracks
+from birefnet_batch.video.carried import RefusedError
 from birefnet_batch.video.child import Pulse, serve
-from birefnet_batch.video.container import reason_of
 from birefnet_batch.video.encode import EncodeSpec
 from birefnet_batch.video.formats import format_of
 from birefnet_batch.video.join import JoinedFacts, JoinTask
@@ -35,14 +35,6 @@ _MOST_TICKS = (1 << 31) - 1
 _SLOWEST_DISK = 5_000_000
 # What the muxer says of a packet that it does not take; everything else (no space left) is the file's own trouble.
 _REFUSED = (errno.EINVAL, av.error.InvalidDataError.errno if hasattr(av.error.InvalidDataError, "errno") else 0)
-
-
-class _RefusedError(Exception):
-    """The container does not take what is carried over in this form."""
-
-    def __init__(self, what: str, error: BaseException) -> None:
-        super().__init__(reason_of(error))
-        self.what = what
 
 
 def work(connection: Connection[Any, Any], memory: int, task: JoinTask) -> None:
@@ -71,7 +63,7 @@ def _join_somehow(pulse: Pulse, task: JoinTask, parts: Parts) -> JoinedFacts:
     while True:
         try:
             facts = _join(pulse, task, parts, copied)
-        except _RefusedError as error:
+        except RefusedError as error:
             if error.what == "subtitles":
                 task = replace(task, subtitles_from=None)
                 # Of what is refused with the header nothing says what it was: the audio was blamed before them.
@@ -163,7 +155,7 @@ def _start(output: OutputContainer, doubtful: str) -> None:
     except (av.error.FFmpegError, OSError, ValueError) as error:
         if not doubtful or getattr(error, "errno", None) == errno.ENOSPC:
             raise
-        raise _RefusedError(doubtful, error) from None
+        raise RefusedError(doubtful, error) from None
 
 
 def _allow_writing(pulse: Pulse, path: Path) -> None:
@@ -176,7 +168,7 @@ def _mux(pulse: Pulse, output: OutputContainer, packets: Iterator[Timed]) -> Non
             output.mux_one(timed.packet)
         except (av.error.FFmpegError, OSError, ValueError) as error:
             if timed.kind != "video" and getattr(error, "errno", None) in _REFUSED:
-                raise _RefusedError(timed.kind, error) from None
+                raise RefusedError(timed.kind, error) from None
             raise
         pulse()
 

@@ -201,6 +201,24 @@ def test_sound_that_an_edit_list_cuts_out_is_not_heard_and_moves_nothing(
     assert beep_start(tmp_path / "out") == pytest.approx(beep_s, abs=0.03)
 
 
+def test_sound_whose_channels_change_on_the_way_is_heard_to_its_end(tmp_path: Path) -> None:
+    content = b""
+    for start_s, layout in ((0, "stereo"), (2, "5.1")):
+        clip = Clip(
+            frames=50,
+            format="mpegts",
+            time_base=Fraction(1, 90000),
+            times=[90000 * start_s + 3600 * number for number in range(50)],
+            options={"bf": "0"},
+            sounds=(Sound(layout=layout, seconds=2.0, start_s=start_s, beep_s=3.0),),
+        )
+        content += make(tmp_path / "one.ts", clip).read_bytes()
+    (tmp_path / "clip.ts").write_bytes(content)
+    convert(tmp_path / "clip.ts", tmp_path / "out.mp4")
+    assert codecs_of(tmp_path / "out.mp4") == ["aac"]
+    assert beep_start(tmp_path / "out.mp4") == pytest.approx(3.0, abs=0.06)
+
+
 def _overwrite_sound(path: Path, keep: int) -> None:
     """Fill every sound packet after the first few with noise."""
     with av.open(str(path)) as container:

@@ -16,6 +16,7 @@ from test_join_process import Parent, task_of
 from video_clips import Sound, _add_sound, _beep, convert, look, numbered
 
 from birefnet_batch.video import join_process
+from birefnet_batch.video.carried import RefusedError
 from birefnet_batch.video.subtitles import _PLAIN
 
 SAID = [(240, 400, "Guten {\\i1}Tag{\\i0}"), (700, 300, "Zwei\\NZeilen")]
@@ -175,7 +176,7 @@ def test_subtitles_that_a_container_refuses_do_not_cost_the_sound_its_form(
 
     def refusing(output: Any, doubtful: str) -> None:
         if any(stream.type == "subtitle" for stream in output.streams):
-            raise join_process._RefusedError(doubtful, ValueError("invalid argument"))
+            raise RefusedError(doubtful, ValueError("invalid argument"))
         start(output, doubtful)
 
     monkeypatch.setattr(join_process, "_start", refusing)
