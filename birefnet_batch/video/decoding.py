@@ -70,8 +70,9 @@ class Decoder:
         self._packets = 0
         self.delivered = 0
         """How many frames were decoded so far."""
-        self._damage = DamageCount(container.format.name, stream.codec_context.codec.canonical_name)
-        self._times = DecodingTimes(may_lack_times(container.format.name, stream))
+        codec = stream.codec_context.codec.canonical_name
+        self._damage = DamageCount(container.format.name, codec)
+        self._times = DecodingTimes(may_lack_times(container.format.name, stream), codec)
         self._ended = False
         self.dropped: set[int] = set()
         """The times of the frames that were dropped, as far as they have one."""

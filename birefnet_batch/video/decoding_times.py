@@ -8,12 +8,14 @@ from collections.abc import Iterator
 import av
 from av.video.stream import VideoStream
 
+from birefnet_batch.video.packed_frames import PackedFrames
+
 _ONE_TIME = frozenset(("avi", "mxf", "asf"))
-_REORDERED = frozenset(("h264", "hevc"))
+_REORDERED = frozenset(("h264", "hevc", "mpeg4"))
 
 
 def may_lack_times(container: str, stream: VideoStream) -> bool:
-    """Whether the packets' times may be those of decoding: they are if they never fall.
+    """Whether the packets' times may be those of decoding: they are if they never fall, and of MPEG-4 are packed.
 
     Args:
         container: libav's name of the container's format.
@@ -30,10 +32,12 @@ class DecodingTimes:
 
     Args:
         needed: see `may_lack_times`; otherwise frames keep their times.
+        codec: libav's name of the codec.
     """
 
-    def __init__(self, needed: bool) -> None:
+    def __init__(self, needed: bool, codec: str) -> None:
         self._needed = needed
+        self._packed = PackedFrames() if codec == "mpeg4" else None
         self._waiting: deque[int] = deque()
         self._last: int | None = None
 
@@ -47,7 +51,8 @@ class DecodingTimes:
             self._waiting.clear()
             return
         self._last = packet.pts
-        self._waiting.append(packet.pts)
+        if self._packed is None or self._packed.gives_frame(packet):
+            self._waiting.append(packet.pts)
 
     def refused(self) -> None:
         """The decoder made nothing of the packet that it was given last."""
@@ -58,5 +63,7 @@ class DecodingTimes:
         """What the decoder gave, each with its time."""
         for frame in frames:
             if self._needed and self._waiting:
-                frame.pts = self._waiting.popleft()
+                pts = self._waiting.popleft()
+                if self._packed is None or self._packed.seen:
+                    frame.pts = pts
             yield frame

@@ -16,6 +16,7 @@ from birefnet_batch.video.container import open_input, pick_video, reason_of
 from birefnet_batch.video.decoding_times import may_lack_times
 from birefnet_batch.video.info import Keyframe
 from birefnet_batch.video.keyframes import FoundKeyframes
+from birefnet_batch.video.packed_frames import PackedFrames
 from birefnet_batch.video.random_access import RandomAccess
 from birefnet_batch.video.timestamps import LONGEST_S
 
@@ -37,6 +38,7 @@ class _Packets:
     def __init__(self, stream: VideoStream, form: str) -> None:
         self._stream = stream
         self._may_lack_times = may_lack_times(form, stream)
+        self._packed = PackedFrames() if stream.codec_context.codec.canonical_name == "mpeg4" else None
         self._access = RandomAccess(stream.codec_context)
         self._times = array("q")
         self._keys: list[tuple[int, int, bool]] = []
@@ -58,6 +60,8 @@ class _Packets:
             self._trouble = self._trouble or "the source's packets have no times"
             return
         self._times.append(packet.pts)
+        if self._packed is not None and self._may_lack_times:
+            self._packed.gives_frame(packet)
         if packet.is_keyframe:
             seek = packet.pts if packet.dts is None else min(packet.pts, packet.dts)
             self._keys.append((packet.pts, seek, self._access.is_exact(packet)))
@@ -74,7 +78,7 @@ class _Packets:
                 self._trouble = "several frames of the source have the same time"
             elif steps.max() > longest or moved.max() > _MOST_REORDERED:
                 self._trouble = "the clock of the source jumps"
-            elif self._may_lack_times and not moved.any():
+            elif self._may_lack_times and (self._packed is None or self._packed.seen) and not moved.any():
                 self._trouble = "the source has the times at which its frames are decoded, not shown"
         if self._trouble is not None:
             return FoundKeyframes(count, (), self._trouble)
