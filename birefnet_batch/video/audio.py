@@ -29,6 +29,7 @@ class AudioTracks(CarriedTracks["_Track"]):
         tell: called while the source is read.
     """
 
+    stream = "audio"
     kind = "audio was"
     one = "audio track"
     parts = "damaged or misplaced packets"
@@ -45,9 +46,6 @@ class AudioTracks(CarriedTracks["_Track"]):
         self._copied = copied
         self._encoder = encoder or ""
         self._origin = origin
-
-    def _indexes(self, container: InputContainer) -> list[int]:
-        return [stream.index for stream in container.streams.audio]
 
     def _track(self, number: int, container: InputContainer, index: int) -> _Track:
         return _Track(number, container, index, self._origin, self._copied, self._encoder)

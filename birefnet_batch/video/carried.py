@@ -7,14 +7,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from types import TracebackType
-from typing import ClassVar, Generic, Protocol, Self, TypeVar
+from typing import ClassVar, Generic, Literal, Protocol, Self, TypeVar
 
 from av.container import InputContainer
 from av.stream import Disposition, Stream
 
 from birefnet_batch.counted import counted
 from birefnet_batch.errors import InputError
-from birefnet_batch.video.container import BROKEN, open_input, reason_of
+from birefnet_batch.video.container import BROKEN, companions, open_input, pick_video, reason_of
 from birefnet_batch.video.timed import Timed
 
 
@@ -81,6 +81,8 @@ class CarriedTracks(ABC, Generic[Track]):
         tell: called while the source is read.
     """
 
+    stream: ClassVar[Literal["audio", "subtitle"]]
+    """libav's name of their kind."""
     kind: ClassVar[str]
     """What all of them are, and the verb, for notes."""
     one: ClassVar[str]
@@ -96,10 +98,6 @@ class CarriedTracks(ABC, Generic[Track]):
         self.notes: list[str] = []
 
     @abstractmethod
-    def _indexes(self, container: InputContainer) -> list[int]:
-        """The streams of this kind."""
-
-    @abstractmethod
     def _track(self, number: int, container: InputContainer, index: int) -> Track:
         """A track; ValueError or what FFmpeg raises leaves it out."""
 
@@ -108,7 +106,8 @@ class CarriedTracks(ABC, Generic[Track]):
             return self
         try:
             with open_input(self._path, self._tell) as container:
-                indexes = self._indexes(container)
+                video = pick_video(container, self._path)
+                indexes = [stream.index for stream in companions(container, video, self.stream)]
         except (InputError, *BROKEN) as error:
             self.notes.append(f"the {self.kind} left out: {reason_of(error)}")
             return self

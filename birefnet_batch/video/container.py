@@ -7,11 +7,12 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import av
 from av.codec.context import CodecContext
 from av.container import InputContainer
+from av.stream import Stream
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
@@ -92,6 +93,24 @@ def pick_video(container: InputContainer, path: bytes) -> VideoStream:
     return max(usable, key=lambda stream: (stream.width * stream.height, stream.frames))
 
 
+def companions(container: InputContainer, video: VideoStream, kind: Literal["audio", "subtitle"]) -> list[Stream]:
+    """The streams of a kind that go with a picture: where a file has several programmes, those of the picture's own.
+
+    A transport stream's programmes have each a clock of its own.
+    """
+    streams = [stream for stream in container.streams if stream.type == kind]
+    own = _programme(container, video)
+    if all(_programme(container, other)[0] == own[0] for other in container.streams.video):
+        return streams
+    return [stream for stream in streams if _programme(container, stream) == own]
+
+
+def _programme(container: InputContainer, stream: Stream) -> tuple[int | None, int | None]:
+    """What tells a stream's programme from others, for PyAV does not list them: its best picture and its best sound."""
+    picture, sound = container.streams.best("video", stream), container.streams.best("audio", stream)
+    return None if picture is None else picture.index, None if sound is None else sound.index
+
+
 def decoder_of(stream: VideoStream) -> VideoCodecContext:
     """The stream's decoder; of VP8 and VP9 with alpha libvpx's, for libav's own drop it."""
     if has_alpha(stream):
@@ -118,7 +137,7 @@ def origin_of(container: InputContainer, video: VideoStream, first: av.VideoFram
     pictures = Fraction(first.pts if first.pts is not None else video.start_time or 0) * base
     starts = [
         Fraction(stream.start_time) * Fraction(stream.time_base)
-        for stream in container.streams.audio
+        for stream in companions(container, video, "audio")
         if stream.start_time is not None and stream.time_base
     ]
     start = min([pictures, *starts])

@@ -14,7 +14,15 @@ from av.video.stream import VideoStream
 from birefnet_batch.counted import counted
 from birefnet_batch.errors import InputError
 from birefnet_batch.storage.growing_file import open_file
-from birefnet_batch.video.container import decoder_of, open_input, origin_of, pick_video, reason_of, time_base_of
+from birefnet_batch.video.container import (
+    companions,
+    decoder_of,
+    open_input,
+    origin_of,
+    pick_video,
+    reason_of,
+    time_base_of,
+)
 from birefnet_batch.video.damage import check_share
 from birefnet_batch.video.damage_count import DamageCount
 from birefnet_batch.video.decoding_times import DecodingTimes, may_lack_times
@@ -277,8 +285,8 @@ def info_of(container: InputContainer, stream: VideoStream, decoder: Decoder, pi
         sample_aspect_ratio=None if ratio is None else Fraction(ratio),
         container=container.format.name,
         codec=stream.codec_context.codec.canonical_name,
-        audio_tracks=len(container.streams.audio),
-        subtitle_tracks=len(container.streams.subtitles),
+        audio_tracks=len(companions(container, stream, "audio")),
+        subtitle_tracks=len(companions(container, stream, "subtitle")),
         origin=decoder.origin,
         alpha=picture.alpha,
         primaries=picture.primaries,

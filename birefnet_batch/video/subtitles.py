@@ -45,6 +45,7 @@ class SubtitleTracks(CarriedTracks["_Track"]):
         tell: called while the source is read.
     """
 
+    stream = "subtitle"
     kind = "subtitles were"
     one = "subtitle track"
     parts = "damaged subtitles"
@@ -53,9 +54,6 @@ class SubtitleTracks(CarriedTracks["_Track"]):
         super().__init__(path if encoder else None, tell)
         self._encoder = encoder or ""
         self._origin = origin
-
-    def _indexes(self, container: InputContainer) -> list[int]:
-        return [stream.index for stream in container.streams.subtitles]
 
     def _track(self, number: int, container: InputContainer, index: int) -> _Track:
         return _Track(number, container, index, self._origin)
