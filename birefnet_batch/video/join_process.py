@@ -33,8 +33,9 @@ _CHAPTER_TICK = Fraction(1, 1000)
 _MOST_TICKS = (1 << 31) - 1
 # Of a disk that reads and writes at once, in bytes a second: far less than any that is worth waiting for.
 _SLOWEST_DISK = 5_000_000
-# What the muxer says of a packet that it does not take; everything else (no space left) is the file's own trouble.
-_REFUSED = (errno.EINVAL, av.error.InvalidDataError.errno if hasattr(av.error.InvalidDataError, "errno") else 0)
+# The file's own trouble; of a packet that it does not take a muxer may say anything else.
+_OWN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ENOMEM)
+_ERRORS = (av.error.FFmpegError, OSError, ValueError)
 
 
 def work(connection: Connection[Any, Any], memory: int, task: JoinTask) -> None:
@@ -152,8 +153,8 @@ def _doubtful(audio: bool, subtitles: bool, copied: bool) -> str:
 def _start(output: OutputContainer, doubtful: str) -> None:
     try:
         output.start_encoding()
-    except (av.error.FFmpegError, OSError, ValueError) as error:
-        if not doubtful or getattr(error, "errno", None) == errno.ENOSPC:
+    except _ERRORS as error:
+        if not doubtful or getattr(error, "errno", None) in _OWN:
             raise
         raise RefusedError(doubtful, error) from None
 
@@ -166,10 +167,10 @@ def _mux(pulse: Pulse, output: OutputContainer, packets: Iterator[Timed]) -> Non
     for timed in packets:
         try:
             output.mux_one(timed.packet)
-        except (av.error.FFmpegError, OSError, ValueError) as error:
-            if timed.kind != "video" and getattr(error, "errno", None) in _REFUSED:
-                raise RefusedError(timed.kind, error) from None
-            raise
+        except _ERRORS as error:
+            if timed.kind == "video" or getattr(error, "errno", None) in _OWN:
+                raise
+            raise RefusedError(timed.kind, error) from None
         pulse()
 
 
