@@ -106,6 +106,7 @@ def _join(pulse: Pulse, task: JoinTask, parts: Parts, copied: frozenset[str]) ->
             finally:
                 # With +faststart closing the file writes all of it a second time, whatever the reason.
                 _allow_writing(pulse, task.destination)
+            _end(output, bool(audio.count and copied))
         if form.muxer == "mov":
             keep_languages(task.destination, languages)
         elif form.muxer == "webm" and spec.sample_aspect_ratio is not None:
@@ -157,6 +158,16 @@ def _start(output: OutputContainer, doubtful: str) -> None:
         if not doubtful or getattr(error, "errno", None) in _OWN:
             raise
         raise RefusedError(doubtful, error) from None
+
+
+def _end(output: OutputContainer, copies_audio: bool) -> None:
+    """Close the file; what the muxer keeps of the sound's first packet (AC-3's) it looks at only now."""
+    try:
+        output.close()
+    except _ERRORS as error:
+        if not copies_audio or getattr(error, "errno", None) in _OWN:
+            raise
+        raise RefusedError("audio", error) from None
 
 
 def _allow_writing(pulse: Pulse, path: Path) -> None:

@@ -269,6 +269,18 @@ def test_a_packet_that_the_muxer_cannot_copy_costs_only_itself(tmp_path: Path) -
     assert beep_start(tmp_path / "out.mp4") == pytest.approx(beep_s, abs=0.004)
 
 
+def test_a_first_packet_that_the_muxer_refuses_at_the_end_costs_only_itself(tmp_path: Path) -> None:
+    source = make(tmp_path / "clip.mkv", Clip(format="matroska", sounds=(Sound("ac3"),)))
+    data = bytearray(source.read_bytes())
+    data[data.index(b"\x0b\x77") + 5] ^= 0x10  # a bit stream of a version that there is not
+    source.write_bytes(data)
+    facts = convert(source, tmp_path / "out.mp4")
+    assert facts.audio_tracks == 1
+    assert not [note for note in facts.notes if "audio was left out" in note]
+    assert look(tmp_path / "out.mp4").numbers == list(range(20))
+    assert beep_start(tmp_path / "out.mp4") == pytest.approx(beep_start(source), abs=0.01)
+
+
 def test_sound_of_an_unknown_codec_is_left_out_with_a_note(tmp_path: Path) -> None:
     source = make(tmp_path / "clip.mov", Clip(format="mov", sounds=(Sound("pcm_s16le"), Sound("aac"))))
     data = source.read_bytes()
