@@ -116,6 +116,8 @@ def decoder_of(stream: VideoStream) -> VideoCodecContext:
     if has_alpha(stream):
         context = CodecContext.create(_WITH_ALPHA[stream.codec_context.codec.canonical_name], "r")
         assert isinstance(context, VideoCodecContext)
+        # What only the container says of the colours; the matrix is the stream's to say.
+        context.color_primaries, context.color_trc = stream.color_primaries, stream.color_trc
         return context
     return stream.codec_context
 

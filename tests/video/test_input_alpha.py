@@ -42,6 +42,8 @@ def clear_file(path: Path, codec: str, pix_fmt: str, options: dict[str, str], ta
 VP8 = ("libvpx", "yuva420p", {"auto-alt-ref": "0", "crf": "4", "b": "2M"}, {"alpha_mode": "1"})
 VP9 = ("libvpx-vp9", "yuva420p", {"auto-alt-ref": "0", "crf": "4", "b": "0"}, {"alpha_mode": "1"})
 
+SMPTE_170M, SRGB = 6, 13  # in ITU-T H.273
+
 
 @pytest.mark.parametrize(
     ("name", "codec", "pix_fmt", "options", "tags", "tolerance"),
@@ -85,6 +87,24 @@ def test_an_opaque_gif_stays_opaque(tmp_path: Path) -> None:
             assert frame.alpha.min() == 255
             frame.release()
     assert reader.notes == []
+
+
+@pytest.mark.parametrize("coding", [VP9, VP8], ids=["VP9", "VP8"])
+def test_primaries_and_transfer_function_of_video_with_alpha_are_the_files(
+    coding: tuple[str, str, dict[str, str], dict[str, str]], tmp_path: Path
+) -> None:
+    path = tmp_path / "a.webm"
+    codec, pix_fmt, options, tags = coding
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25, options=options)
+        stream.width, stream.height, stream.pix_fmt = *SIZE, pix_fmt
+        stream.codec_context.color_primaries, stream.codec_context.color_trc = SMPTE_170M, SRGB
+        stream.metadata.update(tags)
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(ramp(), format="rgba")))
+        container.mux(stream.encode(None))
+    with FrameReader(path) as reader:
+        assert reader.info.alpha
+        assert (reader.info.primaries, reader.info.transfer) == (SMPTE_170M, SRGB)
 
 
 def test_video_without_alpha_has_none(tmp_path: Path) -> None:
