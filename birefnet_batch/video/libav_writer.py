@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 from typing import ClassVar, TypeVar, cast
 
@@ -24,6 +25,7 @@ from birefnet_batch.video.wide import LIMITED_WHITE, WHITE, table
 Image = TypeVar("Image", NDArray[np.uint8], Levels)
 _KEYFRAME_SECONDS = 2
 _MOST_BETWEEN_KEYFRAMES = 250
+_MOST_TICKS = 1_000_000_000  # a second, of libvpx
 _ACCURATE = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 
 
@@ -73,7 +75,8 @@ class LibavWriter(PartWriter):
         self.size = (form.coded(spec.width), form.coded(spec.height))
         self._reformatter = VideoReformatter()
         # A container with a clock of its own rounds by itself.
-        self._base = spec.time_base if form.tick else form.time_base(spec.time_base)
+        own = spec.time_base if spec.time_base.denominator <= _MOST_TICKS else Fraction(1, _MOST_TICKS)
+        self._base = own if form.tick else form.time_base(spec.time_base)
         self._last: int | None = None
         with output_errors(path):
             self._container = av.open(str(path), "w", format=form.muxer, options=container_options(spec))

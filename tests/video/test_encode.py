@@ -232,6 +232,13 @@ def test_frames_that_a_coarser_clock_cannot_tell_apart_keep_their_order(tmp_path
     assert [time * 500_000 for time in seen.times] == [0, 20_000, 20_001, 20_002, 40_000]
 
 
+def test_a_clock_finer_than_the_encoder_counts_is_rounded(tmp_path: Path) -> None:
+    spec = replace(SPEC, output_type="VP9 (.webm)", time_base=Fraction(1, 1_500_000_000))
+    images = [np.full((64, 96, 3), level, np.uint8) for level in (0, 100, 200)]
+    write(tmp_path / "out", images, spec, steps=[0, 60_000_000, 120_000_000])
+    assert look(tmp_path / "out").times == [0, Fraction(1, 25), Fraction(2, 25)]
+
+
 def test_key_frames_come_every_two_seconds(tmp_path: Path) -> None:
     source = make(tmp_path / "clip.mp4", Clip(frames=120))
     convert(source, tmp_path / "out.mp4")
