@@ -78,11 +78,15 @@ def make_contact_sheets(output: Path, *, columns: int = 6, tile_width: int = 240
 def _sheet(record: JobRecord, output: Path, columns: int, tile_width: int) -> Image.Image:
     frames = record.source.frames or 1
     wanted = sorted({round(index * (frames - 1) / max(1, columns - 1)) for index in range(columns)})
-    source = _pick(local_path(record.source.uri), wanted)
-    masks = _pick(output / record.outputs["mask_video"], wanted)
-    video = _pick(output / record.outputs["video"], wanted)
+    media = record.media
+    bounds = {"timeout_s": media["decode_timeout_s"], "memory_bytes": media["decode_memory_bytes"]}
+    # What the run left out of the source has no number in the results.
+    read = {"corrupt": media["corrupt_frames"], "deinterlace": media["deinterlace"]}
+    source = _pick(local_path(record.source.uri), wanted, **bounds, **read)
+    masks = _pick(output / record.outputs["mask_video"], wanted, **bounds)
+    video = _pick(output / record.outputs["video"], wanted, **bounds)
     drawn = [
-        _Column(index, (shot.image, mask.image, _on_checkerboard(cut_out, mask.image, record.media)))
+        _Column(index, (shot.image, mask.image, _on_checkerboard(cut_out, mask.image, media)))
         for index, shot, mask, cut_out in zip(wanted, source, masks, video, strict=True)
     ]
     height, width = drawn[0].tiles[0].shape[:2]
@@ -104,11 +108,11 @@ def _sheet(record: JobRecord, output: Path, columns: int, tile_width: int) -> Im
     return sheet
 
 
-def _pick(path: Path, wanted: list[int]) -> list[_Picked]:
-    """The wanted frames; the last one stands in for those that a file no longer has."""
+def _pick(path: Path, wanted: list[int], **how: Any) -> list[_Picked]:
+    """The wanted frames, read as `FrameReader` is told; the last one stands in for those that a file no longer has."""
     found: dict[int, _Picked] = {}
     last: _Picked | None = None
-    with FrameReader(path) as reader:
+    with FrameReader(path, **how) as reader:
         for frame in reader:
             if frame.index in wanted:
                 alpha = None if frame.alpha is None else frame.alpha.copy()

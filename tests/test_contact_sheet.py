@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -11,10 +12,12 @@ import pytest
 from clips import make_clip
 from PIL import Image
 
-from birefnet_batch import Request, Settings, run
+from birefnet_batch import Request, Settings, contact_sheet, run
 from birefnet_batch.contact_sheet import _on_checkerboard, _pick, _Picked, make_contact_sheets
 from birefnet_batch.errors import ConfigError
 from birefnet_batch.progress import PlainProgress
+from birefnet_batch.results import JobRecord, SourceRecord
+from birefnet_batch.video.reader import FrameReader
 
 
 def test_a_sheet_shows_input_matte_and_cut_out_of_each_finished_video(tmp_path: Path) -> None:
@@ -77,6 +80,37 @@ def test_over_a_picture_the_result_is_shown_as_it_is() -> None:
     cut_out = np.full((32, 32, 3), 50, np.uint8)
     mask = np.zeros((32, 32, 1), np.uint8)
     assert np.array_equal(_on_checkerboard(_Picked(cut_out, None), mask, {"background": "blur"}), cut_out)
+
+
+def test_the_source_is_read_as_the_run_read_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, Any]] = []
+
+    class Heard(FrameReader):
+        def __init__(self, path: Path, **how: Any) -> None:
+            asked.append(how)
+            super().__init__(path, **how)
+
+    monkeypatch.setattr(contact_sheet, "FrameReader", Heard)
+    clip = make_clip(tmp_path / "clip.mp4", frames=3)
+    bounds = {"timeout_s": 90.0, "memory_bytes": 6 * 1024**3}
+    media = Settings().to_dict()["media"] | {
+        "decode_timeout_s": bounds["timeout_s"],
+        "decode_memory_bytes": bounds["memory_bytes"],
+        "corrupt_frames": "drop",
+        "deinterlace": "off",
+        "background": "none",
+        "alpha": "straight",
+    }
+    record = JobRecord(
+        job_id="clip",
+        status="succeeded",
+        request={},
+        source=SourceRecord(uri=clip.as_uri(), frames=3),
+        outputs={"video": clip.name, "mask_video": clip.name},
+        media=media,
+    )
+    contact_sheet._sheet(record, tmp_path, 2, 32)
+    assert asked == [{**bounds, "corrupt": "drop", "deinterlace": "off"}, bounds, bounds]
 
 
 def test_a_folder_that_is_no_output_is_refused(tmp_path: Path) -> None:
