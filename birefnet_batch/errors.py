@@ -47,6 +47,10 @@ class FetchError(InputError):
     """An input cannot be reached from this machine, or may not be read with its credentials; from another it may."""
 
 
+class ElsewhereError(BirefnetBatchError):
+    """A video was begun on a machine that has another checkpoint, file or encoder than this one: it goes on there."""
+
+
 class DecoderCrashError(InputError):
     """The decoding process died or stopped answering while it read an input."""
 

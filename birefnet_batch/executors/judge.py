@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 
-from birefnet_batch.errors import ConfigError, FetchError, InputError, NoWorkerError
+from birefnet_batch.errors import ConfigError, ElsewhereError, FetchError, InputError, NoWorkerError
 from birefnet_batch.executors.ledger import failed
 from birefnet_batch.executors.messages import Failed
 from birefnet_batch.executors.scheduler import Scheduler
@@ -53,7 +53,12 @@ class Judge:
                 return failure, True
             failure = _unseen(unit, place, failure)
         doubts, job_id, reason = self._scheduler.doubts, unit.job.job_id, redact_text(str(failure.error))
-        if isinstance(failure.error, FetchError):
+        held = [unit]
+        if isinstance(failure.error, ElsewhereError):
+            # It does others, begun on its like; what this video was begun with, none of its segments finds there.
+            held += [other for other in self._scheduler.waiting_units() if other.job.job_id == job_id]
+            believed = barred = False
+        elif isinstance(failure.error, FetchError):
             # It tells nothing of what else the machine can do: a block of dead URLs would have all of them barred.
             tried = unit.failed_on | {node}
             believed = sum(doubts.clears([other], unit.engine) for other in tried) >= _OUT_OF_REACH
@@ -64,10 +69,11 @@ class Judge:
                 node, unit.engine, job_id, believed=believed, probe=unit.probe, place=place, reason=reason
             )
         if not believed:
-            unit.failed_on |= {node}
-            unit.verdict = failure
-            held = "it is held back, for this may be the machine's doing"
-            _log.warning("%s failed on %s: %s; %s", job_id, place, reason, held)
+            for other in held:
+                other.failed_on |= {node}
+                other.verdict = failure
+            said = "it is held back, for this may be the machine's doing"
+            _log.warning("%s failed on %s: %s; %s", job_id, place, reason, said)
         if barred:
             _log.warning("%s gets no more videos that need the same: it has failed several and done none", place)
         return failure, believed

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import gc
 import logging
+import socket
 from dataclasses import dataclass, replace
 from typing import Any
 
 from birefnet_batch.engines.memory import TOO_LITTLE, is_out_of_memory
-from birefnet_batch.errors import EngineMemoryError
+from birefnet_batch.errors import ElsewhereError, EngineMemoryError
 from birefnet_batch.executors.base import Observer
 from birefnet_batch.executors.engine_cache import EngineCache
 from birefnet_batch.executors.prepare import Plan
 from birefnet_batch.executors.workspace import Workspace
+from birefnet_batch.models.registry import ModelSpec
 from birefnet_batch.pipeline import SegmentRecord, process_segment
 
 _log = logging.getLogger(__name__)
@@ -37,13 +39,15 @@ def do_segment(engines: EngineCache, workspace: Workspace, plan: Plan, index: in
     """Cut out one segment into parts.
 
     Raises:
+        ElsewhereError: this machine has another checkpoint or file than the one where the job was begun.
         BirefnetBatchError: why it cannot be done.
     """
     job = plan.job
+    spec, size = engines.model(job.request.model), job.request.size
+    _same_weights(engines, spec, plan)
+    path = workspace.path(job, plan.facts)
     # The whole file is hashed once, beside the work on its beginning.
     source = workspace.open(job, plan.facts) if index == 0 else None
-    path = source.path if source is not None else workspace.path(job, plan.facts)
-    spec, size = engines.model(job.request.model), job.request.size
     engine = engines.engine(spec, size)
     task = plan.task(index, path, workspace.parts(job))
     notes = [
@@ -78,6 +82,18 @@ def do_segment(engines: EngineCache, workspace: Workspace, plan: Plan, index: in
             engine.record(),
             source.sha256() if source is not None else None,
             reproducible=not notes,
+        )
+
+
+def _same_weights(engines: EngineCache, spec: ModelSpec, plan: Plan) -> None:
+    """See that this machine's checkpoint is the one that the job's key and record name."""
+    assert plan.record.model is not None
+    here, there = engines.weights(spec).sha256, plan.record.model.weights_sha256
+    if here != there:
+        raise ElsewhereError(
+            f"{spec.name} on {socket.gethostname()} is another checkpoint (sha256 {here[:12]}) than where "
+            f"{plan.job.display_uri} was begun ({there[:12]}); give all machines the same one, as "
+            f"weights.{spec.short_name}=FILE or weights.{spec.short_name}=OWNER/NAME@REVISION"
         )
 
 

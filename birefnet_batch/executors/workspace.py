@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import socket
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
-from birefnet_batch.errors import BirefnetBatchError, InputError
+from birefnet_batch.errors import BirefnetBatchError, ElsewhereError, InputError
 from birefnet_batch.jobs import Job
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage import LocalSource, SourceFacts, open_source, source_facts
@@ -78,9 +79,16 @@ class Workspace:
 
         Raises:
             InputError: it cannot be had.
+            ElsewhereError: this machine has another file, or other images, at that path than where the job was begun.
         """
-        if is_local(job.uri) and job.job_id not in self._sources:
-            return local_path(job.uri)
+        if scheme_of(job.uri) == "file" and job.job_id not in self._sources:
+            if source_facts(job.uri, self._settings) != facts:
+                raise ElsewhereError(
+                    f"{job.display_uri} on {socket.gethostname()} is not what it was where the video was begun; mount "
+                    "its folder at the same place on all machines, and run it again when nothing writes to it"
+                )
+            if is_local(job.uri):
+                return local_path(job.uri)
         return self.open(job, facts).path
 
     def leave(self, job: Job, facts: SourceFacts, *, shared: bool) -> None:

@@ -11,7 +11,7 @@ import pytest
 from clips import make_clip
 
 from birefnet_batch import Request, Settings
-from birefnet_batch.errors import DecoderCrashError, InputError, OutputError
+from birefnet_batch.errors import DecoderCrashError, ElsewhereError, InputError, OutputError
 from birefnet_batch.executors.base import RunContext
 from birefnet_batch.executors.coordinator import Coordinator
 from birefnet_batch.executors.ledger import failed
@@ -194,3 +194,32 @@ def test_a_video_that_the_driver_does_not_see_either_has_failed(
     outcome = coordinator.answered("worker-1", unit, unseen)
     assert outcome is not None
     assert (outcome.status, outcome.error) == ("failed", "it does not exist")
+
+
+@pytest.fixture
+def elsewhere(job: Job) -> Answer:
+    record = JobRecord(job.job_id, "failed", job.request.to_dict(), SourceRecord(job.display_uri), started=utc_now())
+    return Answer(Failed(*failed(record, ElsewhereError("it is another checkpoint than where the video was begun"))))
+
+
+def test_segments_that_a_node_cannot_make_as_their_video_was_begun_are_made_by_others_and_cost_it_nothing(
+    coordinator: Coordinator, job: Job, elsewhere: Answer, tmp_path: Path, now: list[float]
+) -> None:
+    scheduler = coordinator.scheduler
+    units = [segment(job, index) for index in range(4)]
+    # It makes its own videos with what it has.
+    scheduler.doubts.succeeded("node-1-of-the-cluster", LIGHT)
+    scheduler.add(units)
+    unit = scheduler.take("worker-1")
+    assert unit is not None
+    assert coordinator.answered("worker-1", unit, elsewhere) is None
+    assert scheduler.take("worker-1") is None, "the other segments would fail there too"
+    assert not scheduler.doubts
+    # Nobody else is left who began it: then that is how it ends, told once.
+    assert coordinator.lost("worker-2", "its node has died") is None
+    (outcome,) = [outcome for outcome in coordinator.conclude() if outcome is not None]
+    assert outcome.status == "failed"
+    assert "another checkpoint" in str(outcome.error)
+    record = json.loads((tmp_path / "out" / job.file("job.json")).read_text())
+    assert [attempt["worker"] for attempt in record["history"]] == ["worker-1"]
+    assert scheduler.waiting == 0

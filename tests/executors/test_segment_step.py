@@ -1,9 +1,10 @@
-"""What an engine has to say of its mattes is in the record of each video that it made."""
+"""What an engine has to say of its mattes is in the record, and a segment is made with the checkpoint that is there."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from clips import make_clip
 from trivial import TrivialEngine
 
 from birefnet_batch import Request, Settings, engines, run
+from birefnet_batch.errors import ElsewhereError
+from birefnet_batch.executors.segment_step import do_segment
 
 
 def test_notes_of_an_engine_are_in_the_jobs_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -29,3 +32,20 @@ def test_notes_of_an_engine_are_in_the_jobs_record(tmp_path: Path, monkeypatch: 
     record = json.loads(path.read_text())
     assert record["notes"] == ["fp16 mattes differ"]
     assert record["reproducible"] is True
+
+
+def begun(weights: str) -> Any:
+    """The plan of a video that was begun with a checkpoint."""
+    job = SimpleNamespace(request=SimpleNamespace(model="Mine", size=(64, 64)), display_uri="film.mp4")
+    return SimpleNamespace(job=job, record=SimpleNamespace(model=SimpleNamespace(weights_sha256=weights)))
+
+
+def test_a_segment_is_not_made_with_another_checkpoint_than_its_video_was_begun_with() -> None:
+    spec = SimpleNamespace(name="Mine", short_name="mine")
+    engines: Any = SimpleNamespace(model=lambda name: spec, weights=lambda spec: SimpleNamespace(sha256="b" * 64))
+    workspace: Any = SimpleNamespace(path=lambda job, facts: 1 / 0)
+    observer: Any = None
+    with pytest.raises(
+        ElsewhereError, match=r"Mine on .* \(sha256 bbbbbbbbbbbb\) than where film.mp4 was begun \(aaaa"
+    ):
+        do_segment(engines, workspace, begun("a" * 64), 1, observer)

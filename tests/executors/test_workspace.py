@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from birefnet_batch.errors import InputError
+from birefnet_batch.errors import ElsewhereError, InputError
 from birefnet_batch.executors.workspace import Workspace, has_source
 from birefnet_batch.jobs import Job
 from birefnet_batch.request import Request
@@ -78,3 +78,18 @@ def test_only_of_a_video_that_was_cut_the_bucket_is_asked_once_more(
         before = bucket.asked
         workspace.leave(job, facts, shared=shared)
     assert bucket.asked - before == shared
+
+
+@pytest.mark.parametrize(("url", "file"), [("clip.mp4", "clip.mp4"), ("f_%04d.png", "f_0001.png")])
+def test_a_segment_is_not_made_of_another_file_than_its_video_was_begun_with(
+    url: str, file: str, tmp_path: Path
+) -> None:
+    (tmp_path / file).write_bytes(b"one machine's")
+    job, settings = Job.from_request(Request(url), tmp_path), StorageSettings()
+    facts = source_facts(job.uri, settings)
+    (tmp_path / file).write_bytes(b"what another machine has at that path")
+    with (
+        Workspace(tmp_path / "own", tmp_path / "shared", settings) as workspace,
+        pytest.raises(ElsewhereError, match="is not what it was where the video was begun; mount its folder"),
+    ):
+        workspace.path(job, facts)
