@@ -16,6 +16,8 @@ from birefnet_batch.executors.prepare import Plan
 from birefnet_batch.executors.workspace import Workspace
 from birefnet_batch.models.registry import ModelSpec
 from birefnet_batch.pipeline import SegmentRecord, process_segment
+from birefnet_batch.video import hardware
+from birefnet_batch.video.formats import format_of
 
 _log = logging.getLogger(__name__)
 
@@ -39,12 +41,13 @@ def do_segment(engines: EngineCache, workspace: Workspace, plan: Plan, index: in
     """Cut out one segment into parts.
 
     Raises:
-        ElsewhereError: this machine has another checkpoint or file than the one where the job was begun.
+        ElsewhereError: this machine has another checkpoint, file or encoder than the one where the job was begun.
         BirefnetBatchError: why it cannot be done.
     """
     job = plan.job
     spec, size = engines.model(job.request.model), job.request.size
     _same_weights(engines, spec, plan)
+    _same_encoder(plan)
     path = workspace.path(job, plan.facts)
     # The whole file is hashed once, beside the work on its beginning.
     source = workspace.open(job, plan.facts) if index == 0 else None
@@ -94,6 +97,16 @@ def _same_weights(engines: EngineCache, spec: ModelSpec, plan: Plan) -> None:
             f"{spec.name} on {socket.gethostname()} is another checkpoint (sha256 {here[:12]}) than where "
             f"{plan.job.display_uri} was begun ({there[:12]}); give all machines the same one, as "
             f"weights.{spec.short_name}=FILE or weights.{spec.short_name}=OWNER/NAME@REVISION"
+        )
+
+
+def _same_encoder(plan: Plan) -> None:
+    """See that the encoder that was chosen for the whole job works here, where it is a card's."""
+    form, encoder = format_of(plan.whole.encode.output_type), plan.whole.encode.encoder
+    if encoder != form.encoder and (trouble := hardware.why_not(encoder)) is not None:
+        raise ElsewhereError(
+            f"{plan.job.display_uri} was begun with {encoder}, which does not work on {socket.gethostname()}: "
+            f"{trouble}; give media.hardware=off, or add a machine that has it"
         )
 
 
