@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,21 @@ from birefnet_batch.bucket_prefix import bucket_prefix
 from birefnet_batch.errors import OutputError
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage.bucket_source import facts_of
-from birefnet_batch.storage.filesystems import bucket_errors, bucket_filesystem, is_missing, no_bucket
+from birefnet_batch.storage.filesystems import (
+    bucket_errors,
+    bucket_filesystem,
+    bucket_reason,
+    is_missing,
+    is_not_offered,
+    is_permanent,
+    no_bucket,
+)
 from birefnet_batch.storage.stores import Store
 from birefnet_batch.uris import redact, scheme_of
 
 # Of an upload in several parts, the size of one: a larger file than two of these is sent so.
 PART_BYTES = 16 * 1024**2
+_log = logging.getLogger(__name__)
 
 
 class BucketStore(Store):
@@ -110,19 +120,34 @@ class BucketStore(Store):
         """See `Store`. Google and Azure drop uncommitted uploads by themselves, after a week."""
         if self._scheme != "s3":
             return
-        bucket, _, prefix = self._prefix.partition("/")
         with bucket_errors(self.shown, "cleaned of unfinished uploads", OutputError):
-            below: dict[str, Any] = {"Bucket": bucket, "Prefix": f"{prefix}/" if prefix else ""}
-            page: dict[str, Any] = {}
-            while True:
-                answer = self._files.call_s3("list_multipart_uploads", **below, **page)
-                for upload in answer.get("Uploads") or ():
-                    self._files.call_s3(
-                        "abort_multipart_upload", Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"]
-                    )
-                if not answer.get("IsTruncated"):
-                    return
-                page = {"KeyMarker": answer["NextKeyMarker"], "UploadIdMarker": answer["NextUploadIdMarker"]}
+            try:
+                self._abort_uploads()
+            except Exception as error:
+                # Rights of their own, which a run needs for nothing else.
+                if not (is_permanent(error) or is_not_offered(error)):
+                    raise
+                _log.warning(
+                    "%s is not cleaned of uploads that killed runs left unfinished, which cost money unseen: %s. Allow "
+                    "s3:ListBucketMultipartUploads and s3:AbortMultipartUpload there, or have a lifecycle rule of the "
+                    "bucket abort them",
+                    self.shown,
+                    bucket_reason(self.shown, error),
+                )
+
+    def _abort_uploads(self) -> None:
+        bucket, _, prefix = self._prefix.partition("/")
+        below: dict[str, Any] = {"Bucket": bucket, "Prefix": f"{prefix}/" if prefix else ""}
+        page: dict[str, Any] = {}
+        while True:
+            answer = self._files.call_s3("list_multipart_uploads", **below, **page)
+            for upload in answer.get("Uploads") or ():
+                self._files.call_s3(
+                    "abort_multipart_upload", Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"]
+                )
+            if not answer.get("IsTruncated"):
+                return
+            page = {"KeyMarker": answer["NextKeyMarker"], "UploadIdMarker": answer["NextUploadIdMarker"]}
 
     def _at(self, relative: str) -> str:
         return f"{self._prefix}/{relative}"

@@ -36,6 +36,8 @@ _NO_CREDENTIALS = frozenset(
 _NOT_THERE = frozenset(("FileNotFoundError", "ResourceNotFoundError", "NoSuchBucket"))
 # What S3 and Azure call it; a name that no bucket can have is refused by its form.
 _NO_BUCKET = frozenset(("NoSuchBucket", "InvalidBucketName", "ContainerNotFound", "InvalidResourceName"))
+# What stores that speak S3 say of calls that they do not have.
+_NO_SUCH_CALL = frozenset(("NotImplemented", "MethodNotAllowed"))
 # Azure adds the request's number, its time and the whole answer.
 _AZURE_APPENDIX = re.compile(r"\s*\b(RequestId|ErrorCode):.*", re.DOTALL)
 _UNREACHABLE = frozenset(
@@ -149,6 +151,11 @@ def is_permanent(error: BaseException) -> bool:
 def is_absent(error: BaseException) -> bool:
     """Whether nothing is there, whoever asks."""
     return bool(_names(error) & _NOT_THERE) or _code(error) in _NO_BUCKET or _status(error) == 404
+
+
+def is_not_offered(error: BaseException) -> bool:
+    """Whether the store has no such call."""
+    return _code(error) in _NO_SUCH_CALL
 
 
 def bucket_reason(uri: str, error: BaseException) -> str:
