@@ -100,7 +100,7 @@ class Lease:
         """
         names = _leases(self._store)
         self._refuse_the_living(names)
-        number = max((int(name.partition(".")[0]) for name in names), default=0) + 1
+        number = max(map(_number, names), default=0) + 1
         while not self._store.create(name := f"{FOLDER}/{number:08d}.json", _content(self._holder)):
             now, taken = _leases(self._store), name.removeprefix(f"{FOLDER}/")
             if taken in now and _read(self._store, taken) == self._holder:
@@ -171,11 +171,22 @@ class Lease:
 
     def _renew(self) -> None:
         assert self._name is not None
-        if self._store.get(self._name) is None:
+        content = self._store.get(self._name)
+        there = _parsed(content)
+        # Of stores that create what is there already two runs get one number.
+        if content is None or (there is not None and there.run_id != self._holder.run_id):
             self._lost = True
             return
         renewed = replace(self._holder, renewed=_now())
         self._store.put(self._name, _content(renewed))
+        # Who took the output over between these two looked at other leases after it had made its own, as we do now: one
+        # of both sees the other.
+        own = self._name.removeprefix(f"{FOLDER}/")
+        later = (name for name in _leases(self._store) if _number(name) > _number(own))
+        if any(_read(self._store, name) is not None for name in later):
+            self._lost = True
+            self._store.remove(self._name)
+            return
         self._holder = renewed
 
 
@@ -200,8 +211,15 @@ def _leases(store: Store) -> list[str]:
     return [name for name in store.names(FOLDER) if _NAME.fullmatch(name)]
 
 
+def _number(name: str) -> int:
+    return int(name.partition(".")[0])
+
+
 def _read(store: Store, name: str) -> Holder | None:
-    content = store.get(f"{FOLDER}/{name}")
+    return _parsed(store.get(f"{FOLDER}/{name}"))
+
+
+def _parsed(content: bytes | None) -> Holder | None:
     try:
         holder = Holder(**json.loads(content or b""))
         dates = [datetime.fromisoformat(date) for date in (holder.since, holder.renewed)]

@@ -248,3 +248,33 @@ def test_a_folder_among_the_leases_stops_no_run_and_stays(tmp_path: Path, name: 
                 pass
         assert holders_of(store) == []
     assert [path.name for path in stray.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("when", ["between", "before", "same number"])
+def test_a_run_that_was_silent_and_renews_while_another_takes_the_output_stops(
+    when: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interleaved(LocalStore):
+        def get(self, relative: str) -> bytes | None:
+            if when == "same number":
+                written(LocalStore(tmp_path), relative.removeprefix(".lease/"))
+                return super().get(relative)
+            found = super().get(relative)
+            if when == "between" and second._name is None:
+                second.acquire()
+            return found
+
+    store = LocalStore(tmp_path)
+    first, second = Lease(store, "first"), Lease(LocalStore(tmp_path), "second")
+    first.acquire()
+    first._holder = replace(first._holder, renewed=ago(lease.EXPIRE_S + 10))
+    store.put(".lease/00000001.json", lease._content(first._holder))
+    if when == "before":
+        # It has its number, and has not looked at the others again.
+        written(store, "00000002.json")
+    first._store = Interleaved(tmp_path)
+    with pytest.raises(OutputError, match="was taken over by another run"):
+        first.check()
+    first.release()
+    assert [holder.run_id for holder in holders_of(store)] == ["second" if when == "between" else "other"]
+    second.release()
