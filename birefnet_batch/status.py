@@ -71,7 +71,7 @@ def read_status(store: Store, run_id: str | None = None, slowest: int = 5) -> Ru
         slowest: how many of the slowest videos to name.
 
     Raises:
-        ConfigError: there is no such run.
+        ConfigError: there is no such run, or the latest has only just taken the output.
         OutputError: the output cannot be read.
     """
     runs = store.folders_with("runs", "run.json")
@@ -81,6 +81,14 @@ def read_status(store: Store, run_id: str | None = None, slowest: int = 5) -> Ru
             raise ConfigError(f"{store.shown} has no runs yet: {holder.shown} is about to begin; ask again in a moment")
         reason = store.absence() or "give the output of a run (output=...)"
         raise ConfigError(f"{store.shown} has no runs: {reason}")
+    if run_id is None:
+        # What others left would be taken for it: for minutes, while it looks which of many videos are done already.
+        begins = next((found for found in holders_of(store) if found.is_alive and found.run_id not in runs), None)
+        if begins is not None:
+            raise ConfigError(
+                f"{begins.shown} is about to begin in {store.shown}; ask again in a moment, or give --run "
+                f"{runs[-1]} for the one before"
+            )
     run_id = run_id or runs[-1]
     if run_id not in runs:
         raise ConfigError(f"{store.shown} has no run {run_id!r}; its runs are {', '.join(runs[-10:])}")

@@ -132,6 +132,17 @@ def test_an_output_whose_first_run_has_just_taken_it_says_so(tmp_path: Path) -> 
         read_status(LocalStore(tmp_path / "new"))
 
 
+def test_a_run_that_has_just_taken_the_output_is_not_told_as_the_one_before(store: LocalStore, tmp_path: Path) -> None:
+    with (
+        Output(str(tmp_path), "second"),
+        pytest.raises(ConfigError, match=f"run second of .* is about to begin in .* --run {RUN} for the one before"),
+    ):
+        read_status(store)
+    with Output(str(tmp_path), "second"):
+        assert read_status(store, RUN).state == "died"
+    assert read_status(store).run_id == RUN
+
+
 def test_the_program_prints_a_table_or_json_and_says_what_is_wrong(
     store: LocalStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
