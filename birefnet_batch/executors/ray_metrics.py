@@ -20,9 +20,8 @@ class WorkerMetrics:
         self._builds = Counter("birefnet_engine_builds", "Engines built", ("model", "size"))
 
     def frames(self, model: str, count: int) -> None:
-        """Frames were made."""
-        if count > 0:
-            self._frames.inc(count, {"model": model})
+        """Frames were made, at least one."""
+        self._frames.inc(count, {"model": model})
 
     def stages(self, model: str, seconds: Mapping[str, float]) -> None:
         """A segment ended."""

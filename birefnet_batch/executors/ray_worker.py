@@ -48,7 +48,7 @@ class RayWorker:
     def __init__(self, name: str, context: RunContext) -> None:
         self._name = name
         self._context = context
-        self._board = Board()
+        self._board = Board(self._count)
         self._draining = threading.Event()
         self._spent = False
         self._losses = 0
@@ -100,7 +100,6 @@ class RayWorker:
             # Media that were asked for inline are in result.json.
             value = replace(value, result=None)
         frames, seconds = self._board.made, self._board.seconds
-        self._metrics.frames(self._engines.model(call.job.request.model).short_name, frames)
         return Answer(value, frames, seconds, tuple(opened), self._held(), self._spent)
 
     def status(self) -> Status:
@@ -174,6 +173,11 @@ class RayWorker:
         done = do_segment(self._engines, self._workspace, plan, index, self._board)
         self._metrics.stages(spec.short_name, done.segment.seconds)
         return done
+
+    def _count(self, frames: int) -> None:
+        call = self._board.call
+        assert call is not None
+        self._metrics.frames(self._engines.model(call.job.request.model).short_name, frames)
 
     def _failed(self, call: Call, ledger: Ledger, error: Exception) -> JobOutcome | Lost | Failed:
         record = ledger.record

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 from birefnet_batch.errors import BirefnetBatchError
 from birefnet_batch.executors.messages import Call
@@ -14,9 +15,13 @@ class StoppedError(BirefnetBatchError):
 
 
 class Board:
-    """What the worker is at; written by its stages' threads, read by the driver's questions."""
+    """What the worker is at; written by its stages' threads, read by the driver's questions.
 
-    def __init__(self) -> None:
+    Args:
+        made: told of further frames as they are made; not of those that a segment which is done again makes anew.
+    """
+
+    def __init__(self, made: Callable[[int], None] = lambda count: None) -> None:
         self.call: Call | None = None
         self.expected: int | None = None
         self.count = 0
@@ -25,11 +30,15 @@ class Board:
         self.stop = threading.Event()
         self._lock = threading.Lock()
         self._before, self._began = 0, 0.0
+        self._tell = made
+        self._most = 0
+        """The highest count so far."""
 
     def begin(self, call: Call) -> None:
         """A call is worked on."""
         self.expected, self.opening_s = None, 0.0
         self._before, self._began = self.count, time.perf_counter()
+        self._most = self.count
         # Last, for the driver's questions are answered meanwhile.
         self.call = call
 
@@ -51,5 +60,9 @@ class Board:
         """See `Observer`."""
         with self._lock:
             self.count += count
+            new = self.count - self._most
+            self._most = max(self._most, self.count)
+        if new > 0:
+            self._tell(new)
         if self.stop.is_set():
             raise StoppedError("the run is being stopped")

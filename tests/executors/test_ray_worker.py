@@ -108,6 +108,28 @@ def test_a_video_that_is_not_on_its_machine_is_said_to_be_unseen(failing: Failin
     assert failing(InputError("clip.mp4 does not exist")).value.unseen
 
 
+def test_frames_are_counted_while_they_are_made_and_those_of_a_segment_that_is_done_again_once(tmp_path: Path) -> None:
+    job = Job.from_request(Request.from_dict({"video_url": str(make_clip(tmp_path / "clip.mp4", frames=3))}))
+    counted: list[tuple[str, int]] = []
+    with Output(str(tmp_path / "out"), "run") as output:
+        worker: Any = RayWorker("worker-1", RunContext("run", Settings(output=str(tmp_path / "out")), output, {}))
+        worker._metrics = SimpleNamespace(frames=lambda model, count: counted.append((model, count)))
+        worker._engines = SimpleNamespace(held=(), model=lambda name: SimpleNamespace(short_name="light"))
+        sums: list[int] = []
+
+        def step(*_: Any) -> JobOutcome:
+            for count in (4, 4, -8, 4, 4, 4):
+                worker._board.frames(count)
+                sums.append(sum(count for _, count in counted))
+            return JobOutcome(job, "succeeded")
+
+        worker._step = step
+        for _ in range(2):
+            assert worker.work(Call("begin", job)).frames == 12
+    assert sums == [4, 8, 8, 8, 8, 12, 16, 20, 20, 20, 20, 24]
+    assert {model for model, _ in counted} == {"light"}
+
+
 @pytest.mark.parametrize("run_id", ["run", "earlier"])
 def test_a_join_that_was_lost_after_it_had_published_its_video_is_not_done_again(tmp_path: Path, run_id: str) -> None:
     job = Job.from_request(Request.from_dict({"video_url": str(make_clip(tmp_path / "clip.mp4", frames=3))}))
