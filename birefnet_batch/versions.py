@@ -23,6 +23,8 @@ _OPTIONAL = (
     *("ray", "s3fs", "gcsfs", "adlfs", "httpx"),
     *("nvidia-cudnn-cu12", "nvidia-cudnn-cu13", "nvidia-cublas-cu12", "nvidia-cublas"),
 )
+CHECKOUT = "from a checkout"
+"""Stands for the version of a package that is not installed."""
 
 
 @cache
@@ -52,7 +54,7 @@ def package_version() -> str:
     try:
         return metadata.version("birefnet-batch")
     except metadata.PackageNotFoundError:
-        return "from a checkout"
+        return CHECKOUT
 
 
 def machine() -> dict[str, Any]:

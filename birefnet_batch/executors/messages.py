@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from birefnet_batch.errors import BirefnetBatchError
 from birefnet_batch.executors.base import JobOutcome
 from birefnet_batch.executors.prepare import Plan
+from birefnet_batch.executors.same_code import Code
 from birefnet_batch.executors.segment_step import SegmentDone
 from birefnet_batch.executors.units import EngineKey, Step
 from birefnet_batch.jobs import Job
@@ -91,6 +92,8 @@ class Hello:
     host: str = ""
     pid: int = 0
     error: str | None = None
+    code: Code | None = None
+    """What it runs; None where it never will."""
 
 
 @dataclass(frozen=True)

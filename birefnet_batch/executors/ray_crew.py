@@ -16,6 +16,7 @@ from birefnet_batch.executors.ray_causes import cause
 from birefnet_batch.executors.ray_cluster import RayCluster
 from birefnet_batch.executors.ray_room import Reminder, amounts, held_by_others, lacking, node_beside
 from birefnet_batch.executors.ray_worker import RayWorker
+from birefnet_batch.executors.same_code import Code
 
 _log = logging.getLogger(__name__)
 _LOOK_EVERY_S = 2.0
@@ -114,6 +115,9 @@ class Crew:
             hello: Hello = self._ray.get(reference)
         except self._ray.exceptions.RayError as error:
             hello = Hello(error=f"its process did not start ({cause(error)})")
+        if hello.code is not None and hello.code.differs(Code.here()):
+            other = f"{hello.host} has {hello.code}, and the driver {Code.here()}; install the same on all machines"
+            hello = Hello(error=other)
         if hello.error is not None:
             self._refusals += 1
             self._start_again = time.monotonic() + min(_LONGEST_WAIT_S, _LOOK_EVERY_S * 2**self._refusals)

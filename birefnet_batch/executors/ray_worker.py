@@ -23,6 +23,7 @@ from birefnet_batch.executors.part_store import PartStore, require_shared, share
 from birefnet_batch.executors.prepare import Plan, prepare
 from birefnet_batch.executors.ray_metrics import WorkerMetrics
 from birefnet_batch.executors.retries import is_unwell, may_be_tried_again, ran_out_of_memory
+from birefnet_batch.executors.same_code import Code
 from birefnet_batch.executors.segment_step import SegmentDone, do_segment
 from birefnet_batch.executors.units import EngineKey
 from birefnet_batch.executors.worker_board import Board, StoppedError
@@ -30,6 +31,7 @@ from birefnet_batch.executors.workspace import Workspace, has_source
 from birefnet_batch.process_tuning import keep_freed_memory
 from birefnet_batch.publish import located
 from birefnet_batch.storage.finished_parts import record_name, record_names
+from birefnet_batch.versions import library_versions
 from birefnet_batch.video.child_process import Spares
 
 _log = logging.getLogger(__name__)
@@ -47,7 +49,8 @@ class RayWorker:
 
     def __init__(self, name: str, context: RunContext) -> None:
         self._name = name
-        self._context = context
+        # The driver's machine may have others, or none.
+        self._context = replace(context, versions=library_versions())
         self._board = Board(self._count)
         self._draining = threading.Event()
         self._spent = False
@@ -76,7 +79,8 @@ class RayWorker:
             self._stack.enter_context(Spares())
         except (BirefnetBatchError, OSError) as error:
             return Hello(error=str(error))
-        return Hello(ray.get_runtime_context().get_node_id(), socket.gethostname(), os.getpid())
+        node = ray.get_runtime_context().get_node_id()
+        return Hello(node, socket.gethostname(), os.getpid(), code=Code.here())
 
     def work(self, call: Call) -> Answer:
         """Do one step."""

@@ -14,6 +14,8 @@ from birefnet_batch.executors import ray_crew
 from birefnet_batch.executors.messages import Hello
 from birefnet_batch.executors.ray_crew import Crew, Member
 from birefnet_batch.executors.ray_room import Share
+from birefnet_batch.executors.same_code import Code
+from birefnet_batch.versions import CHECKOUT
 
 pytest.importorskip("ray", reason="Ray is not installed; pip install 'birefnet-batch[test]'")
 
@@ -218,3 +220,22 @@ def test_amounts_that_ray_does_not_give_are_a_wrong_configuration() -> None:
     crew._ray = SimpleNamespace(remote=lambda **_: lambda actor: SimpleNamespace(options=refused))
     with pytest.raises(ConfigError, match=r"reserves 1 CPU, 1\.5 TPU: TPU is .*; give another amount in"):
         crew._start()
+
+
+@pytest.mark.parametrize(
+    ("package", "pipeline", "works"),
+    [("same", 0, True), ("0.0.1", 0, False), ("same", 1, False), (CHECKOUT, 0, True), (CHECKOUT, 1, False)],
+)
+def test_a_worker_with_another_version_of_this_package_is_not_given_work(
+    package: str, pipeline: int, works: bool, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Crew, "_kill", lambda crew, actor: None)
+    here = Code("0.9.0", 14)
+    monkeypatch.setattr(Code, "here", lambda: here)
+    there = Code("0.9.0" if package == "same" else package, 14 + pipeline)
+    cluster: Any = Cluster()
+    crew = Crew(cluster, context=None)  # type: ignore[arg-type]
+    crew._ray = SimpleNamespace(get=lambda reference: Hello("node", "host", 1, code=there))
+    crew._starting = {0: ("w", None), 1: ("v", None)}
+    member = crew.greeted(0)
+    assert (member is not None) == works

@@ -21,6 +21,7 @@ from birefnet_batch.executors.ray_worker import RayWorker
 from birefnet_batch.executors.retries import attempt_record
 from birefnet_batch.jobs import Job, marker
 from birefnet_batch.storage import Output
+from birefnet_batch.versions import library_versions
 
 Failing = Callable[[Exception | None], Any]
 
@@ -106,6 +107,14 @@ def test_a_users_mistake_costs_no_worker(failing: Failing) -> None:
 def test_a_video_that_is_not_on_its_machine_is_said_to_be_unseen(failing: Failing, tmp_path: Path) -> None:
     (tmp_path / "clip.mp4").unlink()
     assert failing(InputError("clip.mp4 does not exist")).value.unseen
+
+
+def test_records_name_the_libraries_of_the_workers_machine_and_not_of_the_drivers(tmp_path: Path) -> None:
+    job = Job.from_request(Request.from_dict({"video_url": str(make_clip(tmp_path / "clip.mp4", frames=3))}))
+    with Output(str(tmp_path / "out"), "run") as output:
+        drivers = {"torch": "0.0.1", "driver-only": "1"}
+        worker = RayWorker("worker-1", RunContext("run", Settings(output=str(tmp_path / "out")), output, drivers))
+        assert Ledger.opened(worker._context, job).record.versions == library_versions()
 
 
 def test_frames_are_counted_while_they_are_made_and_those_of_a_segment_that_is_done_again_once(tmp_path: Path) -> None:
