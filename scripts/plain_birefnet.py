@@ -1,7 +1,7 @@
-"""The network as its definition reads, with nothing done for speed: what `bench_model` compares with.
+"""The network as its definition reads, with nothing done for speed: what `bench_model` and `gpu_check` compare with.
 
 Written from the paper and the tensor names alone, apart from `birefnet_batch.models`, so that the tests also check
-one by the other at shapes for which there are no recorded outputs. Float32, inference only.
+one by the other at shapes for which there are no recorded outputs. Inference only.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ def deformable_convolution(x: Tensor, offset: Tensor, modulation: Tensor, weight
     batch, channels, height, width = x.shape
     outputs, _, kernel, _ = weight.shape
     taps = kernel**2
-    offset = offset.view(batch, taps, 2, height, width)
-    reach = torch.arange(kernel, dtype=x.dtype) - kernel // 2
-    y = offset[:, :, 0] + reach.repeat_interleave(kernel).view(1, taps, 1, 1) + torch.arange(height).view(1, 1, -1, 1)
-    along = offset[:, :, 1] + reach.repeat(kernel).view(1, taps, 1, 1) + torch.arange(width).view(1, 1, 1, -1)
-    grid = torch.stack(((2 * along + 1) / width - 1, (2 * y + 1) / height - 1), dim=-1)
+    offset = offset.view(batch, taps, 2, height, width).float()
+    reach = torch.arange(kernel, device=x.device) - kernel // 2
+    rows, columns = (torch.arange(side, device=x.device) for side in (height, width))
+    y = offset[:, :, 0] + reach.repeat_interleave(kernel).view(1, taps, 1, 1) + rows.view(1, 1, -1, 1)
+    along = offset[:, :, 1] + reach.repeat(kernel).view(1, taps, 1, 1) + columns.view(1, 1, 1, -1)
+    grid = torch.stack(((2 * along + 1) / width - 1, (2 * y + 1) / height - 1), dim=-1).to(x.dtype)
     columns = F.grid_sample(x, grid.view(batch, taps * height, width, 2), padding_mode="zeros", align_corners=False)
     columns = columns.view(batch, channels, taps, height, width) * modulation.unsqueeze(1)
     return (weight.flatten(1) @ columns.flatten(3).flatten(1, 2)).view(batch, outputs, height, width)
@@ -127,12 +128,12 @@ class SwinStage(nn.Module):
         """Keep the shape."""
         side, shift = self.window, self.window // 2
         height, width = (size + -size % side for size in x.shape[1:3])
-        regions = torch.zeros(height, width)
+        regions = torch.zeros(height, width, device=x.device)
         spans = (slice(0, -side), slice(-side, -shift), slice(-shift, None))
         for index, (rows, columns) in enumerate((rows, columns) for rows in spans for columns in spans):
             regions[rows, columns] = index
         regions = regions.view(height // side, side, width // side, side).transpose(1, 2).reshape(-1, side * side)
-        mask = torch.zeros(len(regions), side * side, side * side)
+        mask = torch.zeros(len(regions), side * side, side * side, device=x.device, dtype=x.dtype)
         mask[regions[:, :, None] != regions[:, None, :]] = -torch.inf
         for block in self.blocks:
             x = block(x, mask)

@@ -14,7 +14,8 @@ import torch
 from gpu_checks import engines
 from gpu_checks.groups import run_groups
 from gpu_checks.kernels import LAUNCHES, Launched
-from gpu_checks.table import BASELINE, Table, read_rows
+from gpu_checks.table import BASELINE, Table, network_of, read_rows
+from plain_birefnet import PlainBiRefNet
 
 from birefnet_batch.engines.cuda_network import CudaOptions
 
@@ -51,6 +52,17 @@ def test_a_missing_provider_is_found_before_its_file_is_written(tmp_path, monkey
     rows = read_rows(tmp_path)
     assert len(rows) == 3
     assert all("onnxruntime is not installed" in row[3] for row in rows), rows
+
+
+def test_the_baseline_is_the_network_as_its_definition_reads(tmp_path) -> None:
+    table = table_of(tmp_path, network="swin_v1_t")
+    images = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    run = engines._plain(table)
+    (network,) = (cell.cell_contents for cell in run.__closure__ if isinstance(cell.cell_contents, torch.nn.Module))
+    assert isinstance(network, PlainBiRefNet)
+    with torch.inference_mode():
+        wanted = network_of(table, "fp32")(images).sigmoid()
+    assert (run(images).float().sigmoid() - wanted).abs().mean() < 0.02
 
 
 @pytest.mark.slow
