@@ -13,6 +13,7 @@ import pytest
 from birefnet_batch import Settings
 from birefnet_batch.errors import OutputError
 from birefnet_batch.executors import part_store
+from birefnet_batch.executors.base import RunContext
 from birefnet_batch.executors.finished_segments import keep
 from birefnet_batch.executors.part_store import PartStore, clean_shared, inherit_shared, require_shared, shared_folder
 from birefnet_batch.executors.ray_worker import RayWorker
@@ -234,8 +235,8 @@ def test_records_of_segments_that_are_done_again_stand_beside_no_new_parts(
         return keep(context, plan_of(key, folder), done)
 
     def finished(store: PartStore, key: str, folder: Path) -> list[int]:
-        context: Any = SimpleNamespace(run_id="another", settings=Settings())
-        worker: Any = RayWorker("worker-1", context)
+        output: Any = None
+        worker: Any = RayWorker("worker-1", RunContext("another", Settings(), output, {}))
         worker._parts, worker._workspace = store, SimpleNamespace(parts=lambda job: folder)
         return list(worker._finished(plan_of(key, folder)))
 
