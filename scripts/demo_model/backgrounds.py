@@ -31,32 +31,31 @@ PHOTOS: dict[str, tuple[str, Box]] = {
 # Of the photos that the package's own README files call CC0 or in the public domain (one: CC-BY-3.0), parts without a
 # subject.
 MONUMENTS: dict[str, Box] = {
-    "wonders/greatWallofChina": (0, 0, 1, 1),
-    "wonders/machuPicchu": (0, 0, 1, 1),
-    "wonders/petra": (0.05, 0.1, 0.95, 0.92),
+    "wonders/greatWallofChina": (0, 0, 0.72, 0.5),
+    "wonders/machuPicchu": (0.3, 0.5, 1, 1),
+    "wonders/petra": (0.16, 0.27, 0.77, 0.9),
     "wonders/colosseum": (0.08, 0.2, 0.85, 0.7),
     "india/ajantaCave": (0, 0, 1, 1),
     "india/hawaMahal": (0.02, 0.3, 0.98, 0.88),
     "india/konarkSunTemple": (0, 0.3, 1, 1),
-    "india/goldenTemple": (0, 0.68, 1, 1),
-    "india/greatStupa": (0.3, 0.25, 1, 1),
-    "egypt/bentPyramid": (0, 0.56, 1, 1),
-    "egypt/redPyramid": (0, 0.66, 1, 1),
-    "egypt/greatPyramidOfGiza": (0.2, 0.4, 0.85, 0.93),
-    "egypt/meidumPyramid": (0, 0.5, 1, 1),
+    "india/goldenTemple": (0, 0.71, 1, 1),
+    "india/greatStupa": (0.34, 0.55, 0.9, 1),
+    "egypt/bentPyramid": (0, 0.62, 1, 1),
+    "egypt/redPyramid": (0, 0.7, 1, 1),
+    "egypt/greatPyramidOfGiza": (0.2, 0.4, 0.85, 0.84),
+    "egypt/meidumPyramid": (0.27, 0.66, 0.75, 1),
     "usa/canyondeChelly": (0, 0, 1, 1),
-    "usa/fortSumter": (0, 0, 1, 1),
+    "usa/fortSumter": (0.2, 0.38, 0.64, 0.62),
     "usa/navajo": (0, 0, 1, 1),
     "usa/mountRushmore": (0, 0.62, 1, 1),
-    "france/chateaudeChambord": (0, 0.62, 1, 1),
-    "france/citedeCarcassonne": (0, 0.35, 1, 1),
-    "france/palaisdesPapes": (0.1, 0.1, 0.9, 0.88),
-    "france/pontduGard": (0, 0, 1, 1),
-    "france/rocamadour": (0, 0, 1, 1),
+    "france/chateaudeChambord": (0, 0.66, 1, 1),
+    "france/citedeCarcassonne": (0.1, 0.43, 1, 1),
+    "france/palaisdesPapes": (0.1, 0.45, 0.88, 0.83),
+    "france/pontduGard": (0, 0.1, 0.19, 0.75),
+    "france/rocamadour": (0, 0.15, 0.28, 0.85),
     "france/montStMichel": (0, 0.62, 1, 1),
-    "france/reimsCathedral": (0.05, 0.45, 0.95, 1),
-    "france/arlesAmphitheater": (0, 0.35, 1, 0.95),
-    "germany/trierImperialBaths": (0, 0, 1, 1),
+    "france/reimsCathedral": (0.05, 0.6, 0.82, 0.95),
+    "france/arlesAmphitheater": (0.2, 0.44, 0.72, 0.7),
 }
 OTHER_GAMES: dict[str, Box] = {
     "clickgame/sea1": (0, 0, 1, 1),
@@ -67,18 +66,25 @@ OTHER_GAMES: dict[str, Box] = {
 }
 # The package's sunrise, sunset and studio are those that we have from another one.
 WORLDS: dict[str, Box] = {
-    "city": (0, 0.1, 1, 0.58),
-    "courtyard": (0.2, 0.05, 0.74, 0.95),
+    "courtyard": (0.285, 0.05, 0.555, 0.95),
     "forest": (0, 0.05, 1, 0.95),
     "interior": (0.47, 0.05, 0.72, 0.57),
     "night": (0, 0.05, 1, 0.8),
 }
+# Whole buildings before a sky, which a matte would show.
+LEFT_OUT = {"city"}
 # What is left of panoramas where something stands that a matte would show: benches, machines, a lamp on a stand.
 PARTS: dict[str, Box] = {
-    "city": (0.62, 0, 1, 1),
-    "lab": (0, 0, 1, 0.6),
+    "esplanade": (0.25, 0.42, 0.72, 1),
+    "hall": (0, 0.4, 1, 1),
+    "lab": (0, 0, 1, 0.5),
     "lobby": (0.63, 0, 1, 1),
-    "studio": (0.39, 0, 0.6, 1),
+    "park": (0.25, 0, 0.97, 1),
+    "studio": (0.39, 0.27, 0.52, 0.85),
+    "sunset": (0.45, 0, 0.8, 1),
+    "venice": (0.33, 0, 0.94, 1),
+    "warehouse": (0.52, 0, 0.92, 1),
+    "workshop": (0, 0, 1, 0.42),
 }
 SURFACES = ("brick", "grass", "gravel")
 PROCEDURAL = 160
@@ -120,6 +126,9 @@ def _shown(path: Path) -> Image.Image:
 def _panoramas() -> dict[str, np.ndarray]:
     pictures = {}
     for script in sorted((SOURCES / "pmndrs" / "package" / "hdri").glob("*.exr.js")):
+        name = script.name.split(".")[0]
+        if name in LEFT_OUT:
+            continue
         encoded = re.search(r"base64,([A-Za-z0-9+/=]+)", script.read_text())
         if encoded is None:
             raise SystemExit(f"error: {script} holds no base64 picture; is this another version of the package?")
@@ -128,7 +137,6 @@ def _panoramas() -> dict[str, np.ndarray]:
         # Above and below lie the stretched poles.
         band = _shown(path).crop((0, 40, 512, 216)).resize((1024, 352), Image.Resampling.BICUBIC)
         path.unlink()
-        name = script.name.split(".")[0]
         pictures[name] = _photo(band, PARTS.get(name, (0, 0, 1, 1)))
     folder = SOURCES / "blender" / "usr" / "share" / "blender" / "datafiles" / "studiolights" / "world"
     return pictures | {f"world {name}": _photo(_shown(folder / f"{name}.exr"), box) for name, box in WORLDS.items()}
