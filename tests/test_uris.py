@@ -206,10 +206,11 @@ def test_a_bucket_is_not_given_with_a_password_and_nobody_repeats_it(scheme: str
     ],
 )
 def test_a_signed_url_is_read_with_https_alone_and_nobody_repeats_its_signature(url: str, shown: str) -> None:
-    for use in (lambda url: canonical_uri(url, Path("/")), lambda url: open_store(url, StorageSettings())):
+    uses = {"": lambda url: canonical_uri(url, Path("/")), "output: ": lambda url: open_store(url, StorageSettings())}
+    for setting, use in uses.items():
         with pytest.raises(BirefnetBatchError, match="give the signed URL as it was made, with https://") as caught:
             use(url)
-        assert str(caught.value).startswith(f"{shown} was given with a signature")
+        assert str(caught.value).startswith(f"{setting}{shown} was given with a signature")
         assert "very-secret" not in str(caught.value)
     assert redact(url) == shown
 
