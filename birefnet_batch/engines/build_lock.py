@@ -48,15 +48,6 @@ def build_lock(path: Path, what: str) -> Iterator[None]:
         lock.release()
 
 
-def is_held(path: Path) -> bool:
-    """Whether a living process has the lock, or may have it: one of another user cannot be asked."""
-    try:
-        with FileLock(path, timeout=0):
-            return False
-    except (Timeout, OSError):
-        return True
-
-
 def holder(path: Path) -> str | None:
     """Who holds the lock, and for how long, as a sentence; None where nobody wrote it down."""
     try:

@@ -26,9 +26,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from birefnet_batch.digests import file_sha256
 from birefnet_batch.engines.artifact import Artifact
-from birefnet_batch.engines.build_lock import build_lock, holder, is_held
+from birefnet_batch.engines.build_lock import build_lock, holder
 from birefnet_batch.engines.store_names import CACHES, cached, is_of_an_engine, is_store, was_left
 from birefnet_batch.errors import EngineError
+from birefnet_batch.file_locks import is_held
 from birefnet_batch.refusals import system_reason
 from birefnet_batch.uris import user_path
 

@@ -16,8 +16,9 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
+from birefnet_batch.file_locks import is_held
 from birefnet_batch.storage.finished_parts import keep_finished, move_finished
 
 _RUN_LOCK = "run.lock"
@@ -167,7 +168,7 @@ class Scratch:
 def _is_free(folder: Path, pattern: str) -> bool:
     """Whether a run's folder has such locks, and the processes that held these locks are gone."""
     locks = list(folder.glob(pattern))
-    return bool(locks) and not any(map(_is_held, locks))
+    return bool(locks) and not any(map(is_held, locks))
 
 
 def _is_dead_workers(lock: Path) -> bool:
@@ -181,12 +182,4 @@ def _is_dead_workers(lock: Path) -> bool:
         old = time.time() - lock.stat().st_mtime > _HELD_WITHIN_S
     except OSError:
         return False
-    return old and not _is_held(lock)
-
-
-def _is_held(lock: Path) -> bool:
-    try:
-        with FileLock(lock, timeout=0):
-            return False
-    except (Timeout, OSError):
-        return True
+    return old and not is_held(lock)
