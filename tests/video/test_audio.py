@@ -147,18 +147,7 @@ def test_sound_stays_in_step_where_parts_are_missing_or_overlap(
 
 @pytest.mark.parametrize("second_s", [0, 7200], ids=["back", "forward"])
 def test_copied_sound_goes_on_where_the_clock_of_the_source_was_set(second_s: int, tmp_path: Path) -> None:
-    content = b""
-    for start_s in (0, second_s):
-        clip = Clip(
-            frames=50,
-            format="mpegts",
-            time_base=Fraction(1, 90000),
-            times=[90000 * start_s + 3600 * number for number in range(50)],
-            options={"bf": "0"},
-            sounds=(Sound(seconds=2.0, start_s=start_s, beep_s=start_s + 1.0),),
-        )
-        content += make(tmp_path / "one.ts", clip).read_bytes()
-    (tmp_path / "clip.ts").write_bytes(content)
+    _recorded(tmp_path / "clip.ts", *(Sound(start_s=start_s, beep_s=start_s + 1.0) for start_s in (0, second_s)))
     facts = convert(tmp_path / "clip.ts", tmp_path / "out.mp4")
     assert facts.notes == ()
     loud = []
@@ -202,21 +191,27 @@ def test_sound_that_an_edit_list_cuts_out_is_not_heard_and_moves_nothing(
 
 
 def test_sound_whose_channels_change_on_the_way_is_heard_to_its_end(tmp_path: Path) -> None:
+    sounds = [Sound(layout=layout, start_s=start_s, beep_s=3.0) for start_s, layout in ((0, "stereo"), (2, "5.1"))]
+    _recorded(tmp_path / "clip.ts", *sounds)
+    convert(tmp_path / "clip.ts", tmp_path / "out.mp4")
+    assert codecs_of(tmp_path / "out.mp4") == ["aac"]
+    assert beep_start(tmp_path / "out.mp4") == pytest.approx(3.0, abs=0.06)
+
+
+def _recorded(path: Path, *sounds: Sound) -> None:
+    """Write a transport stream of two seconds for each sound, the clock set to where it starts."""
     content = b""
-    for start_s, layout in ((0, "stereo"), (2, "5.1")):
+    for sound in sounds:
         clip = Clip(
             frames=50,
             format="mpegts",
             time_base=Fraction(1, 90000),
-            times=[90000 * start_s + 3600 * number for number in range(50)],
+            times=[round(90000 * sound.start_s) + 3600 * number for number in range(50)],
             options={"bf": "0"},
-            sounds=(Sound(layout=layout, seconds=2.0, start_s=start_s, beep_s=3.0),),
+            sounds=(sound,),
         )
-        content += make(tmp_path / "one.ts", clip).read_bytes()
-    (tmp_path / "clip.ts").write_bytes(content)
-    convert(tmp_path / "clip.ts", tmp_path / "out.mp4")
-    assert codecs_of(tmp_path / "out.mp4") == ["aac"]
-    assert beep_start(tmp_path / "out.mp4") == pytest.approx(3.0, abs=0.06)
+        content += make(path.with_name("one.ts"), clip).read_bytes()
+    path.write_bytes(content)
 
 
 def _overwrite_sound(path: Path, keep: int) -> None:
