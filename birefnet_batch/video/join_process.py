@@ -6,6 +6,7 @@ import errno
 import heapq
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from multiprocessing.connection import Connection
@@ -106,7 +107,9 @@ def _join(pulse: Pulse, task: JoinTask, parts: Parts, copied: frozenset[str]) ->
             finally:
                 # With +faststart closing the file writes all of it a second time, whatever the reason.
                 _allow_writing(pulse, task.destination)
-            _end(output, bool(audio.count and copied))
+            # What the muxer keeps of the sound's first packet (AC-3's) it looks at only now.
+            with _refusals("audio" if audio.count and copied else ""):
+                output.close()
         if form.muxer == "mov":
             keep_languages(task.destination, languages)
         elif form.muxer == "webm" and spec.sample_aspect_ratio is not None:
@@ -152,22 +155,19 @@ def _doubtful(audio: bool, subtitles: bool, copied: bool) -> str:
 
 
 def _start(output: OutputContainer, doubtful: str) -> None:
-    try:
+    with _refusals(doubtful):
         output.start_encoding()
+
+
+@contextmanager
+def _refusals(doubtful: str) -> Iterator[None]:
+    """Take what the muxer says here for a refusal of what is carried over; nothing is doubtful where it is empty."""
+    try:
+        yield
     except _ERRORS as error:
         if not doubtful or getattr(error, "errno", None) in _OWN:
             raise
         raise RefusedError(doubtful, error) from None
-
-
-def _end(output: OutputContainer, copies_audio: bool) -> None:
-    """Close the file; what the muxer keeps of the sound's first packet (AC-3's) it looks at only now."""
-    try:
-        output.close()
-    except _ERRORS as error:
-        if not copies_audio or getattr(error, "errno", None) in _OWN:
-            raise
-        raise RefusedError("audio", error) from None
 
 
 def _allow_writing(pulse: Pulse, path: Path) -> None:
@@ -176,12 +176,8 @@ def _allow_writing(pulse: Pulse, path: Path) -> None:
 
 def _mux(pulse: Pulse, output: OutputContainer, packets: Iterator[Timed]) -> None:
     for timed in packets:
-        try:
+        with _refusals("" if timed.kind == "video" else timed.kind):
             output.mux_one(timed.packet)
-        except _ERRORS as error:
-            if timed.kind == "video" or getattr(error, "errno", None) in _OWN:
-                raise
-            raise RefusedError(timed.kind, error) from None
         pulse()
 
 
