@@ -73,7 +73,7 @@ WORLDS: dict[str, Box] = {
 }
 # Whole buildings before a sky, which a matte would show.
 LEFT_OUT = {"city"}
-# What is left of panoramas where something stands that a matte would show: benches, machines, a lamp on a stand.
+# What is left of panoramas where something stands that a matte would show: benches, machines, a lamp on a stand, a lone tree.
 PARTS: dict[str, Box] = {
     "esplanade": (0.25, 0.42, 0.72, 1),
     "hall": (0, 0.4, 1, 1),
@@ -81,6 +81,7 @@ PARTS: dict[str, Box] = {
     "lobby": (0.63, 0, 1, 1),
     "park": (0.25, 0, 0.97, 1),
     "studio": (0.39, 0.27, 0.52, 0.85),
+    "sunrise": (0.38, 0, 0.8, 1),
     "sunset": (0.45, 0, 0.8, 1),
     "venice": (0.33, 0, 0.94, 1),
     "warehouse": (0.52, 0, 0.92, 1),

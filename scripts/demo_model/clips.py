@@ -62,8 +62,8 @@ CLIPS_MADE = (
         (640, 360),
         30,
         75,
-        "picosdeeuropa",
-        lambda t: (0.2 + 0.08 * t, 0.02 + 0.02 * t, 0.7),
+        "lobby",
+        lambda t: (0.06 * t, 0.36 + 0.02 * t, 0.8),
         (("1f439", lambda t: Pose(0.75 + 0.35 * t, 0.52 + 0.06 * _wave(t, 2), 0.62, 9 * _wave(t, 1.5))),),
     ),
     Clip(
@@ -71,8 +71,8 @@ CLIPS_MADE = (
         (640, 360),
         25,
         75,
-        "sunrise",
-        lambda t: (0.3 + 0.05 * t, 0.05, 0.5),
+        "konarkSunTemple",
+        lambda t: (0.1 + 0.05 * t, 0.04, 0.8),
         (("1f3cd", lambda t: Pose(-0.75 + 3.3 * t, 0.66 + 0.012 * _wave(t, 9), 0.5, 3 * _wave(t, 4), True)),),
     ),
     Clip(
@@ -80,8 +80,8 @@ CLIPS_MADE = (
         (768, 432),
         30,
         60,
-        "sunrise",
-        lambda t: (0.05 + 0.03 * t, 0.02 * t, 0.6 - 0.08 * t),
+        "forest",
+        lambda t: (0.05 + 0.03 * t, 0.01 * t, 0.6 - 0.08 * t),
         (
             ("1f996", lambda t: Pose(0.42 + 0.10 * t, 0.58 - 0.05 * abs(_wave(t, 2)), 0.55, 4 * _wave(t, 2), True)),
             ("1f9a4", lambda t: Pose(1.42 - 0.10 * t, 0.70 - 0.04 * abs(_wave(t, 3)), 0.42, 3 * _wave(t, 3))),
