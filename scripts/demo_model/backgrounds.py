@@ -73,7 +73,7 @@ WORLDS: dict[str, Box] = {
 }
 # Whole buildings before a sky, which a matte would show.
 LEFT_OUT = {"city"}
-# What is left of panoramas where something stands that a matte would show: benches, machines, a lamp on a stand, a lone tree.
+# What is left of panoramas where something stands that a matte would show: benches, machines, a lamp, a lone tree.
 PARTS: dict[str, Box] = {
     "esplanade": (0.25, 0.42, 0.72, 1),
     "hall": (0, 0.4, 1, 1),
