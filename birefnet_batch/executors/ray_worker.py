@@ -11,8 +11,9 @@ import time
 from contextlib import ExitStack
 from dataclasses import replace
 
+from birefnet_batch.engines.memory import is_out_of_memory
 from birefnet_batch.engines.store import EngineStore
-from birefnet_batch.errors import BirefnetBatchError, EngineMemoryError, FetchError, InputError, WorkerLostError
+from birefnet_batch.errors import BirefnetBatchError, FetchError, InputError, WorkerLostError
 from birefnet_batch.executors.base import JobOutcome, RunContext
 from birefnet_batch.executors.engine_cache import EngineCache
 from birefnet_batch.executors.finish import finish, published
@@ -22,7 +23,7 @@ from birefnet_batch.executors.messages import Answer, Call, Failed, GivenBack, H
 from birefnet_batch.executors.part_store import PartStore, require_shared, shared_folder
 from birefnet_batch.executors.prepare import Plan, prepare
 from birefnet_batch.executors.ray_metrics import WorkerMetrics
-from birefnet_batch.executors.retries import is_unwell, may_be_tried_again, ran_out_of_memory
+from birefnet_batch.executors.retries import is_unwell, may_be_tried_again
 from birefnet_batch.executors.same_code import Code
 from birefnet_batch.executors.segment_step import SegmentDone, do_segment
 from birefnet_batch.executors.units import EngineKey
@@ -186,7 +187,7 @@ class RayWorker:
     def _failed(self, call: Call, ledger: Ledger, error: Exception) -> JobOutcome | Lost | Failed:
         record = ledger.record
         self._workspace.leave_quietly(call.job)
-        memory = isinstance(error, EngineMemoryError) or ran_out_of_memory(error)
+        memory = is_out_of_memory(error)
         if memory or is_unwell(error):
             self._give_up()
             what = "ran out of memory" if memory else f"is not well: {type(error).__name__}"

@@ -5,14 +5,15 @@ from __future__ import annotations
 import errno
 from concurrent.futures import BrokenExecutor
 
-from birefnet_batch.errors import DecoderCrashError, WorkerLostError
+from birefnet_batch.engines.memory import is_out_of_memory
+from birefnet_batch.errors import BirefnetBatchError, DecoderCrashError, WorkerLostError
 from birefnet_batch.executors.units import Step
 from birefnet_batch.results import AttemptRecord, utc_now
 from birefnet_batch.uris import redact_text
 
-RETRYABLE_ERRORS: tuple[type[Exception], ...] = (DecoderCrashError, WorkerLostError, MemoryError)
-"""What may succeed when it is done again, elsewhere: a process that was lost, memory that ran out. What a user gave
-wrongly, and what a defect broke, would only fail again."""
+RETRYABLE_ERRORS: tuple[type[Exception], ...] = (DecoderCrashError, WorkerLostError)
+"""What may succeed when it is done again, elsewhere, beside memory that ran out. What a user gave wrongly, and what a
+defect broke, would only fail again."""
 
 
 # Memory, processes and threads, open files: of the process, or of all of the machine.
@@ -21,15 +22,9 @@ _OUT_OF = frozenset({errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE})
 
 def may_be_tried_again(error: Exception) -> bool:
     """Whether the same work may succeed elsewhere."""
-    return isinstance(error, RETRYABLE_ERRORS)
-
-
-def ran_out_of_memory(error: BaseException) -> bool:
-    """Whether there was not enough memory, of the machine or of its GPU."""
-    # torch has a class of its own for a GPU's memory only.
-    told = isinstance(error, RuntimeError) and "allocate memory" in str(error)
-    refused = isinstance(error, OSError) and error.errno == errno.ENOMEM
-    return told or refused or isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    # An engine that says so by an error of ours has tried one frame alone.
+    ran_out = is_out_of_memory(error) and not isinstance(error, BirefnetBatchError)
+    return ran_out or isinstance(error, RETRYABLE_ERRORS)
 
 
 def is_unwell(error: BaseException) -> bool:
@@ -37,7 +32,7 @@ def is_unwell(error: BaseException) -> bool:
 
     Such a process has no memory, threads or files left, or cannot load a library: whatever it does next fails too.
     """
-    if ran_out_of_memory(error) or isinstance(error, (ImportError, BrokenExecutor)):
+    if is_out_of_memory(error) or isinstance(error, (ImportError, BrokenExecutor)):
         return True
     if isinstance(error, OSError):
         # A plain one without a number is not the system's: a loader gave up.

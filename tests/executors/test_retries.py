@@ -8,9 +8,9 @@ from concurrent.futures.thread import BrokenThreadPool
 import pytest
 import torch
 
-from birefnet_batch.errors import InputError
+from birefnet_batch.errors import EngineMemoryError, InputError
 from birefnet_batch.executors.ledger import described
-from birefnet_batch.executors.retries import is_unwell
+from birefnet_batch.executors.retries import is_unwell, may_be_tried_again
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,9 @@ from birefnet_batch.executors.retries import is_unwell
         ImportError("libgomp.so.1: failed to map segment from shared object"),
         MemoryError(),
         torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("std::bad_alloc"),
     ],
 )
 def test_what_a_process_ran_out_of_is_not_the_videos_nor_the_output_folders_fault(error: Exception) -> None:
@@ -46,3 +49,12 @@ def test_what_a_process_ran_out_of_is_not_the_videos_nor_the_output_folders_faul
 )
 def test_what_a_user_gave_or_a_defect_broke_is_not_the_processs_fault(error: Exception) -> None:
     assert not is_unwell(error)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA error: out of memory"), RuntimeError("bad_alloc")])
+def test_what_failed_for_want_of_memory_in_any_librarys_words_is_tried_again(error: Exception) -> None:
+    assert may_be_tried_again(error)
+
+
+def test_a_frame_that_does_not_fit_alone_is_not_tried_again_in_the_same_process() -> None:
+    assert not may_be_tried_again(EngineMemoryError("CUDA out of memory"))
