@@ -13,7 +13,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from birefnet_batch.storage import Output
 from birefnet_batch.storage.stores import Store
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[1] = 1
 RECORD = "job.json"
 RUNNING = "running"
 """The file that is in a run's folder for as long as the run goes on."""
@@ -147,7 +147,7 @@ class JobRecord:
     """The commit of the checkout that made it, `-dirty` after changes; absent for an installed package."""
     machine: dict[str, Any] = field(default_factory=dict)
     """The hardware and drivers that made it."""
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Literal[1] = SCHEMA_VERSION
 
     def to_json(self) -> bytes:
         """The record as it is written."""

@@ -9,7 +9,15 @@ from typing import Any
 
 import pytest
 
-from birefnet_batch.results import ErrorRecord, JobRecord, ManifestLine, SourceRecord, manifest_lines, merge_manifest
+from birefnet_batch.results import (
+    ErrorRecord,
+    JobRecord,
+    ManifestLine,
+    SourceRecord,
+    manifest_lines,
+    merge_manifest,
+    read_record,
+)
 from birefnet_batch.storage import Output
 
 
@@ -42,6 +50,15 @@ def test_a_record_is_read_back_as_it_was_written() -> None:
     assert read.timings == record.timings
     with pytest.raises(ValueError, match="status"):
         JobRecord.from_json(record.to_json().replace(b'"failed"', b'"perhaps"'))
+
+
+def test_a_record_of_another_schema_version_is_not_taken_for_one_of_ours(output: Output) -> None:
+    record = JobRecord(job_id="a", status="failed", request={}, source=SourceRecord("file:///a"))
+    later = record.to_json().replace(b'"schema_version": 1', b'"schema_version": 99')
+    with pytest.raises(ValueError, match="schema_version"):
+        JobRecord.from_json(later)
+    output.write("jobs/a/job.json", later)
+    assert read_record(output.store, "a") is None
 
 
 def test_the_manifest_keeps_videos_of_earlier_runs_and_renews_those_of_this_one(output: Output) -> None:
