@@ -6,10 +6,10 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterable
 
-from birefnet_batch.engines import resolve_precision
 from birefnet_batch.errors import BirefnetBatchError, ConfigError
 from birefnet_batch.executors.engine_cache import EngineCache
-from birefnet_batch.jobs import Job, is_marker, job_key
+from birefnet_batch.executors.job_keys import find_key
+from birefnet_batch.jobs import Job, is_marker
 from birefnet_batch.settings import Resume, Settings
 from birefnet_batch.storage import Output, SourceFacts
 from birefnet_batch.storage.lookup import many_source_facts
@@ -70,9 +70,7 @@ def _complete(
             if job.uri not in facts:
                 continue
             try:
-                weights = engines.weights(engines.model(job.request.model))
-                precision = resolve_precision(settings.engine.precision.value, settings.engine.device_wish)
-                key = job_key(job, facts[job.uri].fingerprint, weights.sha256, precision, settings.media)
+                key = find_key(engines, settings, job, facts[job.uri].fingerprint).key
             except (BirefnetBatchError, OSError):
                 continue
             if job.is_complete(found[job.job_id], key):

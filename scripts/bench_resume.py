@@ -21,8 +21,8 @@ from pathlib import Path
 
 from birefnet_batch import Request, Settings, run
 from birefnet_batch.executors.engine_cache import EngineCache
-from birefnet_batch.jobs import Job, job_key, marker
-from birefnet_batch.models.registry import find_model
+from birefnet_batch.executors.job_keys import find_key
+from birefnet_batch.jobs import Job, marker
 from birefnet_batch.progress import PlainProgress
 from birefnet_batch.resume import split_complete
 from birefnet_batch.storage import Output, source_facts
@@ -34,14 +34,13 @@ def make(folder: Path, count: int) -> tuple[Settings, list[Request]]:
     settings = replace(Settings(), output=str(folder / "out"))
     requests = []
     with EngineCache(settings) as engines:
-        weights = engines.weights(find_model("Demo"))
         for number in range(count):
             source = folder / "in" / f"clip-{number:06d}.mp4"
             source.write_bytes(b"not decoded")
             request = Request(str(source), model="Demo")
             job = Job.from_request(request)
             facts = source_facts(job.uri, settings.storage)
-            key = job_key(job, facts.fingerprint, weights.sha256, "fp32", settings.media)
+            key = find_key(engines, settings, job, facts.fingerprint).key
             place = folder / "out" / job.folder
             place.mkdir(parents=True)
             for name in (f"{job.stem}.mp4", "result.json", "job.json", marker(key)):

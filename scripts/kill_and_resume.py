@@ -37,9 +37,9 @@ import numpy as np
 from birefnet_batch import Request, Settings, batch
 from birefnet_batch.executors.base import Executor, JobOutcome
 from birefnet_batch.executors.engine_cache import EngineCache
+from birefnet_batch.executors.job_keys import find_key
 from birefnet_batch.executors.ledger import Ledger
-from birefnet_batch.jobs import Job, job_key
-from birefnet_batch.models.registry import find_model
+from birefnet_batch.jobs import Job
 from birefnet_batch.pipeline import Kind
 from birefnet_batch.progress import PlainProgress, Progress
 from birefnet_batch.publish import Media, publish
@@ -126,10 +126,9 @@ class QuickExecutor(Executor):
     def run(self, jobs: Iterable[Job], progress: Progress) -> Iterator[JobOutcome]:
         """See `Executor.run`."""
         with EngineCache(self.context.settings) as engines:
-            weights = engines.weights(find_model("Demo"))
             for job in jobs:
                 facts = source_facts(job.uri, self.context.settings.storage)
-                key = job_key(job, facts.fingerprint, weights.sha256, "fp32", self.context.settings.media)
+                key = find_key(engines, self.context.settings, job, facts.fingerprint).key
                 made = [self._media(job, kind) for kind in ("video", "mask")]
                 record = replace(Ledger.opened(self.context, job).record, status="succeeded", key=key)
                 result = publish(self.context.output, job, record, made)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from birefnet_batch.engines import resolve_precision
 from birefnet_batch.executors.base import Observer, RunContext
 from birefnet_batch.executors.engine_cache import EngineCache
+from birefnet_batch.executors.job_keys import find_key
 from birefnet_batch.executors.ledger import Ledger
 from birefnet_batch.executors.workspace import Workspace
-from birefnet_batch.jobs import Job, job_key
+from birefnet_batch.jobs import Job
 from birefnet_batch.pipeline import Kind, SegmentTask
 from birefnet_batch.results import JobRecord, ModelRecord
 from birefnet_batch.segments import Segment, plan_segments
@@ -67,12 +67,10 @@ def prepare(
     )
     facts = source_facts(job.uri, settings.storage)
     ledger.found(size=facts.size, fingerprint=facts.fingerprint)
-    spec = engines.model(job.request.model)
-    weights = engines.weights(spec)
-    precision = resolve_precision(settings.engine.precision.value, settings.engine.device_wish)
-    key = job_key(job, facts.fingerprint, weights.sha256, precision, settings.media)
+    key, weights, precision = find_key(engines, settings, job, facts.fingerprint)
     if settings.resume is Resume.auto and job.is_complete(context.output.list(job.folder), key):
         return None
+    spec = engines.model(job.request.model)
     ledger.note(
         key=key,
         model=ModelRecord(spec.name, spec.network, weights.source, weights.sha256, spec.licence),
