@@ -49,8 +49,8 @@ class Coordinator:
         self,
         context: RunContext,
         clock: Callable[[], float],
-        drop_parts: Callable[[Job], None] = lambda job: None,
-        patience_s: float = 0.0,
+        drop_parts: Callable[[Job], None],
+        patience_s: float,
     ) -> None:
         self._context = context
         self._models = context.settings.catalogue

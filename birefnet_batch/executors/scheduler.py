@@ -19,6 +19,10 @@ from birefnet_batch.executors.units import EngineKey, Unit
 from birefnet_batch.executors.work_queue import Guesses, WorkQueue
 from birefnet_batch.executors.worker_state import LastEnd, WorkerState
 
+# Units that a worker has at once, so that it need not wait for the next.
+_IN_FLIGHT = 2
+# Engines that a worker keeps open, as long as it does not say itself.
+_HELD_ENGINES = 2
 # A join waits so long for a worker of the node where its parts are.
 _PATIENCE_S = 10.0
 _GUESSED_LOAD_S = 5.0
@@ -32,25 +36,20 @@ class Scheduler:
 
     Args:
         clock: seconds, from any start.
-        in_flight: units that a worker has at once, so that it need not wait for the next.
         pace: an engine's seconds a frame, guessed; the proportions between engines matter.
-        held_engines: how many engines a worker keeps open, as long as it does not say itself.
+        load_s: the seconds that an engine takes to open, guessed.
     """
 
     def __init__(
         self,
         clock: Callable[[], float],
         *,
-        in_flight: int = 2,
-        pace: Callable[[EngineKey], float] = lambda engine: 0.1,
+        pace: Callable[[EngineKey], float],
         load_s: Callable[[EngineKey], float] = lambda engine: _GUESSED_LOAD_S,
-        held_engines: int = 2,
     ) -> None:
         self._clock = clock
-        self._in_flight = in_flight
         self._pace = pace
         self._load_s = load_s
-        self._held_engines = held_engines
         self._queues: dict[EngineKey, WorkQueue] = {}
         self._joins: deque[Unit] = deque()
         self._lengths, self._paces = Guesses(), Guesses()
@@ -159,7 +158,7 @@ class Scheduler:
     def take(self, worker: str) -> Unit | None:
         """The next unit of a worker; None when there is none for it now."""
         state = self.workers[worker]
-        if len(state.running) >= self._in_flight:
+        if len(state.running) >= _IN_FLIGHT:
             return None
         self.decisions += 1
         return self._take_join(state) or self._take_work(state)
@@ -197,7 +196,7 @@ class Scheduler:
             self._begins(state, load_s=0.0 if queue.engine in state.held else queue.load_s)
             state.held[queue.engine] = None
             state.held.move_to_end(queue.engine)
-            while len(state.held) > self._held_engines:
+            while len(state.held) > _HELD_ENGINES:
                 state.held.popitem(last=False)
             return unit
         return None

@@ -1,9 +1,8 @@
-"""The steps of jobs on one set of engines, with retries; what any executor runs."""
+"""The steps of jobs on one set of engines, with retries: what the local executor runs."""
 
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from types import TracebackType
 
 from birefnet_batch.errors import BirefnetBatchError
@@ -29,14 +28,13 @@ class Worker:
 
     Args:
         context: the run.
-        own: a folder of this worker's own, for sources; by default the run's scratch folder.
     """
 
-    def __init__(self, context: RunContext, own: Path | None = None) -> None:
+    def __init__(self, context: RunContext) -> None:
         self._context = context
         self._engines = EngineCache(context.settings)
         output = context.output
-        self._workspace = Workspace(own or output.scratch / "sources", output.parts, context.settings.storage)
+        self._workspace = Workspace(output.scratch / "sources", output.parts, context.settings.storage)
         self._spares = Spares()
 
     def __enter__(self) -> Worker:

@@ -21,7 +21,7 @@ class Board:
         made: told of further frames as they are made; not of those that a segment which is done again makes anew.
     """
 
-    def __init__(self, made: Callable[[int], None] = lambda count: None) -> None:
+    def __init__(self, made: Callable[[int], None]) -> None:
         self.call: Call | None = None
         self.expected: int | None = None
         self.count = 0

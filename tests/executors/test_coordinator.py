@@ -40,7 +40,7 @@ def coordinator(tmp_path: Path, job: Job, now: list[float]) -> Iterator[Coordina
     """It has two workers on a machine, and one job, that was begun."""
     with Output(str(tmp_path / "out"), "run") as output:
         context = RunContext("run", Settings(output=str(tmp_path / "out")), output, {})
-        made = Coordinator(context, lambda: now[0], patience_s=30.0)
+        made = Coordinator(context, lambda: now[0], drop_parts=lambda job: None, patience_s=30.0)
         made.joined("worker-1", "node-1-of-the-cluster", "machine")
         made.joined("worker-2", "node-2-of-the-cluster", "machine")
         made.add([job])

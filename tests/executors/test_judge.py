@@ -91,7 +91,7 @@ def machines(tmp_path: Path) -> Iterator[Machines]:
     with Output(str(tmp_path / "out"), "run") as output:
         context = RunContext("run", settings, output, {})
         made: Machines
-        coordinator = Coordinator(context, lambda: made.now, patience_s=PATIENCE_S)
+        coordinator = Coordinator(context, lambda: made.now, lambda job: None, patience_s=PATIENCE_S)
         made = Machines(coordinator, tmp_path, context)
         yield made
 
@@ -193,7 +193,7 @@ def test_a_machine_whose_disk_fills_up_in_the_middle_takes_few_videos_with_it(ma
 def test_on_the_only_machine_that_there_ever_is_every_failure_is_the_videos(
     machines: Machines, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    alone = Coordinator(machines.context, lambda: machines.now, patience_s=0.0)
+    alone = Coordinator(machines.context, lambda: machines.now, lambda job: None, patience_s=0.0)
     machines = Machines(alone, tmp_path, machines.context, fails=bad("a"))
     machines.join("a")
     machines.videos(20)
@@ -208,7 +208,7 @@ def test_settings_that_do_not_go_with_a_videos_type_are_its_own_failure(
 ) -> None:
     settings = replace(machines.context.settings, media=MediaSettings(background="none"))
     context = replace(machines.context, settings=settings)
-    strict = Coordinator(context, lambda: machines.now, patience_s=PATIENCE_S)
+    strict = Coordinator(context, lambda: machines.now, lambda job: None, patience_s=PATIENCE_S)
     wrong = ConfigError("media.background=none needs an alpha channel")
     machines = Machines(strict, tmp_path, context, fails=bad("a", "b", error=wrong))
     machines.join("a")
