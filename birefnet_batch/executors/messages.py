@@ -90,7 +90,6 @@ class Hello:
 
     node: str = ""
     host: str = ""
-    pid: int = 0
     error: str | None = None
     code: Code | None = None
     """What it runs; None where it never will."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import socket
 import sys
 import threading
@@ -81,7 +80,7 @@ class RayWorker:
         except (BirefnetBatchError, OSError) as error:
             return Hello(error=str(error))
         node = ray.get_runtime_context().get_node_id()
-        return Hello(node, socket.gethostname(), os.getpid(), code=Code.here())
+        return Hello(node, socket.gethostname(), code=Code.here())
 
     def work(self, call: Call) -> Answer:
         """Do one step."""

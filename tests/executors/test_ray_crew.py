@@ -235,7 +235,7 @@ def test_a_worker_with_another_version_of_this_package_is_not_given_work(
     there = Code("0.9.0" if package == "same" else package, 14 + pipeline)
     cluster: Any = Cluster()
     crew = Crew(cluster, context=None)  # type: ignore[arg-type]
-    crew._ray = SimpleNamespace(get=lambda reference: Hello("node", "host", 1, code=there))
+    crew._ray = SimpleNamespace(get=lambda reference: Hello("node", "host", code=there))
     crew._starting = {0: ("w", None), 1: ("v", None)}
     member = crew.greeted(0)
     assert (member is not None) == works
