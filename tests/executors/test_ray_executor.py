@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import pickle
 import threading
@@ -29,12 +28,6 @@ SEGMENTS = MediaSettings(segment_frames=8)
 
 def media_of(output: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in output.glob("jobs/*/*.mp4")}
-
-
-def record_of(output: Path, stem: str) -> dict[str, object]:
-    (folder,) = output.glob(f"jobs/{stem}-*")
-    record: dict[str, object] = json.loads((folder / "job.json").read_text())
-    return record
 
 
 def test_the_bytes_are_those_of_the_local_executor_for_any_number_of_workers(
