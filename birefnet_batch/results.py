@@ -1,4 +1,4 @@
-"""What a run writes about itself: job.json and result.json per video, manifest.jsonl over all, run.json per run."""
+"""What a run writes of its videos: job.json of each, manifest.jsonl over all."""
 
 from __future__ import annotations
 
