@@ -19,7 +19,7 @@ from birefnet_batch.executors.selection import make_executor
 from birefnet_batch.jobs import Job, distinct_jobs
 from birefnet_batch.process_tuning import no_garbage
 from birefnet_batch.progress import Progress, make_progress
-from birefnet_batch.publish import read_result
+from birefnet_batch.publish import complete_result
 from birefnet_batch.request import Request, Result
 from birefnet_batch.results import ManifestLine, merge_manifest
 from birefnet_batch.resume import split_complete
@@ -250,4 +250,4 @@ def process_video(
         raise outcome.exception
     if outcome.result is not None:
         return Result.from_dict(outcome.result)
-    return read_result(Output(str(output), summary.run_id, settings.storage), outcome.job)
+    return complete_result(Output(str(output), summary.run_id, settings.storage), outcome.job)

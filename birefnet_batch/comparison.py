@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -14,8 +13,7 @@ from birefnet_batch.console import table_console
 from birefnet_batch.errors import BirefnetBatchError
 from birefnet_batch.media_difference import compare_media
 from birefnet_batch.recorded_media import bring_media
-from birefnet_batch.request import Result
-from birefnet_batch.results import JobRecord, read_record
+from birefnet_batch.results import JobRecord, read_record, read_result
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.status import read_lines
 from birefnet_batch.storage.stores import Store, open_store
@@ -124,11 +122,8 @@ def _megabytes(store: Store, record: JobRecord) -> float | None:
     # Of media that were asked for inline there is no file.
     if "video" not in record.outputs:
         return None
-    try:
-        result = Result.from_dict(json.loads(store.get(record.outputs["result"]) or b""))
-    except (ValueError, KeyError, TypeError):
-        return None
-    return round(result.video.file_size / 1e6, 3)
+    result = read_result(store, record.job_id)
+    return None if result is None else round(result.video.file_size / 1e6, 3)
 
 
 def _matte_difference(

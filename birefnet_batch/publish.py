@@ -6,7 +6,6 @@ Markers of other keys go first; then media, result.json, job.json and, last, the
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -17,7 +16,7 @@ from birefnet_batch.errors import BirefnetBatchError, OutputError
 from birefnet_batch.jobs import Job, is_marker, marker
 from birefnet_batch.pipeline import Kind
 from birefnet_batch.request import Result, VideoFile
-from birefnet_batch.results import FAILED, RECORD, JobRecord, pretty_json
+from birefnet_batch.results import FAILED, RECORD, JobRecord, pretty_json, read_result
 from birefnet_batch.storage import Output
 from birefnet_batch.storage.local_store import LocalStore
 from birefnet_batch.versions import git_revision, machine
@@ -158,19 +157,19 @@ def located(record: JobRecord) -> JobRecord:
     return replace(record, git_revision=git_revision(), machine=machine())
 
 
-def read_result(output: Output, job: Job) -> Result:
+def complete_result(output: Output, job: Job) -> Result:
     """The result of a complete job.
 
     Raises:
         OutputError: result.json is gone or damaged.
     """
-    relative = job.file("result.json")
-    try:
-        return Result.from_dict(json.loads(output.read(relative) or b""))
-    except (ValueError, KeyError, TypeError):
+    result = read_result(output.store, job.job_id)
+    if result is None:
         raise OutputError(
-            f"{output.uri(relative)} cannot be read although its job is marked complete; run it again with resume=force"
-        ) from None
+            f"{output.uri(job.file('result.json'))} cannot be read although its job is marked complete; run it again "
+            "with resume=force"
+        )
+    return result
 
 
 def _check_length(media: list[Media], most: int) -> None:

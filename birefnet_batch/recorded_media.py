@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 from birefnet_batch.errors import OutputError
-from birefnet_batch.request import Result
-from birefnet_batch.results import JobRecord
+from birefnet_batch.request import VideoFile
+from birefnet_batch.results import JobRecord, read_result
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage import open_source, source_facts
 from birefnet_batch.storage.stores import Store
@@ -40,12 +39,10 @@ def bring_media(store: Store, storage: StorageSettings, record: JobRecord, name:
 
 
 def _uri_in_result(store: Store, record: JobRecord, name: str) -> str:
-    try:
-        result = Result.from_dict(json.loads(store.get(record.outputs["result"]) or b""))
-        uri: str = getattr(result, name).url
-    except (ValueError, KeyError, TypeError, AttributeError):
-        place = record.outputs.get("result", f"the result of {record.job_id}")
+    file: VideoFile | None = getattr(read_result(store, record.job_id), name, None)
+    if file is None:
         raise OutputError(
-            f"{store.shown}: {place} is damaged or gone, and the {name} was in it; run it again with resume=force"
-        ) from None
-    return uri
+            f"{store.shown}: jobs/{record.job_id}/result.json is damaged or gone, and the {name} was in it; run it "
+            "again with resume=force"
+        )
+    return file.url

@@ -1,4 +1,4 @@
-"""What a run writes of its videos: job.json of each, manifest.jsonl over all."""
+"""What a run writes of its videos: job.json of each, manifest.jsonl over all; and result.json read back."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from birefnet_batch.request import Result
 from birefnet_batch.storage import Output
 from birefnet_batch.storage.stores import Store
 
@@ -203,6 +204,18 @@ def read_record(store: Store, job_id: str, name: str = RECORD) -> JobRecord | No
     try:
         return None if content is None else JobRecord.from_json(content)
     except ValidationError:
+        return None
+
+
+def read_result(store: Store, job_id: str) -> Result | None:
+    """A job's result.json; None where there is none that can be read.
+
+    Raises:
+        OutputError: the output cannot be read.
+    """
+    try:
+        return Result.from_dict(json.loads(store.get(f"jobs/{job_id}/result.json") or b""))
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import random
 import shutil
@@ -21,8 +20,8 @@ from birefnet_batch.media_difference import Difference, compare_media
 from birefnet_batch.progress import Progress
 from birefnet_batch.recorded_media import bring_media
 from birefnet_batch.recorded_settings import read_settings, repeating
-from birefnet_batch.request import Request, Result
-from birefnet_batch.results import JobRecord, read_record
+from birefnet_batch.request import Request
+from birefnet_batch.results import JobRecord, read_record, read_result
 from birefnet_batch.settings import Settings, StorageSettings
 from birefnet_batch.storage.stores import Store, open_store
 from birefnet_batch.uris import scheme_of
@@ -207,9 +206,8 @@ def _weights(record: JobRecord) -> str | None:
 
 def _fits(store: Store, record: JobRecord) -> bool:
     """Whether a video's result.json is there and names the files of its record."""
-    try:
-        result = Result.from_dict(json.loads(store.get(record.outputs["result"]) or b""))
-    except (ValueError, KeyError, TypeError):
+    result = read_result(store, record.job_id)
+    if result is None:
         return False
     files = {"video": result.video, "mask_video": result.mask_video}
     named = {name: file.file_name for name, file in files.items() if file is not None}

@@ -10,7 +10,7 @@ import pytest
 
 from birefnet_batch.errors import OutputError
 from birefnet_batch.jobs import Job, marker
-from birefnet_batch.publish import Media, publish, publish_failure, read_result
+from birefnet_batch.publish import Media, complete_result, publish, publish_failure
 from birefnet_batch.request import Request
 from birefnet_batch.results import ErrorRecord, JobRecord, SourceRecord
 from birefnet_batch.settings import StorageSettings
@@ -141,7 +141,7 @@ def test_a_complete_result_has_its_marker_while_its_successor_is_hashed(
 def test_urls_are_absolute_and_paths_in_the_record_relative(output: Output) -> None:
     result = publish(output, JOB, record(), media(output))
     assert result.video.url == output.uri(JOB.file("clip.mp4"))
-    assert read_result(output, JOB) == result
+    assert complete_result(output, JOB) == result
     written = JobRecord.from_json(output.read(JOB.file("job.json")) or b"")
     assert written.outputs == {
         "video": JOB.file("clip.mp4"),
@@ -192,8 +192,9 @@ def test_sync_mode_keeps_no_media_and_says_so_and_refuses_what_is_too_long(tmp_p
     assert "base64" not in written.to_json().decode()
 
 
-def test_a_damaged_result_of_a_complete_job_says_how_to_mend_it(output: Output) -> None:
+@pytest.mark.parametrize("content", [b"{", b"[]", b"{}"])
+def test_a_damaged_result_of_a_complete_job_says_how_to_mend_it(output: Output, content: bytes) -> None:
     publish(output, JOB, record(), media(output))
-    output.write(JOB.file("result.json"), b"{")
+    output.write(JOB.file("result.json"), content)
     with pytest.raises(OutputError, match="resume=force"):
-        read_result(output, JOB)
+        complete_result(output, JOB)
