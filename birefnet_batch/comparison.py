@@ -13,9 +13,8 @@ from birefnet_batch.console import table_console
 from birefnet_batch.errors import BirefnetBatchError
 from birefnet_batch.media_difference import compare_media
 from birefnet_batch.recorded_media import bring_media
-from birefnet_batch.results import JobRecord, read_record, read_result
+from birefnet_batch.results import JobRecord, read_record, read_result, run_lines
 from birefnet_batch.settings import StorageSettings
-from birefnet_batch.status import read_lines
 from birefnet_batch.storage.stores import Store, open_store
 
 FILE = "comparison.csv"
@@ -91,7 +90,7 @@ def as_csv(rows: Sequence[Row]) -> bytes:
 
 
 def _records(store: Store, run_id: str) -> Iterator[JobRecord]:
-    for line in read_lines(store, run_id):
+    for line in run_lines(store, run_id):
         # The record of a video that failed may be that of an earlier run's result.
         if line.status == "failed":
             continue

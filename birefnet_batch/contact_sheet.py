@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw
 from birefnet_batch.backdrop import parse_colour
 from birefnet_batch.errors import BirefnetBatchError, ConfigError
 from birefnet_batch.exit_status import while_read
+from birefnet_batch.output_files import MANIFEST
 from birefnet_batch.results import JobRecord, manifest_lines, read_record
 from birefnet_batch.settings import Alpha
 from birefnet_batch.storage.local_store import LocalStore
@@ -60,7 +61,7 @@ def make_contact_sheets(output: Path, *, columns: int = 6, tile_width: int = 240
         OSError: a sheet cannot be written.
     """
     store = LocalStore(output)
-    manifest = store.get("manifest.jsonl")
+    manifest = store.get(MANIFEST)
     if manifest is None:
         raise ConfigError(f"{output} has no manifest.jsonl; give the output folder of a run")
     sheets = []

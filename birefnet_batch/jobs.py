@@ -12,6 +12,7 @@ from typing import Any
 
 from birefnet_batch.digests import known_sha256
 from birefnet_batch.errors import InputError
+from birefnet_batch.output_files import JOBS, RECORD, RESULT, job_file
 from birefnet_batch.request import Request
 from birefnet_batch.same_video import same_but_for_secrets, spelt_alike
 from birefnet_batch.settings import MediaSettings
@@ -61,7 +62,7 @@ class Job:
     @property
     def folder(self) -> str:
         """The job's folder relative to the output."""
-        return f"jobs/{self.job_id}"
+        return f"{JOBS}/{self.job_id}"
 
     def media_name(self, mask: bool) -> str:
         """The file name of the job's video, or of its mask."""
@@ -72,12 +73,12 @@ class Job:
         """Whether the files in the job's folder are those of a complete job with this key."""
         # With sync_mode the media are in result.json.
         masks = () if self.request.sync_mode else (False, True) if self.request.output_mask else (False,)
-        needed = (marker(key), "result.json", "job.json", *(self.media_name(mask) for mask in masks))
+        needed = (marker(key), RESULT, RECORD, *(self.media_name(mask) for mask in masks))
         return all(name in names for name in needed)
 
     def file(self, name: str) -> str:
         """The path of one of the job's files relative to the output."""
-        return f"{self.folder}/{name}"
+        return job_file(self.job_id, name)
 
 
 def distinct_jobs(requests: Iterable[Request]) -> tuple[list[Job], list[InputError]]:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from birefnet_batch.errors import ConfigError, OutputError
-from birefnet_batch.results import FAILED, RUNNING, JobRecord, manifest_lines, merged_lines, read_record
+from birefnet_batch.output_files import FAILED, MANIFEST, RUNNING, RUNS
+from birefnet_batch.results import JobRecord, merged_lines, read_record, run_lines
 from birefnet_batch.storage.reasons import reason_of
 from birefnet_batch.storage.stores import Store
 
@@ -78,9 +79,9 @@ def rows(store: Store) -> Iterator[dict[str, Any]]:
 
     Of a run that goes on, or was killed, the videos are in its own folder alone.
     """
-    unfinished = store.folders_with("runs", RUNNING)
-    live = [line for run_id in unfinished for line in manifest_lines(store.get(f"runs/{run_id}/manifest.jsonl") or b"")]
-    for job_id, text in merged_lines(store.get("manifest.jsonl") or b"", live).items():
+    unfinished = store.folders_with(RUNS, RUNNING)
+    live = [line for run_id in unfinished for line in run_lines(store, run_id)]
+    for job_id, text in merged_lines(store.get(MANIFEST) or b"", live).items():
         line = json.loads(text)
         row = {name: line.get(name) for name in ("job_id", "input", "status", "error", "result")}
         record = read_record(store, job_id, FAILED) if row["status"] == "failed" else None

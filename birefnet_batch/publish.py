@@ -14,9 +14,10 @@ from pathlib import Path
 from birefnet_batch.digests import file_sha256
 from birefnet_batch.errors import BirefnetBatchError, OutputError
 from birefnet_batch.jobs import Job, is_marker, marker
+from birefnet_batch.output_files import FAILED, RECORD, RESULT
 from birefnet_batch.pipeline import Kind
 from birefnet_batch.request import Result, VideoFile
-from birefnet_batch.results import FAILED, RECORD, JobRecord, pretty_json, read_result
+from birefnet_batch.results import JobRecord, pretty_json, read_result
 from birefnet_batch.storage import Output
 from birefnet_batch.storage.local_store import LocalStore
 from birefnet_batch.versions import git_revision, machine
@@ -100,7 +101,7 @@ def publish(output: Output, job: Job, record: JobRecord, media: list[Media]) -> 
             for item in media:
                 output.publish(item.staged, outputs[_FIELDS[item.kind]], item.content_type)
         result = Result(files["video"], files.get("mask_video"))
-        outputs["result"] = job.file("result.json")
+        outputs["result"] = job.file(RESULT)
         output.write(outputs["result"], pretty_json(result.to_dict()))
         record = replace(located(record), outputs=outputs, outputs_sha256=digests)
         output.write(job.file(RECORD), record.to_json())
@@ -166,7 +167,7 @@ def complete_result(output: Output, job: Job) -> Result:
     result = read_result(output.store, job.job_id)
     if result is None:
         raise OutputError(
-            f"{output.uri(job.file('result.json'))} cannot be read although its job is marked complete; run it again "
+            f"{output.uri(job.file(RESULT))} cannot be read although its job is marked complete; run it again "
             "with resume=force"
         )
     return result

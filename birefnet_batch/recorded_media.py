@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from birefnet_batch.errors import OutputError
+from birefnet_batch.output_files import RESULT, job_file
 from birefnet_batch.request import VideoFile
 from birefnet_batch.results import JobRecord, read_result
 from birefnet_batch.settings import StorageSettings
@@ -42,7 +43,7 @@ def _uri_in_result(store: Store, record: JobRecord, name: str) -> str:
     file: VideoFile | None = getattr(read_result(store, record.job_id), name, None)
     if file is None:
         raise OutputError(
-            f"{store.shown}: jobs/{record.job_id}/result.json is damaged or gone, and the {name} was in it; run it "
+            f"{store.shown}: {job_file(record.job_id, RESULT)} is damaged or gone, and the {name} was in it; run it "
             "again with resume=force"
         )
     return file.url

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from birefnet_batch.errors import ConfigError
+from birefnet_batch.output_files import RUN, run_file
 from birefnet_batch.results import JobRecord
 from birefnet_batch.settings import Device, EngineName, ExecutorName, Precision, Resume, Settings, StorageSettings
 from birefnet_batch.storage.stores import Store
@@ -25,10 +26,10 @@ def read_settings(store: Store, run_id: str) -> Settings:
         ConfigError: its run.json is gone, damaged, or of a version whose settings are others.
     """
     try:
-        record = json.loads(store.get(f"runs/{run_id}/run.json") or b"")
+        record = json.loads(store.get(run_file(run_id, RUN)) or b"")
         plain = located(record["settings"], Path(record.get("working_directory") or ""))
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise ConfigError(f"{store.uri(f'runs/{run_id}/run.json')} is gone or damaged; it has the settings") from None
+        raise ConfigError(f"{store.uri(run_file(run_id, RUN))} is gone or damaged; it has the settings") from None
     return settings_from_dict(plain)
 
 

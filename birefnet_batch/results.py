@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from birefnet_batch.output_files import MANIFEST, RECORD, RESULT, job_file, run_file
 from birefnet_batch.request import Result
 from birefnet_batch.storage import Output
 from birefnet_batch.storage.stores import Store
 
 SCHEMA_VERSION: Literal[1] = 1
-RECORD = "job.json"
-RUNNING = "running"
-"""The file that is in a run's folder for as long as the run goes on."""
-FAILED = "failed.json"
-"""The record of a failed attempt at a job that has a complete result."""
 Status = Literal["succeeded", "failed"]
 _DOCUMENTED = ConfigDict(use_attribute_docstrings=True)
 
@@ -175,13 +172,26 @@ class ManifestLine:
     input: str
     """The source's URI without credentials."""
     status: Literal["succeeded", "failed", "skipped"]
-    result: str | None
+    result: str | None = None
     """result.json relative to the output root."""
-    error: str | None
+    error: str | None = None
 
     def to_json(self) -> str:
         """The line, without its end."""
         return json.dumps(vars(self), ensure_ascii=False)
+
+
+@dataclass(frozen=True)
+class RunLine(ManifestLine):
+    """One line of a run's own manifest.jsonl, with what the video took."""
+
+    frames: int = 0
+    seconds: float = 0.0
+    finished: str = ""
+    """UTC, ISO 8601."""
+
+
+_RUN_LINES: TypeAdapter[RunLine] = TypeAdapter(RunLine)
 
 
 def pretty_json(value: Mapping[str, Any]) -> bytes:
@@ -200,7 +210,7 @@ def read_record(store: Store, job_id: str, name: str = RECORD) -> JobRecord | No
     Raises:
         OutputError: the output cannot be read.
     """
-    content = store.get(f"jobs/{job_id}/{name}")
+    content = store.get(job_file(job_id, name))
     try:
         return None if content is None else JobRecord.from_json(content)
     except ValidationError:
@@ -214,15 +224,15 @@ def read_result(store: Store, job_id: str) -> Result | None:
         OutputError: the output cannot be read.
     """
     try:
-        return Result.from_dict(json.loads(store.get(f"jobs/{job_id}/result.json") or b""))
+        return Result.from_dict(json.loads(store.get(job_file(job_id, RESULT)) or b""))
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
 def merge_manifest(output: Output, lines: Iterable[ManifestLine]) -> None:
     """Write manifest.jsonl: this run's lines, and those of earlier runs for videos that this one does not name."""
-    merged = merged_lines(output.read("manifest.jsonl") or b"", lines)
-    output.write("manifest.jsonl", "".join(f"{text}\n" for text in merged.values()).encode("utf-8", "replace"))
+    merged = merged_lines(output.read(MANIFEST) or b"", lines)
+    output.write(MANIFEST, "".join(f"{text}\n" for text in merged.values()).encode("utf-8", "replace"))
 
 
 def merged_lines(manifest: bytes, lines: Iterable[ManifestLine]) -> dict[str, str]:
@@ -237,18 +247,24 @@ def merged_lines(manifest: bytes, lines: Iterable[ManifestLine]) -> dict[str, st
         except (ValueError, KeyError, TypeError):
             continue
     for line in lines:
-        done = line if line.status != "skipped" else ManifestLine(**{**vars(line), "status": "succeeded"})
-        merged[line.job_id] = done.to_json()
+        status = "succeeded" if line.status == "skipped" else line.status
+        merged[line.job_id] = ManifestLine(line.job_id, line.input, status, line.result, line.error).to_json()
     return merged
 
 
-def manifest_lines(content: bytes) -> list[ManifestLine]:
-    """The lines of a run's live manifest; one that is being written is left out."""
+def manifest_lines(content: bytes) -> list[RunLine]:
+    """The lines of a manifest.jsonl; one that is being written or damaged is left out."""
     lines = []
     for text in content.decode("utf-8", "replace").split("\n"):
-        try:
-            entry = json.loads(text)
-            lines.append(ManifestLine(**{name: entry[name] for name in ManifestLine.__dataclass_fields__}))
-        except (ValueError, KeyError, TypeError):
-            continue
+        with suppress(ValueError):
+            lines.append(_RUN_LINES.validate_json(text))
     return lines
+
+
+def run_lines(store: Store, run_id: str) -> list[RunLine]:
+    """The videos of a run that ended so far, in that order.
+
+    Raises:
+        OutputError: the output cannot be read.
+    """
+    return manifest_lines(store.get(run_file(run_id, MANIFEST)) or b"")

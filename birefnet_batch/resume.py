@@ -10,6 +10,7 @@ from birefnet_batch.errors import BirefnetBatchError, ConfigError
 from birefnet_batch.executors.engine_cache import EngineCache
 from birefnet_batch.executors.job_keys import find_key
 from birefnet_batch.jobs import Job, is_marker
+from birefnet_batch.output_files import JOBS
 from birefnet_batch.settings import Resume, Settings
 from birefnet_batch.storage import Output, SourceFacts
 from birefnet_batch.storage.lookup import many_source_facts
@@ -36,7 +37,7 @@ def split_complete(output: Output, settings: Settings, jobs: Iterable[Job]) -> t
     """
     jobs = list(jobs)
     found: dict[str, set[str]] = defaultdict(set)
-    for job_id, name in output.store.walk("jobs"):
+    for job_id, name in output.store.walk(JOBS):
         found[job_id].add(name)
     marked = [job for job in jobs if any(is_marker(name) for name in found.get(job.job_id, ()))]
     if settings.resume is Resume.never and found:

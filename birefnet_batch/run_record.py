@@ -13,15 +13,16 @@ from types import TracebackType
 from typing import Any
 
 from birefnet_batch.executors.base import RunContext
+from birefnet_batch.output_files import MANIFEST, RUN, RUNNING, RUNS, run_file
 from birefnet_batch.redaction import Redactor, secret_variables
 from birefnet_batch.results import (
-    RUNNING,
     SCHEMA_VERSION,
     ManifestLine,
-    manifest_lines,
+    RunLine,
     merge_manifest,
     pretty_json,
     read_record,
+    run_lines,
     utc_now,
 )
 from birefnet_batch.storage import Output
@@ -46,7 +47,6 @@ class RunRecorder:
         # Together, and before what takes long: the record's times and its total are of one span.
         started, self._started = utc_now(), time.perf_counter()
         self._context = context
-        self._folder = f"runs/{context.run_id}"
         self._documents = documents
         settings = context.settings
         self._redactor = Redactor({**settings.storage.options, **secret_variables(settings.executor.runtime_env)})
@@ -79,11 +79,11 @@ class RunRecorder:
     def __enter__(self) -> RunRecorder:
         output = self._context.output
         close_dead_runs(output)
-        output.write(f"{self._folder}/{RUNNING}", b"")
+        output.write(self._file(RUNNING), b"")
         for name, text in self._documents.items():
-            output.write(f"{self._folder}/{name}", self._redactor.text(text).encode("utf-8", "replace"))
+            output.write(self._file(name), self._redactor.text(text).encode("utf-8", "replace"))
         self._write()
-        self._lines = LiveLines(output, f"{self._folder}/manifest.jsonl")
+        self._lines = LiveLines(output, self._file(MANIFEST))
         return self
 
     def ended(self, line: ManifestLine, frames: int = 0, seconds: float = 0.0) -> None:
@@ -95,8 +95,8 @@ class RunRecorder:
         assert self._lines is not None
         # A line in a file that is open tells nothing of it, and no later video of this run could be published.
         self._context.output.check()
-        facts = {"frames": frames, "seconds": round(seconds, 3), "finished": utc_now()}
-        self._lines.append(json.dumps({**vars(line), **facts}, ensure_ascii=False))
+        ended = RunLine(**vars(line), frames=frames, seconds=round(seconds, 3), finished=utc_now())
+        self._lines.append(ended.to_json())
         self._counts[line.status] += 1
         if line.status == "succeeded":
             self._note_used(line.job_id)
@@ -129,10 +129,13 @@ class RunRecorder:
         self._record["finished"] = utc_now()
         self._record["timings"] = {"total": round(time.perf_counter() - self._started, 3)}
         self._write()
-        self._context.output.remove(f"{self._folder}/{RUNNING}")
+        self._context.output.remove(self._file(RUNNING))
 
     def _write(self) -> None:
-        self._context.output.write(f"{self._folder}/run.json", pretty_json(self._record))
+        self._context.output.write(self._file(RUN), pretty_json(self._record))
+
+    def _file(self, name: str) -> str:
+        return run_file(self._context.run_id, name)
 
 
 def close_dead_runs(output: Output) -> None:
@@ -141,15 +144,14 @@ def close_dead_runs(output: Output) -> None:
     For the holder of the output alone: then a run that says it is running is dead.
     """
     renewed = {holder.run_id: holder.renewed for holder in output.dead_holders}
-    for run_id in output.store.folders_with("runs", RUNNING):
-        folder = f"runs/{run_id}"
-        merge_manifest(output, manifest_lines(output.read(f"{folder}/manifest.jsonl") or b""))
+    for run_id in output.store.folders_with(RUNS, RUNNING):
+        merge_manifest(output, run_lines(output.store, run_id))
         try:
-            record = json.loads(output.read(f"{folder}/run.json") or b"")
+            record = json.loads(output.read(run_file(run_id, RUN)) or b"")
             # With its lease its last sign of life goes.
             died = {"status": "died", "lease_renewed": renewed.get(run_id)}
-            output.write(f"{folder}/run.json", pretty_json({**record, **died}))
+            output.write(run_file(run_id, RUN), pretty_json({**record, **died}))
         except (ValueError, TypeError):
             # Killed before it was written: there is nothing to say of it.
             pass
-        output.remove(f"{folder}/{RUNNING}")
+        output.remove(run_file(run_id, RUNNING))

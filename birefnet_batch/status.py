@@ -7,29 +7,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from pydantic import TypeAdapter
-
 from birefnet_batch.errors import ConfigError
+from birefnet_batch.output_files import RUN, RUNS, run_file
+from birefnet_batch.results import RunLine, run_lines
 from birefnet_batch.storage.lease import RENEW_S, Holder, holder_of, holders_of
 from birefnet_batch.storage.stores import Store
 
 _RUNNING = "running"
-
-
-@dataclass(frozen=True)
-class VideoLine:
-    """What the run says of one video that ended."""
-
-    job_id: str
-    input: str
-    status: str
-    error: str | None = None
-    frames: int = 0
-    seconds: float = 0.0
-    finished: str = ""
-
-
-_LINES: TypeAdapter[VideoLine] = TypeAdapter(VideoLine)
 
 
 @dataclass(frozen=True)
@@ -74,7 +58,7 @@ def read_status(store: Store, run_id: str | None = None, slowest: int = 5) -> Ru
         ConfigError: there is no such run, or the latest has only just taken the output.
         OutputError: the output cannot be read.
     """
-    runs = store.folders_with("runs", "run.json")
+    runs = store.folders_with(RUNS, RUN)
     if not runs:
         holder = holder_of(store)
         if holder is not None:
@@ -92,22 +76,22 @@ def read_status(store: Store, run_id: str | None = None, slowest: int = 5) -> Ru
     run_id = run_id or runs[-1]
     if run_id not in runs:
         raise ConfigError(f"{store.shown} has no run {run_id!r}; its runs are {', '.join(runs[-10:])}")
-    record = _json(store, f"runs/{run_id}/run.json")
-    lines = read_lines(store, run_id)
+    record = _json(store, run_file(run_id, RUN))
+    lines = run_lines(store, run_id)
     holder = next((found for found in holders_of(store) if found.run_id == run_id), None)
     if holder is not None and not holder.is_alive:
         record.setdefault("lease_renewed", holder.renewed)
         holder = None
     if holder is None and record.get("status") == _RUNNING:
         # One that ended while its lines were read said so before it gave its lease back.
-        ended = _json(store, f"runs/{run_id}/run.json")
+        ended = _json(store, run_file(run_id, RUN))
         if ended.get("status") != _RUNNING:
-            record, lines = ended, read_lines(store, run_id)
+            record, lines = ended, run_lines(store, run_id)
     return _status(run_id, runs, record, lines, holder, slowest)
 
 
 def _status(
-    run_id: str, runs: list[str], record: dict[str, Any], lines: list[VideoLine], holder: Holder | None, slowest: int
+    run_id: str, runs: list[str], record: dict[str, Any], lines: list[RunLine], holder: Holder | None, slowest: int
 ) -> RunStatus:
     state = _text(record.get("status")) or "damaged"
     if state == _RUNNING and holder is None:
@@ -153,18 +137,6 @@ def _status(
         ],
         runs=runs,
     )
-
-
-def read_lines(store: Store, run_id: str) -> list[VideoLine]:
-    """The videos of a run that ended so far, in that order; a line that is being written or damaged is left out."""
-    lines = []
-    for text in (store.get(f"runs/{run_id}/manifest.jsonl") or b"").decode("utf-8", "replace").split("\n"):
-        try:
-            entry = json.loads(text)
-            lines.append(_LINES.validate_python(entry))
-        except ValueError:
-            continue
-    return lines
 
 
 def _between(started: str, ended: str) -> float:

@@ -17,6 +17,7 @@ from birefnet_batch.errors import BirefnetBatchError, ConfigError
 from birefnet_batch.executors.base import JobOutcome
 from birefnet_batch.jobs import is_marker
 from birefnet_batch.media_difference import Difference, compare_media
+from birefnet_batch.output_files import JOBS
 from birefnet_batch.progress import Progress
 from birefnet_batch.recorded_media import bring_media
 from birefnet_batch.recorded_settings import read_settings, repeating
@@ -85,7 +86,7 @@ def verify(
     if sample is not None and sample < len(records):
         records = sorted(random.Random(seed).sample(records, sample), key=lambda record: record.job_id)
     unreadable = "its job.json is gone or damaged; run it again with resume=force"
-    compared = [Comparison(job_id, f"jobs/{job_id}", "unavailable", reason=unreadable) for job_id in damaged]
+    compared = [Comparison(job_id, f"{JOBS}/{job_id}", "unavailable", reason=unreadable) for job_id in damaged]
     runs: dict[str, list[JobRecord]] = defaultdict(list)
     for record in records:
         if scheme_of(record.source.uri) == "data":
@@ -116,7 +117,7 @@ def verify(
 def succeeded_records(store: Store) -> tuple[list[JobRecord], list[str]]:
     """The records of complete videos, and the complete videos whose record cannot be read, by job."""
     found, damaged = [], []
-    for job_id in sorted({folder for folder, name in store.walk("jobs") if is_marker(name)}):
+    for job_id in sorted({folder for folder, name in store.walk(JOBS) if is_marker(name)}):
         record = read_record(store, job_id)
         if record is None:
             damaged.append(job_id)
@@ -158,7 +159,7 @@ def _repeat(
         except (BirefnetBatchError, OSError) as error:
             compared.append(_unavailable(record, str(error)))
         # The next one's files need the room.
-        shutil.rmtree(place / "jobs" / record.job_id, ignore_errors=True)
+        shutil.rmtree(place / JOBS / record.job_id, ignore_errors=True)
     return compared
 
 

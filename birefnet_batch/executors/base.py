@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, Protocol
 
 from birefnet_batch.errors import BirefnetBatchError
 from birefnet_batch.jobs import Job
+from birefnet_batch.output_files import RESULT
 from birefnet_batch.progress import Progress
 from birefnet_batch.settings import Settings
 from birefnet_batch.storage import Output
@@ -41,7 +42,7 @@ class JobOutcome:
     @property
     def result_path(self) -> str | None:
         """result.json relative to the output root, where there is one."""
-        return None if self.status == "failed" else self.job.file("result.json")
+        return None if self.status == "failed" else self.job.file(RESULT)
 
 
 class Observer(Protocol):
