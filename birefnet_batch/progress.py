@@ -9,7 +9,9 @@ from abc import ABC, abstractmethod
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, TextIO
+from typing import TYPE_CHECKING, TextIO
+
+from birefnet_batch.results import Outcome
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
 _WORKER_LINES = 8
 # Of a disk that is full, a reader or a terminal that is gone, a stream that was closed: no video is to fail for a log.
 _UNWRITABLE = (OSError, ValueError)
-Status = Literal["succeeded", "failed", "skipped"]
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ class Progress(ABC):
             self.skipped += count
             self.show_ended(f"skipped   {count} complete already")
 
-    def ended(self, name: str, status: Status, frames: int, seconds: float, error: str | None) -> None:
+    def ended(self, name: str, status: Outcome, frames: int, seconds: float, error: str | None) -> None:
         """A video ended."""
         self.done += 1
         self.failed += status == "failed"

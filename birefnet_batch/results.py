@@ -17,7 +17,7 @@ from birefnet_batch.storage import Output
 from birefnet_batch.storage.stores import Store
 
 SCHEMA_VERSION: Literal[1] = 1
-Status = Literal["succeeded", "failed"]
+Outcome = Literal["succeeded", "failed", "skipped"]
 _DOCUMENTED = ConfigDict(use_attribute_docstrings=True)
 
 
@@ -106,7 +106,7 @@ class JobRecord:
     __pydantic_config__ = _DOCUMENTED
 
     job_id: str
-    status: Status
+    status: Literal["succeeded", "failed"]
     request: dict[str, Any]
     """The canonical request, its URL without credentials."""
     source: SourceRecord
@@ -171,7 +171,7 @@ class ManifestLine:
     job_id: str
     input: str
     """The source's URI without credentials."""
-    status: Literal["succeeded", "failed", "skipped"]
+    status: Outcome
     result: str | None = None
     """result.json relative to the output root."""
     error: str | None = None

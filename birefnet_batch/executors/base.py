@@ -5,12 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Protocol
 
 from birefnet_batch.errors import BirefnetBatchError
 from birefnet_batch.jobs import Job
 from birefnet_batch.output_files import RESULT
 from birefnet_batch.progress import Progress
+from birefnet_batch.results import Outcome
 from birefnet_batch.settings import Settings
 from birefnet_batch.storage import Output
 
@@ -30,7 +31,7 @@ class JobOutcome:
     """What became of one job; small, for it travels between processes."""
 
     job: Job
-    status: Literal["succeeded", "failed", "skipped"]
+    status: Outcome
     frames: int = 0
     seconds: float = 0.0
     error: str | None = None
