@@ -103,7 +103,7 @@ def publish(output: Output, job: Job, record: JobRecord, media: list[Media]) -> 
         result = Result(files["video"], files.get("mask_video"))
         outputs["result"] = job.file(RESULT)
         output.write(outputs["result"], pretty_json(result.to_dict()))
-        record = replace(located(record), outputs=outputs, outputs_sha256=digests)
+        record = replace(with_machine(record), outputs=outputs, outputs_sha256=digests)
         output.write(job.file(RECORD), record.to_json())
         output.write(job.file(marker(key)), b"")
     if FAILED in before:
@@ -144,14 +144,14 @@ def publish_failure(output: Output, job: Job, record: JobRecord) -> None:
     """
     names = output.list(job.folder)
     if any(map(is_marker, names)):
-        output.write(job.file(FAILED), located(record).to_json())
+        output.write(job.file(FAILED), with_machine(record).to_json())
         return
     for name in names:
         output.remove(job.file(name))
-    output.write(job.file(RECORD), located(record).to_json())
+    output.write(job.file(RECORD), with_machine(record).to_json())
 
 
-def located(record: JobRecord) -> JobRecord:
+def with_machine(record: JobRecord) -> JobRecord:
     """The record with the machine and the revision of the code at hand; those of a cluster's worker it has already."""
     if record.machine:
         return record

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +12,8 @@ from birefnet_batch.errors import ConfigError
 from birefnet_batch.output_files import RUN, run_file
 from birefnet_batch.results import JobRecord
 from birefnet_batch.settings import Device, EngineName, ExecutorName, Precision, Resume, Settings, StorageSettings
+from birefnet_batch.settings_paths import with_absolute_paths
 from birefnet_batch.storage.stores import Store
-from birefnet_batch.uris import scheme_of, user_path
 
 
 def read_settings(store: Store, run_id: str) -> Settings:
@@ -27,35 +26,10 @@ def read_settings(store: Store, run_id: str) -> Settings:
     """
     try:
         record = json.loads(store.get(run_file(run_id, RUN)) or b"")
-        plain = located(record["settings"], Path(record.get("working_directory") or ""))
+        plain = with_absolute_paths(record["settings"], Path(record.get("working_directory") or ""))
     except (ValueError, KeyError, TypeError, AttributeError):
         raise ConfigError(f"{store.uri(run_file(run_id, RUN))} is gone or damaged; it has the settings") from None
     return settings_from_dict(plain)
-
-
-def located(plain: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The settings with absolute paths where they name files of the run's working folder."""
-    engine, media, models = ({**plain.get(name, {})} for name in ("engine", "media", "models"))
-    engine |= {name: _file(engine.get(name), folder) for name in ("store", "shared_store") if name in engine}
-    if Path(str(media.get("background", ""))).suffix:
-        media["background"] = _file(media["background"], folder)
-    for name, entry in models.items():
-        if isinstance(entry, dict) and "weights" in entry:
-            models[name] = {**entry, "weights": _file(entry["weights"], folder)}
-    found = {**plain, "engine": engine, "media": media, "models": models}
-    if "weights" in plain:
-        found["weights"] = {name: _file(value, folder) for name, value in plain["weights"].items()}
-    if "weights_folder" in plain:
-        found["weights_folder"] = _file(plain["weights_folder"], folder)
-    return found
-
-
-def _file(value: Any, folder: Path) -> Any:
-    """What names neither a file nor a folder there is something else: a hub repository, or a place to be made."""
-    if not isinstance(value, str) or not value or scheme_of(value):
-        return value
-    path = folder / user_path(value)
-    return str(path) if os.path.exists(path) else value  # noqa: PTH110  Path.exists raises for names that are too long
 
 
 def settings_from_dict(plain: dict[str, Any]) -> Settings:

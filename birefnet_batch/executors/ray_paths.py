@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from birefnet_batch.recorded_settings import located
 from birefnet_batch.settings import Settings
+from birefnet_batch.settings_paths import with_absolute_paths
 from birefnet_batch.uris import scheme_of, user_path
 
 
 def absolute_paths(settings: Settings) -> Settings:
     """The settings with absolute paths; a home folder stays each machine's own."""
-    plain = located(settings.to_dict(), Path.cwd())
+    plain = with_absolute_paths(settings.to_dict(), Path.cwd())
     engine, storage, executor = settings.engine, settings.storage, settings.executor
     return replace(
         settings,

@@ -29,7 +29,7 @@ from birefnet_batch.executors.units import EngineKey
 from birefnet_batch.executors.worker_board import Board, StoppedError
 from birefnet_batch.executors.workspace import Workspace, has_source
 from birefnet_batch.process_tuning import keep_freed_memory
-from birefnet_batch.publish import located
+from birefnet_batch.publish import with_machine
 from birefnet_batch.storage.finished_parts import record_name, record_names
 from birefnet_batch.versions import library_versions
 from birefnet_batch.video.child_process import Spares
@@ -206,7 +206,7 @@ class RayWorker:
         if decided and not unseen:
             return fail(self._context, call.job, record, error)
         ended, known = failed(record, error)
-        return Failed(located(ended), known, unseen)
+        return Failed(with_machine(ended), known, unseen)
 
     def _give_up(self) -> None:
         """Be replaced: what waits here would be broken off by that, when it has just been begun."""
