@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -14,7 +13,7 @@ from birefnet_batch.errors import BirefnetBatchError
 from birefnet_batch.executors.base import Executor, JobOutcome, RunContext
 from birefnet_batch.executors.coordinator import Coordinator
 from birefnet_batch.executors.messages import Answer
-from birefnet_batch.executors.part_store import PartStore, clean_shared, inherit_shared, shared_folder
+from birefnet_batch.executors.parts import open_parts
 from birefnet_batch.executors.ray_causes import cause
 from birefnet_batch.executors.ray_cluster import RayCluster, require_ray, resolved
 from birefnet_batch.executors.ray_crew import Crew
@@ -54,7 +53,7 @@ class _Driver:
 
         self._ray = ray
         self._context = context
-        self._shared = shared_folder(context.settings, context.output, context.run_id)
+        self._parts = open_parts(context.settings, context.output, context.run_id)
         self._crew = Crew(cluster, _for_workers(context))
         patience_s = _PATIENCE_S if cluster.grows else 0.0
         self._coordinator = Coordinator(context, time.monotonic, self._drop_parts, patience_s)
@@ -65,7 +64,7 @@ class _Driver:
 
     def run(self, jobs: Iterable[Job]) -> Iterator[JobOutcome]:
         todo = list(jobs)
-        inherit_shared(self._context.settings, self._context.output, self._context.run_id)
+        self._parts.inherit()
         try:
             # Workers start while the jobs' lengths are guessed.
             self._crew.keep_up(needed=len(todo))
@@ -152,18 +151,14 @@ class _Driver:
         scheduler.add(scheduler.leave(name))
 
     def _drop_parts(self, job: Job) -> None:
-        if self._shared is not None:
-            shutil.rmtree(self._shared / job.job_id, ignore_errors=True)
-            return
         try:
-            PartStore(self._context.settings, self._context.output, self._context.run_id).drop(job.job_id)
+            self._parts.drop(job.job_id)
         except BirefnetBatchError as error:
             _log.warning("%s; the end of the run tries again", error)
 
     def _clean(self) -> None:
         try:
-            over = not self._coordinator.unfinished
-            clean_shared(self._context.settings, self._context.output, self._context.run_id, over=over)
+            self._parts.clean(over=not self._coordinator.unfinished)
         except BirefnetBatchError as error:
             _log.warning("%s; the next run on this output tries again", error)
 

@@ -19,7 +19,7 @@ from birefnet_batch.executors.finish import finish, published
 from birefnet_batch.executors.finished_segments import find, keep
 from birefnet_batch.executors.ledger import Ledger, fail, failed
 from birefnet_batch.executors.messages import Answer, Call, Failed, GivenBack, Hello, Lost, Planned, Status
-from birefnet_batch.executors.part_store import PartStore, require_shared, shared_folder
+from birefnet_batch.executors.parts import open_parts
 from birefnet_batch.executors.prepare import Plan, prepare
 from birefnet_batch.executors.ray_metrics import WorkerMetrics
 from birefnet_batch.executors.retries import is_unwell, may_be_tried_again
@@ -71,11 +71,9 @@ class RayWorker:
             self._metrics = WorkerMetrics()
             self._engines = self._stack.enter_context(EngineCache(self._context.settings))
             settings, output, run_id = self._context.settings, self._context.output, self._context.run_id
-            shared = shared_folder(settings, output, run_id)
-            require_shared(settings, shared)
-            self._parts = PartStore(settings, output, run_id) if shared is None else None
-            parts = shared or attached.scratch / "copies"
-            self._workspace = self._stack.enter_context(Workspace(attached.worker_folder, parts, settings.storage))
+            self._parts = open_parts(settings, output, run_id)
+            folder = self._parts.folder(attached.scratch / "copies")
+            self._workspace = self._stack.enter_context(Workspace(attached.worker_folder, folder, settings.storage))
             self._stack.enter_context(Spares())
         except (BirefnetBatchError, OSError) as error:
             return Hello(error=str(error))
@@ -133,17 +131,14 @@ class RayWorker:
             # The parts go with the publication: after it there are none to join.
             if call.history and (outcome := published(self._context, self._workspace, call.plan)) is not None:
                 return outcome
-            if self._parts is not None:
-                names = [path.name for done in call.done for path in done.segment.parts.values()]
-                self._parts.get(call.job.job_id, self._workspace.parts(call.job), names)
+            names = [path.name for done in call.done for path in done.segment.parts.values()]
+            self._parts.get(call.job.job_id, self._workspace.parts(call.job), names)
             record = replace(call.plan.record, history=list(call.history), attempts=len(call.history) + 1)
             return finish(self._context, self._workspace, replace(call.plan, record=record), call.done)
         if call.step == "segment":
             assert call.plan is not None
             done = self._segment(call.plan, call.index, opened)
-            kept = keep(self._context, call.plan, done)
-            if self._parts is not None:
-                self._parts.put(call.job.job_id, kept)
+            self._parts.put(call.job.job_id, keep(self._context, call.plan, done))
             return done
         plan = prepare(self._context, self._engines, self._workspace, call.job, ledger, self._board)
         if plan is None:
@@ -154,12 +149,10 @@ class RayWorker:
 
     def _finished(self, plan: Plan) -> dict[int, SegmentDone]:
         folder = self._workspace.parts(plan.job)
-        if self._parts is None:
-            return find(self._context, plan, folder)
         names = self._parts.get_records(plan.job.job_id, folder)
         found = find(self._context, plan, folder, names)
         # Of those there: another worker here may be handing over a segment that it has just done.
-        others = set(record_names(names)).difference(map(record_name, found))
+        others = set(record_names(names or ())).difference(map(record_name, found))
         self._parts.drop_records(plan.job.job_id, folder, others)
         return found
 

@@ -14,6 +14,7 @@ from clips import make_clip
 from birefnet_batch import Request, Settings
 from birefnet_batch.errors import DecoderCrashError, EngineError, FetchError, InputError, WeightsError, WorkerLostError
 from birefnet_batch.executors.base import JobOutcome, RunContext
+from birefnet_batch.executors.folder_parts import OutputsParts
 from birefnet_batch.executors.ledger import Ledger
 from birefnet_batch.executors.messages import Call, Failed, GivenBack, Lost
 from birefnet_batch.executors.prepare import Plan
@@ -151,8 +152,8 @@ def test_a_join_that_was_lost_after_it_had_published_its_video_is_not_done_again
         output.write(job.file("job.json"), written.to_json())
         dropped: list[Job] = []
         worker: Any = RayWorker("worker-1", context)
-        worker._parts = None
-        worker._workspace = SimpleNamespace(drop=dropped.append, path=lambda *_: 1 / 0)
+        worker._parts = OutputsParts(tmp_path)
+        worker._workspace = SimpleNamespace(drop=dropped.append, parts=lambda job: tmp_path, path=lambda *_: 1 / 0)
         history = (attempt_record("worker-0", WorkerLostError("it was killed"), step="join"),)
         call = Call("join", job, history, Plan(job, None, record, None, ()))  # type: ignore[arg-type]
         if run_id == "run":

@@ -1,13 +1,7 @@
-"""Where the parts of long videos travel between machines that share no folder: a bucket, or a folder that all see.
-
-Below `<location>/<digest of the output>/<run id>/`: who holds the output's lease takes over or removes what dead runs
-left there.
-"""
+"""Parts of long videos in a bucket, for machines that share no folder."""
 
 from __future__ import annotations
 
-import shutil
-import socket
 from collections import defaultdict
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,28 +10,18 @@ from pathlib import Path
 
 from birefnet_batch.bucket_prefix import bucket_prefix
 from birefnet_batch.errors import OutputError
+from birefnet_batch.executors.parts import Parts
 from birefnet_batch.settings import Settings
 from birefnet_batch.storage.filesystems import bucket_errors, bucket_filesystem
-from birefnet_batch.storage.finished_parts import finished_names, keep_finished, move_finished, record_names
+from birefnet_batch.storage.finished_parts import finished_names, record_names
 from birefnet_batch.storage.output import Output
-from birefnet_batch.storage.reasons import reason_of
-from birefnet_batch.uris import BUCKET_SCHEMES, scheme_of, user_path
+from birefnet_batch.uris import scheme_of
 
 # Objects that are removed at a time: the driver waits, and a long video has a thousand.
 _AT_ONCE = 16
 
 
-def shared_folder(settings: Settings, output: Output, run_id: str) -> Path | None:
-    """The folder that all workers see, where there is one: then parts need not travel."""
-    given = settings.executor.scratch
-    if given is None:
-        return output.shared_parts
-    if scheme_of(given) in BUCKET_SCHEMES:
-        return None
-    return user_path(given).absolute() / output.digest / run_id
-
-
-class PartStore:
+class BucketParts(Parts):
     """Parts in a bucket.
 
     Args:
@@ -57,22 +41,18 @@ class PartStore:
         self._run_id = run_id
         self._own = f"{self._all}/{run_id}"
 
-    def put(self, job_id: str, paths: Iterable[Path]) -> None:
-        """Hand parts over.
+    def folder(self, copies: Path) -> Path:
+        """See `Parts`."""
+        return copies
 
-        Raises:
-            OutputError: they cannot be written.
-        """
+    def put(self, job_id: str, paths: Iterable[Path]) -> None:
+        """See `Parts`."""
         for path in paths:
             with bucket_errors(self._uri(job_id, path.name), "written", OutputError):
                 self._files.put_file(str(path), self._at(job_id, path.name))
 
     def get(self, job_id: str, folder: Path, names: Iterable[str]) -> None:
-        """Fetch what is not in the job's folder here yet.
-
-        Raises:
-            OutputError: it cannot be read.
-        """
+        """See `Parts`."""
         # A part without a record is a killed worker's, and may be half.
         whole = set(finished_names(path.name for path in folder.iterdir()))
         for name in names:
@@ -84,14 +64,7 @@ class PartStore:
             coming.replace(folder / name)
 
     def get_records(self, job_id: str, folder: Path) -> set[str]:
-        """Fetch the records of a job's finished segments.
-
-        Returns:
-            The names of all files of the job that are here to be fetched.
-
-        Raises:
-            OutputError: they cannot be read.
-        """
+        """See `Parts`."""
         there = self._names().get(self._run_id, {}).get(job_id, ())
         names = finished_names(there)
         for name in set(names).difference(finished_names(path.name for path in folder.iterdir())):
@@ -101,24 +74,14 @@ class PartStore:
         return set(there)
 
     def drop_records(self, job_id: str, folder: Path, names: Iterable[str]) -> None:
-        """Remove records of segments that are to be done again, here and there.
-
-        Beside new parts they would say that half a part is whole, or that it was made for the settings of before.
-
-        Raises:
-            OutputError: they cannot be removed.
-        """
+        """See `Parts`."""
         for name in names:
             # Here first: one that is left there alone is fetched again, and removed then.
             (folder / name).unlink(missing_ok=True)
             self._remove_one(self._at(job_id, name))
 
     def inherit(self) -> None:
-        """Take over the finished segments of this output's dead runs, and remove what else they left.
-
-        Raises:
-            OutputError: that is impossible.
-        """
+        """See `Parts`."""
         dead = {run_id: jobs for run_id, jobs in self._names().items() if run_id != self._run_id}
         places: dict[str, dict[str, str]] = defaultdict(dict)
         # Of a segment that a run was taking over when it was stopped, it has some files and the run before it the rest.
@@ -138,14 +101,11 @@ class PartStore:
             self._remove(f"{self._all}/{run_id}")
 
     def drop(self, job_id: str) -> None:
-        """Remove a job's parts."""
+        """See `Parts`."""
         self._remove(f"{self._own}/{job_id}")
 
     def clean(self, over: bool) -> None:
-        """Remove the run's parts; before it is over, finished segments stay.
-
-        Those of other runs are not its to remove: one may have taken the output over.
-        """
+        """See `Parts`."""
         if over:
             self._remove(self._own)
             return
@@ -187,55 +147,3 @@ class PartStore:
 
     def _uri(self, job_id: str, name: str) -> str:
         return f"{self._scheme}://{self._at(job_id, name)}"
-
-
-def inherit_shared(settings: Settings, output: Output, run_id: str) -> None:
-    """Take over finished segments of this output's dead runs, where its scratch folders do not; for the lease's holder.
-
-    Raises:
-        OutputError: that is impossible.
-    """
-    folder = shared_folder(settings, output, run_id)
-    if folder is None:
-        PartStore(settings, output, run_id).inherit()
-    elif settings.executor.scratch is not None:
-        try:
-            # Workers tell by it whether they see the same.
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(
-                f"executor.scratch={settings.executor.scratch} cannot be written: {reason_of(error)}"
-            ) from None
-        for dead in folder.parent.iterdir():
-            if dead != folder:
-                move_finished(dead, folder)
-                shutil.rmtree(dead, ignore_errors=True)
-
-
-def require_shared(settings: Settings, folder: Path | None) -> None:
-    """Make sure that a worker sees the folder of parts that the driver made.
-
-    Raises:
-        OutputError: it does not; its parts would be lost to the others.
-    """
-    if settings.executor.scratch is not None and folder is not None and not folder.is_dir():
-        raise OutputError(
-            f"executor.scratch={settings.executor.scratch} is not the same on {socket.gethostname()} as where the run "
-            "was started; mount the folder at the same place on all machines, or give a bucket"
-        )
-
-
-def clean_shared(settings: Settings, output: Output, run_id: str, *, over: bool) -> None:
-    """Remove the run's parts, where its scratch folder does not; before it is over, finished segments stay.
-
-    Raises:
-        OutputError: that is impossible.
-    """
-    folder = shared_folder(settings, output, run_id)
-    if folder is None:
-        PartStore(settings, output, run_id).clean(over)
-    elif settings.executor.scratch is not None and (over or not keep_finished(folder)):
-        shutil.rmtree(folder, ignore_errors=True)
-        # It stays where another run has taken the output over.
-        with suppress(OSError):
-            folder.parent.rmdir()

@@ -12,10 +12,11 @@ import pytest
 
 from birefnet_batch import Settings
 from birefnet_batch.errors import OutputError
-from birefnet_batch.executors import part_store
+from birefnet_batch.executors import bucket_parts
 from birefnet_batch.executors.base import RunContext
+from birefnet_batch.executors.bucket_parts import BucketParts
 from birefnet_batch.executors.finished_segments import keep
-from birefnet_batch.executors.part_store import PartStore, clean_shared, inherit_shared, require_shared, shared_folder
+from birefnet_batch.executors.parts import Parts, open_parts
 from birefnet_batch.executors.ray_worker import RayWorker
 from birefnet_batch.executors.segment_step import SegmentDone
 from birefnet_batch.pipeline import SegmentRecord
@@ -38,19 +39,23 @@ class Place:
         self._scratch, self._storage = scratch, storage
 
     def put(self, run_id: str, folder: Path, *names: str) -> None:
-        shared = shared_folder(self.settings, self.output, run_id)
-        here = (shared or folder) / "job"
+        parts = self.parts(run_id)
+        if "://" not in self._scratch:
+            (Path(self._scratch) / self.output.digest / run_id).mkdir(parents=True, exist_ok=True)
+        here = parts.folder(folder) / "job"
         here.mkdir(parents=True, exist_ok=True)
         for name in names:
             (here / name).write_text(f"{run_id} {name}")
-        if shared is None:
-            PartStore(self.settings, self.output, run_id).put("job", [here / name for name in names])
+        parts.put("job", [here / name for name in names])
+
+    def parts(self, run_id: str) -> Parts:
+        return open_parts(self.settings, self.output, run_id)
 
     def inherit(self, run_id: str) -> None:
-        inherit_shared(self.settings, self.output, run_id)
+        self.parts(run_id).inherit()
 
     def clean(self, run_id: str, *, over: bool) -> None:
-        clean_shared(self.settings, self.output, run_id, over=over)
+        self.parts(run_id).clean(over)
 
     @property
     def files(self) -> set[str]:
@@ -121,7 +126,7 @@ def test_a_worker_gets_records_first_and_parts_when_it_joins(s3: Any, tmp_path: 
     mine.put("run", tmp_path / "there", PART, LOOSE, RECORD)
     here = tmp_path / "here"
     here.mkdir()
-    store = PartStore(mine.settings, mine.output, "run")
+    store = mine.parts("run")
     store.get_records("job", here)
     assert [path.name for path in here.iterdir()] == [RECORD]
     store.get("job", here, [PART])
@@ -130,7 +135,7 @@ def test_a_worker_gets_records_first_and_parts_when_it_joins(s3: Any, tmp_path: 
 
 
 @pytest.fixture
-def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], PartStore]:
+def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], BucketParts]:
     """The parts of a run, by its id, in a bucket of this process's memory."""
     memory = pytest.importorskip("fsspec.implementations.memory")
 
@@ -140,12 +145,12 @@ def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], P
             return [name.lstrip("/") for name in super().find(path, *args, **more)]
 
     files = Bucket()
-    monkeypatch.setattr(part_store, "bucket_filesystem", lambda scheme, settings: files)
+    monkeypatch.setattr(bucket_parts, "bucket_filesystem", lambda scheme, settings: files)
     mine = Place(tmp_path / "out", f"s3://bucket/{tmp_path.name} [1]*?", StorageSettings())
-    return lambda run_id: PartStore(mine.settings, mine.output, run_id)
+    return lambda run_id: BucketParts(mine.settings, mine.output, run_id)
 
 
-def there(store: PartStore) -> dict[str, dict[str, set[str]]]:
+def there(store: BucketParts) -> dict[str, dict[str, set[str]]]:
     return {run_id: {job: set(names) for job, names in jobs.items()} for run_id, jobs in store._names().items()}
 
 
@@ -159,7 +164,7 @@ def folder_with(folder: Path, **contents: str) -> Path:
 
 @pytest.mark.parametrize("planned_again", [False, True])
 def test_half_a_part_that_a_killed_worker_left_is_replaced_by_the_whole_one(
-    bucket: Callable[[str], PartStore], tmp_path: Path, planned_again: bool
+    bucket: Callable[[str], BucketParts], tmp_path: Path, planned_again: bool
 ) -> None:
     store = bucket("run")
     there = folder_with(tmp_path / "there", part="whole", record="{}")
@@ -173,7 +178,7 @@ def test_half_a_part_that_a_killed_worker_left_is_replaced_by_the_whole_one(
 
 @pytest.mark.parametrize("moved", [1, 2])
 def test_finished_segments_that_a_stopped_run_had_begun_to_take_over_are_whole_for_the_next(
-    bucket: Callable[[str], PartStore], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moved: int
+    bucket: Callable[[str], BucketParts], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moved: int
 ) -> None:
     names = [PART, part_name("mask", 0), RECORD]
     for name in names:
@@ -197,7 +202,7 @@ def test_finished_segments_that_a_stopped_run_had_begun_to_take_over_are_whole_f
 
 
 def test_parts_below_a_name_with_letters_of_patterns_are_taken_over_and_removed(
-    bucket: Callable[[str], PartStore], tmp_path: Path
+    bucket: Callable[[str], BucketParts], tmp_path: Path
 ) -> None:
     folder = folder_with(tmp_path / "folder", part="whole", record="{}")
     (folder / LOOSE).write_text("half")
@@ -216,7 +221,7 @@ def test_parts_below_a_name_with_letters_of_patterns_are_taken_over_and_removed(
 
 
 def test_records_of_segments_that_are_done_again_stand_beside_no_new_parts(
-    bucket: Callable[[str], PartStore], tmp_path: Path
+    bucket: Callable[[str], BucketParts], tmp_path: Path
 ) -> None:
     """Of other settings: half a new part would count as whole, and a new one as made for the settings of before."""
 
@@ -234,7 +239,7 @@ def test_records_of_segments_that_are_done_again_stand_beside_no_new_parts(
         context: Any = SimpleNamespace(run_id=f"run of {key}")
         return keep(context, plan_of(key, folder), done)
 
-    def finished(store: PartStore, key: str, folder: Path) -> list[int]:
+    def finished(store: BucketParts, key: str, folder: Path) -> list[int]:
         output: Any = None
         worker: Any = RayWorker("worker-1", RunContext("another", Settings(), output, {}))
         worker._parts, worker._workspace = store, SimpleNamespace(parts=lambda job: folder)
@@ -257,7 +262,7 @@ def test_records_of_segments_that_are_done_again_stand_beside_no_new_parts(
     assert finished(third, "a", other) == []
 
 
-def test_a_part_that_was_made_here_is_not_fetched(bucket: Callable[[str], PartStore], tmp_path: Path) -> None:
+def test_a_part_that_was_made_here_is_not_fetched(bucket: Callable[[str], BucketParts], tmp_path: Path) -> None:
     here = folder_with(tmp_path / "here", part="mine", record="{}")
     bucket("run").get("job", here, [PART])
     assert (here / PART).read_text() == "mine"
@@ -266,8 +271,8 @@ def test_a_part_that_was_made_here_is_not_fetched(bucket: Callable[[str], PartSt
 def test_a_worker_whose_scratch_folder_is_another_than_the_drivers_is_told_apart(tmp_path: Path) -> None:
     place = Place(tmp_path / "out", str(tmp_path / "scratch"), StorageSettings())
     place.inherit("run")
-    folder = shared_folder(place.settings, place.output, "run")
-    require_shared(place.settings, folder)
+    parts = place.parts("run")
+    assert parts.folder(tmp_path / "copies").is_relative_to(tmp_path / "scratch")
     (tmp_path / "scratch").rename(tmp_path / "elsewhere")
     with pytest.raises(OutputError, match=r"executor.scratch=.* is not the same on .* mount the folder"):
-        require_shared(place.settings, folder)
+        parts.folder(tmp_path / "copies")
