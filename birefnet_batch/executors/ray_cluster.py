@@ -56,11 +56,12 @@ class RayCluster:
     """A context in which Ray can be used. What it started it ends; a Ray that was in use already stays so.
 
     Args:
+        ray: the library.
         settings: the run's.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._ray = require_ray()
+    def __init__(self, ray: Any, settings: Settings) -> None:
+        self._ray = ray
         self._executor: ExecutorSettings = settings.executor
         # TensorRT's own `cuda` stays, whatever may stand in for it: a cluster that grows has no GPU yet.
         asked = settings.engine.device

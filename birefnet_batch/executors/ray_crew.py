@@ -48,14 +48,13 @@ class Crew:
     """Starts, replaces and ends a run's actors.
 
     Args:
+        ray: the library.
         cluster: where.
         context: the run, its settings resolved.
     """
 
-    def __init__(self, cluster: RayCluster, context: RunContext) -> None:
-        import ray
-
-        self._ray: Any = ray
+    def __init__(self, ray: Any, cluster: RayCluster, context: RunContext) -> None:
+        self._ray = ray
         self._cluster = cluster
         self._context = context
         self._share = cluster.share()

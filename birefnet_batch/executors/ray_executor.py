@@ -38,31 +38,39 @@ class RayExecutor(Executor):
 
     def __init__(self, context: RunContext) -> None:
         super().__init__(context)
-        require_ray()
+        self._ray = require_ray()
 
     def run(self, jobs: Iterable[Job], progress: Progress) -> Iterator[JobOutcome]:
         """See `Executor.run`. An interrupt drains: what is being done may end within `executor.grace_s`."""
-        with RayCluster(self.context.settings) as cluster:
+        with RayCluster(self._ray, self.context.settings) as cluster:
             context = replace(self.context, settings=resolved(self.context.settings, cluster))
-            yield from _Driver(cluster, context, progress).run(jobs)
+            yield from Driver(self._ray, cluster, context, progress).run(jobs)
 
 
-class _Driver:
-    def __init__(self, cluster: RayCluster, context: RunContext, progress: Progress) -> None:
-        import ray
+class Driver:
+    """The loop in a cluster that is there.
 
+    Args:
+        ray: the library.
+        cluster: where.
+        context: the run, its settings resolved.
+        progress: who shows it.
+    """
+
+    def __init__(self, ray: Any, cluster: RayCluster, context: RunContext, progress: Progress) -> None:
         self._ray = ray
         self._context = context
         self._parts = open_parts(context.settings, context.output, context.run_id)
-        self._crew = Crew(cluster, _for_workers(context))
+        self._crew = Crew(ray, cluster, _for_workers(context))
         patience_s = _PATIENCE_S if cluster.grows else 0.0
         self._coordinator = Coordinator(context, time.monotonic, self._drop_parts, patience_s)
         self._metrics = DriverMetrics()
-        self._watch = Watch(self._crew, self._coordinator, progress)
+        self._watch = Watch(ray, self._crew, self._coordinator, progress)
         self._progress = progress
         self._calls: dict[Any, tuple[str, Unit]] = {}
 
     def run(self, jobs: Iterable[Job]) -> Iterator[JobOutcome]:
+        """See `Executor.run`."""
         todo = list(jobs)
         self._parts.inherit()
         try:

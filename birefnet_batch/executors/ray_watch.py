@@ -18,14 +18,13 @@ class Watch:
     """Asks, and tells the progress.
 
     Args:
+        ray: the library.
         crew: the workers.
         coordinator: what is left to do.
         progress: who shows it.
     """
 
-    def __init__(self, crew: Crew, coordinator: Coordinator, progress: Progress) -> None:
-        import ray
-
+    def __init__(self, ray: Any, crew: Crew, coordinator: Coordinator, progress: Progress) -> None:
         self._ray = ray
         self._crew = crew
         self._coordinator = coordinator

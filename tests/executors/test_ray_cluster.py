@@ -46,9 +46,7 @@ def on(nodes: Nodes, device: Device = Device.auto, **executor: Any) -> RayCluste
     settings = replace(
         Settings(), engine=EngineSettings(device=device, threads=2), executor=ExecutorSettings(**executor)
     )
-    cluster = RayCluster(settings)
-    cluster._ray = nodes
-    return cluster
+    return RayCluster(nodes, settings)
 
 
 def test_a_cluster_without_room_is_asked_for_one_worker_so_that_it_can_grow_from_nothing() -> None:
@@ -75,11 +73,9 @@ def test_the_device_is_told_from_the_first_node_that_has_any(
 @pytest.mark.parametrize(("provider", "gpus"), [(Provider.openvino, 0.0), (Provider.cuda, 1.0)])
 def test_workers_reserve_what_the_provider_of_onnxruntime_runs_on(provider: Provider, gpus: float) -> None:
     engine = EngineSettings(EngineName.onnxruntime, provider=provider, threads=2)
-    cluster = RayCluster(replace(Settings(), engine=engine))
     nodes = Nodes()
     nodes.there.append({"CPU": 4.0, "GPU": 1.0})
-    cluster._ray = nodes
-    assert cluster.share().gpus == gpus
+    assert RayCluster(nodes, replace(Settings(), engine=engine)).share().gpus == gpus
 
 
 def test_a_device_that_was_given_waits_for_no_node() -> None:
@@ -93,9 +89,9 @@ def test_a_device_that_was_given_waits_for_no_node() -> None:
 def test_paths_stay_relative_where_ray_brings_the_working_folder_to_the_workers(
     environment: dict[str, str], of_the_job: bool
 ) -> None:
-    cluster: Any = on(Nodes(), device=Device.cpu, runtime_env={} if of_the_job else environment)
-    context = SimpleNamespace(runtime_env=environment if of_the_job else {})
-    cluster._ray.get_runtime_context = lambda: context
+    nodes: Any = Nodes()
+    nodes.get_runtime_context = lambda: SimpleNamespace(runtime_env=environment if of_the_job else {})
+    cluster = on(nodes, device=Device.cpu, runtime_env={} if of_the_job else environment)
     given = replace(Settings(), executor=ExecutorSettings(scratch="parts"))
     assert resolved(given, cluster).executor.scratch == ("parts" if environment else str(Path("parts").absolute()))
 

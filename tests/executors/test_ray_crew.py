@@ -12,7 +12,7 @@ import pytest
 from birefnet_batch.errors import ConfigError, NoWorkerError
 from birefnet_batch.executors import ray_crew
 from birefnet_batch.executors.messages import Hello
-from birefnet_batch.executors.ray_crew import Crew, Member
+from birefnet_batch.executors.ray_crew import Crew
 from birefnet_batch.executors.ray_room import Share
 from birefnet_batch.executors.same_code import Code
 from birefnet_batch.versions import CHECKOUT
@@ -20,12 +20,50 @@ from birefnet_batch.versions import CHECKOUT
 pytest.importorskip("ray", reason="Ray is not installed; pip install 'birefnet-batch[test]'")
 
 
+class Ray:
+    """As much of Ray as a crew asks of it: actors that say what they are told to say, in the order of their start."""
+
+    exceptions = SimpleNamespace(RayError=RuntimeError)
+
+    def __init__(self, *hellos: Hello) -> None:
+        self.hellos = list(hellos)
+        self.nodes_there: list[dict[str, Any]] = []
+        self.free: dict[str, float] = {}
+        self.started: list[str | None] = []
+        """The node that each actor was to be on."""
+
+    def remote(self, **_: Any) -> Any:
+        return lambda actor_class: SimpleNamespace(options=self._options)
+
+    def _options(self, scheduling_strategy: Any = None, **_: Any) -> Any:
+        node = None if scheduling_strategy is None else scheduling_strategy.node_id
+
+        def start(name: str, context: Any) -> Any:
+            self.started.append(node)
+            return SimpleNamespace(hello=SimpleNamespace(remote=lambda: name))
+
+        return SimpleNamespace(remote=start)
+
+    def get(self, name: str) -> Hello:
+        return self.hellos[min(int(name.removeprefix("worker-")), len(self.hellos)) - 1]
+
+    def kill(self, actor: Any, no_restart: bool) -> None:
+        pass
+
+    def nodes(self) -> list[dict[str, Any]]:
+        return self.nodes_there
+
+    def available_resources(self) -> dict[str, float]:
+        return self.free
+
+
 class Cluster:
     """A cluster whose nodes are a list."""
 
-    def __init__(self, grows: bool = True) -> None:
+    def __init__(self, grows: bool = True, workers: int = 1) -> None:
         self.there: list[dict[str, float]] = [{"CPU": 0.0}]
         self.grows = grows
+        self.workers = workers
 
     def share(self) -> Share:
         return Share(cpus=2, gpus=1)
@@ -34,7 +72,10 @@ class Cluster:
         return self.there
 
     def wanted(self, share: Share) -> int:
-        return 1
+        return self.workers
+
+    def actor_environment(self) -> None:
+        return None
 
 
 class Clock:
@@ -48,8 +89,16 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(ray_crew, "time", clock)
-    monkeypatch.setattr(Crew, "_start", lambda crew: crew._starting.update({len(crew._starting): ("w", None)}))
     return clock
+
+
+GOOD, BAD = Hello("node", "host"), Hello(error="a package is missing")
+
+
+def crew_of(ray: Ray, cluster: Cluster) -> Crew:
+    there: Any = cluster
+    context: Any = None
+    return Crew(ray, there, context)
 
 
 def looked(crew: Crew, clock: Clock, seconds: int) -> None:
@@ -61,8 +110,7 @@ def looked(crew: Crew, clock: Clock, seconds: int) -> None:
 def test_a_cluster_without_room_is_asked_for_a_worker_and_what_it_lacks_is_said_once_a_minute(
     clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    cluster: Any = Cluster()
-    crew = Crew(cluster, context=None)  # type: ignore[arg-type]
+    crew = crew_of(Ray(), Cluster())
     with caplog.at_level(logging.WARNING):
         looked(crew, clock, 130)
     assert len(crew.greetings) == 1
@@ -73,8 +121,8 @@ def test_a_cluster_without_room_is_asked_for_a_worker_and_what_it_lacks_is_said_
 
 
 def test_a_run_whose_own_ray_has_no_node_any_more_ends(clock: Clock) -> None:
-    cluster: Any = Cluster(grows=False)
-    crew = Crew(cluster, SimpleNamespace())  # type: ignore[arg-type]
+    cluster = Cluster(grows=False)
+    crew = crew_of(Ray(), cluster)
     looked(crew, clock, seconds=3)
     cluster.there.clear()
     with pytest.raises(NoWorkerError, match="has lost its node process"):
@@ -82,8 +130,8 @@ def test_a_run_whose_own_ray_has_no_node_any_more_ends(clock: Clock) -> None:
 
 
 def test_a_joined_cluster_without_any_node_may_still_get_one(clock: Clock) -> None:
-    cluster: Any = Cluster()
-    crew = Crew(cluster, SimpleNamespace())  # type: ignore[arg-type]
+    cluster = Cluster()
+    crew = crew_of(Ray(), cluster)
     cluster.there.clear()
     looked(crew, clock, seconds=100)
 
@@ -91,10 +139,10 @@ def test_a_joined_cluster_without_any_node_may_still_get_one(clock: Clock) -> No
 def test_workers_that_do_not_start_where_there_is_room_are_said_after_a_while(
     clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    cluster: Any = Cluster()
+    cluster, ray = Cluster(), Ray(GOOD)
     cluster.there = [{"CPU": 4.0, "GPU": 1.0}]
-    crew = Crew(cluster, context=None)  # type: ignore[arg-type]
-    crew._ray = type("Ray", (), {"available_resources": staticmethod(lambda: {"CPU": 1.0})})
+    ray.free = {"CPU": 1.0}
+    crew = crew_of(ray, cluster)
     with caplog.at_level(logging.WARNING):
         looked(crew, clock, 30)
         assert not caplog.records
@@ -102,7 +150,7 @@ def test_workers_that_do_not_start_where_there_is_room_are_said_after_a_while(
         (record,) = caplog.records
         assert "each reserves 2 CPU, 1 GPU, and of the whole cluster 1 CPU, 0 GPU are free" in record.message
         assert record.message.endswith("other runs hold at least 1 CPU")
-        crew.ready["w"] = None  # type: ignore[assignment]
+        crew.greeted(crew.greetings[0])
         looked(crew, clock, 100)
     assert len(caplog.records) == 1
 
@@ -110,10 +158,9 @@ def test_workers_that_do_not_start_where_there_is_room_are_said_after_a_while(
 def test_a_run_whose_own_workers_are_slow_to_start_does_not_say_that_others_are_in_the_way(
     clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    cluster: Any = Cluster()
+    cluster = Cluster()
     cluster.there = [{"CPU": 2.0, "GPU": 1.0}]
-    crew = Crew(cluster, context=None)  # type: ignore[arg-type]
-    crew._ray = type("Ray", (), {"available_resources": staticmethod(dict)})
+    crew = crew_of(Ray(), cluster)
     clock.now += 100
     with caplog.at_level(logging.WARNING):
         looked(crew, clock, 30)
@@ -124,47 +171,44 @@ def test_a_run_whose_own_workers_are_slow_to_start_does_not_say_that_others_are_
     assert "they are loading their libraries" in record.message
 
 
-@pytest.fixture
-def mixed(clock: Clock) -> Crew:
-    """Four workers that start; those whose names begin with `bad` will say that they cannot work."""
-    cluster: Any = Cluster()
-    crew = Crew(cluster, context=None)  # type: ignore[arg-type]
-    crew._kill = lambda actor: None  # type: ignore[method-assign]
-    crew._ray = SimpleNamespace(
-        get=lambda name: Hello(error="a package is missing") if name.startswith("bad") else Hello("node", "host")
-    )
-    crew._starting.update({name: (name, None) for name in ("bad 1", "bad 2", "bad 3", "good")})
+def starting(*hellos: Hello) -> Crew:
+    """So many workers start, and will say this."""
+    crew = crew_of(Ray(*hellos), Cluster(workers=len(hellos)))
+    crew.keep_up(needed=len(hellos))
     return crew
 
 
-def test_a_node_where_none_can_work_does_not_end_a_run_while_workers_of_another_start(mixed: Crew) -> None:
-    assert [mixed.greeted(name) for name in ("bad 1", "bad 2", "bad 3")] == [None] * 3
-    assert mixed.greeted("good") is not None
+def test_a_node_where_none_can_work_does_not_end_a_run_while_workers_of_another_start(clock: Clock) -> None:
+    crew = starting(BAD, BAD, BAD, GOOD)
+    *bad, good = crew.greetings
+    assert [crew.greeted(reference) for reference in bad] == [None] * 3
+    assert crew.greeted(good) is not None
 
 
-def test_a_run_whose_every_worker_cannot_work_ends_as_a_wrong_configuration(mixed: Crew) -> None:
-    del mixed._starting["good"]
+def test_a_run_whose_every_worker_cannot_work_ends_as_a_wrong_configuration(clock: Clock) -> None:
+    crew = starting(BAD, BAD, BAD)
     with pytest.raises(ConfigError, match="No worker can work; the last one says: a package is missing"):
-        [mixed.greeted(name) for name in ("bad 1", "bad 2", "bad 3")]
+        [crew.greeted(reference) for reference in crew.greetings]
 
 
-def test_a_run_that_had_workers_ends_for_want_of_them_and_not_as_a_wrong_configuration(mixed: Crew) -> None:
-    mixed.greeted("good")
-    mixed.lose("good")
+def test_a_run_that_had_workers_ends_for_want_of_them_and_not_as_a_wrong_configuration(clock: Clock) -> None:
+    crew = starting(GOOD, BAD, BAD, BAD)
+    good, *bad = crew.greetings
+    member = crew.greeted(good)
+    assert member is not None
+    crew.lose(member.name)
     with pytest.raises(NoWorkerError, match="No worker can work"):
-        [mixed.greeted(name) for name in ("bad 1", "bad 2", "bad 3")]
+        [crew.greeted(reference) for reference in bad]
 
 
-def test_where_no_worker_can_work_the_next_is_started_later_and_later(
-    clock: Clock, caplog: pytest.LogCaptureFixture
-) -> None:
-    cluster: Any = Cluster()
+def test_where_no_worker_can_work_the_next_is_started_later_and_later(clock: Clock) -> None:
+    cluster, ray = Cluster(workers=1), Ray(GOOD, BAD)
     cluster.there = [{"CPU": 4.0, "GPU": 1.0}]
-    cluster.wanted = lambda share: 2
-    crew = Crew(cluster, context=None)  # type: ignore[arg-type]
-    crew.ready["well"] = None  # type: ignore[assignment]
-    crew._kill = lambda actor: None  # type: ignore[method-assign]
-    crew._ray = SimpleNamespace(get=lambda reference: Hello(error="a package is missing"))
+    crew = crew_of(ray, cluster)
+    crew.keep_up(needed=5)
+    well = crew.greeted(crew.greetings[0])
+    assert well is not None
+    cluster.workers = 2
     starts = []
     for _ in range(300):
         crew.keep_up(needed=5)
@@ -176,50 +220,39 @@ def test_where_no_worker_can_work_the_next_is_started_later_and_later(
     assert waits == sorted(waits)
     assert (waits[0] <= 6, waits[-1]) == (True, 60)
     # One that can work ends that.
-    crew._ray = SimpleNamespace(get=lambda reference: Hello("node", "host"))
+    ray.hellos = [GOOD]
     clock.now += 60
     crew.keep_up(needed=5)
     assert crew.greeted(crew.greetings[0]) is not None
-    del crew.ready["well"]
+    crew.lose(well.name)
     clock.now += 3
     crew.keep_up(needed=5)
     assert len(crew.greetings) == 1
 
 
-def test_in_the_stead_of_workers_that_may_do_nothing_others_are_started_on_other_nodes(
-    clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    cluster: Any = Cluster()
-    cluster.wanted = lambda share: 2
-    crew = Crew(cluster, context=None)  # type: ignore[arg-type]
+def test_in_the_stead_of_workers_that_may_do_nothing_others_are_started_on_other_nodes(clock: Clock) -> None:
+    bad, dead, good = (letter * 56 for letter in "bde")
+    ray = Ray(Hello(bad, "host"), Hello(bad, "host"), Hello(good, "host"))
     room = {"CPU": 4.0, "GPU": 2.0}
-    nodes = [{"NodeID": name, "Alive": name != "dead", "Resources": room} for name in ("bad", "dead", "good")]
-    crew._ray = SimpleNamespace(nodes=lambda: nodes)
-    started: list[str | None] = []
-
-    def start(crew: Crew, node: str | None = None) -> None:
-        started.append(node)
-        member = Member(f"worker-{len(started)}", None, node or "bad", "host")
-        crew.ready[member.name] = member
-
-    monkeypatch.setattr(Crew, "_start", start)
-    for idle in ({}, {"bad": 2}, {"bad": 2}, {"bad": 2}):
+    ray.nodes_there = [{"NodeID": name, "Alive": name != dead, "Resources": room} for name in (bad, dead, good)]
+    crew = crew_of(ray, Cluster(workers=2))
+    for idle in ({}, {bad: 2}, {bad: 2}, {bad: 2}):
         clock.now += 10
         crew.keep_up(needed=5, idle=idle)
-    assert started == [None, None, "good", "good"], "two that work are wanted, and two have nothing to do"
+        for reference in crew.greetings:
+            crew.greeted(reference)
+    assert ray.started == [None, None, good, good], "two that work are wanted, and two have nothing to do"
 
 
-def test_amounts_that_ray_does_not_give_are_a_wrong_configuration() -> None:
+def test_amounts_that_ray_does_not_give_are_a_wrong_configuration(clock: Clock) -> None:
     def refused(**options: Any) -> Any:
         raise ValueError(f"TPU is {options['resources']['TPU']}; it must be a whole number")
 
     cluster: Any = Cluster()
     cluster.share = lambda: Share(cpus=1, gpus=0, others=(("TPU", 1.5),))
-    cluster.actor_environment = dict
-    crew = Crew(cluster, context=None)  # type: ignore[arg-type]
-    crew._ray = SimpleNamespace(remote=lambda **_: lambda actor: SimpleNamespace(options=refused))
+    ray: Any = SimpleNamespace(remote=lambda **_: lambda actor: SimpleNamespace(options=refused))
     with pytest.raises(ConfigError, match=r"reserves 1 CPU, 1\.5 TPU: TPU is .*; give another amount in"):
-        crew._start()
+        crew_of(ray, cluster).keep_up(needed=1)
 
 
 @pytest.mark.parametrize(
@@ -229,13 +262,9 @@ def test_amounts_that_ray_does_not_give_are_a_wrong_configuration() -> None:
 def test_a_worker_with_another_version_of_this_package_is_not_given_work(
     package: str, pipeline: int, works: bool, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Crew, "_kill", lambda crew, actor: None)
     here = Code("0.9.0", 14)
     monkeypatch.setattr(Code, "here", lambda: here)
     there = Code("0.9.0" if package == "same" else package, 14 + pipeline)
-    cluster: Any = Cluster()
-    crew = Crew(cluster, context=None)  # type: ignore[arg-type]
-    crew._ray = SimpleNamespace(get=lambda reference: Hello("node", "host", code=there))
-    crew._starting = {0: ("w", None), 1: ("v", None)}
-    member = crew.greeted(0)
+    crew = starting(*[Hello("node", "host", code=there)] * 2)
+    member = crew.greeted(crew.greetings[0])
     assert (member is not None) == works

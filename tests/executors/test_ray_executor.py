@@ -6,7 +6,9 @@ import logging
 import pickle
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import faults
@@ -17,13 +19,49 @@ from ray_runs import OnRay, request
 from birefnet_batch import Settings, engines, run
 from birefnet_batch.errors import OutputError
 from birefnet_batch.executors.base import RunContext
-from birefnet_batch.executors.ray_executor import _Driver, _for_workers
+from birefnet_batch.executors.messages import Call, Hello
+from birefnet_batch.executors.ray_executor import Driver, _for_workers
 from birefnet_batch.executors.ray_paths import absolute_paths
+from birefnet_batch.executors.ray_room import Share
+from birefnet_batch.jobs import Job
 from birefnet_batch.progress import PlainProgress
 from birefnet_batch.settings import EngineSettings, MediaSettings, StorageSettings
 from birefnet_batch.storage import Output
 
 SEGMENTS = MediaSettings(segment_frames=8)
+
+
+class OneWorker:
+    """As much of Ray as a driver with one worker asks of it; the worker says hello and nothing else."""
+
+    exceptions = SimpleNamespace(RayError=RuntimeError)
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.at_hello: Callable[[], None] = lambda: None
+
+    def remote(self, **_: Any) -> Any:
+        actor = SimpleNamespace(
+            hello=SimpleNamespace(remote=lambda: "hello"),
+            work=SimpleNamespace(remote=self._work),
+            status=SimpleNamespace(options=lambda **_: SimpleNamespace(remote=object)),
+            close=SimpleNamespace(remote=object),
+        )
+        return lambda _: SimpleNamespace(options=lambda **_: SimpleNamespace(remote=lambda *_: actor))
+
+    def _work(self, call: Call) -> str:
+        self.calls.append(call)
+        raise AssertionError("work was given out")
+
+    def wait(self, references: list[Any], **_: Any) -> tuple[list[Any], list[Any]]:
+        return [reference for reference in references if reference == "hello"], []
+
+    def get(self, _: Any) -> Hello:
+        self.at_hello()
+        return Hello("node", "host")
+
+    def kill(self, actor: Any, no_restart: bool) -> None:
+        pass
 
 
 def media_of(output: Path) -> dict[str, bytes]:
@@ -58,13 +96,23 @@ def test_the_bytes_are_those_of_the_local_executor_for_any_number_of_workers(
 
 
 def test_a_run_that_lost_its_output_to_another_gives_out_no_more_work(tmp_path: Path) -> None:
-    driver: Any = object.__new__(_Driver)
-    with Output(str(tmp_path), "run") as output:
-        driver._context = RunContext("run", Settings(), output, {})
+    job = Job.from_request(request(make_clip(tmp_path / "clip.mp4", frames=3)))
+    ray = OneWorker()
+    cluster: Any = SimpleNamespace(
+        grows=False,
+        share=lambda: Share(cpus=1, gpus=0),
+        nodes=lambda: [{"CPU": 1.0}],
+        wanted=lambda share: 1,
+        actor_environment=lambda: None,
+    )
+    with Output(str(tmp_path / "out"), "run") as output, (tmp_path / "log").open("w") as log:
+        context = RunContext("run", Settings(output=str(tmp_path / "out")), output, {})
+        outcomes = Driver(ray, cluster, context, PlainProgress(1, log)).run([job])
         lease: Any = output._lease
-        lease._lost = True
+        ray.at_hello = lambda: setattr(lease, "_lost", True)
         with pytest.raises(OutputError, match="was taken over by another run"):
-            next(driver._round())
+            next(outcomes)
+    assert ray.calls == []
 
 
 def test_a_relative_scratch_folder_is_the_drivers_wherever_a_worker_was_started(

@@ -9,8 +9,11 @@ import pytest
 
 pytest.importorskip("ray", reason="Ray is not installed; pip install 'birefnet-batch[test]'")
 
+from birefnet_batch.executors import ray_watch
 from birefnet_batch.executors.messages import Status
+from birefnet_batch.executors.ray_crew import Member
 from birefnet_batch.executors.ray_watch import Watch
+from birefnet_batch.progress import ClusterView
 
 
 class Answers:
@@ -38,14 +41,23 @@ class Answers:
     ],
     ids=["in turn", "after a pause", "the first"],
 )
-def test_a_worker_s_rate_is_told_by_its_own_clock(said: list[tuple[int, float]], rate: float) -> None:
-    crew = SimpleNamespace(ready={"worker-1": None})
+def test_a_worker_s_rate_is_told_by_its_own_clock(
+    said: list[tuple[int, float]], rate: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SimpleNamespace(now=1000.0, monotonic=lambda: clock.now)
+    monkeypatch.setattr(ray_watch, "time", clock)
+    question = SimpleNamespace(remote=object)
+    actor = SimpleNamespace(status=SimpleNamespace(options=lambda concurrency_group: question))
+    crew: Any = SimpleNamespace(ready={"worker-1": Member("worker-1", actor, "node", "host")})
+    coordinator: Any = SimpleNamespace(
+        told=lambda name, status: None, scheduler=SimpleNamespace(waiting=0, seconds_left=None), retries=0
+    )
     frames: list[int] = []
-    coordinator = SimpleNamespace(told=lambda name, status: None)
-    watch = Watch(crew, coordinator, SimpleNamespace(frames=frames.append))  # type: ignore[arg-type]
-    watch._ray = Answers(*(Status("job", made, at=at) for made, at in said))
-    for number in range(len(said)):
-        watch._asked = {number: "worker-1"}
-        watch._take()
-    assert watch._rates.get("worker-1", 0.0) == pytest.approx(rate)
+    views: list[ClusterView] = []
+    progress: Any = SimpleNamespace(frames=frames.append, cluster=views.append)
+    watch = Watch(Answers(*(Status("job", made, at=at) for made, at in said)), crew, coordinator, progress)
+    for _ in range(1 + len(said)):
+        watch.look()
+        clock.now += 2
+    assert views[-1].workers[0].rate == pytest.approx(rate)
     assert sum(frames) == said[-1][0]
