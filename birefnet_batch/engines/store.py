@@ -31,6 +31,7 @@ from birefnet_batch.engines.store_names import CACHES, cached, is_of_an_engine, 
 from birefnet_batch.errors import EngineError
 from birefnet_batch.file_locks import is_held
 from birefnet_batch.refusals import system_reason
+from birefnet_batch.storage.durable import sync
 from birefnet_batch.uris import user_path
 
 if TYPE_CHECKING:
@@ -217,8 +218,10 @@ class EngineStore:
                 if self._shared is not None:
                     self._shared.put(artifact, work)
             (work / _USED).touch()
-            _sync(work)
+            for path in (*work.iterdir(), work):
+                sync(path)
             work.rename(folder)
+            sync(self.root)
         finally:
             shutil.rmtree(work, ignore_errors=True)
         return folder / artifact.file_name
@@ -248,12 +251,3 @@ def _remove(folder: Path) -> None:
     with suppress(FileNotFoundError):
         folder.rename(aside)
     shutil.rmtree(aside, ignore_errors=True)
-
-
-def _sync(folder: Path) -> None:
-    for path in (*folder.iterdir(), folder):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

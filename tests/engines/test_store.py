@@ -7,12 +7,13 @@ import json
 import logging
 import os
 import socket
+import stat
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -294,6 +295,28 @@ def test_a_shared_stores_password_that_cannot_be_read_is_not_repeated():
 def test_a_shared_store_of_an_unknown_scheme_is_a_wrong_setting():
     with pytest.raises(ConfigError, match="engine.shared_store=nowhere://x cannot be used"):
         SharedStore("nowhere://x")
+
+
+@pytest.mark.parametrize(("kind", "message"), [("folder", None), ("file", "cannot be used: invalid argument")])
+def test_engines_are_built_where_folders_cannot_be_synced_and_no_error_of_a_file_is_passed_over(
+    tmp_path, monkeypatch, kind, message
+):
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode) == (kind == "folder"):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(EngineError, match=message) if message else nullcontext():
+        assert EngineStore(tmp_path).get(ARTIFACT, builder()).read_bytes() == b"engine"
+
+
+def test_an_engines_name_is_on_the_disk_before_it_is_used(tmp_path, monkeypatch):
+    synced: list[tuple[Path, bool]] = []
+    final = tmp_path / ARTIFACT.key
+    monkeypatch.setattr(store_module, "sync", lambda path: synced.append((path, final.is_dir())))
+    EngineStore(tmp_path).get(ARTIFACT, builder())
+    assert {path.name for path, named in synced if not named} > {"model.onnx", "entry.json"}
+    assert synced[-1] == (tmp_path, True)
 
 
 @pytest.mark.parametrize("name", ["file", "x" * 300], ids=["file", "too long"])
