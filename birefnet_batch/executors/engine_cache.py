@@ -85,7 +85,7 @@ class EngineCache:
                     spec, self._settings.weights.get(spec.short_name), self._settings.weights_folder
                 )
             except BirefnetBatchError as error:
-                found = error
+                found = copy.copy(error)
             self._weights[spec.short_name] = found
         return _or_raise(self._weights[spec.short_name])
 
@@ -248,5 +248,6 @@ def _probed(store: EngineStore, arguments: dict[str, Any], memory_gib: float) ->
 
 def _or_raise(found: WeightsFile | BirefnetBatchError) -> WeightsFile:
     if isinstance(found, BirefnetBatchError):
-        raise found
+        # An error's trace grows with each time that it is raised, and holds the frames.
+        raise copy.copy(found)
     return found

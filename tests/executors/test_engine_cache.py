@@ -114,6 +114,20 @@ def test_what_cannot_be_had_is_asked_for_once(monkeypatch: pytest.MonkeyPatch, o
     assert asked == ["portrait"]
 
 
+def test_what_is_remembered_of_missing_weights_does_not_grow_with_the_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: Any) -> Any:
+        raise WeightsError("they are not here")
+
+    monkeypatch.setattr(engine_cache, "locate_weights", missing)
+    depths: list[int] = []
+    with EngineCache(Settings()) as cache:
+        for _ in range(4):
+            with pytest.raises(WeightsError, match="not here") as caught:
+                cache.weights(DEMO)
+            depths.append(len(caught.traceback))
+    assert len(set(depths)) == 1
+
+
 def asking(**changes: Any) -> Settings:
     return Settings(engine=EngineSettings(**changes))
 
