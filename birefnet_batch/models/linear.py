@@ -34,10 +34,7 @@ class Product:
             # The algorithm of gelu: "none" is erf.
             product = _mkldnn()._linear_pointwise(x, self._weight, self._bias, self._activation, [], "none")
             return cast(Tensor, product)
-        product = F.linear(x, self._weight, self._bias)
-        if self._activation == "relu":
-            return F.relu(product, inplace=True)
-        return F.gelu(product) if self._activation == "gelu" else product
+        return _activated(F.linear(x, self._weight, self._bias), self._activation)
 
 
 def packs(device: torch.device, dtype: torch.dtype) -> bool:
@@ -74,5 +71,10 @@ class Linear(nn.Linear):
         """Map (..., in_features) to (..., out_features)."""
         if self._product is not None:
             return self._product(x)
-        product = super().forward(x)
-        return F.gelu(product) if self._activation == "gelu" else product
+        return _activated(super().forward(x), self._activation)
+
+
+def _activated(product: Tensor, activation: Activation) -> Tensor:
+    if activation == "relu":
+        return F.relu(product, inplace=True)
+    return F.gelu(product) if activation == "gelu" else product
