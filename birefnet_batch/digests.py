@@ -11,6 +11,8 @@ import time
 from functools import cache
 from pathlib import Path
 
+from birefnet_batch.cache_folder import cache_folder
+
 # A checkpoint takes seconds to hash and is hashed at every start; what is smaller takes less than the look-up saves.
 _REMEMBERED_FROM = 16 * 1024 * 1024
 # A file may change twice within one tick of its file system's clock, so what is younger is not remembered.
@@ -42,28 +44,25 @@ def _known(path: Path, size: int, mtime_ns: int) -> str:
     if size < _REMEMBERED_FROM:
         return file_sha256(path)
     facts = {"path": str(path.absolute()), "size": size, "mtime_ns": mtime_ns}
-    note = _note_of(facts["path"])
-    known = _remembered(note, facts)
+    known = _remembered(facts)
     if known is None:
         known = file_sha256(path)
         after = path.stat()
         unchanged = (after.st_size, after.st_mtime_ns) == (size, mtime_ns)
         if unchanged and time.time_ns() - mtime_ns > _SETTLED_AFTER_NS:
-            _remember(note, {**facts, "sha256": known})
+            _remember({**facts, "sha256": known})
     return known
 
 
 def _note_of(path: object) -> Path:
-    from platformdirs import user_cache_path
-
     name = hashlib.sha256(str(path).encode("utf-8", "surrogateescape")).hexdigest()[:32]
-    return user_cache_path("birefnet-batch") / "digests" / f"{name}.json"
+    return cache_folder() / "digests" / f"{name}.json"
 
 
-def _remembered(note: Path, facts: dict[str, object]) -> str | None:
+def _remembered(facts: dict[str, object]) -> str | None:
     try:
-        data = json.loads(note.read_bytes())
-    except (OSError, ValueError):
+        data = json.loads(_note_of(facts["path"]).read_bytes())
+    except (OSError, ValueError, RuntimeError):
         return None
     if not isinstance(data, dict) or {name: data.get(name) for name in facts} != facts:
         return None
@@ -71,9 +70,10 @@ def _remembered(note: Path, facts: dict[str, object]) -> str | None:
     return digest if isinstance(digest, str) and len(digest) == 64 else None
 
 
-def _remember(note: Path, data: dict[str, object]) -> None:
+def _remember(data: dict[str, object]) -> None:
     """Write a note whole, beside other processes that do; where the cache folder cannot be written, do without."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, RuntimeError):
+        note = _note_of(data["path"])
         note.parent.mkdir(parents=True, exist_ok=True)
         unfinished = note.with_name(f"{note.name}.{os.getpid()}.{secrets.token_hex(4)}")
         try:

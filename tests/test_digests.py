@@ -88,3 +88,16 @@ def test_a_cache_folder_that_cannot_be_written_is_done_without(tmp_path: Path, n
     notes.parent.write_text("in the way")
     path = large(tmp_path / "weights")
     assert known_sha256(path) == sha256(path)
+
+
+def test_without_a_home_folder_digests_are_computed_and_nothing_is_left_in_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
+    monkeypatch.chdir(tmp_path)
+    digests._known.cache_clear()
+    path = large(tmp_path / "weights")
+    assert known_sha256(path) == sha256(path)
+    assert list(tmp_path.iterdir()) == [path]

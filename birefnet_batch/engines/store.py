@@ -24,6 +24,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from birefnet_batch.cache_folder import cache_folder
 from birefnet_batch.digests import file_sha256
 from birefnet_batch.engines.artifact import Artifact
 from birefnet_batch.engines.build_lock import build_lock, holder
@@ -81,13 +82,16 @@ def default_root() -> Path:
     if (checkout / "pyproject.toml").is_file():
         return checkout / "engines" / "store"
     try:
-        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        cache = cache_folder()
     except RuntimeError:
         raise EngineError(
             "There is no place for the engine store: this user has no home folder; give engine.store=FOLDER "
             "(birefnet-batch-engines: --store FOLDER), or set HOME"
         ) from None
-    return Path(cache) / "birefnet_batch" / "engines"
+    root = cache / "engines"
+    # Engines take long to build: a store that stands where they were kept before is used on.
+    earlier = cache.with_name("birefnet_batch") / "engines"
+    return earlier if is_store(earlier) and not is_store(root) else root
 
 
 class EngineStore:

@@ -59,15 +59,31 @@ def test_an_engine_is_built_once_and_kept_with_what_it_is(tmp_path):
     assert entry.intact()
 
 
-def test_a_user_without_a_home_folder_is_told_to_give_the_store(tmp_path, monkeypatch):
-    # As an installed package, whose place has no pyproject.toml.
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    # A package's place has no pyproject.toml.
     monkeypatch.setattr(store_module, "__file__", str(tmp_path / "site" / "birefnet_batch" / "engines" / "store.py"))
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_user_without_a_home_folder_is_told_to_give_the_store(tmp_path, monkeypatch):
     for name in ("HOME", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
     with pytest.raises(EngineError, match=r"this user has no home folder; give engine.store=FOLDER"):
         EngineStore()
     assert EngineStore(tmp_path).root == tmp_path
+
+
+@pytest.mark.usefixtures("installed")
+def test_engines_are_kept_beside_what_else_is_cached_unless_older_ones_stand_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.setattr(store_module, "cache_folder", lambda: tmp_path / "birefnet-batch")
+    assert EngineStore().root == tmp_path / "birefnet-batch" / "engines"
+    older = EngineStore(tmp_path / "birefnet_batch" / "engines")
+    path = older.get(ARTIFACT, builder())
+    assert EngineStore().get(ARTIFACT, unexpected) == path
+    EngineStore(tmp_path / "birefnet-batch" / "engines").get(ARTIFACT, builder())
+    assert EngineStore().root == tmp_path / "birefnet-batch" / "engines"
 
 
 @pytest.mark.parametrize(
