@@ -11,6 +11,7 @@ from birefnet_batch.engines.base import Engine, EngineSpec
 from birefnet_batch.errors import EngineError
 from birefnet_batch.models.precision import MEASURED, precision_warning
 from birefnet_batch.models.registry import ModelSpec
+from birefnet_batch.settings.engine import PROVIDER_DEVICES, Provider
 
 if TYPE_CHECKING:
     from birefnet_batch.engines.store import EngineStore
@@ -220,7 +221,7 @@ def _device_of(name: str, provider: str, device: str) -> str:
     Raises:
         EngineError: it is not the one that was asked for, or is not here.
     """
-    belongs = {"openvino": "cpu", "tensorrt": "cuda"}.get(provider, provider)
+    belongs = PROVIDER_DEVICES[Provider(provider)].value
     what, instead = f"engine.provider={provider}", "engine.provider=cpu"
     if name == "tensorrt":
         belongs, what, instead = "cuda", "engine.name=tensorrt", "engine.name=torch"
