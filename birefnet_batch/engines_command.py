@@ -7,7 +7,7 @@ import logging
 import math
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from birefnet_batch.errors import ConfigError
 from birefnet_batch.exit_status import FAILED, INTERRUPTED, OK, status_of
@@ -40,6 +40,8 @@ def run(words: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from birefnet_batch.engines.artifact import DeformableForm
+    from birefnet_batch.engines.selection import PRECISIONS
     from birefnet_batch.models.registry import SHIPPED
 
     parser = argparse.ArgumentParser(prog="birefnet-batch-engines", description=__doc__)
@@ -50,10 +52,10 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument(
         "resolution", metavar="RESOLUTION", help="WIDTHxHEIGHT that the model runs at, or one number for a square"
     )
-    export.add_argument("--precision", choices=("fp32", "fp16", "bf16"), default="fp32", help="default: fp32")
+    export.add_argument("--precision", choices=PRECISIONS, default="fp32", help="default: fp32")
     export.add_argument(
         "--deform-conv",
-        choices=("native", "gridsample", "openvino"),
+        choices=get_args(DeformableForm),
         default="native",
         help="native: DeformConv, for ONNX Runtime (default); gridsample: decomposed, for TensorRT; "
         "openvino: decomposed, in operators of opset 19",

@@ -7,14 +7,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from birefnet_batch.engines.onnx_session import PROVIDERS
+from birefnet_batch.engines.selection import PRECISIONS
 from birefnet_batch.engines.sizes import parse_model, parse_resolution
 from birefnet_batch.errors import BirefnetBatchError, ConfigError, ProblemsError
 from birefnet_batch.models.registry import SHIPPED, Catalogue, ModelSpec
 from birefnet_batch.yaml_file import read_yaml
 
 _ENGINES = ("onnxruntime", "tensorrt")
-_PRECISIONS = ("fp32", "fp16", "bf16")
-_PROVIDERS = ("cpu", "cuda", "tensorrt", "openvino")
 _BATCH = 4
 
 
@@ -82,8 +82,8 @@ def _row(entry: Any, models: Catalogue) -> Row:
         width=width,
         height=height,
         engine=engine,
-        precision=_one_of("precision", entry.get("precision", "fp16" if engine == "tensorrt" else "fp32"), _PRECISIONS),
-        provider=_one_of("provider", entry.get("provider", "cpu"), _PROVIDERS),
+        precision=_one_of("precision", entry.get("precision", "fp16" if engine == "tensorrt" else "fp32"), PRECISIONS),
+        provider=_one_of("provider", entry.get("provider", "cpu"), tuple(PROVIDERS)),
         batch_size=batch,
     )
 
