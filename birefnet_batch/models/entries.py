@@ -81,15 +81,12 @@ def spec_of(key: str, entry: ModelEntry) -> tuple[ModelSpec | None, list[str]]:
     assert entry.network is not None
     assert native is not None
     assert default is not None
-    width, height = map(int, native.split("x"))
     allowed = tuple(item for item in listed if item is not None) or tuple(dict.fromkeys((native, default)))
     spec = ModelSpec(
         name=entry.name or key,
         short_name=key,
         network=entry.network,
         weights=entry.weights,
-        native_width=width,
-        native_height=height,
         default_resolution=default,
         resolutions=None if entry.resolutions == ANY else allowed,
         licence=entry.licence,

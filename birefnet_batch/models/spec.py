@@ -23,8 +23,6 @@ class ModelSpec:
     weights: str | None
     """Where the checkpoint is unless the `weights` setting says otherwise: a hub repository, a file or a folder;
     None: shipped in this package."""
-    native_width: int
-    native_height: int
     default_resolution: str
     """WIDTHxHEIGHT of requests that name none."""
     resolutions: tuple[str, ...] | None

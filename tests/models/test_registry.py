@@ -7,21 +7,21 @@ import pytest
 from birefnet_batch.models.registry import MODELS, find_model
 from birefnet_batch.request import Request
 
-# From the table of the reference: request model, hub repository, backbone, native input (width x height).
+# From the table of the reference: request model, hub repository, backbone.
 CHECKPOINTS = {
-    "General Use (Light)": ("ZhengPeng7/BiRefNet", "swin_v1_l", 1024, 1024),
-    "General Use (Light 2K)": ("ZhengPeng7/BiRefNet_lite-2K", "swin_v1_t", 2560, 1440),
-    "General Use (Heavy)": ("ZhengPeng7/BiRefNet_lite", "swin_v1_t", 1024, 1024),
-    "Matting": ("ZhengPeng7/BiRefNet-matting", "swin_v1_l", 1024, 1024),
-    "Portrait": ("ZhengPeng7/BiRefNet-portrait", "swin_v1_l", 1024, 1024),
-    "General Use (Dynamic)": ("ZhengPeng7/BiRefNet_dynamic", "swin_v1_l", 1024, 1024),
+    "General Use (Light)": ("ZhengPeng7/BiRefNet", "swin_v1_l"),
+    "General Use (Light 2K)": ("ZhengPeng7/BiRefNet_lite-2K", "swin_v1_t"),
+    "General Use (Heavy)": ("ZhengPeng7/BiRefNet_lite", "swin_v1_t"),
+    "Matting": ("ZhengPeng7/BiRefNet-matting", "swin_v1_l"),
+    "Portrait": ("ZhengPeng7/BiRefNet-portrait", "swin_v1_l"),
+    "General Use (Dynamic)": ("ZhengPeng7/BiRefNet_dynamic", "swin_v1_l"),
 }
 
 
 @pytest.mark.parametrize("name", CHECKPOINTS)
 def test_each_api_name_means_its_published_checkpoint(name):
     spec = find_model(name)
-    assert (spec.repository, spec.network, spec.native_width, spec.native_height) == CHECKPOINTS[name]
+    assert (spec.repository, spec.network) == CHECKPOINTS[name]
     assert find_model(spec.short_name) is spec
 
 
