@@ -90,7 +90,6 @@ def open_session(
     path: Path,
     provider: str,
     threads: int | None = None,
-    options: dict[str, Any] | None = None,
     form: DeformableForm | None = None,
 ) -> onnxruntime.InferenceSession:
     """A session that runs on the provider asked for.
@@ -99,7 +98,6 @@ def open_session(
         path: the ONNX file.
         provider: cpu, cuda, tensorrt or openvino.
         threads: of the CPU; None is one for each processor that this process may use.
-        options: the provider's own.
         form: of deformable convolution in the file; None is the provider's own.
 
     Raises:
@@ -112,16 +110,17 @@ def open_session(
     settings.execution_mode = runtime.ExecutionMode.ORT_SEQUENTIAL
     settings.log_severity_level = 3
     wanted = PROVIDERS[provider]
+    # What is asked for in float32 is computed in it.
+    exact = {"use_tf32": "0"}
+    options = exact if provider == "cuda" else {}
     if provider == "openvino":
         # It runs all of the file or refuses it, has threads of its own, and might take bfloat16 for fp32 where the
         # processor has it.
         settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-        options = {"num_of_threads": str(settings.intra_op_num_threads), "precision": "ACCURACY", **(options or {})}
+        options = {"num_of_threads": str(settings.intra_op_num_threads), "precision": "ACCURACY"}
     if provider in ("cuda", "tensorrt"):
         settings.add_session_config_entry(_ASSIGNMENT, "1")
-    # What is asked for in float32 is computed in it.
-    exact = {"use_tf32": "0"}
-    asked: list[Any] = [(wanted, {**(exact if provider == "cuda" else {}), **(options or {})})]
+    asked: list[Any] = [(wanted, options)]
     if provider == "tensorrt":
         # What it does not compile is still the GPU's.
         asked.append((PROVIDERS["cuda"], exact))

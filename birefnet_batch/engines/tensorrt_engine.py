@@ -37,8 +37,8 @@ class TensorRTEngine(Engine):
         model: ModelSpec,
         weights: WeightsFile,
         store: EngineStore,
-        workspace_bytes: int | None = None,
-        graph: bool = True,
+        workspace_bytes: int | None,
+        graph: bool,
     ) -> None:
         super().__init__(spec)
         self._model = model
