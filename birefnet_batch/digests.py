@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
-import secrets
 import time
 from functools import cache
 from pathlib import Path
 
 from birefnet_batch.cache_folder import cache_folder
+from birefnet_batch.storage.durable import write_whole
 
 # A checkpoint takes seconds to hash and is hashed at every start; what is smaller takes less than the look-up saves.
 _REMEMBERED_FROM = 16 * 1024 * 1024
@@ -71,13 +70,8 @@ def _remembered(facts: dict[str, object]) -> str | None:
 
 
 def _remember(data: dict[str, object]) -> None:
-    """Write a note whole, beside other processes that do; where the cache folder cannot be written, do without."""
+    """Write a note; where the cache folder cannot be written, do without."""
     with contextlib.suppress(OSError, RuntimeError):
         note = _note_of(data["path"])
         note.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = note.with_name(f"{note.name}.{os.getpid()}.{secrets.token_hex(4)}")
-        try:
-            unfinished.write_text(json.dumps(data), "utf-8")
-            unfinished.replace(note)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        write_whole(note, json.dumps(data).encode())

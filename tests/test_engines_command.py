@@ -274,7 +274,9 @@ def test_a_store_in_a_folder_of_yours_is_pruned_without_what_is_yours(tmp_path, 
         tmp_path / name
         for name in (
             f"batch/{key}.json",
-            f"batch/{key}.partial",
+            f"batch/{key}.json.0123abcd.partial",
+            f"precision/demo-{key}-fp16-cuda.json.0123abcd.partial",
+            "timing/tensorrt-10.14.1-NVIDIA_H200.cache.0123abcd.partial",
             f"precision/demo-{key}-bf16-cpu.json",
             "timing/tensorrt-10.14.1-NVIDIA_H200.cache",
             "timing/tensorrt-10.14.1-NVIDIA_H200.lock",

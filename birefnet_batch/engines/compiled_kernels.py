@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import re
-import secrets
 from pathlib import Path
 from typing import Any
+
+from birefnet_batch.storage.durable import write_whole
 
 _log = logging.getLogger(__name__)
 
@@ -44,10 +45,8 @@ class CompiledKernels:
         content = b"" if made is None else bytes(made)
         if not content or content == self._known:
             return
-        partial = self._path.with_suffix(f".{secrets.token_hex(4)}")
         try:
-            partial.write_bytes(content)
-            partial.replace(self._path)
+            write_whole(self._path, content)
         except OSError as error:
             _log.info("compiled kernels are not kept in %s: %s", self._path, error)
             return

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from birefnet_batch.engines.build_lock import build_lock
+from birefnet_batch.storage.durable import write_whole
 
 T = TypeVar("T")
 _made: list[str] = []
@@ -56,8 +57,6 @@ def measured_once(
         if found is None:
             return None
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(found, indent=2, default=str) + "\n", "utf-8")
-        partial.replace(path)
+        write_whole(path, (json.dumps(found, indent=2, default=str) + "\n").encode())
         _made.append(path.name)
         return read(found)

@@ -26,8 +26,8 @@ CACHES = {
 
 _MEASURED = {
     "timing": re.compile(r"tensorrt-.+\.(cache|lock|partial)"),
-    "batch": re.compile(r"[0-9a-f]{32}\.(json|partial)"),
-    "precision": re.compile(r".+-[0-9a-f]{32}-(fp16|bf16)-(cpu|cuda)\.(json|partial)"),
+    "batch": re.compile(r"[0-9a-f]{32}\.(json|(.+\.)?partial)"),
+    "precision": re.compile(r".+-[0-9a-f]{32}-(fp16|bf16)-(cpu|cuda)\.(json|(.+\.)?partial)"),
 }
 _ENGINE_FILE = re.compile(r"model\.(onnx|plan)|entry\.json|used|kernels-.+")
 _LEFT = re.compile(r"(\.removed-)*[0-9a-f]{32}(-[0-9a-f]{8})+")

@@ -15,7 +15,7 @@ from typing import Any
 from birefnet_batch.engines.build_log import make_monitor
 from birefnet_batch.engines.tensorrt_module import TensorRT, make_listener
 from birefnet_batch.errors import EngineError
-from birefnet_batch.storage.durable import rename_durably
+from birefnet_batch.storage.durable import write_whole
 
 _log = logging.getLogger(__name__)
 
@@ -139,6 +139,4 @@ def _keep(cache: Any, config: Any, path: Path) -> None:
         others = config.create_timing_cache(path.read_bytes()) if path.is_file() else None
         if others is not None:
             cache.combine(others, True)
-        partial = path.with_suffix(".partial")
-        partial.write_bytes(cache.serialize())
-        rename_durably(partial, path)
+        write_whole(path, cache.serialize())

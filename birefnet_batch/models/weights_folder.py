@@ -16,6 +16,7 @@ from birefnet_batch.models.hub import FILE_NAME, HubFile, fetch_to_file, look_up
 from birefnet_batch.models.hub_errors import HubError, NoAnswerError
 from birefnet_batch.models.spec import hub_name
 from birefnet_batch.refusals import system_reason
+from birefnet_batch.storage.durable import write_whole
 
 _SOURCE = "source.json"
 _log = logging.getLogger(__name__)
@@ -129,9 +130,7 @@ def fetch(
             file = _known_without_hub(repository, revision, error)
         new = fetch_to_file(file, target, judged)
         source = Source(repository, revision or "main", file.commit, target.stat().st_size, known_sha256(target))
-        unfinished = target.with_name(f"{_SOURCE}.incomplete")
-        unfinished.write_text(json.dumps(asdict(source), indent=2) + "\n", "utf-8")
-        unfinished.replace(target.with_name(_SOURCE))
+        write_whole(target.with_name(_SOURCE), (json.dumps(asdict(source), indent=2) + "\n").encode())
     except HubError as error:
         raise WeightsError(f"The weights of {name} ({hub_name(repository, revision)}) cannot be had: {error}") from None
     except OSError as error:

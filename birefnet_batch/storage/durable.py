@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
+from contextlib import suppress
 from pathlib import Path
 
 _CANNOT = frozenset((errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS))
@@ -36,3 +38,20 @@ def rename_durably(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     source.replace(target)
     sync(target.parent)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file in a folder that is there; whoever looks, and after whatever end, finds all of it or the one before.
+
+    Of several who write it at once the last one's stays.
+
+    Raises:
+        OSError: the place cannot be written.
+    """
+    unfinished = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        unfinished.write_bytes(content)
+        rename_durably(unfinished, path)
+    finally:
+        with suppress(OSError):
+            unfinished.unlink()

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from birefnet_batch.storage.durable import rename_durably, sync
+from birefnet_batch.storage.durable import sync, write_whole
 
 _NAME = re.compile(r"([a-z]+)-(\d{5,})\.(part|json)")
 
@@ -55,9 +55,7 @@ def seal(folder: Path, index: int, parts: Iterable[Path], content: bytes) -> Pat
     for part in parts:
         sync(part)
     record = folder / record_name(index)
-    unfinished = record.with_suffix(".tmp")
-    unfinished.write_bytes(content)
-    rename_durably(unfinished, record)
+    write_whole(record, content)
     return record
 
 

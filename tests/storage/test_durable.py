@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from birefnet_batch.storage.durable import rename_durably
+from birefnet_batch.storage.durable import rename_durably, write_whole
 
 
 @pytest.mark.parametrize(("kind", "number"), [("folder", errno.EINVAL), ("folder", errno.EIO), ("file", errno.EINVAL)])
@@ -28,3 +28,28 @@ def test_a_file_is_renamed_where_folders_cannot_be_synced_and_no_error_of_a_disk
     else:
         with pytest.raises(OSError, match=os.strerror(number)):
             rename_durably(tmp_path / "staged", tmp_path / "out" / "final")
+
+
+def test_a_file_that_cannot_be_written_whole_is_the_one_before_and_leaves_nothing_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "record.json"
+    write_whole(path, b"one")
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            write_whole(path, b"another")
+    assert path.read_bytes() == b"one"
+    write_whole(path, b"another")
+    assert path.read_bytes() == b"another"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_was_removed_meanwhile_is_not_made_again_by_a_late_writer(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        write_whole(tmp_path / "gone" / "record.json", b"")
+    assert list(tmp_path.iterdir()) == []
