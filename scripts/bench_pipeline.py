@@ -48,11 +48,6 @@ class FreeEngine(Engine):
     def __init__(self) -> None:
         super().__init__(EngineSpec("demo", 256, 256, "fp32", 1, "cpu"))
 
-    @property
-    def device(self) -> torch.device:
-        """The CPU."""
-        return torch.device("cpu")
-
     def open(self) -> None: ...
 
     def close(self) -> None: ...

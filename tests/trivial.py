@@ -18,11 +18,6 @@ class TrivialEngine(Engine):
         super().__init__(EngineSpec("demo", width, height, "fp32", batch_size, device))
         self.batches: list[int] = []
 
-    @property
-    def device(self) -> torch.device:
-        """The CPU unless told otherwise."""
-        return torch.device(self.spec.device)
-
     def open(self) -> None: ...
 
     def close(self) -> None: ...

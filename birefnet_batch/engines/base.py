@@ -131,9 +131,11 @@ class Engine(ABC):
         return True
 
     @property
-    @abstractmethod
     def device(self) -> torch.device:
         """Where `infer` takes its images."""
+        import torch
+
+        return torch.device(self.spec.device)
 
     @abstractmethod
     def open(self) -> None:

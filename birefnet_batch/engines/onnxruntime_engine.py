@@ -53,11 +53,6 @@ class OnnxRuntimeEngine(Engine):
         self._session: onnxruntime.InferenceSession | None = None
 
     @property
-    def device(self) -> torch.device:
-        """See `Engine`."""
-        return torch.device(self.spec.device)
-
-    @property
     def pads(self) -> bool:
         """On a CPU frames run one by one: a frame's bits do not depend on the others, and nothing is lost by it."""
         return self._provider != "cpu"

@@ -11,17 +11,16 @@ from typing import Any
 
 from birefnet_batch.digests import file_sha256
 from birefnet_batch.engines.artifact import Artifact
+from birefnet_batch.engines.store import ENTRY
 from birefnet_batch.errors import ConfigError
 from birefnet_batch.settings import StorageSettings
+from birefnet_batch.storage.bucket_source import SLOWEST
 from birefnet_batch.storage.filesystems import bucket_filesystem, bucket_reason
 from birefnet_batch.uris import BUCKET_SCHEMES, bucket_path, redact, redact_text, scheme_of
 
 _log = logging.getLogger(__name__)
-_ENTRY = "entry.json"
 # An object is there when all of it is; and a folder made in a bucket that there is not would make the bucket.
 _OF_OBJECTS = (*BUCKET_SCHEMES, "s3a", "gcs", "abfs", "abfss")
-# Bytes a second: see BucketSource.
-_SLOWEST = 16 << 10
 
 
 class SharedStore:
@@ -73,7 +72,7 @@ class SharedStore:
         remote = f"{self._root}/{artifact.key}"
         path = folder / artifact.file_name
         try:
-            entry = json.loads(self._files.cat_file(f"{remote}/{_ENTRY}", **self._patience()))
+            entry = json.loads(self._files.cat_file(f"{remote}/{ENTRY}", **self._patience()))
             place = f"{remote}/{artifact.file_name}"
             size = 0 if self._timeout_s is None else self._files.info(place, **self._patience())["size"]
             self._files.get_file(place, str(path), **self._patience(size))
@@ -87,7 +86,7 @@ class SharedStore:
             self._unreachable(error)
             whole = False
         if whole:
-            (folder / _ENTRY).write_text(json.dumps(entry, indent=2) + "\n", "utf-8")
+            (folder / ENTRY).write_text(json.dumps(entry, indent=2) + "\n", "utf-8")
             _log.info("took the %s from the shared store %s", artifact, self._shown)
         else:
             path.unlink(missing_ok=True)
@@ -101,7 +100,7 @@ class SharedStore:
         try:
             if self._scheme not in _OF_OBJECTS:
                 self._files.makedirs(remote, exist_ok=True)
-            for name in (artifact.file_name, _ENTRY):
+            for name in (artifact.file_name, ENTRY):
                 self._put_file(folder / name, remote)
         except Exception as error:
             self._unreachable(error)
@@ -124,7 +123,7 @@ class SharedStore:
         if self._files is None:
             return
         try:
-            self._files.info(f"{self._root}/{artifact.key}/{_ENTRY}", **self._patience())
+            self._files.info(f"{self._root}/{artifact.key}/{ENTRY}", **self._patience())
         except FileNotFoundError:
             self.put(artifact, folder)
         except Exception as error:
@@ -132,7 +131,7 @@ class SharedStore:
 
     def _patience(self, size: int = 0) -> dict[str, float]:
         """How long a call may take that carries so many bytes; without it a bucket's library tries for half an hour."""
-        return {} if self._timeout_s is None else {"timeout": self._timeout_s + size / _SLOWEST}
+        return {} if self._timeout_s is None else {"timeout": self._timeout_s + size / SLOWEST}
 
     def _unreachable(self, error: Exception) -> None:
         if isinstance(error, TimeoutError):

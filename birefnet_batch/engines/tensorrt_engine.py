@@ -49,11 +49,6 @@ class TensorRTEngine(Engine):
         self._library: TensorRT | None = None
         self._runner: PlanRunner | None = None
 
-    @property
-    def device(self) -> torch.device:
-        """See `Engine`."""
-        return torch.device(self.spec.device)
-
     def open(self) -> None:
         """Read the plan, make buffers, record the launch.
 

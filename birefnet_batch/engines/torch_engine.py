@@ -34,11 +34,6 @@ class TorchEngine(Engine):
         self._network: nn.Module | None = None
 
     @property
-    def device(self) -> torch.device:
-        """See `Engine`."""
-        return torch.device(self.spec.device)
-
-    @property
     def pads(self) -> bool:
         """See `Engine`."""
         return self.spec.device != "cpu"

@@ -15,8 +15,8 @@ from birefnet_batch.storage.remote import PassingError, Remote
 from birefnet_batch.uris import redact, scheme_of
 
 _CHUNK = 4 << 20
-# Bytes a second. Of these libraries one cannot tell silence from an answer that comes slowly.
-_SLOWEST = 16 << 10
+SLOWEST = 16 << 10
+"""Bytes a second: of the buckets' libraries one cannot tell silence from an answer that comes slowly."""
 _VERSIONS = ("ETag", "etag", "generation", "md5Hash", "content_md5", "LastModified", "last_modified", "mtime")
 
 
@@ -42,7 +42,7 @@ class BucketSource(Remote):
         while start < facts.size:
             stop = min(facts.size, start + _CHUNK)
             with _errors(self._uri):
-                patience_s = self._timeout_s + (stop - start) / _SLOWEST
+                patience_s = self._timeout_s + (stop - start) / SLOWEST
                 chunk: bytes = self._files.cat_file(self._path, start=start, end=stop, timeout=patience_s)
             if len(chunk) != stop - start:
                 self.confirm(facts)
