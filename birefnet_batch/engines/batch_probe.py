@@ -14,7 +14,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from birefnet_batch.engines.measured_once import measured_here, measured_once
+from birefnet_batch.engines.made_here import made_here
+from birefnet_batch.engines.measured_once import measured_once
 from birefnet_batch.engines.memory import is_out_of_memory, peak_bytes
 from birefnet_batch.errors import EngineError, EngineMemoryError
 
@@ -154,12 +155,8 @@ def _measure(arguments: dict[str, Any], batch: int, free_before: int) -> tuple[M
     import torch
 
     from birefnet_batch.engines.selection import open_engine
-    from birefnet_batch.engines.store import EngineStore
 
-    def kept() -> int:
-        return EngineStore.built + measured_here()
-
-    before = kept()
+    before = made_here.total()
     try:
         with open_engine(**arguments, batch_size=batch) as engine:
             images = torch.zeros(batch, 3, engine.spec.height, engine.spec.width, device=engine.device)
@@ -175,4 +172,4 @@ def _measure(arguments: dict[str, Any], batch: int, free_before: int) -> tuple[M
         if is_out_of_memory(error):
             raise EngineMemoryError(str(error)) from None
         raise
-    return Measured(batch, peak, min(seconds) / batch), kept() > before
+    return Measured(batch, peak, min(seconds) / batch), made_here.total() > before

@@ -9,15 +9,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from birefnet_batch.engines.build_lock import build_lock
+from birefnet_batch.engines.made_here import made_here
 from birefnet_batch.storage.durable import write_whole
 
 T = TypeVar("T")
-_made: list[str] = []
-
-
-def measured_here() -> int:
-    """How many records this process has measured and kept."""
-    return len(_made)
 
 
 def measured_once(
@@ -58,5 +53,5 @@ def measured_once(
             return None
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, (json.dumps(found, indent=2, default=str) + "\n").encode())
-        _made.append(path.name)
+        made_here["record"] += 1
         return read(found)

@@ -22,12 +22,13 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from birefnet_batch.cache_folder import cache_folder
 from birefnet_batch.digests import file_sha256
 from birefnet_batch.engines.artifact import Artifact
 from birefnet_batch.engines.build_lock import build_lock, holder
+from birefnet_batch.engines.made_here import made_here
 from birefnet_batch.engines.store_names import CACHES, cached, is_of_an_engine, is_store, was_left
 from birefnet_batch.errors import EngineError
 from birefnet_batch.file_locks import is_held
@@ -104,9 +105,6 @@ class EngineStore:
     Raises:
         EngineError: no folder is given, and there is none by default.
     """
-
-    built: ClassVar[int] = 0
-    """How many engines this process has built."""
 
     def __init__(self, root: Path | None = None, shared: SharedStore | None = None) -> None:
         self.root = user_path(root or default_root()).absolute()
@@ -235,7 +233,7 @@ class EngineStore:
         _log.info("building the %s", artifact)
         started = time.perf_counter()
         facts = build(path)
-        EngineStore.built += 1
+        made_here["engine"] += 1
         seconds = time.perf_counter() - started
         _log.info("built the %s in %.1f s", artifact, seconds)
         entry = {

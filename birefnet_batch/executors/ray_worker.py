@@ -10,8 +10,8 @@ import time
 from contextlib import ExitStack
 from dataclasses import replace
 
+from birefnet_batch.engines.made_here import made_here
 from birefnet_batch.engines.memory import is_out_of_memory
-from birefnet_batch.engines.store import EngineStore
 from birefnet_batch.errors import BirefnetBatchError, FetchError, InputError, WorkerLostError
 from birefnet_batch.executors.base import JobOutcome, RunContext
 from birefnet_batch.executors.engine_cache import EngineCache
@@ -160,13 +160,13 @@ class RayWorker:
         request = plan.job.request
         spec = self._engines.model(request.model)
         was_open, began = (spec.short_name, *request.size) in self._engines.held, time.perf_counter()
-        built = EngineStore.built
+        built = made_here["engine"]
         self._engines.engine(spec, request.size)
         if not was_open:
             engine = (spec.short_name, *request.size, self._precision)
             opened.append((engine, time.perf_counter() - began))
             self._board.opening_s += opened[-1][1]
-            self._metrics.opened(engine, opened[-1][1], built=EngineStore.built > built)
+            self._metrics.opened(engine, opened[-1][1], built=made_here["engine"] > built)
         done = do_segment(self._engines, self._workspace, plan, index, self._board)
         self._metrics.stages(spec.short_name, done.segment.seconds)
         return done

@@ -14,8 +14,8 @@ import torch
 
 from birefnet_batch.engines import batch_probe, selection
 from birefnet_batch.engines.batch_probe import Measured, measure_in_child, probed_batch
+from birefnet_batch.engines.made_here import made_here
 from birefnet_batch.engines.measured_once import measured_once
-from birefnet_batch.engines.store import EngineStore
 from birefnet_batch.errors import EngineError, EngineMemoryError
 from birefnet_batch.models.registry import find_model
 from birefnet_batch.models.weights import locate_weights
@@ -112,14 +112,13 @@ def test_what_building_or_measuring_first_takes_is_not_what_running_takes(tmp_pa
         if measures:
             measured_once(tmp_path, "precision", "demo", "bf16 of demo", dict, dict)
         elif len(peaks) == 2:
-            EngineStore.built += 1
+            made_here["engine"] += 1
         spec = SimpleNamespace(height=4, width=4, device="cpu")
         yield SimpleNamespace(spec=spec, device="cpu", infer=lambda images: images)
 
     monkeypatch.setattr(batch_probe, "ProcessPoolExecutor", InThisProcess)
     monkeypatch.setattr(batch_probe, "peak_bytes", lambda: peaks.pop(0))
     monkeypatch.setattr(selection, "open_engine", opened)
-    monkeypatch.setattr(EngineStore, "built", EngineStore.built)
     assert measure_in_child({"device": "cpu"}, 1).peak_bytes == 1 * GIB
     assert peaks == []
 
