@@ -1,7 +1,8 @@
 """Modulated deformable convolution (Zhu et al., CVPR 2019, arXiv 1811.11168) in plain torch operations.
 
-Two implementations share one signature, `DeformableOperator`: `deformable_convolution` is the fast one for
-running and training, `grid_sample_convolution` is made of operations that ONNX has.
+Networks use `deformable_convolution`: `table_convolution`, which is fast, where no gradients are asked for, and
+`grid_sample_convolution`, the plain form that tests and benchmarks compare with, where they are. All have one
+signature, `DeformableOperator`, and so has the kernel for GPUs that may take their place (`set_operator`).
 """
 
 from __future__ import annotations
@@ -134,7 +135,7 @@ def sample_rows(x: Tensor, offset: Tensor, modulation: Tensor, kernel: int) -> I
 def grid_sample_convolution(
     x: Tensor, offset: Tensor, modulation: Tensor, weight: Tensor, bias: Tensor | None = None
 ) -> Tensor:
-    """Implement `DeformableOperator` with `grid_sample`, for export.
+    """Implement `DeformableOperator` with `grid_sample`, which has gradients.
 
     The grid and the sampling are float32 whatever the dtype of x: positions in float16 are off by pixels.
     """
@@ -175,7 +176,7 @@ class DeformableConv2d(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, kernel: int) -> None:
         super().__init__()
         self.kernel = kernel
-        # Replaceable, for export to formats that want other operations: see `set_operator`.
+        # Replaceable by a kernel for GPUs: see `set_operator`.
         self.operator: DeformableOperator = deformable_convolution
         taps, padding = kernel**2, kernel // 2
         self.offset_conv = nn.Conv2d(in_channels, 2 * taps, kernel, padding=padding)
