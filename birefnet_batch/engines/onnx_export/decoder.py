@@ -86,8 +86,7 @@ class Decoder:
         shares = graph.convolve(self._image, f"{patches}.shares", first, second @ weights[f"{patches}.conv1.bias"])
         total = outer @ weights[f"{patches}.conv_out.bias"] + weights["decoder.conv_out1.0.bias"][0]
         own = graph.convolve(shares, f"{patches}.total", np.eye(9, dtype=np.float32).reshape(1, 9, 3, 3), total[None])
-        logits: str = graph.add("Add", coarse, graph.single(own))
-        return logits
+        return graph.add("Add", coarse, graph.single(own))
 
     def _beside_patches(self, stage: int, x: Map) -> Map:
         """The features and, behind them, the image's tiles through two convolutions."""
@@ -117,8 +116,7 @@ class Decoder:
             sampled = deformable(graph, self._form, x, conv, 2 * folded, folded_bias)
             share_of = graph.convolve(graph.add("Relu", sampled), f"{name}.{branch}.share", share, None)
             mixed = graph.add("Add", share_of, mixed)
-        activated: str = graph.add("Relu", mixed)
-        return activated
+        return graph.add("Relu", mixed)
 
     def _plain(self, x: str, name: str) -> str:
         weights = self._graph.weights

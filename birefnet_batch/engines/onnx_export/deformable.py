@@ -35,13 +35,12 @@ def deformable(graph: Graph, form: DeformableForm, x: Map, name: str, weight: Ar
     offset_weight, offset_bias = weights[f"{name}.offset_conv.weight"], weights[f"{name}.offset_conv.bias"]
     if form == "native":
         offset = graph.convolve(x.value, f"{name}.offset_conv", offset_weight, offset_bias)
-        convolved: str = graph.add(
+        return graph.add(
             "DeformConv",
             *(x.value, graph.weight(f"{name}.weight", weight), offset, graph.weight(f"{name}.bias", bias), modulation),
             kernel_shape=[kernel, kernel],
             pads=[kernel // 2] * 4,
         )
-        return convolved
     grid = _grid(graph, x, name, offset_weight, offset_bias)
     channels, taps, (height, width) = weight.shape[1], kernel**2, x.size
     # The same thing has another name from opset 20 on.
@@ -76,5 +75,4 @@ def _grid(graph: Graph, x: Map, name: str, weight: Array, bias: Array) -> str:
     if graph.half:
         positions = graph.add("Add", positions, graph.constant(f"taps_{kernel}", tap.reshape(1, taps, 1, 2)))
         positions = graph.add("Mul", positions, graph.constant(f"scale_{height}x{width}", scale))
-    grid: str = graph.add("Add", positions, middle)
-    return grid
+    return graph.add("Add", positions, middle)

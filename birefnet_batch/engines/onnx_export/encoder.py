@@ -120,8 +120,7 @@ class Encoder:
         inner = graph.linear(
             inner, f"{name}.mlp.fc2", weights[f"{name}.mlp.fc2.weight"], weights[f"{name}.mlp.fc2.bias"]
         )
-        total: str = graph.add("Add", x, inner)
-        return total
+        return graph.add("Add", x, inner)
 
     def _attend(self, tokens: str, name: str, plan: WindowPlan, place: str, heads: int, shift: int) -> str:
         """(B, windows * window², channels) -> the same, by attention inside the windows."""

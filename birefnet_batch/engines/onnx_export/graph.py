@@ -56,13 +56,12 @@ class Graph:
         """Whether values are in half precision."""
         return self.precision != "fp32"
 
-    def add(self, kind: str, *inputs: str, outputs: int = 1, **attributes: Any) -> Any:
-        """Append a node; the name of its output, or the names where `outputs` is above one."""
+    def add(self, kind: str, *inputs: str, **attributes: Any) -> str:
+        """Append a node; the name of its output."""
         self._count += 1
         name = f"{kind.lower()}_{self._count}"
-        made = [name] if outputs == 1 else [f"{name}_{index}" for index in range(outputs)]
-        self.nodes.append(helper.make_node(kind, list(inputs), made, name=name, **attributes))
-        return made[0] if outputs == 1 else made
+        self.nodes.append(helper.make_node(kind, list(inputs), [name], name=name, **attributes))
+        return name
 
     def constant(self, name: str, value: Array) -> str:
         """An initializer kept as it is, made once for each name."""
@@ -82,29 +81,25 @@ class Graph:
 
     def reshape(self, x: str, *shape: int) -> str:
         """Reshape; -1, here always the batch, takes what is left."""
-        reshaped: str = self.add("Reshape", x, self.ints(shape))
-        return reshaped
+        return self.add("Reshape", x, self.ints(shape))
 
     def linear(self, x: str, name: str, weight: Array, bias: Array | None) -> str:
         """(..., inputs) -> (..., outputs) by a weight of shape (outputs, inputs)."""
-        product: str = self.add("MatMul", x, self.weight(f"{name}.weight.t", weight.T))
+        product = self.add("MatMul", x, self.weight(f"{name}.weight.t", weight.T))
         if bias is None:
             return product
-        total: str = self.add("Add", product, self.weight(f"{name}.bias", bias))
-        return total
+        return self.add("Add", product, self.weight(f"{name}.bias", bias))
 
     def layer_norm(self, x: str, name: str) -> str:
         """Over the last axis, statistics in float32 whatever the precision (`stash_type`)."""
         scale = self.weight(f"{name}.weight", self.weights[f"{name}.weight"])
         bias = self.weight(f"{name}.bias", self.weights[f"{name}.bias"])
-        normalised: str = self.add("LayerNormalization", x, scale, bias, axis=-1, epsilon=1e-5, stash_type=1)
-        return normalised
+        return self.add("LayerNormalization", x, scale, bias, axis=-1, epsilon=1e-5, stash_type=1)
 
     def gelu(self, x: str) -> str:
         """x times the normal distribution's cumulative function; out of older operators where Gelu is not there."""
         if self.opset >= 20:
-            whole: str = self.add("Gelu", x)
-            return whole
+            return self.add("Gelu", x)
         x = self.single(x)
         half, one = (self.constant(f"number_{value}", np.array(value, dtype=np.float32)) for value in (0.5, 1.0))
         scaled = self.add("Mul", x, self.constant("root_half", np.array(0.5**0.5, dtype=np.float32)))
@@ -118,10 +113,7 @@ class Graph:
         if bias is not None:
             inputs.append(self.weight(f"{name}.bias", bias))
         reach = kernel // 2 if stride == 1 else 0
-        convolved: str = self.add(
-            "Conv", *inputs, kernel_shape=[kernel, kernel], strides=[stride, stride], pads=[reach] * 4
-        )
-        return convolved
+        return self.add("Conv", *inputs, kernel_shape=[kernel, kernel], strides=[stride, stride], pads=[reach] * 4)
 
     def resize(self, x: str, before: tuple[int, int], after: tuple[int, int]) -> str:
         """Bilinear, corners aligned, from one (height, width) to another."""
@@ -131,13 +123,12 @@ class Graph:
         name = "scales_" + "_".join(map(str, (*before, *after)))
         # By scales, since TensorRT takes no sizes that leave the batch out. Their values give the size alone: with
         # aligned corners positions follow from the sizes.
-        resized: str = self.add(
+        return self.add(
             "Resize",
             *(x, "", self.constant(name, scales)),
             mode="linear",
             coordinate_transformation_mode="align_corners",
         )
-        return resized
 
     def single(self, x: str) -> str:
         """The value in float32."""
@@ -150,8 +141,7 @@ class Graph:
     def _cast(self, x: str, kind: int) -> str:
         if not self.half:
             return x
-        cast: str = self.add("Cast", x, to=kind)
-        return cast
+        return self.add("Cast", x, to=kind)
 
     def finish(self, output: str, width: int, height: int, metadata: dict[str, str]) -> ModelProto:
         """The model: float32 `image` (batch, 3, height, width) to float32 `logits` (batch, 1, height, width)."""
