@@ -8,6 +8,9 @@ import sys
 import time
 from pathlib import Path
 
+# Of a process that ended before its file was opened, and before it was read.
+_GONE = (FileNotFoundError, ProcessLookupError)
+
 
 def children() -> set[int]:
     """Those that the main thread started."""
@@ -27,8 +30,31 @@ def left_by_a_killed_parent(script: str, clip: Path) -> list[int]:
     return pids
 
 
+def wait_until_it_waits(pid: int) -> None:
+    """Until a process does nothing more by itself: it has ended, or all its threads sleep and go on sleeping.
+
+    A thread that only waits for a processor does not sleep, so that the load of the machine does not matter.
+    """
+    asleep, used, deadline = 0, "", time.monotonic() + 60
+    while asleep < 10:
+        assert time.monotonic() < deadline, f"process {pid} still works"
+        time.sleep(0.02)
+        try:
+            threads = [_fields(thread) for thread in Path(f"/proc/{pid}/task").iterdir()]
+        except _GONE:
+            continue
+        # Its state, and its processor time in user and kernel mode.
+        before, used = used, " ".join(" ".join(fields[11:13]) for fields in threads)
+        asleep = asleep + 1 if used == before and all(fields[0] in "SZ" for fields in threads) else 0
+
+
+def _fields(process: Path) -> list[str]:
+    """Those of /proc/PID/stat from the state on."""
+    return (process / "stat").read_text().rsplit(")", 1)[1].split()
+
+
 def _runs(pid: int) -> bool:
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
+        return _fields(Path(f"/proc/{pid}"))[0] != "Z"
+    except _GONE:
         return False

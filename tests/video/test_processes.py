@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from processes import children, left_by_a_killed_parent
+from processes import children, left_by_a_killed_parent, wait_until_it_waits
 from video_clips import Clip, make, number_of, read
 
 from birefnet_batch.errors import DecoderCrashError
@@ -96,7 +96,7 @@ def test_the_decoder_waits_for_a_free_slot(clip: Path) -> None:
     with FrameReader(clip, slots=3) as reader:
         frames = iter(reader)
         held = [next(frames) for _ in range(3)]
-        time.sleep(0.3)
+        wait_until_it_waits(_child(reader))
         assert [number_of(frame.image) for frame in held] == [0, 1, 2]
         numbers = [number_of(frame.image) for frame in held]
         for frame in held:
