@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -52,11 +52,17 @@ def test_a_document_that_names_a_file_whose_name_is_not_utf8_is_kept(tmp_path: P
 def test_a_run_says_where_it_was_begun_and_its_times_agree_with_their_total(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    now = 0.0
+
     def slow() -> dict[str, Any]:
-        time.sleep(0.5)
+        nonlocal now
+        now += 0.5
         return {}
 
     monkeypatch.chdir(tmp_path)
+    begun = datetime(2026, 1, 1, tzinfo=UTC)
+    monkeypatch.setattr("birefnet_batch.run_record.utc_now", lambda: (begun + timedelta(seconds=now)).isoformat())
+    monkeypatch.setattr("birefnet_batch.run_record.time", SimpleNamespace(perf_counter=lambda: now))
     monkeypatch.setattr("birefnet_batch.run_record.machine", slow)
     settings = replace(Settings(), output="out")
     with (
@@ -67,8 +73,7 @@ def test_a_run_says_where_it_was_begun_and_its_times_agree_with_their_total(
     record = json.loads((tmp_path / "out" / "runs" / "run" / "run.json").read_text())
     assert Path(record["working_directory"]) / record["settings"]["output"] == tmp_path / "out"
     span = datetime.fromisoformat(record["finished"]) - datetime.fromisoformat(record["started"])
-    assert record["timings"]["total"] == pytest.approx(span.total_seconds(), abs=0.1)
-    assert span.total_seconds() >= 0.5
+    assert record["timings"]["total"] == span.total_seconds() == 0.5
 
 
 def test_the_next_run_takes_over_the_lines_of_one_that_died_and_says_that_it_died(tmp_path: Path) -> None:
