@@ -80,11 +80,6 @@ class Timeline:
         own = frame.duration or 0
         return own if 0 < own <= self._forward else None
 
-    def placed(self, frames: Iterator[av.VideoFrame]) -> Iterator[tuple[av.VideoFrame, int]]:
-        """Each frame with its time."""
-        for frame in frames:
-            yield frame, self.place(frame)
-
     def notes(self) -> Iterator[str]:
         """What was changed, for people."""
         if self.corrected:
