@@ -142,7 +142,7 @@ class QuickExecutor(Executor):
                 file.flush()
                 time.sleep(0.001)
         suffix = "" if kind == "video" else "_mask"
-        facts = JoinedFacts(5, 0.2, 25.0, 64, 48, staged.stat().st_size, 0, ())
+        facts = JoinedFacts(5, 0.2, 25.0, 64, 48, staged.stat().st_size, ())
         return Media(kind, staged, f"{job.stem}{suffix}.mp4", "video/mp4", facts)
 
 

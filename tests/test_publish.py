@@ -18,7 +18,7 @@ from birefnet_batch.storage import Output
 from birefnet_batch.storage.local_store import LocalStore
 from birefnet_batch.video.join import JoinedFacts
 
-FACTS = JoinedFacts(5, 0.2, 25.0, 64, 48, 5, 0, ())
+FACTS = JoinedFacts(5, 0.2, 25.0, 64, 48, 5, ())
 JOB = Job.from_request(Request("/v/clip.mp4", output_mask=True))
 
 

@@ -40,7 +40,6 @@ class JoinedFacts:
     height: int
     size: int
     """Bytes."""
-    audio_tracks: int
     notes: tuple[str, ...]
     """What was done otherwise than asked."""
 

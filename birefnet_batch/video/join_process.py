@@ -50,7 +50,7 @@ def work(connection: Connection[Any, Any], memory: int, task: JoinTask) -> None:
         if isinstance(parts, WholePart):
             _allow_writing(pulse, task.parts[0])
             parts.move()
-            connection.send(_facts(task, parts, 0, list(parts.notes())))
+            connection.send(_facts(task, parts, list(parts.notes())))
         else:
             connection.send(_join_somehow(pulse, task, parts))
     except BaseException:
@@ -115,10 +115,10 @@ def _join(pulse: Pulse, task: JoinTask, parts: Parts, copied: frozenset[str]) ->
         elif form.muxer == "webm" and spec.sample_aspect_ratio is not None:
             size = (form.coded(spec.width), form.coded(spec.height))
             set_pixel_shape(task.destination, *size, spec.sample_aspect_ratio)
-        return _facts(task, parts, audio.count, [*audio.notes, *subtitles.notes])
+        return _facts(task, parts, [*audio.notes, *subtitles.notes])
 
 
-def _facts(task: JoinTask, parts: Parts | WholePart, audio_tracks: int, notes: list[str]) -> JoinedFacts:
+def _facts(task: JoinTask, parts: Parts | WholePart, notes: list[str]) -> JoinedFacts:
     spec = task.spec
     coded = format_of(spec.output_type).coded
     seconds = (task.end - parts.start) * spec.time_base
@@ -129,7 +129,6 @@ def _facts(task: JoinTask, parts: Parts | WholePart, audio_tracks: int, notes: l
         width=coded(spec.width),
         height=coded(spec.height),
         size=task.destination.stat().st_size,
-        audio_tracks=audio_tracks,
         notes=(*_padding_note(task), *notes),
     )
 

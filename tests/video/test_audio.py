@@ -58,7 +58,6 @@ def test_carried_over_in_step(name: str, tmp_path: Path) -> None:
     source = make(tmp_path / "clip", clip)
     facts = convert(source, tmp_path / "out.mp4", cuts=(9,))
     assert facts.notes == ()
-    assert facts.audio_tracks == len(codecs)
     assert codecs_of(tmp_path / "out.mp4") == codecs
     before, after = look(source), look(tmp_path / "out.mp4")
     assert after.numbers == before.numbers == list(range(20))
@@ -96,10 +95,12 @@ def test_sound_longer_than_the_picture_is_kept(codec: str, tmp_path: Path) -> No
 
 def test_silent_when_asked_for_and_when_there_is_none(tmp_path: Path) -> None:
     source = make(tmp_path / "clip.mp4", Clip(sounds=(Sound(),)))
-    assert convert(source, tmp_path / "out.mp4", audio=False).audio_tracks == 0
+    convert(source, tmp_path / "out.mp4", audio=False)
+    assert codecs_of(tmp_path / "out.mp4") == []
     silent = make(tmp_path / "silent.mp4", Clip())
     facts = convert(silent, tmp_path / "out.mp4")
-    assert (facts.audio_tracks, facts.notes) == (0, ())
+    assert facts.notes == ()
+    assert codecs_of(tmp_path / "out.mp4") == []
 
 
 def _pieces(source: Path, pieces: list[tuple[float, float]]) -> Path:
@@ -258,7 +259,6 @@ def test_a_packet_that_the_muxer_cannot_copy_costs_only_itself(tmp_path: Path) -
     data[headers[5] + 6] |= 1
     source.write_bytes(data)
     facts = convert(source, tmp_path / "out.mp4")
-    assert facts.audio_tracks == 1
     assert not [note for note in facts.notes if "audio was left out" in note]
     assert look(tmp_path / "out.mp4").numbers == list(range(20))
     assert beep_start(tmp_path / "out.mp4") == pytest.approx(beep_s, abs=0.004)
@@ -270,7 +270,6 @@ def test_a_first_packet_that_the_muxer_refuses_at_the_end_costs_only_itself(tmp_
     data[data.index(b"\x0b\x77") + 5] ^= 0x10  # a bit stream of a version that there is not
     source.write_bytes(data)
     facts = convert(source, tmp_path / "out.mp4")
-    assert facts.audio_tracks == 1
     assert not [note for note in facts.notes if "audio was left out" in note]
     assert look(tmp_path / "out.mp4").numbers == list(range(20))
     assert beep_start(tmp_path / "out.mp4") == pytest.approx(beep_start(source), abs=0.01)
@@ -283,7 +282,6 @@ def test_sound_of_an_unknown_codec_is_left_out_with_a_note(tmp_path: Path) -> No
     source.write_bytes(data.replace(b"sowt", b"zzzz"))
     facts = convert(source, tmp_path / "out.mp4")
     assert codecs_of(tmp_path / "out.mp4") == ["aac"]
-    assert facts.audio_tracks == 1
     assert [note for note in facts.notes if "audio track 1 was left out" in note]
 
 
@@ -309,7 +307,7 @@ def test_sound_that_kills_the_process_is_left_out(tmp_path: Path, monkeypatch: p
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     facts = convert(source, tmp_path / "out.mp4")
-    assert facts.audio_tracks == 0
+    assert codecs_of(tmp_path / "out.mp4") == []
     assert any("audio was left out" in note and "SIGABRT" in note for note in facts.notes)
     assert look(tmp_path / "out.mp4").numbers == list(range(20))
 

@@ -359,7 +359,7 @@ def test_sound_is_copied_or_encoded_as_the_container_wants_it_and_in_step(
     source = make(tmp_path / "clip.mkv", Clip(format="matroska", sounds=(replace(sound, language="fra"),)))
     path = tmp_path / f"out{format_of(output_type).suffix}"
     facts = convert(source, path, cuts=(9,), output_type=output_type)
-    assert (facts.audio_tracks, facts.notes) == (1, ())
+    assert facts.notes == ()
     with av.open(str(path)) as container:
         (track,) = container.streams.audio
         assert track.codec.canonical_name == codec
@@ -400,7 +400,9 @@ def test_chapters_stay(output_type: str, tmp_path: Path) -> None:
 def test_a_gif_is_silent(tmp_path: Path) -> None:
     source = make(tmp_path / "clip.mp4", Clip(sounds=(Sound(),)))
     facts = convert(source, tmp_path / "out.gif", output_type=GIF)
-    assert (facts.audio_tracks, facts.frames) == (0, 20)
+    assert facts.frames == 20
+    with av.open(str(tmp_path / "out.gif")) as container:
+        assert [stream.type for stream in container.streams] == ["video"]
 
 
 @pytest.mark.skipif(which("ffprobe") is None, reason="ffprobe, the second reader, is not installed")

@@ -74,6 +74,8 @@ def test_the_largest_picture_comes_with_its_own_sound_and_clock(starts_s: tuple[
         assert len(container.streams) == 4
     assert probe(source).audio_tracks == 1
     facts = convert(source, tmp_path / "out.mp4")
-    assert (facts.audio_tracks, facts.notes) == (1, ())
+    assert facts.notes == ()
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        assert [stream.type for stream in container.streams] == ["video", "audio"]
     assert look(tmp_path / "out.mp4").times[0] < 0.1
     assert beep_start(tmp_path / "out.mp4") - float(look(tmp_path / "out.mp4").times[0]) == pytest.approx(0.5, abs=0.03)
