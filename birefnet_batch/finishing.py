@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     import torch
 
     from birefnet_batch.device_streams import DeviceStreams, Moment
-    from birefnet_batch.pipeline import Batch, Kind, SegmentTask
+    from birefnet_batch.pipeline import Batch, SegmentTask
+    from birefnet_batch.video.encode import Kind
 
     _Span = tuple[Moment, Moment]
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from birefnet_batch.backdrop import Backdrop
 from birefnet_batch.device_streams import DeviceStreams, Moment
@@ -23,7 +23,7 @@ from birefnet_batch.segments import Segment
 from birefnet_batch.storage.finished_parts import part_name
 from birefnet_batch.video.child import MEMORY_BYTES
 from birefnet_batch.video.depth import reads_wide, tone_maps
-from birefnet_batch.video.encode import EncodeSpec, PartWriter, open_part
+from birefnet_batch.video.encode import EncodeSpec, Kind, PartWriter, open_part
 from birefnet_batch.video.formats import Format, format_of
 from birefnet_batch.video.info import LARGE, VideoInfo
 from birefnet_batch.video.join import JoinedFacts, join_parts
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
     from birefnet_batch.engines.base import Engine
 
-Kind = Literal["video", "mask"]
 # Batches that wait between two stages: one keeps both sides busy, two ride out jitter.
 _WAITING = 2
 # Of large frames one waits, and the decoder is one ahead.

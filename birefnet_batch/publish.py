@@ -21,7 +21,7 @@ from birefnet_batch.results import JobRecord, pretty_json, read_result
 from birefnet_batch.storage import Output
 from birefnet_batch.storage.local_store import LocalStore
 from birefnet_batch.versions import git_revision, machine
-from birefnet_batch.video.encode import EncodeSpec
+from birefnet_batch.video.encode import EncodeSpec, Kind
 from birefnet_batch.video.formats import format_of
 from birefnet_batch.video.join import JoinedFacts
 

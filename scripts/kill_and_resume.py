@@ -44,6 +44,7 @@ from birefnet_batch.pipeline import Kind
 from birefnet_batch.progress import PlainProgress, Progress
 from birefnet_batch.publish import Media, publish
 from birefnet_batch.storage import source_facts
+from birefnet_batch.video.encode import Kind
 from birefnet_batch.video.join import JoinedFacts
 
 

@@ -17,7 +17,7 @@ from birefnet_batch.segments import Segment, plan_segments
 from birefnet_batch.settings import MediaSettings, Resume
 from birefnet_batch.storage import SourceFacts, source_facts
 from birefnet_batch.video import depth
-from birefnet_batch.video.encode import EncodeSpec
+from birefnet_batch.video.encode import EncodeSpec, Kind
 from birefnet_batch.video.formats import format_of
 from birefnet_batch.video.hardware import encoder_of, fitting
 from birefnet_batch.video.info import BT709, VideoInfo
