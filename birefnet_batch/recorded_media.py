@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -35,8 +36,7 @@ def bring_media(store: Store, storage: StorageSettings, record: JobRecord, name:
     with open_source(uri, source_facts(uri, open_to_us), target.parent, open_to_us) as source:
         source.complete()
         with source.path.open("rb") as content_file, target.open("wb") as copy:
-            while chunk := content_file.read(1 << 20):
-                copy.write(chunk)
+            shutil.copyfileobj(content_file, copy, 1 << 20)
 
 
 def _uri_in_result(store: Store, record: JobRecord, name: str) -> str:

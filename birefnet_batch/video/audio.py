@@ -11,7 +11,7 @@ from av.container import InputContainer, OutputContainer
 
 from birefnet_batch.video.adts import unchanging
 from birefnet_batch.video.carried import CarriedTracks, describe
-from birefnet_batch.video.container import BROKEN
+from birefnet_batch.video.container import BROKEN, discard_others
 from birefnet_batch.video.copied_pcm import CopiedPcm
 from birefnet_batch.video.encoded_audio import EncodedTrack
 from birefnet_batch.video.packet_clock import PacketClock
@@ -85,9 +85,7 @@ class _Track:
         self.dropped = 0
         self._source = stream
         self._origin = origin
-        for other in container.streams:
-            if other.index != index:
-                other.discard = av.stream.Discard.all
+        discard_others(container, index)
         self._packets = self._read(container)
         # A track without a packet, or whose first one cannot be read, is not declared at all.
         first = next(self._packets, None)

@@ -111,6 +111,13 @@ def _programme(container: InputContainer, stream: Stream) -> tuple[int | None, i
     return None if picture is None else picture.index, None if sound is None else sound.index
 
 
+def discard_others(container: InputContainer, index: int) -> None:
+    """Have libav leave out all streams but one, so that what they hold takes no time."""
+    for stream in container.streams:
+        if stream.index != index:
+            stream.discard = av.stream.Discard.all
+
+
 def decoder_of(stream: VideoStream) -> VideoCodecContext:
     """The stream's decoder; of VP8 and VP9 with alpha libvpx's, for libav's own drop it."""
     if has_alpha(stream):

@@ -12,7 +12,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from birefnet_batch.video.child import Pulse, serve
-from birefnet_batch.video.container import open_input, pick_video, reason_of
+from birefnet_batch.video.container import discard_others, open_input, pick_video, reason_of
 from birefnet_batch.video.decoding_times import may_lack_times
 from birefnet_batch.video.info import Keyframe
 from birefnet_batch.video.keyframes import FoundKeyframes
@@ -28,9 +28,7 @@ def work(connection: Connection[Any, Any], memory: int, path: bytes) -> None:
     """Send `Alive` now and then, and `FoundKeyframes` at the end."""
     with open_input(path) as container:
         stream = pick_video(container, path)
-        for other in container.streams:
-            if other.index != stream.index:
-                other.discard = av.stream.Discard.all
+        discard_others(container, stream.index)
         connection.send(_Packets(stream, container.format.name).read(Pulse(connection), container))
 
 

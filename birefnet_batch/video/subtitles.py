@@ -13,6 +13,7 @@ from av.subtitles.stream import SubtitleStream
 from av.subtitles.subtitle import AssSubtitle, SubtitleSet
 
 from birefnet_batch.video.carried import CarriedTracks, describe
+from birefnet_batch.video.container import discard_others
 from birefnet_batch.video.timed import Timed
 
 _TICK = Fraction(1, 1000)
@@ -85,9 +86,7 @@ class _Track:
         self._source = stream
         self._origin = origin
         self._out: SubtitleStream | None = None
-        for other in container.streams:
-            if other.index != index:
-                other.discard = av.stream.Discard.all
+        discard_others(container, index)
         stream.codec_context.open(strict=False)
 
     def add_stream(self, output: OutputContainer, encoder: str) -> None:
