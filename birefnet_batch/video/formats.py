@@ -14,7 +14,7 @@ _MOST_TICKS_A_SECOND = ((1 << 31) - 1) // int(LONGEST_S)
 _USUAL_TICKS_A_SECOND = 90_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Format:
     """One output type, in the API's spelling."""
 
@@ -90,50 +90,60 @@ LONGEST_DELAY = 65_535
 _MILLISECOND, _HUNDREDTH = Fraction(1, 1000), Fraction(1, 100)
 
 X264 = Format(
-    "X264 (.mp4)",
-    "video/mp4",
-    ".mp4",
-    "mp4",
-    "libx264",
-    False,
-    True,
-    None,
-    _MP4_AUDIO,
-    "aac",
-    "mov_text",
-    "h264_nvenc",
+    output_type="X264 (.mp4)",
+    content_type="video/mp4",
+    suffix=".mp4",
+    muxer="mp4",
+    encoder="libx264",
+    alpha=False,
+    even=True,
+    tick=None,
+    copied_audio=_MP4_AUDIO,
+    encoded_audio="aac",
+    subtitles="mov_text",
+    hardware_encoder="h264_nvenc",
     longest_side=16384,
 )
 VP9 = Format(
-    "VP9 (.webm)",
-    "video/webm",
-    ".webm",
-    "webm",
-    "libvpx-vp9",
-    True,
-    False,
-    _MILLISECOND,
-    _WEBM_AUDIO,
-    "libopus",
-    "webvtt",
+    output_type="VP9 (.webm)",
+    content_type="video/webm",
+    suffix=".webm",
+    muxer="webm",
+    encoder="libvpx-vp9",
+    alpha=True,
+    even=False,
+    tick=_MILLISECOND,
+    copied_audio=_WEBM_AUDIO,
+    encoded_audio="libopus",
+    subtitles="webvtt",
     longest_side=65536,
 )
 PRORES = Format(
-    "PRORES4444 (.mov)",
-    "video/quicktime",
-    ".mov",
-    "mov",
-    "prores_ks",
-    True,
-    False,
-    None,
-    _MOV_AUDIO,
-    "aac",
-    "mov_text",
+    output_type="PRORES4444 (.mov)",
+    content_type="video/quicktime",
+    suffix=".mov",
+    muxer="mov",
+    encoder="prores_ks",
+    alpha=True,
+    even=False,
+    tick=None,
+    copied_audio=_MOV_AUDIO,
+    encoded_audio="aac",
+    subtitles="mov_text",
     bits=10,
 )
 GIF = Format(
-    "GIF (.gif)", "image/gif", ".gif", "gif", "gif", True, False, _HUNDREDTH, frozenset(), None, joinable=False
+    output_type="GIF (.gif)",
+    content_type="image/gif",
+    suffix=".gif",
+    muxer="gif",
+    encoder="gif",
+    alpha=True,
+    even=False,
+    tick=_HUNDREDTH,
+    copied_audio=frozenset(),
+    encoded_audio=None,
+    joinable=False,
 )
 FORMATS = {item.output_type: item for item in (X264, VP9, PRORES, GIF)}
 
