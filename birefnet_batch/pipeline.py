@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from birefnet_batch.backdrop import Backdrop
+from birefnet_batch.counted import Note
 from birefnet_batch.device_streams import DeviceStreams, Moment
 from birefnet_batch.finishing import Finishing
 from birefnet_batch.overlap import Cancelled, Channel, Clock, Stages
@@ -87,7 +88,7 @@ class SegmentRecord:
     parts: dict[Kind, Path]
     corrupt_frames: int = 0
     """How many could not be decoded, or only in part."""
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass
@@ -215,7 +216,7 @@ def process_segment(
     )
 
 
-def _nothing_note(task: SegmentTask, count: int) -> Iterator[str]:
+def _nothing_note(task: SegmentTask, count: int) -> Iterator[Note]:
     """What is said of a segment without a frame."""
     if count:
         return
@@ -223,7 +224,7 @@ def _nothing_note(task: SegmentTask, count: int) -> Iterator[str]:
         word if edge is None else f"{float(edge.pts * task.info.time_base):.3f} s"
         for word, edge in (("the beginning", task.segment.start), ("the end", task.segment.stop))
     )
-    yield f"no frame from {start} to {stop} of the file's clock could be decoded: the one before is shown instead"
+    yield Note(f"no frame from {start} to {stop} of the file's clock could be decoded: the one before is shown instead")
 
 
 def join(

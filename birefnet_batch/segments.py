@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from birefnet_batch.counted import counted
 from birefnet_batch.video.formats import Format
 from birefnet_batch.video.info import Keyframe, VideoInfo
 from birefnet_batch.video.keyframes import find_keyframes
@@ -88,20 +87,3 @@ def cut(keyframes: Sequence[Keyframe], frames: int, segment_frames: int) -> tupl
             cuts.append(last)
     edges = [None, *cuts, None]
     return tuple(Segment(index, edges[index], edges[index + 1]) for index in range(len(cuts) + 1))
-
-
-def summed_notes(segments: Iterable[Sequence[str]]) -> list[str]:
-    """Return the notes of a video's segments as those of the whole.
-
-    A note that begins with a number says how often something happened, in words for several: these are added up. Others
-    are kept once.
-    """
-    counts: dict[str, int | None] = {}
-    for notes in segments:
-        for note in notes:
-            number, _, rest = note.partition(" ")
-            if number.isdecimal():
-                counts[rest] = (counts.get(rest) or 0) + int(number)
-            else:
-                counts[note] = None
-    return [text if count is None else counted(count, text) for text, count in counts.items()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from birefnet_batch.counted import counted
+from birefnet_batch.counted import Note, counted, summed_notes
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,14 @@ def test_one_is_singular_and_others_are_not(text: str, one: str) -> None:
     assert counted(1, text) == one
     assert counted(2, text) == f"2 {text}"
     assert counted(0, text) == f"0 {text}"
+
+
+def test_counts_of_segments_are_added_up_and_other_notes_are_kept_once() -> None:
+    deinterlaced, clear = "frames were deinterlaced", Note("the source has transparency of its own")
+    notes = [Note(deinterlaced, 13), clear, Note(deinterlaced, 13), Note(deinterlaced, 4), clear]
+    assert summed_notes(notes) == [f"30 {deinterlaced}", clear.text]
+    assert summed_notes([Note(deinterlaced, 0), Note(deinterlaced, 1)]) == ["1 frame was deinterlaced"]
+
+
+def test_a_number_that_a_note_begins_with_is_no_count() -> None:
+    assert summed_notes([Note("2 fields make a frame of this video")] * 3) == ["2 fields make a frame of this video"]

@@ -109,7 +109,8 @@ def test_a_segment_that_lost_every_frame_has_an_empty_part_and_the_rest_is_joine
     assert [record.frames for record in records] == [0 if index == at else 3 for index in range(3)]
     assert [record.corrupt_frames for record in records] == [3 if index == at else 0 for index in range(3)]
     start, stop = (("the beginning", "0.120 s"), ("0.120 s", "0.240 s"), ("0.240 s", "the end"))[at]
-    assert records[at].notes[-1].startswith(f"no frame from {start} to {stop} of the file's clock could be decoded")
+    said = records[at].notes[-1].text
+    assert said.startswith(f"no frame from {start} to {stop} of the file's clock could be decoded")
     end = max(record.end for record in records)
     for kind in tasks[0].kinds:
         facts = join(tasks, kind, tmp_path / f"{kind}.mp4", end=end, audio=False, timeout_s=20)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from video_clips import Clip, make
 
-from birefnet_batch.segments import Segment, cut, plan_segments, summed_notes
+from birefnet_batch.segments import Segment, cut, plan_segments
 from birefnet_batch.video.formats import GIF, X264
 from birefnet_batch.video.info import Keyframe
 from birefnet_batch.video.probe import probe
@@ -73,10 +73,3 @@ def test_what_cannot_be_cut_or_joined_stays_whole_and_says_so(tmp_path: Path) ->
     plan = plan_segments(single, probe(single), X264, 20)
     assert plan.segments == (Segment(0),)
     assert plan.notes == ("the source has no keyframe where it could be cut: the video was kept whole",)
-
-
-def test_counts_of_segments_are_added_up_and_other_notes_are_kept_once() -> None:
-    deinterlaced, clear = "frames were deinterlaced", "the source has transparency of its own"
-    segments = [(f"13 {deinterlaced}", clear), (f"13 {deinterlaced}",), (), (f"4 {deinterlaced}", clear)]
-    assert summed_notes(segments) == [f"30 {deinterlaced}", clear]
-    assert summed_notes([(f"0 {deinterlaced}",), (f"1 {deinterlaced}",)]) == ["1 frame was deinterlaced"]

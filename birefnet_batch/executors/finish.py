@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from fractions import Fraction
 
+from birefnet_batch.counted import summed_notes
 from birefnet_batch.errors import OutputError
 from birefnet_batch.executors import finished_segments
 from birefnet_batch.executors.base import JobOutcome, RunContext
@@ -16,7 +17,6 @@ from birefnet_batch.executors.workspace import Workspace
 from birefnet_batch.pipeline import join
 from birefnet_batch.publish import Media, publish
 from birefnet_batch.results import read_record, utc_now
-from birefnet_batch.segments import summed_notes
 from birefnet_batch.video.damage import check_share
 from birefnet_batch.video.info import VideoInfo
 
@@ -47,7 +47,7 @@ def finish(context: RunContext, workspace: Workspace, plan: Plan, done: Sequence
     notes = [
         *plan.record.notes,
         *finished_segments.notes(list(done)),
-        *summed_notes([item.segment.notes for item in done]),
+        *summed_notes(note for item in done for note in item.segment.notes),
     ]
     for item in done:
         for stage, busy in item.segment.seconds.items():

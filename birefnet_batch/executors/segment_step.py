@@ -8,6 +8,7 @@ import socket
 from dataclasses import dataclass, replace
 from typing import Any
 
+from birefnet_batch.counted import Note
 from birefnet_batch.engines.memory import TOO_LITTLE, is_out_of_memory
 from birefnet_batch.errors import ElsewhereError, EngineMemoryError
 from birefnet_batch.executors.base import Observer
@@ -81,7 +82,7 @@ def do_segment(engines: EngineCache, workspace: Workspace, plan: Plan, index: in
             )
             _log.warning("%s: %s", job.display_uri, notes[-1])
         return SegmentDone(
-            replace(segment, notes=(*segment.notes, *engine.notes, *notes)),
+            replace(segment, notes=(*segment.notes, *map(Note, (*engine.notes, *notes)))),
             engine.record(),
             source.sha256() if source is not None else None,
             reproducible=not notes,

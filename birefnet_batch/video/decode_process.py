@@ -11,6 +11,7 @@ import numpy as np
 from av.container import InputContainer
 from numpy.typing import NDArray
 
+from birefnet_batch.counted import Note
 from birefnet_batch.storage.growing_file import open_file
 from birefnet_batch.video.child import Pulse, map_memory, serve
 from birefnet_batch.video.container import has_alpha
@@ -71,28 +72,28 @@ def _send_frames(
         connection.send(waiting)
 
 
-def _notes(chosen: FrameRange, picture: Picture, timeline: Timeline) -> Iterator[str]:
+def _notes(chosen: FrameRange, picture: Picture, timeline: Timeline) -> Iterator[Note]:
     if chosen.corrupt:
-        yield f"{chosen.corrupt} corrupt frames could not be decoded, or only in part"
+        yield Note("corrupt frames could not be decoded, or only in part", chosen.corrupt)
     if chosen.deinterlaced:
-        yield f"{chosen.deinterlaced} frames were deinterlaced"
+        yield Note("frames were deinterlaced", chosen.deinterlaced)
     if picture.transparent:
-        yield "the source has transparency of its own, which was multiplied into the matte"
+        yield Note("the source has transparency of its own, which was multiplied into the matte")
     if picture.left_out:
-        yield f"{picture.left_out} frames with an alpha channel were made opaque: the first one has none"
+        yield Note("frames with an alpha channel were made opaque: the first one has none", picture.left_out)
     if picture.resized:
-        yield f"{picture.resized} frames of another size were scaled to {picture.width}x{picture.height}"
+        yield Note(f"frames of another size were scaled to {picture.width}x{picture.height}", picture.resized)
     yield from timeline.notes()
 
 
-def _shortened(path: bytes, container: InputContainer) -> Iterator[str]:
+def _shortened(path: bytes, container: InputContainer) -> Iterator[Note]:
     """What is said of an FLV file that is shorter than it says; other programs may have edited it."""
     if container.format.name != "flv":
         return
     with open_file(path) as file:
         said, size = flv_length(file), os.fstat(file.fileno()).st_size
     if said > size:
-        yield f"the file says that it has {said} bytes, and it has {size}: its end may be missing"
+        yield Note(f"the file says that it has {said} bytes, and it has {size}: its end may be missing")
 
 
 if __name__ == "__main__":

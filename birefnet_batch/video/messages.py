@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from birefnet_batch.counted import Note
 from birefnet_batch.video.info import Keyframe
 
 
@@ -51,4 +52,4 @@ class DecodeEnd:
     """No frame follows."""
 
     corrupt_frames: int
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]

@@ -13,6 +13,7 @@ from types import TracebackType
 
 import numpy as np
 
+from birefnet_batch.counted import Note
 from birefnet_batch.video.child import MEMORY_BYTES, Child, map_memory
 from birefnet_batch.video.info import Keyframe, Levels, VideoInfo, split
 from birefnet_batch.video.messages import Decoded, DecodeEnd, DecodeTask, Start
@@ -74,7 +75,7 @@ class FrameReader:
         self._child: Child | None = None
         self._memory: mmap.mmap | None = None
         self.corrupt_frames = 0
-        self.notes: list[str] = []
+        self.notes: list[Note] = []
 
     def __enter__(self) -> FrameReader:
         """Start the decoder and read the video's facts.

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from birefnet_batch.counted import Note
+
 if TYPE_CHECKING:
     import av
 
@@ -80,9 +82,9 @@ class Timeline:
         own = frame.duration or 0
         return own if 0 < own <= self._forward else None
 
-    def notes(self) -> Iterator[str]:
+    def notes(self) -> Iterator[Note]:
         """What was changed, for people."""
         if self.corrected:
-            yield f"{self.corrected} frames had the time of another one and were moved by as little as possible"
+            yield Note("frames had the time of another one and were moved by as little as possible", self.corrected)
         if self.jumps:
-            yield f"{self.jumps} jumps of the file's clock were closed: the frames follow one another without a gap"
+            yield Note("jumps of the file's clock were closed: the frames follow one another without a gap", self.jumps)

@@ -20,6 +20,7 @@ from ray_runs import request
 from trivial import TrivialEngine
 
 from birefnet_batch import RunSummary, Settings, engines, run
+from birefnet_batch.counted import Note
 from birefnet_batch.executors import finish
 from birefnet_batch.executors.finished_segments import find, keep
 from birefnet_batch.executors.segment_step import SegmentDone
@@ -185,10 +186,13 @@ def test_a_record_counts_as_long_as_its_parts_are_where_they_are_kept(tmp_path: 
         task=lambda *_: SimpleNamespace(kinds=("video",), part=lambda kind: part),
         job=SimpleNamespace(display_uri="clip.mp4"),
     )
-    record = keep(context, plan, SegmentDone(SegmentRecord(0, 1, 1, {}, {"video": part}), {}, None))[-1]
+    notes = (Note("frames were deinterlaced", 1), Note("made again"))
+    segment = SegmentRecord(0, 1, 1, {}, {"video": part}, notes=notes)
+    record = keep(context, plan, SegmentDone(segment, {}, None))[-1]
     part.unlink()
     names = {record.name, *([part.name] if there else ())}
-    assert list(find(context, plan, tmp_path, names)) == ([0] if there else [])
+    found = find(context, plan, tmp_path, names)
+    assert {index: done.segment.notes for index, done in found.items()} == ({0: notes} if there else {})
 
 
 @pytest.mark.slow

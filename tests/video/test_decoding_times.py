@@ -11,6 +11,7 @@ import pytest
 import video_clips
 from video_clips import Clip, make
 
+from birefnet_batch.counted import Note
 from birefnet_batch.video.decoding_times import DecodingTimes
 from birefnet_batch.video.keyframes import find_keyframes
 from birefnet_batch.video.reader import FrameReader
@@ -18,7 +19,7 @@ from birefnet_batch.video.reader import FrameReader
 H264 = {"g": "9", "bf": "3", "x264-params": "scenecut=0"}
 
 
-def read(path: Path) -> tuple[list[Fraction], list[float], list[str]]:
+def read(path: Path) -> tuple[list[Fraction], list[float], list[Note]]:
     """Times in seconds, the brightness of each frame, notes."""
     times, levels = [], []
     with FrameReader(path) as reader:
@@ -37,7 +38,7 @@ def test_reordered_frames_are_a_frame_apart(form: str, tmp_path: Path) -> None:
     assert len(steps) == 1
     assert times[0] == 0
     assert levels == pytest.approx(as_in_mp4, abs=0.5), "the pictures are in their order"
-    assert not [note for note in notes if "time" in note]
+    assert not [note for note in notes if "time" in note.text]
 
 
 def pack(source: Path, packed: Path) -> Path:

@@ -14,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from video_clips import Clip, make
 
+from birefnet_batch.counted import Note
 from birefnet_batch.errors import ConfigError
 from birefnet_batch.settings import MediaSettings
 from birefnet_batch.video.deinterlace import Deinterlacer
@@ -51,7 +52,7 @@ def interlaced(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def frames_of(
     path: Path, mode: str, start: Keyframe | int = 0, stop: Keyframe | int | None = None
-) -> tuple[Images, list[int], list[str]]:
+) -> tuple[Images, list[int], list[Note]]:
     with FrameReader(path, deinterlace=mode, start=start, stop=stop) as reader:
         images, times = [], []
         for frame in reader:
@@ -74,7 +75,7 @@ def test_interlaced_frames_are_deinterlaced_one_for_one_with_their_times(interla
     assert same_times == times
     assert len(images) == FRAMES
     assert combing(images) < combing(as_it_is) / 10
-    assert f"{FRAMES} frames were deinterlaced" in notes
+    assert Note("frames were deinterlaced", FRAMES) in notes
 
 
 def test_a_segment_has_the_same_pictures_as_the_whole_video(interlaced: Path) -> None:
@@ -87,7 +88,7 @@ def test_a_segment_has_the_same_pictures_as_the_whole_video(interlaced: Path) ->
         images, segment_times, notes = frames_of(interlaced, "auto", start or 0, stop)
         np.testing.assert_array_equal(images, whole[place : place + len(images)])
         assert segment_times == times[place : place + len(images)]
-        assert f"{len(images)} frames were deinterlaced" in notes
+        assert Note("frames were deinterlaced", len(images)) in notes
         place += len(images)
     assert place == FRAMES
 
@@ -114,7 +115,7 @@ def test_frames_of_another_size_are_deinterlaced_among_themselves(tmp_path: Path
     both.write_bytes(b"".join(path.read_bytes() for path in paths))
     images, times, notes = frames_of(both, "auto")
     assert len(images) == len(set(times)) == 10
-    assert "10 frames were deinterlaced" in notes
+    assert Note("frames were deinterlaced", 10) in notes
 
 
 def plain_frame(pix_fmt: str, height: int, matrix: int, full: bool) -> av.VideoFrame:

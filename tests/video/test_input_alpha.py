@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from video_clips import Clip, make
 
+from birefnet_batch.counted import Note
 from birefnet_batch.video.reader import FrameReader
 
 SIZE = (96, 64)
@@ -77,7 +78,7 @@ def test_alpha_is_read_and_the_colours_are_over_black(
     for image, alpha in seen:
         assert np.abs(alpha - wanted).max() <= max(1, tolerance)
         assert np.abs(image - np.rint(wanted[..., None] * COLOUR / 255)).max() <= max(1, tolerance)
-    assert any("transparency of its own" in note for note in reader.notes)
+    assert any("transparency of its own" in note.text for note in reader.notes)
 
 
 def test_an_opaque_gif_stays_opaque(tmp_path: Path) -> None:
@@ -163,4 +164,4 @@ def test_alpha_that_begins_later_in_a_file_that_does_not_announce_it_is_noted(tm
     with FrameReader(path) as reader:
         for frame in reader:
             frame.release()
-    assert reader.notes == ["1 frames with an alpha channel were made opaque: the first one has none"]
+    assert reader.notes == [Note("frames with an alpha channel were made opaque: the first one has none", 1)]

@@ -11,6 +11,7 @@ import av
 import pytest
 from video_clips import Clip, destroy, make
 
+from birefnet_batch.counted import Note
 from birefnet_batch.errors import InputError
 from birefnet_batch.video.decoding import open_video
 from birefnet_batch.video.frame_range import FrameRange, Place
@@ -43,7 +44,7 @@ WHOLE = {
 }
 
 
-def read(path: Path) -> tuple[int, int, list[str]]:
+def read(path: Path) -> tuple[int, int, list[Note]]:
     """How many frames there are, how many are counted as damaged, and the notes."""
     with FrameReader(path) as reader:
         count = 0
@@ -78,7 +79,7 @@ def test_a_few_lost_frames_are_counted_and_noted(kept: int, tmp_path: Path) -> N
     count, corrupt, notes = read(path)
     assert count < FRAMES
     assert corrupt == FRAMES - count
-    assert notes == [f"{corrupt} corrupt frames could not be decoded, or only in part"]
+    assert notes == [Note("corrupt frames could not be decoded, or only in part", corrupt)]
 
 
 @pytest.mark.parametrize("name", WHOLE)
