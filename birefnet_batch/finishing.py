@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Self
 from birefnet_batch.errors import EngineError
 from birefnet_batch.painter import Painter
 from birefnet_batch.process_tuning import compute_alone, usable_processors
+from birefnet_batch.segment_task import Batch, SegmentTask
+from birefnet_batch.video.encode import Kind
 from birefnet_batch.video.info import LARGE
 
 if TYPE_CHECKING:
     import torch
 
     from birefnet_batch.device_streams import DeviceStreams, Moment
-    from birefnet_batch.pipeline import Batch, SegmentTask
-    from birefnet_batch.video.encode import Kind
 
     _Span = tuple[Moment, Moment]
 

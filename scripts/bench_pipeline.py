@@ -27,9 +27,10 @@ import torch
 from birefnet_batch.device_streams import DeviceStreams
 from birefnet_batch.engines.base import Engine, EngineSpec
 from birefnet_batch.finishing import Finishing
-from birefnet_batch.pipeline import Batch, SegmentTask, _matte, process_segment
+from birefnet_batch.pipeline import _matte, process_segment
 from birefnet_batch.process_tuning import compute_alone, keep_freed_memory
 from birefnet_batch.request import OUTPUT_SHORT_NAMES
+from birefnet_batch.segment_task import Batch, SegmentTask
 from birefnet_batch.segments import Segment
 from birefnet_batch.settings import MediaSettings
 from birefnet_batch.video.encode import EncodeSpec, open_part

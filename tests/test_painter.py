@@ -23,7 +23,7 @@ from birefnet_batch.finishing import Finishing
 from birefnet_batch.matting import tone
 from birefnet_batch.matting.tone import from_sdr
 from birefnet_batch.painter import Painter, blurred, covering
-from birefnet_batch.pipeline import Batch, SegmentTask
+from birefnet_batch.segment_task import Batch, SegmentTask
 from birefnet_batch.video.info import BT709, BT2020, HLG, PQ
 from birefnet_batch.video.reader import FrameReader
 

@@ -23,7 +23,8 @@ from video_clips import destroy
 from birefnet_batch.backdrop import Backdrop
 from birefnet_batch.errors import BirefnetBatchError, DecoderCrashError, EngineError, OutputError
 from birefnet_batch.executors.retries import is_unwell, may_be_tried_again
-from birefnet_batch.pipeline import SegmentTask, join, process_segment
+from birefnet_batch.pipeline import join, process_segment
+from birefnet_batch.segment_task import SegmentTask
 from birefnet_batch.segments import Segment
 from birefnet_batch.video.encode import EncodeSpec, PartWriter
 from birefnet_batch.video.formats import FORMATS

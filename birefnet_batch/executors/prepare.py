@@ -13,6 +13,7 @@ from birefnet_batch.executors.workspace import Workspace
 from birefnet_batch.jobs import Job
 from birefnet_batch.pipeline import Kind, SegmentTask
 from birefnet_batch.results import JobRecord, ModelRecord
+from birefnet_batch.segment_task import SegmentTask
 from birefnet_batch.segments import Segment, plan_segments
 from birefnet_batch.settings import MediaSettings, Resume
 from birefnet_batch.storage import SourceFacts, source_facts

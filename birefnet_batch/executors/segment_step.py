@@ -16,7 +16,8 @@ from birefnet_batch.executors.engine_cache import EngineCache
 from birefnet_batch.executors.prepare import Plan
 from birefnet_batch.executors.workspace import Workspace
 from birefnet_batch.models.registry import ModelSpec
-from birefnet_batch.pipeline import SegmentRecord, process_segment
+from birefnet_batch.pipeline import process_segment
+from birefnet_batch.segment_task import SegmentRecord
 from birefnet_batch.video import hardware
 from birefnet_batch.video.formats import format_of
 

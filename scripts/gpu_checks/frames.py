@@ -54,6 +54,7 @@ def stages_check(table: Table) -> None:
             logits_to_matte,
             to_bytes,
         )
+        from birefnet_batch.segment_task import SegmentTask
         from birefnet_batch.segments import Segment
         from birefnet_batch.video.encode import EncodeSpec
         from birefnet_batch.video.info import VideoInfo
@@ -110,7 +111,7 @@ def stages_check(table: Table) -> None:
 
         rate, base = Fraction(30), Fraction(1, 30)
         facts = (width, height, base, rate, None, None, None, "mp4", "h264", 0, 0, Fraction(0))
-        task = pipeline.SegmentTask(
+        task = SegmentTask(
             source=table.scratch / "none.mp4",
             info=VideoInfo(*facts),
             segment=Segment(0),

@@ -18,8 +18,8 @@ from birefnet_batch import Settings, engines, run
 from birefnet_batch.executors import finish
 from birefnet_batch.executors.finish import _ends_early, _other_engines
 from birefnet_batch.executors.segment_step import SegmentDone
-from birefnet_batch.pipeline import SegmentRecord
 from birefnet_batch.progress import PlainProgress
+from birefnet_batch.segment_task import SegmentRecord
 from birefnet_batch.settings import EngineSettings
 from birefnet_batch.video.probe import probe
 

@@ -24,8 +24,8 @@ from birefnet_batch.counted import Note
 from birefnet_batch.executors import finish
 from birefnet_batch.executors.finished_segments import find, keep
 from birefnet_batch.executors.segment_step import SegmentDone
-from birefnet_batch.pipeline import SegmentRecord
 from birefnet_batch.progress import PlainProgress
+from birefnet_batch.segment_task import SegmentRecord
 from birefnet_batch.settings import EngineSettings, MediaSettings, Resume
 from birefnet_batch.video.probe import probe
 

@@ -19,7 +19,7 @@ from birefnet_batch.executors.finished_segments import keep
 from birefnet_batch.executors.parts import Parts, open_parts
 from birefnet_batch.executors.ray_worker import RayWorker
 from birefnet_batch.executors.segment_step import SegmentDone
-from birefnet_batch.pipeline import SegmentRecord
+from birefnet_batch.segment_task import SegmentRecord
 from birefnet_batch.settings import ExecutorSettings, StorageSettings
 from birefnet_batch.storage import Output
 from birefnet_batch.storage.filesystems import bucket_filesystem
