@@ -15,7 +15,8 @@ from birefnet_batch.counted import Note
 from birefnet_batch.storage.growing_file import open_file
 from birefnet_batch.video.child import Pulse, map_memory, serve
 from birefnet_batch.video.container import has_alpha
-from birefnet_batch.video.decoding import info_of, open_video
+from birefnet_batch.video.decoding import open_video
+from birefnet_batch.video.facts import info_of
 from birefnet_batch.video.frame_range import FrameRange, Place
 from birefnet_batch.video.messages import Decoded, DecodeEnd, DecodeTask, Start
 from birefnet_batch.video.picture import Picture

@@ -13,29 +13,17 @@ from av.video.stream import VideoStream
 
 from birefnet_batch.counted import counted
 from birefnet_batch.errors import InputError
-from birefnet_batch.storage.growing_file import open_file
-from birefnet_batch.video.container import (
-    companions,
-    decoder_of,
-    open_input,
-    origin_of,
-    pick_video,
-    reason_of,
-    time_base_of,
-)
+from birefnet_batch.video.completeness import INCOMPLETE, check_whole, listed_frames
+from birefnet_batch.video.container import decoder_of, open_input, origin_of, pick_video, reason_of
 from birefnet_batch.video.damage import check_share
 from birefnet_batch.video.damage_count import DamageCount
 from birefnet_batch.video.decoding_times import DecodingTimes, may_lack_times
-from birefnet_batch.video.info import MOST_PIXELS, Chapter, Keyframe, VideoInfo
-from birefnet_batch.video.picture import Picture
-from birefnet_batch.video.truncation import missing_bytes
+from birefnet_batch.video.info import MOST_PIXELS, Keyframe
 
 # Threads do not change what is decoded; a fixed count keeps many workers on one machine from fighting.
 _THREADS = 2
 # Streams without an end of their own: broadcasts are cut anywhere, and the last packet is seldom whole.
 _CUT_ANYWHERE = frozenset(("mpegts", "mpeg", "mpegvideo", "h264", "hevc", "av1", "m4v"))
-_INCOMPLETE = "it was not copied or downloaded completely"
-_KEPT_TAGS = ("title", "creation_time")
 
 
 class LostError(Exception):
@@ -120,13 +108,13 @@ class Decoder:
         Raises:
             InputError: a result would look finished and would not be.
         """
-        listed = _listed(self._container, self._stream) if self._begin is None else None
+        listed = listed_frames(self._container, self._stream) if self._begin is None else None
         if listed is not None and self._packets < listed:
-            raise InputError(f"{self._shown} ends early: {self._packets} of {listed} frames are there; {_INCOMPLETE}")
+            raise InputError(f"{self._shown} ends early: {self._packets} of {listed} frames are there; {INCOMPLETE}")
         if self._ended_by or self._cut:
             because = f" ({self._ended_by})" if self._ended_by else ""
             raise InputError(
-                f"{self._shown} ends early, after {counted(self.delivered, 'frames')}{because}; {_INCOMPLETE}, or is "
+                f"{self._shown} ends early, after {counted(self.delivered, 'frames')}{because}; {INCOMPLETE}, or is "
                 "damaged"
             )
         self.check_damage(share)
@@ -231,7 +219,7 @@ def open_video(path: bytes, corrupt: str = "conceal") -> Iterator[tuple[InputCon
     shown = os.fsdecode(path)
     with open_input(path) as container:
         stream = pick_video(container, path)
-        _check_whole(path, container, stream)
+        check_whole(path, container, stream)
         decoder = Decoder(container, stream, shown, corrupt=corrupt)
         pixels = decoder.first.width * decoder.first.height
         if pixels > MOST_PIXELS:
@@ -260,84 +248,3 @@ def open_at(path: bytes, keyframe: Keyframe, corrupt: str = "conceal") -> Iterat
         except (InputError, av.error.FFmpegError, OSError) as error:
             raise LostError from error
         yield decoder
-
-
-def info_of(container: InputContainer, stream: VideoStream, decoder: Decoder, picture: Picture) -> VideoInfo:
-    """What is known of a video once its first frame is decoded."""
-    duration = None
-    if stream.duration is not None and stream.time_base is not None:
-        duration = Fraction(stream.duration) * Fraction(stream.time_base)
-    elif container.duration is not None:
-        duration = Fraction(container.duration, av.time_base)
-    ratio = stream.sample_aspect_ratio
-    if ratio is not None and (ratio <= 0 or ratio == 1):
-        ratio = None
-    if ratio is not None and picture.swaps_sides:
-        ratio = 1 / ratio
-    rate = stream.average_rate
-    return VideoInfo(
-        width=picture.width,
-        height=picture.height,
-        time_base=time_base_of(stream, decoder.first),
-        average_rate=Fraction(rate) if rate else None,
-        frames=_shown_frames(container, stream),
-        duration=duration,
-        sample_aspect_ratio=None if ratio is None else Fraction(ratio),
-        container=container.format.name,
-        codec=stream.codec_context.codec.canonical_name,
-        audio_tracks=len(companions(container, stream, "audio")),
-        subtitle_tracks=len(companions(container, stream, "subtitle")),
-        origin=decoder.origin,
-        alpha=picture.alpha,
-        primaries=picture.primaries,
-        transfer=picture.transfer,
-        bits=picture.bits,
-        peak=picture.peak,
-        tags=tuple((name, container.metadata[name]) for name in _KEPT_TAGS if container.metadata.get(name)),
-        chapters=tuple(_chapters(container, decoder.origin)),
-    )
-
-
-def _chapters(container: InputContainer, origin: Fraction) -> Iterator[Chapter]:
-    for chapter in container.chapters():
-        base = chapter["time_base"]
-        if base is None:
-            continue
-        start, end = (max(Fraction(0), chapter[edge] * Fraction(base) - origin) for edge in ("start", "end"))
-        if start < end:
-            yield Chapter(start, end, chapter["metadata"].get("title", ""))
-
-
-def _check_whole(path: bytes, container: InputContainer, stream: VideoStream) -> None:
-    with open_file(path) as file:
-        missing = missing_bytes(file)
-        size = os.fstat(file.fileno()).st_size
-    if not missing:
-        return
-    shown = os.fsdecode(path)
-    if _has_table(container, stream):
-        there = sum(entry.pos + entry.size <= size for entry in stream.index_entries)
-        if there == len(stream.index_entries):
-            # What is missing is sound.
-            return
-        raise InputError(f"{shown} ends early: {there} of {len(stream.index_entries)} frames are there; {_INCOMPLETE}")
-    raise InputError(f"{shown} ends early: {missing} of {size + missing} bytes are missing; {_INCOMPLETE}")
-
-
-def _has_table(container: InputContainer, stream: VideoStream) -> bool:
-    """Whether the file lists every frame: MP4 and QuickTime do, unless they are fragmented.
-
-    An AVI's count is no such table: it counts frames that are repeated and hold no data.
-    """
-    return "mov" in container.format.name.split(",") and bool(stream.frames)
-
-
-def _listed(container: InputContainer, stream: VideoStream) -> int | None:
-    # The index rather than the sample count: an edit list hides samples, a repeated edit shows them twice.
-    return len(stream.index_entries) if _has_table(container, stream) else None
-
-
-def _shown_frames(container: InputContainer, stream: VideoStream) -> int | None:
-    if _has_table(container, stream):
-        return sum(not entry.is_discard for entry in stream.index_entries)
-    return stream.frames or None
