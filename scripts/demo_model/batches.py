@@ -21,7 +21,7 @@ _library: Library
 
 
 @dataclass(frozen=True)
-class Recipe:
+class BatchRecipe:
     """What a batch is of.
 
     Attributes:
@@ -37,7 +37,7 @@ class Recipe:
     patterns: float
 
 
-def compose(library: Library, rng: Generator, recipe: Recipe, count: int) -> Arrays:
+def compose(library: Library, rng: Generator, recipe: BatchRecipe, count: int) -> Arrays:
     """Return `count` pictures (count, side, side, 3) uint8 and alphas (count, side, side) float32."""
     library.patterns = recipe.patterns
     pairs = [composite(library, rng, recipe.side, restyle=rng.random() < recipe.restyled) for _ in range(count)]
@@ -50,7 +50,7 @@ def _open(varied: float) -> None:
     _library.varied = varied
 
 
-def _compose_apart(seed: list[int], recipe: Recipe, count: int) -> Arrays:
+def _compose_apart(seed: list[int], recipe: BatchRecipe, count: int) -> Arrays:
     return compose(_library, np.random.default_rng(seed), recipe, count)
 
 
@@ -78,7 +78,7 @@ class Batches:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 
-    def take(self, recipe: Recipe, device: str) -> tuple[Tensor, Tensor]:
+    def take(self, recipe: BatchRecipe, device: str) -> tuple[Tensor, Tensor]:
         """Return images (B, 3, side, side) in [0, 1] and alphas (B, 1, side, side) on `device`.
 
         With processes they are of the recipe that was given AHEAD calls before.
@@ -94,7 +94,7 @@ class Batches:
         images = torch.from_numpy(pictures).to(device).permute(0, 3, 1, 2).float() / 255
         return images, torch.from_numpy(alphas).to(device)[:, None]
 
-    def _order(self, recipe: Recipe) -> None:
+    def _order(self, recipe: BatchRecipe) -> None:
         assert self._pool is not None
         shares = [len(part) for part in np.array_split(range(recipe.count), self._processes) if len(part)]
         futures = [

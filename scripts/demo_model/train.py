@@ -27,7 +27,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from birefnet_batch.models import build_network
-from demo_model.batches import Batches, Recipe
+from demo_model.batches import Batches, BatchRecipe
 from demo_model.composites import Library
 from demo_model.losses import total_loss
 from demo_model.paths import CHECKPOINT, WEIGHTS
@@ -128,7 +128,7 @@ def work(rank: int, world: int, options: argparse.Namespace) -> None:
             group["lr"] = rate_at(done, step)
         smallest = 1 if frozen else 2  # a norm of one is none
         count = max(smallest, round(PIXELS * scale / side**2))
-        images, alphas = batches.take(Recipe(side, count, restyled_at(done), patterns_at(done)), device)
+        images, alphas = batches.take(BatchRecipe(side, count, restyled_at(done), patterns_at(done)), device)
         with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
             logits, auxiliary = network.forward_with_auxiliary(normalised(images))
         loss = total_loss(logits.float(), auxiliary, alphas, images)
