@@ -1,0 +1,64 @@
+"""A run that cannot be right stops before it starts, or leaves out what is wrong where it is told to."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from batch_runs import request, run_all, settings
+
+from birefnet_batch import BirefnetBatchError, ConfigError, Settings, run
+from birefnet_batch.errors import ProblemsError
+from birefnet_batch.settings import MediaSettings, OnInvalid
+from birefnet_batch.storage import backoff
+
+
+def test_media_settings_that_no_type_of_the_run_can_have_stop_it_before_it_starts(clip: Path, output: Path) -> None:
+    several = [request(clip), request(clip, video_output_type="GIF (.gif)")]
+    with pytest.raises(ConfigError) as caught:
+        run_all(output, *several, media=MediaSettings(background="none", hardware="require"))
+    message = str(caught.value)
+    assert "media.background=none needs an output type with an alpha channel" in message
+    assert "VP9 (.webm)" in message
+    assert "no hardware encoder writes GIF (.gif)" in message
+    assert not output.exists()
+
+
+def test_where_bad_entries_are_skipped_a_type_that_does_not_fit_costs_its_video_alone(clip: Path, output: Path) -> None:
+    several = [request(clip), request(clip, video_output_type="GIF (.gif)")]
+    media = MediaSettings(background="none")
+    summary, _ = run_all(output, *several, media=media, on_invalid=OnInvalid.skip)
+    assert (summary.succeeded, summary.failed) == (1, 1)
+    assert "media.background=none needs an output type with an alpha channel" in summary.failures[0][1]
+
+
+def test_an_empty_run_and_a_run_without_output_are_refused(clip: Path, output: Path) -> None:
+    with pytest.raises(BirefnetBatchError, match="nothing to do"):
+        run(settings(output), [])
+    with pytest.raises(BirefnetBatchError, match="output=FOLDER"):
+        run(Settings(), [request(clip)])
+    assert not output.exists()
+
+
+@pytest.mark.usefixtures("trivial_engine")
+def test_requests_that_differ_in_secrets_alone_stop_the_run_or_are_left_out_on_record(
+    clip: Path, output: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backoff, "_FIRST_S", 0.01)
+    urls = [f"http://{who}127.0.0.1:9/a.mp4" for who in ("me:pass@", "")]
+    requests = [request(clip), *(replace(request(Path("x")), video_url=url) for url in (*urls, "http://[::1/b.mp4"))]
+    with pytest.raises(ProblemsError, match="in nothing but its user name, password, signature or token") as caught:
+        run_all(output, *requests)
+    assert "http://[::1/b.mp4 is no URL that can be read" in str(caught.value)
+    assert not output.exists()
+    summary, outcomes = run_all(output, *requests, on_invalid=OnInvalid.skip)
+    assert (summary.succeeded, summary.failed, summary.invalid, summary.ok) == (1, 1, 2, False)
+    assert outcomes[0].job.uri.startswith("http://me:pass@") or outcomes[1].job.uri.startswith("http://me:pass@")
+    (folder,) = (output / "runs").iterdir()
+    assert json.loads((folder / "run.json").read_text())["counts"]["invalid_entries"] == 2
+    recorded = (folder / "invalid_entries.jsonl").read_text()
+    assert "give each video another URL" in recorded
+    assert len(recorded.splitlines()) == 2
+    assert "pass@" not in caplog.text + recorded

@@ -1,0 +1,81 @@
+"""Dead decoders, defects, full disks and folders in the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from batch_runs import job_folder, request, run_all
+from clips import make_clip
+
+from birefnet_batch import BirefnetBatchError, process_video
+
+
+@pytest.mark.usefixtures("trivial_engine")
+def test_a_decoder_that_dies_is_replaced_and_the_video_tried_again(
+    clip: Path, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from birefnet_batch.errors import DecoderCrashError
+    from birefnet_batch.executors import prepare
+
+    probe, calls = prepare.probe, []
+
+    def crashing(path: Path, *bounds: float) -> Any:
+        calls.append(path)
+        if len(calls) == 1:
+            raise DecoderCrashError("the decoder died")
+        return probe(path, *bounds)
+
+    monkeypatch.setattr(prepare, "probe", crashing)
+    summary, _ = run_all(output, request(clip))
+    assert summary.ok
+    assert json.loads((job_folder(output) / "job.json").read_text())["attempts"] == 2
+
+
+@pytest.mark.usefixtures("trivial_engine")
+@pytest.mark.logs_errors
+def test_a_defect_costs_its_video_only_and_says_that_it_is_one(
+    clip: Path, output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from birefnet_batch.executors import prepare
+
+    plan = prepare.plan_segments
+    monkeypatch.setattr(
+        prepare, "plan_segments", lambda path, info, *rest: plan(path, info, *rest) if info.frames == 7 else 1 / 0
+    )
+    other = make_clip(tmp_path / "other.mp4", frames=3)
+    summary, outcomes = run_all(output, request(other), request(clip))
+    assert [outcome.status for outcome in outcomes] == ["failed", "succeeded"]
+    assert "unexpected ZeroDivisionError" in summary.failures[0][1]
+
+
+@pytest.mark.usefixtures("trivial_engine")
+def test_a_full_disk_is_one_clear_error_and_leaves_no_partial_file(
+    clip: Path, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(BirefnetBatchError, match="no space left on device"):
+        process_video(request(clip), output=output)
+    monkeypatch.undo()
+    assert not list(output.glob("jobs/*/*.mp4"))
+    shutil.rmtree(output)
+    assert process_video(request(clip), output=output).video.num_frames == 7
+
+
+@pytest.mark.usefixtures("trivial_engine")
+def test_a_job_folder_that_cannot_be_used_is_one_clear_error(clip: Path, output: Path) -> None:
+    run_all(output, request(clip))
+    folder = job_folder(output)
+    shutil.rmtree(folder)
+    folder.write_text("in the way")
+    summary, _ = run_all(output, request(clip))
+    assert "cannot be" in summary.failures[0][1]
+    assert "not a directory" in summary.failures[0][1]
+    assert "report it" not in summary.failures[0][1]
