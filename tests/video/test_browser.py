@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from browser import CHROMIUM, player
 from numpy.typing import NDArray
+from output_types import SPEC, cut_out, write
 from test_colour import HEIGHT, WIDTH, chart_file, patches, to_rgb
-from test_output_types import SPEC, cut_out, write
 from video_clips import convert
 
 from birefnet_batch.video.formats import VP9, X264
