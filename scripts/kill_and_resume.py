@@ -40,7 +40,6 @@ from birefnet_batch.executors.engine_cache import EngineCache
 from birefnet_batch.executors.job_keys import find_key
 from birefnet_batch.executors.ledger import Ledger
 from birefnet_batch.jobs import Job
-from birefnet_batch.pipeline import Kind
 from birefnet_batch.progress import PlainProgress, Progress
 from birefnet_batch.publish import Media, publish
 from birefnet_batch.storage import source_facts

@@ -11,7 +11,6 @@ from birefnet_batch.executors.job_keys import find_key
 from birefnet_batch.executors.ledger import Ledger
 from birefnet_batch.executors.workspace import Workspace
 from birefnet_batch.jobs import Job
-from birefnet_batch.pipeline import Kind, SegmentTask
 from birefnet_batch.results import JobRecord, ModelRecord
 from birefnet_batch.segment_task import SegmentTask
 from birefnet_batch.segments import Segment, plan_segments
