@@ -60,15 +60,15 @@ def test_a_killed_decoder_is_an_error_that_names_the_file_and_the_signal(clip: P
 
 
 def test_a_decoder_that_hangs_is_given_up(clip: Path) -> None:
-    with FrameReader(clip, timeout_s=1.0) as reader:
+    with FrameReader(clip, timeout_s=4.0) as reader:
         frames = iter(reader)
         next(frames).release()
         os.kill(_child(reader), signal.SIGSTOP)
         started = time.monotonic()
-        with pytest.raises(DecoderCrashError, match=rf"{clip}.*did not answer for 1 s"):
+        with pytest.raises(DecoderCrashError, match=rf"{clip}.*did not answer for 4 s"):
             for frame in frames:
                 frame.release()
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 12
 
 
 def test_stopping_from_another_thread_wakes_the_reader(clip: Path) -> None:
