@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from birefnet_batch.errors import ConfigError
+from birefnet_batch.refusals import one_line
 from birefnet_batch.video.child import MEMORY_BYTES
 from birefnet_batch.video.info import HLG, PQ, VideoInfo
 
@@ -135,7 +136,7 @@ def read_still(path: Path, limits: Limits, streams: DeviceStreams) -> Given:
             upright = with_bytes(ImageOps.exif_transpose(file)).convert("RGBA")
             flat = Image.alpha_composite(Image.new("RGBA", upright.size, "black"), upright).convert("RGB")
     except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise ConfigError(f"media.background={path} cannot be read as a picture: {reason}") from None
     return Given(_kept(np.array(flat), streams), None)
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from birefnet_batch.errors import ConfigError, OutputError
 from birefnet_batch.output_files import FAILED, MANIFEST, RUNNING, RUNS
-from birefnet_batch.results import JobRecord, merged_lines, read_record, run_lines
-from birefnet_batch.storage.reasons import reason_of
+from birefnet_batch.refusals import named_reason, one_line
+from birefnet_batch.results import FAILED, RUNNING, JobRecord, merged_lines, read_record, run_lines
 from birefnet_batch.storage.stores import Store
 
 _TEXT = (
@@ -59,7 +59,7 @@ def export_manifest(store: Store, destination: Path) -> int:
     try:
         table = pa.Table.from_pylist(list(rows(store)), schema=schema)
     except pa.ArrowException as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise OutputError(f"The manifest of {store.shown} is damaged: {reason}; run it again to mend it") from None
     temporary = destination.with_name(f"{destination.name}.part")
     try:
@@ -70,7 +70,7 @@ def export_manifest(store: Store, destination: Path) -> int:
         temporary.replace(destination)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise OutputError(f"{destination} cannot be written: {reason_of(error)}") from None
+        raise OutputError(f"{destination} cannot be written: {named_reason(error)}") from None
     return int(table.num_rows)
 
 

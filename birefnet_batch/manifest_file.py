@@ -13,6 +13,7 @@ import yaml
 from birefnet_batch.errors import ManifestError
 from birefnet_batch.manifest_entries import BAD_TAG, BAD_TAG_ERRORS, BadLine, Entry, short
 from birefnet_batch.manifest_folder import VIDEO_SUFFIXES
+from birefnet_batch.refusals import one_line
 from birefnet_batch.repeated_names import repetition, repetition_in
 from birefnet_batch.uris import redact_text, redact_value
 
@@ -40,7 +41,7 @@ def read_file(path: Path) -> tuple[Iterable[Entry], Mapping[str, Any]]:
             return _document(path, _JSON.decode(path.read_text("utf-8-sig")), [])
         return _yaml(path)
     except (OSError, ValueError, RecursionError, csv.Error, yaml.YAMLError) as error:
-        reason = short(redact_text(" ".join(str(error).split())))
+        reason = short(redact_text(one_line(error)))
         raise ManifestError(f"The manifest {path} cannot be read", [reason]) from None
 
 

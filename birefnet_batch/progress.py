@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
+from birefnet_batch.refusals import one_line
 from birefnet_batch.results import Outcome
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ class Progress(ABC):
         self.skipped += status == "skipped"
         self._current_frames, self._current_length = 0, None
         rate = f"{frames} frames, {frames / seconds:.1f} frames/s" if frames and seconds else ""
-        reason = " ".join(error.split()) if error else ""
+        reason = one_line(error) if error else ""
         self.show_ended(" ".join(part for part in (f"{status:9}", name, rate, reason) if part))
 
     @property

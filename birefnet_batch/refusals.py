@@ -1,13 +1,24 @@
-"""What the system says of a file or folder that it refuses."""
+"""What the system and libraries say of what they refuse, for sentences."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 
-def system_reason(error: OSError) -> str:
+def system_reason(error: Exception) -> str:
     """The system's reason, in lower case and without the file's name."""
-    return (error.strerror or str(error)).lower()
+    return error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
+
+
+def named_reason(error: Exception) -> str:
+    """The system's reason, with the file's name where the error has one."""
+    name = error.filename if isinstance(error, OSError) and error.strerror else None
+    return f"{system_reason(error)} ({name})" if name else system_reason(error)
+
+
+def one_line(said: object, most: int | None = None) -> str:
+    """What a library says, an error or a text, in one line of at most so many characters."""
+    return " ".join(str(said).split())[:most]
 
 
 def refusal(path: Path) -> str | None:

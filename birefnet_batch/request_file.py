@@ -10,6 +10,7 @@ import yaml
 from birefnet_batch.errors import ConfigError, RequestError
 from birefnet_batch.manifest_entries import BAD_TAG, BAD_TAG_ERRORS
 from birefnet_batch.models.registry import SHIPPED, Catalogue
+from birefnet_batch.refusals import one_line
 from birefnet_batch.repeated_names import load_json, load_yaml
 from birefnet_batch.request import Request
 from birefnet_batch.uris import canonical_uri, redact, redact_text, user_path
@@ -39,7 +40,7 @@ def load_request_file(
     except BAD_TAG_ERRORS:
         raise ConfigError(f"request_file={location} cannot be read: {BAD_TAG}") from None
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        reason = redact_text(" ".join(str(error).split()))
+        reason = redact_text(one_line(error))
         raise ConfigError(f"request_file={location} cannot be read: {reason}") from None
     if not isinstance(data, Mapping):
         raise RequestError(

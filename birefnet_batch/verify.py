@@ -21,6 +21,7 @@ from birefnet_batch.output_files import JOBS
 from birefnet_batch.progress import Progress
 from birefnet_batch.recorded_media import bring_media
 from birefnet_batch.recorded_settings import read_settings, repeating
+from birefnet_batch.refusals import one_line
 from birefnet_batch.request import Request
 from birefnet_batch.results import JobRecord, read_record, read_result
 from birefnet_batch.settings import Settings, StorageSettings
@@ -238,4 +239,4 @@ def differing(first: JobRecord, second: JobRecord) -> list[str]:
 
 
 def _unavailable(record: JobRecord, reason: str) -> Comparison:
-    return Comparison(record.job_id, record.source.uri, "unavailable", reason=" ".join(reason.split()))
+    return Comparison(record.job_id, record.source.uri, "unavailable", reason=one_line(reason))

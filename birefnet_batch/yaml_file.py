@@ -9,6 +9,7 @@ import yaml
 
 from birefnet_batch.errors import ConfigError
 from birefnet_batch.manifest_entries import BAD_TAG, BAD_TAG_ERRORS
+from birefnet_batch.refusals import one_line
 from birefnet_batch.repeated_names import load_yaml
 
 
@@ -27,4 +28,4 @@ def read_yaml(path: Path, what: str) -> Any:
     except BAD_TAG_ERRORS:
         raise ConfigError(f"{what} {path} cannot be read: {BAD_TAG}") from None
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise ConfigError(f"{what} {path} cannot be read: {' '.join(str(error).split())}") from None
+        raise ConfigError(f"{what} {path} cannot be read: {one_line(error)}") from None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from birefnet_batch.engines.memory import is_out_of_memory
 from birefnet_batch.errors import EngineError, EngineMemoryError
+from birefnet_batch.refusals import one_line
 
 if TYPE_CHECKING:
     import torch
@@ -114,7 +115,7 @@ class Engine(ABC):
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-            reason = " ".join(str(error).split())[:300]
+            reason = one_line(error, 300)
         # Out here the failed run's frames, and what they held, are gone.
         raise EngineMemoryError(
             f"The engine of {spec.model} at {spec.width}x{spec.height} ran out of memory with batches of "

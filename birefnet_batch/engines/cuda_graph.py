@@ -8,6 +8,7 @@ import torch
 
 from birefnet_batch.engines.memory import is_out_of_memory
 from birefnet_batch.errors import EngineError
+from birefnet_batch.refusals import one_line
 
 _WARM_UPS = 3
 
@@ -44,7 +45,7 @@ def capture(launch: Callable[[], object]) -> torch.cuda.CUDAGraph:
         for cause in (error, error.__context__):
             if cause is not None and is_out_of_memory(cause):
                 raise cause from None
-        reason = " ".join(str(error).split())[:300]
+        reason = one_line(error, 300)
         raise EngineError(
             f"a batch cannot be recorded as a CUDA graph: {reason}; give engine.cuda_graph=false"
         ) from None

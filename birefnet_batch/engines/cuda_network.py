@@ -14,6 +14,7 @@ from birefnet_batch.engines.cuda_graph import capture
 from birefnet_batch.engines.memory import is_out_of_memory
 from birefnet_batch.models.deformable import DeformableConv2d, set_operator
 from birefnet_batch.process_tuning import exact_float32
+from birefnet_batch.refusals import one_line
 
 _log = logging.getLogger(__name__)
 _ATTENTION = (SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH)
@@ -109,7 +110,7 @@ def _use_triton(network: nn.Module) -> bool:
             raise
         _log.warning(
             "deformable convolutions run as plain torch operations, for triton cannot make a kernel here: %s: %s",
-            *(type(error).__name__, " ".join(str(error).split())[:300]),
+            *(type(error).__name__, one_line(error, 300)),
         )
         return False
     set_operator(network, triton_convolution)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from birefnet_batch.engines.artifact import DeformableForm
 from birefnet_batch.errors import EngineError
 from birefnet_batch.process_tuning import usable_processors
+from birefnet_batch.refusals import one_line
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -131,7 +132,7 @@ def open_session(
         )
     except Exception as error:
         # onnxruntime's exceptions have no common base of their own.
-        raise EngineError(f"onnxruntime cannot open {path} on {wanted}: {_sentence(error)}") from None
+        raise EngineError(f"onnxruntime cannot open {path} on {wanted}: {one_line(error, 400)}") from None
     got = session.get_providers()
     names = [name for name, _ in asked]
     if got[: len(names)] != names:
@@ -175,7 +176,3 @@ def run_on_gpu(session: onnxruntime.InferenceSession, images: torch.Tensor) -> t
     session.run_with_iobinding(binding)
     binding.synchronize_outputs()
     return logits
-
-
-def _sentence(error: Exception) -> str:
-    return " ".join(str(error).split())[:400]

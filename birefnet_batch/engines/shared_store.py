@@ -13,6 +13,7 @@ from birefnet_batch.digests import file_sha256
 from birefnet_batch.engines.artifact import Artifact
 from birefnet_batch.engines.store import ENTRY
 from birefnet_batch.errors import ConfigError
+from birefnet_batch.refusals import one_line
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage.bucket_source import SLOWEST
 from birefnet_batch.storage.filesystems import bucket_filesystem, bucket_reason
@@ -139,5 +140,5 @@ class SharedStore:
         if self._scheme in BUCKET_SCHEMES:
             reason = bucket_reason(self._shown, error)
         else:
-            reason = " ".join(redact_text(str(error)).split())[:200] or type(error).__name__
+            reason = one_line(redact_text(str(error)), 200) or type(error).__name__
         _log.warning("the shared engine store %s cannot be used: %s; this machine builds its own", self._shown, reason)

@@ -15,6 +15,7 @@ from typing import Any
 from birefnet_batch.engines.build_log import make_monitor
 from birefnet_batch.engines.tensorrt_module import TensorRT, make_listener
 from birefnet_batch.errors import EngineError
+from birefnet_batch.refusals import one_line
 from birefnet_batch.storage.durable import write_whole
 
 _log = logging.getLogger(__name__)
@@ -102,7 +103,7 @@ def sample_linearly(library: TensorRT, network: Any) -> None:
 
 
 def _parser_problem(error: Any) -> str:
-    return f"node {error.node_name()} ({error.node_operator()}): {' '.join(str(error.desc()).split())}"
+    return f"node {error.node_name()} ({error.node_operator()}): {one_line(error.desc())}"
 
 
 def _joined(problems: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 
 from birefnet_batch.errors import EngineError
+from birefnet_batch.refusals import one_line
 
 _log = logging.getLogger(__name__)
 _OLDEST, _NEWEST = (10, 1), (11, 99)
@@ -70,7 +71,7 @@ def _listener(module: Any) -> Any:
         def log(self, severity: Any, message: str) -> None:
             serious = severity in (module.ILogger.ERROR, module.ILogger.INTERNAL_ERROR)
             if serious:
-                self.errors.append(" ".join(message.split()))
+                self.errors.append(one_line(message))
             _log.log(logging.INFO if serious else logging.DEBUG, "%s", message)
 
     return Listener

@@ -16,6 +16,7 @@ from birefnet_batch.errors import BirefnetBatchError, EngineError, EngineMemoryE
 from birefnet_batch.executors.engine_budget import engine_budget, memory_in_use
 from birefnet_batch.models.registry import ModelSpec
 from birefnet_batch.models.weights import WeightsFile, locate_weights
+from birefnet_batch.refusals import one_line
 from birefnet_batch.settings import EngineName, Settings
 from birefnet_batch.versions import library_versions
 
@@ -199,7 +200,7 @@ class EngineCache:
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
-                reason = " ".join(str(error).split())[:300]
+                reason = one_line(error, 300)
             else:
                 if refused:
                     # Not of one that never opens: the engine that takes its place has its own.

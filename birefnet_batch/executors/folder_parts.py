@@ -10,8 +10,8 @@ from pathlib import Path
 
 from birefnet_batch.errors import OutputError
 from birefnet_batch.executors.parts import Parts
+from birefnet_batch.refusals import named_reason
 from birefnet_batch.storage.finished_parts import keep_finished, move_finished
-from birefnet_batch.storage.reasons import reason_of
 
 
 class OutputsParts(Parts):
@@ -69,7 +69,7 @@ class FolderParts(OutputsParts):
             # Workers tell by it whether they see the same.
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise OutputError(f"executor.scratch={self._given} cannot be written: {reason_of(error)}") from None
+            raise OutputError(f"executor.scratch={self._given} cannot be written: {named_reason(error)}") from None
         for dead in self._folder.parent.iterdir():
             if dead != self._folder:
                 move_finished(dead, self._folder)

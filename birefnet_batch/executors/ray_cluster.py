@@ -25,6 +25,7 @@ from birefnet_batch.executors.ray_folder import LONGEST, own_folder
 from birefnet_batch.executors.ray_paths import absolute_paths
 from birefnet_batch.executors.ray_room import Reminder, Share, lacking
 from birefnet_batch.process_tuning import usable_processors
+from birefnet_batch.refusals import one_line
 from birefnet_batch.settings import Device, ExecutorSettings, Settings
 
 _log = logging.getLogger(__name__)
@@ -181,7 +182,7 @@ class RayCluster:
         except (OSError, ValueError, RuntimeError, self._ray.exceptions.RayError) as error:
             raise ConfigError(
                 f"executor=ray cannot start Ray on this machine, with its files in {folder.parent}: "
-                f"{' '.join(str(error).split())}; mend what is lacking, give a folder of at most {LONGEST} characters "
+                f"{one_line(error)}; mend what is lacking, give a folder of at most {LONGEST} characters "
                 "as TMPDIR, or give executor=local"
             ) from None
 
@@ -190,7 +191,7 @@ class RayCluster:
         try:
             self._ray.init(address=address, **self._common())
         except (ConnectionError, ValueError, RuntimeError, self._ray.exceptions.RayError) as error:
-            raise not_joined(address, " ".join(str(error).split())) from None
+            raise not_joined(address, one_line(error)) from None
 
     def actor_environment(self) -> dict[str, Any] | None:
         """The runtime environment that an actor needs of its own: none in a cluster that was opened with it."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from birefnet_batch.errors import ConfigError
 from birefnet_batch.process_tuning import waiting_variables
+from birefnet_batch.refusals import one_line
 
 
 def environment(given: Mapping[str, Any], threads: int) -> dict[str, Any]:
@@ -43,7 +44,7 @@ def check_environment(given: dict[str, Any]) -> None:
     try:
         RuntimeEnv(**given)
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"executor.runtime_env cannot be used: {' '.join(str(error).split())}") from None
+        raise ConfigError(f"executor.runtime_env cannot be used: {one_line(error)}") from None
 
 
 def _text(value: Any) -> str:

@@ -20,7 +20,7 @@ from birefnet_batch.models.foreign_file import described_foreign
 from birefnet_batch.models.pickled import SUFFIXES, PickledError, read_pickled
 from birefnet_batch.models.safetensors_header import HeaderError, read_header
 from birefnet_batch.models.spec import ModelSpec
-from birefnet_batch.refusals import system_reason
+from birefnet_batch.refusals import one_line, system_reason
 
 # What wrappers of a module put in front of its names: DataParallel, torch.compile.
 _PREFIXES = ("module.", "_orig_mod.")
@@ -127,7 +127,7 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return _stripped(path, load_file(path))
     except (SafetensorError, ValueError, KeyError) as error:
-        raise HeaderError(shown(" ".join(str(error).split()), _MOST_SAID)) from None
+        raise HeaderError(shown(one_line(error), _MOST_SAID)) from None
 
 
 def _one_by_one(path: Path) -> Iterator[tuple[str, Tensor]]:
@@ -138,7 +138,7 @@ def _one_by_one(path: Path) -> Iterator[tuple[str, Tensor]]:
             for name in file.keys():  # noqa: SIM118 - it is no mapping
                 yield _bare(name), file.get_tensor(name)
     except (SafetensorError, ValueError, KeyError) as error:
-        raise HeaderError(shown(" ".join(str(error).split()), _MOST_SAID)) from None
+        raise HeaderError(shown(one_line(error), _MOST_SAID)) from None
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from urllib.parse import urljoin
 
 from birefnet_batch.digests import file_sha256
 from birefnet_batch.models.download_log import bar_or_lines
-from birefnet_batch.models.hub_errors import HubError, host_of, reason_of, refusals
+from birefnet_batch.models.hub_errors import HubError, host_of, library_reason, refusals
 from birefnet_batch.uris import redact
 
 FILE_NAME = "model.safetensors"
@@ -190,7 +190,7 @@ def _download(file: HubFile, url: str, partial: Path) -> None:
             whole = f" of {file.size:,}" if file.size is not None else ""
             kept = partial.stat().st_size if partial.exists() else 0
             host = host_of(error)
-            reason = f"{host}: {reason_of(error)}" if host is not None else reason_of(error)
+            reason = f"{host}: {library_reason(error)}" if host is not None else library_reason(error)
             raise HubError(
                 f"the download broke off ({reason}); {kept:,}{whole} bytes are kept in {partial}, and the "
                 "same command goes on from there"

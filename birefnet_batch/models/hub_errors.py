@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from birefnet_batch.refusals import system_reason
+from birefnet_batch.refusals import one_line, system_reason
 from birefnet_batch.uris import redact, redact_text
 
 
@@ -17,10 +17,10 @@ class NoAnswerError(HubError):
     """The hub was not asked, or did not answer."""
 
 
-def reason_of(error: Exception) -> str:
+def library_reason(error: Exception) -> str:
     """What a library says went wrong, in one line and without secrets of URLs."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return redact_text(" ".join(text.split())) or type(error).__name__
+    return redact_text(one_line(text)) or type(error).__name__
 
 
 def host_of(error: Exception) -> str | None:
@@ -73,9 +73,9 @@ def refusals(repository: str, revision: str | None) -> Iterator[None]:
         host = host_of(error)
         elsewhere = host is not None and host != httpx.URL(constants.ENDPOINT).netloc.decode("ascii")
         where = f"{host}, where {endpoint} says that the file is," if elsewhere else endpoint
-        raise NoAnswerError(f"{where} cannot be reached ({reason_of(error)})") from None
+        raise NoAnswerError(f"{where} cannot be reached ({library_reason(error)})") from None
     except OSError as error:
         named = f"{error.filename}: " if error.filename else ""
         raise HubError(f"{named}{system_reason(error)}") from None
     except ValueError as error:
-        raise HubError(redact_text(" ".join(str(error).split()))[:200]) from None
+        raise HubError(redact_text(one_line(error))[:200]) from None

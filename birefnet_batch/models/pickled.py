@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from birefnet_batch.models.file_text import listed, shown
 from birefnet_batch.models.pickle_steps import MOST_BYTES, StepError, check_steps
+from birefnet_batch.refusals import one_line
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -109,7 +110,7 @@ def _pickle_in(path: Path) -> bytes:
 
 def _reason(error: Exception) -> str:
     """What torch says, without its advice to load the file anyway."""
-    text = " ".join(str(error).split())
+    text = one_line(error)
     named = re.search(r"GLOBAL (\S+)", text)
     if named:
         return f"it asks for {shown(named[1])}"

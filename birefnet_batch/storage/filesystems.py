@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any
 
 from birefnet_batch.errors import BirefnetBatchError, ConfigError
+from birefnet_batch.refusals import one_line
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage.options import check_options
 from birefnet_batch.uris import redact, redact_text, scheme_of
@@ -76,7 +77,7 @@ def bucket_filesystem(scheme: str, settings: StorageSettings) -> Any:
             return found
     except Exception as error:
         # An option's value may be a secret, so of the library's words only those that hold none are kept.
-        detail = " ".join(redact_text(str(error)).split())
+        detail = one_line(redact_text(str(error)))
         for value in _texts(options):
             detail = detail.replace(value, "...")
         # Of Azure's there is no class of error for it.
@@ -162,7 +163,7 @@ def bucket_reason(uri: str, error: BaseException) -> str:
     """A cloud library's error in one line that says what to do, without secrets."""
     scheme, names = scheme_of(uri), _names(error)
     told = _AZURE_APPENDIX.sub("", redact_text(str(error)))
-    detail = " ".join(told.split())[:300] or type(error).__name__
+    detail = one_line(told, 300) or type(error).__name__
     if names & _NO_CREDENTIALS or _status(error) in (401, 403):
         return f"{_advice(scheme)} (the storage says: {detail})"
     if _code(error) in _NO_BUCKET:

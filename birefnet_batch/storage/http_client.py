@@ -9,9 +9,9 @@ from functools import lru_cache
 import httpx
 
 from birefnet_batch.errors import FetchError, InputError
+from birefnet_batch.refusals import named_reason
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage.http_guard import GuardedTransport, check_scheme
-from birefnet_batch.storage.reasons import reason_of
 from birefnet_batch.uris import HTTP_SCHEMES, redact, redact_text
 
 _MOST_REDIRECTS = 10
@@ -58,7 +58,9 @@ def http_client(shown: str, settings: StorageSettings) -> httpx.Client:
     except (ImportError, OSError, ValueError, httpx.InvalidURL) as error:
         # Of a URL that it cannot read the library repeats what may be a part of a password.
         unread = isinstance(error, httpx.InvalidURL)
-        reason = "one of them is no URL, host or address that can be read" if unread else redact_text(reason_of(error))
+        reason = (
+            "one of them is no URL, host or address that can be read" if unread else redact_text(named_reason(error))
+        )
         given = ", ".join(sorted(name for name in os.environ if name.lower() in _VARIABLES))
         raise FetchError(
             f"{shown} cannot be fetched: what this machine says of proxies and certificates "

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 import httpx
 
 from birefnet_batch.errors import FetchError, InputError
+from birefnet_batch.refusals import one_line
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage.facts import UNVERSIONED, SourceFacts
 from birefnet_batch.storage.http_client import http_client
@@ -129,9 +130,9 @@ def _transfer_errors(shown: str) -> Iterator[None]:
         what = "the connection ended before the whole file had come" if "closed" in str(error) else str(error)
         raise PassingError(what) from None
     except (httpx.NetworkError, httpx.ProxyError) as error:
-        raise PassingError(redact_text(" ".join(str(error).split())) or type(error).__name__) from None
+        raise PassingError(redact_text(one_line(error)) or type(error).__name__) from None
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-        reason = redact_text(" ".join(str(error).split())) or type(error).__name__
+        reason = redact_text(one_line(error)) or type(error).__name__
         raise InputError(f"{shown} cannot be fetched: {reason}; check the URL and try again") from None
 
 

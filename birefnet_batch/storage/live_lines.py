@@ -8,9 +8,9 @@ from contextlib import suppress
 from io import FileIO
 
 from birefnet_batch.errors import BirefnetBatchError, OutputError
+from birefnet_batch.refusals import named_reason
 from birefnet_batch.storage.local_store import LocalStore
 from birefnet_batch.storage.output import Output
-from birefnet_batch.storage.reasons import reason_of
 
 _LEAST_INTERVAL_S = 10.0
 # Of the time between two writes to a bucket, the share that the writing may take.
@@ -70,7 +70,7 @@ class LiveLines:
                 with self._file:
                     self._flush(self._file)
             except OSError as error:
-                raise OutputError(f"{self._relative} cannot be written: {reason_of(error)}") from None
+                raise OutputError(f"{self._relative} cannot be written: {named_reason(error)}") from None
             return
         with self._lock:
             if self._lines:

@@ -11,8 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from birefnet_batch.errors import OutputError
+from birefnet_batch.refusals import named_reason
 from birefnet_batch.storage.durable import rename_durably
-from birefnet_batch.storage.reasons import reason_of
 from birefnet_batch.storage.stores import Store
 
 # What disks answer that have no hard links: FAT and exFAT, and many over a network or in front of a bucket.
@@ -38,7 +38,7 @@ class LocalStore(Store):
         try:
             rename_durably(source, target)
         except OSError as error:
-            raise OutputError(f"{target} cannot be written: {reason_of(error)}") from None
+            raise OutputError(f"{target} cannot be written: {named_reason(error)}") from None
 
     def put(self, relative: str, content: bytes) -> None:
         """See `Store`."""
@@ -53,7 +53,7 @@ class LocalStore(Store):
         except FileExistsError:
             return False
         except OSError as error:
-            raise OutputError(f"{target} cannot be written: {reason_of(error)}") from None
+            raise OutputError(f"{target} cannot be written: {named_reason(error)}") from None
         finally:
             staged.unlink(missing_ok=True)
         return True
@@ -66,7 +66,7 @@ class LocalStore(Store):
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            raise OutputError(f"{path} cannot be read: {reason_of(error)}") from None
+            raise OutputError(f"{path} cannot be read: {named_reason(error)}") from None
 
     def version(self, relative: str) -> str | None:
         """See `Store`."""
@@ -92,7 +92,7 @@ class LocalStore(Store):
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise OutputError(f"{self.root / folder} cannot be read: {reason_of(error)}") from None
+            raise OutputError(f"{self.root / folder} cannot be read: {named_reason(error)}") from None
 
     def walk(self, folder: str) -> Iterator[tuple[str, str]]:
         """See `Store`."""
@@ -105,7 +105,7 @@ class LocalStore(Store):
         except FileNotFoundError:
             return
         except OSError as error:
-            raise OutputError(f"{self.root / folder} cannot be read: {reason_of(error)}") from None
+            raise OutputError(f"{self.root / folder} cannot be read: {named_reason(error)}") from None
 
     def absence(self) -> str | None:
         """See `Store`."""
@@ -114,7 +114,7 @@ class LocalStore(Store):
         except (FileNotFoundError, NotADirectoryError):
             there = False
         except OSError as error:
-            raise OutputError(f"{self.root} cannot be read: {reason_of(error)}") from None
+            raise OutputError(f"{self.root} cannot be read: {named_reason(error)}") from None
         return None if there else "there is no such folder; check its name"
 
     def prepare(self) -> None:
@@ -126,7 +126,7 @@ class LocalStore(Store):
             staged.parent.mkdir(parents=True, exist_ok=True)
             staged.write_bytes(content)
         except OSError as error:
-            raise OutputError(f"{self.root / relative} cannot be written: {reason_of(error)}") from None
+            raise OutputError(f"{self.root / relative} cannot be written: {named_reason(error)}") from None
         return staged
 
 

@@ -12,13 +12,13 @@ from pathlib import Path
 from stat import S_ISREG
 
 from birefnet_batch.errors import BirefnetBatchError, InputError
+from birefnet_batch.refusals import named_reason
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage.backoff import retried
 from birefnet_batch.storage.data_source import data_facts, decode_data_uri
 from birefnet_batch.storage.facts import SourceFacts
 from birefnet_batch.storage.http_guard import check_scheme
 from birefnet_batch.storage.options import check_version
-from birefnet_batch.storage.reasons import reason_of
 from birefnet_batch.storage.remote import PassingError, Remote
 from birefnet_batch.uris import BUCKET_SCHEMES, is_local, is_sequence, local_path, redact, scheme_of
 
@@ -132,7 +132,7 @@ def local_facts(path: Path) -> SourceFacts:
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; check the path") from None
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read: {reason_of(error)}") from None
+        raise InputError(f"{path} cannot be read: {named_reason(error)}") from None
     if path.is_dir():
         raise InputError(f"{path} is a folder; {_for_folder(path)}")
     if not S_ISREG(stat.st_mode):

@@ -12,10 +12,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from birefnet_batch.errors import OutputError
+from birefnet_batch.refusals import named_reason
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage.lease import Holder, Lease, is_held_by
 from birefnet_batch.storage.local_store import LocalStore
-from birefnet_batch.storage.reasons import reason_of
 from birefnet_batch.storage.scratch import Scratch
 from birefnet_batch.storage.stores import open_store
 from birefnet_batch.uris import user_path
@@ -146,7 +146,7 @@ class Output:
                 else:
                     place = f"scratch space in {folder.path.parent}"
                     advice = "give storage.scratch=FOLDER, or mend its rights"
-                raise OutputError(f"{place} cannot be written: {reason_of(error)}; {advice}") from None
+                raise OutputError(f"{place} cannot be written: {named_reason(error)}; {advice}") from None
 
     def _close(self) -> None:
         self._opened.close()

@@ -14,9 +14,9 @@ import av
 
 from birefnet_batch.errors import InputError, OutputError
 from birefnet_batch.pictures import open_picture
+from birefnet_batch.refusals import named_reason
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage.facts import SourceFacts
-from birefnet_batch.storage.reasons import reason_of
 from birefnet_batch.uris import SEQUENCE_NUMBER
 
 _CODECS = {".png": "png", ".jpg": "mjpeg", ".jpeg": "mjpeg", ".tif": "tiff", ".tiff": "tiff", ".tga": "targa"}
@@ -75,7 +75,7 @@ def pack_sequence(pattern: Path, target: Path, settings: StorageSettings) -> str
                 container.mux_one(packet)
     except (av.error.FFmpegError, OSError) as error:
         target.unlink(missing_ok=True)
-        raise OutputError(f"Scratch space cannot be written: {reason_of(error)}") from None
+        raise OutputError(f"Scratch space cannot be written: {named_reason(error)}") from None
     return digest.hexdigest()
 
 
@@ -106,7 +106,7 @@ def _frames(pattern: Path) -> list[Path]:
                 if place % number == middle:
                     numbers.append(number)
     except OSError as error:
-        raise InputError(f"{pattern.parent} cannot be read: {reason_of(error)}") from None
+        raise InputError(f"{pattern.parent} cannot be read: {named_reason(error)}") from None
     if not numbers:
         raise InputError(f"{pattern} does not exist, as a file or as numbered images; check the path and the digits")
     numbers.sort()
@@ -123,7 +123,7 @@ def _regular(path: Path) -> os.stat_result:
     try:
         stat = path.stat()
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {reason_of(error)}") from None
+        raise InputError(f"{path} cannot be read: {named_reason(error)}") from None
     if not S_ISREG(stat.st_mode):
         raise InputError(f"{path} is no regular file; give images on disk")
     return stat
@@ -141,7 +141,7 @@ def _content(path: Path) -> bytes:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise InputError(f"{path} cannot be read: {reason_of(error)}") from None
+        raise InputError(f"{path} cannot be read: {named_reason(error)}") from None
     if not content:
         raise InputError(f"{path} is empty; give the image again")
     return content

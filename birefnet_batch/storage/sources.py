@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from birefnet_batch.errors import BirefnetBatchError, InputError, OutputError
+from birefnet_batch.refusals import named_reason
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage.data_source import decode_data_uri
 from birefnet_batch.storage.facts import SourceFacts
@@ -17,7 +18,6 @@ from birefnet_batch.storage.fetch import Fetch, Told
 from birefnet_batch.storage.fetch_log import FetchLog
 from birefnet_batch.storage.http_guard import check_scheme
 from birefnet_batch.storage.lookup import local_facts, open_remote
-from birefnet_batch.storage.reasons import reason_of
 from birefnet_batch.uris import is_local, is_sequence, local_path, redact, scheme_of
 
 _CHUNK = 1 << 20
@@ -63,7 +63,7 @@ class _FileInPlace(LocalSource):
     def __init__(self, path: Path, facts: SourceFacts) -> None:
         super().__init__(path, facts)
         self._sha256: str | None = None
-        self._error: OSError | None = None
+        self._error = OSError("its reading was cancelled")
         self._cancelled = threading.Event()
         self._thread = threading.Thread(target=self._hash, name="hash-source", daemon=True)
         self._thread.start()
@@ -71,7 +71,7 @@ class _FileInPlace(LocalSource):
     def sha256(self) -> str:
         self._thread.join()
         if self._sha256 is None:
-            raise InputError(f"{self.path} cannot be read: {reason_of(self._error)}")
+            raise InputError(f"{self.path} cannot be read: {named_reason(self._error)}")
         return self._sha256
 
     def complete(self) -> None:
@@ -169,7 +169,7 @@ def open_source(
             assert facts.version is not None
             yield _Made(target, facts, facts.version)
         except OSError as error:
-            raise OutputError(f"Scratch space cannot be written: {reason_of(error)}") from None
+            raise OutputError(f"Scratch space cannot be written: {named_reason(error)}") from None
         finally:
             target.unlink(missing_ok=True)
     else:

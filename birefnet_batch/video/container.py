@@ -17,7 +17,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from birefnet_batch.errors import InputError
-from birefnet_batch.refusals import system_reason
+from birefnet_batch.refusals import one_line, system_reason
 from birefnet_batch.storage.growing_file import open_file
 from birefnet_batch.video.followed_file import FollowedFile
 
@@ -164,7 +164,7 @@ def time_base_of(video: VideoStream, frame: av.VideoFrame) -> Fraction:
 def reason_of(error: BaseException) -> str:
     """What libav says, in one line, without its file name."""
     text = getattr(error, "strerror", None) or str(error)
-    return " ".join(text.split()).lower()
+    return one_line(text).lower()
 
 
 def _refuse(url: str, flags: int, options: Any) -> Any:

@@ -14,6 +14,7 @@ import numpy as np
 
 from birefnet_batch.errors import ConfigError
 from birefnet_batch.settings import MediaSettings
+from birefnet_batch.video.container import reason_of
 from birefnet_batch.video.formats import FORMATS, Format
 
 SIDES = {"h264_nvenc": ((146, 4096), (50, 4096))}
@@ -104,7 +105,7 @@ def why_not(encoder: str) -> str | None:
                     container.mux(stream.encode(None))  # type: ignore[union-attr]
             except (av.error.FFmpegError, OSError, ValueError) as error:
                 spoken = [message.strip() for _, name, message in said if message.strip()]
-                return (spoken[0] if spoken else getattr(error, "strerror", None) or str(error)).rstrip(".")
+                return (spoken[0] if spoken else reason_of(error)).rstrip(".")
     finally:
         av.logging.set_level(level)
     return None

@@ -17,6 +17,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from birefnet_batch.errors import OutputError
+from birefnet_batch.video.container import reason_of
 from birefnet_batch.video.encode import EncodeSpec, Kind, PartWriter
 from birefnet_batch.video.formats import format_of
 from birefnet_batch.video.info import BT709, BT2020, Levels
@@ -45,8 +46,7 @@ def output_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (av.error.FFmpegError, OSError) as error:
-        reason = (getattr(error, "strerror", None) or str(error)).lower()
-        raise OutputError(f"{path} cannot be written: {reason}") from None
+        raise OutputError(f"{path} cannot be written: {reason_of(error)}") from None
 
 
 def keyframe_interval(spec: EncodeSpec) -> int:
