@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
+from birefnet_batch.exit_status import INTERRUPTED, while_read
 from birefnet_batch.standard_streams import mend_streams
-
-_INTERRUPTED = 130
 
 
 def main() -> None:
     """Run the program; `--help` and `--version` answer without loading it."""
     mend_streams()
     try:
-        status = _main(sys.argv[1:])
-        sys.stdout.flush()
+        status = while_read(lambda: _main(sys.argv[1:]))
     except KeyboardInterrupt:
-        status = _INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output has seen enough; what is still buffered goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 1
+        status = INTERRUPTED
     sys.exit(status)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import io
 import json
 import logging
 import os
@@ -24,6 +23,7 @@ from birefnet_batch.command_line import quoted, sweep_jobs
 from birefnet_batch.conf_folder import conf_folder, demo_clips
 from birefnet_batch.config_errors import explained
 from birefnet_batch.errors import BirefnetBatchError, ConfigError, NoWorkerError, OutputLostError, RequestError
+from birefnet_batch.exit_status import FAILED, INTERRUPTED, OK, WRONG_USE
 from birefnet_batch.manifest import invalid_entries, load_manifest
 from birefnet_batch.manifest_entries import InvalidEntry
 from birefnet_batch.process_tuning import no_garbage
@@ -37,8 +37,6 @@ _log = logging.getLogger(__name__)
 _interrupts: list[int] = []
 _finished: list[tuple[str, str, StorageSettings]] = []
 
-OK, SOME_FAILED, WRONG_CONFIGURATION, INTERRUPTED = 0, 1, 2, 130
-
 
 def main() -> int:
     """Compose the configuration from `sys.argv` and run it.
@@ -47,9 +45,6 @@ def main() -> int:
         The exit status; in a sweep the worst of its jobs.
     """
     register()
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # Names of files need not be UTF-8.
-        sys.stdout.reconfigure(errors="backslashreplace")
     _set_up_logging()
     _interrupts.clear()
     _finished.clear()
@@ -64,7 +59,7 @@ def main() -> int:
             refuse_shared_results(jobs, _compose)
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
-        return WRONG_CONFIGURATION
+        return WRONG_USE
     except KeyboardInterrupt:
         return INTERRUPTED
     worst = OK
@@ -109,19 +104,19 @@ def _run_words(words: list[str]) -> int:
             statuses.append(run_config(config))
         except Exception:
             _log.exception("the run failed unexpectedly; please report it")
-            statuses.append(SOME_FAILED)
+            statuses.append(FAILED)
 
     try:
         _compose(words, task)
     except SystemExit as stop:
         # Of its own flags Hydra complains itself.
         if stop.code not in (0, None):
-            return WRONG_CONFIGURATION
+            return WRONG_USE
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:
         print(f"error: {explained(error)}", file=sys.stderr)
-        return WRONG_CONFIGURATION
+        return WRONG_USE
     return max(statuses, default=OK)
 
 
@@ -169,7 +164,7 @@ def run_config(config: DictConfig) -> int:
         summary = run(settings, requests, documents=documents, command=sys.argv, invalid=len(invalid))
     except BirefnetBatchError as error:
         print(f"error: {error}", file=sys.stderr)
-        return SOME_FAILED if isinstance(error, (NoWorkerError, OutputLostError)) else WRONG_CONFIGURATION
+        return FAILED if isinstance(error, (NoWorkerError, OutputLostError)) else WRONG_USE
     except KeyboardInterrupt:
         print("interrupted: finished videos are whole; the same command goes on with the rest", file=sys.stderr)
         raise
@@ -181,7 +176,7 @@ def run_config(config: DictConfig) -> int:
     if invalid:
         print(f"{len(invalid)} entries skipped: {summary.output}/runs/{summary.run_id}/{INVALID_ENTRIES}")
     # An entry that is no request is a video that was not done.
-    return OK if summary.ok else SOME_FAILED
+    return OK if summary.ok else FAILED
 
 
 def requests_of(settings: Settings) -> tuple[tuple[Request, ...], tuple[InvalidEntry, ...]]:

@@ -1,4 +1,4 @@
-"""The exit statuses of the small programs, and which error means which."""
+"""The exit statuses of the programs, and which error means which."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from birefnet_batch import app
 from birefnet_batch.errors import OutputError
+from birefnet_batch.exit_status import FAILED, INTERRUPTED, OK, WRONG_USE, while_read
 from birefnet_batch.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -35,7 +36,7 @@ def program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Program:
     def run(*words: str) -> int:
         monkeypatch.setattr(sys, "argv", ["birefnet-batch", *words])
         try:
-            return app.main()
+            return while_read(app.main)
         finally:
             signal.signal(signal.SIGTERM, handler)
 
@@ -67,7 +68,7 @@ def test_help_names_every_group_and_key_in_under_a_second(tmp_path: Path) -> Non
 
 
 def test_with_nothing_to_do_it_says_what_to_try(program: Program, capsys: pytest.CaptureFixture[str]) -> None:
-    assert program() == app.WRONG_CONFIGURATION
+    assert program() == WRONG_USE
     assert "Try one of" in capsys.readouterr().err
     assert not list(Path().iterdir())
 
@@ -115,7 +116,7 @@ def test_with_nothing_to_do_it_says_what_to_try(program: Program, capsys: pytest
 def test_a_wrong_configuration_is_status_2_with_one_clear_message_and_no_trace(
     program: Program, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], message: str
 ) -> None:
-    assert program(*words) == app.WRONG_CONFIGURATION
+    assert program(*words) == WRONG_USE
     shown = capsys.readouterr()
     assert message in shown.err + shown.out
     assert "Traceback" not in shown.err
@@ -128,7 +129,7 @@ def test_some_failed_is_status_1_and_each_is_listed_with_its_reason(
 ) -> None:
     make_clip(Path("good.mp4"), frames=3)
     Path("videos.yaml").write_text("- good.mp4\n- missing.mp4\n")
-    assert program("manifest=videos.yaml", "output=out", *DEMO) == app.SOME_FAILED
+    assert program("manifest=videos.yaml", "output=out", *DEMO) == FAILED
     shown = capsys.readouterr()
     assert "1 succeeded, 1 failed" in shown.out
     assert "missing.mp4 does not exist" in shown.err
@@ -137,7 +138,7 @@ def test_some_failed_is_status_1_and_each_is_listed_with_its_reason(
         path.name for path in run_folder.iterdir()
     }
     assert sorted(path.name for path in Path().iterdir()) == ["good.mp4", "out", "videos.yaml"]
-    assert program("manifest=videos.yaml", "output=out", *DEMO) == app.SOME_FAILED
+    assert program("manifest=videos.yaml", "output=out", *DEMO) == FAILED
     assert "0 succeeded, 1 failed, 1 complete already" in capsys.readouterr().out
 
 
@@ -146,7 +147,7 @@ def test_a_path_with_the_tilde_of_no_user_costs_that_video_alone(
     program: Program, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
 ) -> None:
     Path("videos.yaml").write_text("- ~nobody.mp4\n- none.mp4\n")
-    assert program(*words, "output=out", *DEMO) == app.SOME_FAILED
+    assert program(*words, "output=out", *DEMO) == FAILED
     shown = capsys.readouterr()
     assert "/~nobody.mp4 does not exist; check the path" in shown.err
     assert "Traceback" not in shown.err
@@ -158,12 +159,12 @@ def test_bad_entries_stop_the_run_before_any_work_or_are_skipped(
 ) -> None:
     make_clip(Path("good.mp4"), frames=3)
     Path("videos.jsonl").write_text('"good.mp4"\n{"video_url": "a.mp4", "model": "cat"}\n{"video": 1}\n')
-    assert program("manifest=videos.jsonl", "output=out", *DEMO) == app.WRONG_CONFIGURATION
+    assert program("manifest=videos.jsonl", "output=out", *DEMO) == WRONG_USE
     errors = capsys.readouterr().err
     assert "videos.jsonl, line 2: model: 'cat'" in errors
     assert "videos.jsonl, line 3: 'video' is no field" in errors
     assert not Path("out").exists()
-    assert program("manifest=videos.jsonl", "output=out", "on_invalid=skip", *DEMO) == app.SOME_FAILED
+    assert program("manifest=videos.jsonl", "output=out", "on_invalid=skip", *DEMO) == FAILED
     (run_folder,) = Path("out/runs").iterdir()
     assert json.loads((run_folder / "run.json").read_text())["counts"]["invalid_entries"] == 2
     assert [json.loads(line)["place"] for line in (run_folder / "invalid_entries.jsonl").read_text().splitlines()] == [
@@ -187,7 +188,7 @@ def test_the_arguments_of_an_api_call_run_unchanged(program: Program) -> None:
         "video_write_mode": "fast",
     }
     Path("calls/call.json").write_text(json.dumps(call))
-    assert program("request_file=calls/call.json", "output=out") == app.OK
+    assert program("request_file=calls/call.json", "output=out") == OK
     (result,) = Path("out/jobs").glob("clip-*/result.json")
     assert set(json.loads(result.read_text())) == {"video", "mask_video"}
 
@@ -196,7 +197,7 @@ def test_the_spelling_of_the_api_works_on_the_command_line(
     program: Program, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ('request.model="General Use (Light 2K)"', "request.operating_resolution=2560x1440", "output=out")
-    assert program(*words, "request.video_url=none.mp4") == app.SOME_FAILED
+    assert program(*words, "request.video_url=none.mp4") == FAILED
     assert "none.mp4 does not exist" in capsys.readouterr().err
 
 
@@ -205,7 +206,7 @@ def test_in_a_sweep_every_job_runs_and_the_worst_status_counts(
 ) -> None:
     make_clip(Path("a.mp4"), frames=3)
     words = ("-m", "request.video_url=none.mp4,a.mp4", "output=out", *DEMO)
-    assert program(*words) == app.SOME_FAILED
+    assert program(*words) == FAILED
     assert "1 succeeded" in capsys.readouterr().out
     assert len(list(Path("out/jobs").glob("a-*/complete-*"))) == 1
     assert program("-m", "request.model=cat,demo", "request.video_url=a.mp4", "output=out2", *DEMO[1:]) == 2
@@ -218,7 +219,7 @@ def test_in_a_sweep_a_job_that_hydra_refuses_costs_no_other(
 ) -> None:
     make_clip(Path("a.mp4"), frames=3)
     words = ("-m", "engine.device=tpu,cpu", "request.video_url=a.mp4", "output=out", *DEMO)
-    assert program(*words) == app.WRONG_CONFIGURATION
+    assert program(*words) == WRONG_USE
     assert "1 succeeded" in capsys.readouterr().out
     assert len(list(Path("out/jobs").glob("a-*/complete-*"))) == 1
 
@@ -226,7 +227,7 @@ def test_in_a_sweep_a_job_that_hydra_refuses_costs_no_other(
 def test_a_sweep_writes_no_secret(program: Program, capsys: pytest.CaptureFixture[str]) -> None:
     url = "http://127.0.0.1:9/a.mp4?token=topsecret"
     words = ("-m", f"request.video_url={url}", "request.model=demo,light", "output=out", "storage.max_retries=1")
-    assert program(*words) == app.SOME_FAILED
+    assert program(*words) == FAILED
     shown = capsys.readouterr()
     texts = [shown.out, shown.err, *(path.read_text() for path in Path("out").rglob("*") if path.is_file())]
     assert not [text for text in texts if "topsecret" in text]
@@ -235,7 +236,7 @@ def test_a_sweep_writes_no_secret(program: Program, capsys: pytest.CaptureFixtur
 def test_the_command_line_wins_over_a_request_file(program: Program) -> None:
     make_clip(Path("clip.mp4"), frames=3)
     Path("call.json").write_text(json.dumps({"video_url": "clip.mp4", "model": "Portrait", "video_quality": "low"}))
-    assert program("request_file=call.json", "output=out", *DEMO) == app.OK
+    assert program("request_file=call.json", "output=out", *DEMO) == OK
     (record,) = Path("out/jobs").glob("clip-*/job.json")
     asked = json.loads(record.read_text())["request"]
     assert (asked["model"], asked["video_quality"]) == ("Demo", "low")
@@ -257,11 +258,11 @@ def test_fields_win_over_a_request_file_however_the_command_line_names_them(
     def asked(config: DictConfig) -> int:
         (request,), _ = app.requests_of(Settings.from_config(config))
         found.append(str(request.model))
-        return app.OK
+        return OK
 
     monkeypatch.setattr(app, "run_config", asked)
     Path("call.json").write_text(json.dumps({"video_url": "clip.mp4", "model": "Matting"}))
-    assert program("request_file=call.json", "output=out", *words) == app.OK
+    assert program("request_file=call.json", "output=out", *words) == OK
     assert found == [model]
 
 
@@ -276,7 +277,7 @@ def test_a_reader_that_has_seen_enough_of_the_help_gets_no_trace() -> None:
 def test_a_sweep_may_write_each_job_to_an_output_of_its_own(program: Program) -> None:
     make_clip(Path("a.mp4"), frames=3)
     words = ("-m", "request.video_quality=low,high", "request.video_url=a.mp4")
-    assert program(*words, "output=out/${request.video_quality}", *DEMO) == app.OK
+    assert program(*words, "output=out/${request.video_quality}", *DEMO) == OK
     assert all(len(list(Path("out", name, "jobs").glob("a-*/complete-*"))) == 1 for name in ("low", "high"))
 
 
@@ -294,7 +295,7 @@ def test_a_sweep_whose_jobs_would_write_over_each_other_is_refused_before_it_run
     program: Program, capsys: pytest.CaptureFixture[str], sweep: tuple[str, ...], own: str
 ) -> None:
     make_clip(Path("a.mp4"), frames=3)
-    assert program("-m", *sweep, "request.video_url=a.mp4", "output=out", *DEMO) == app.WRONG_CONFIGURATION
+    assert program("-m", *sweep, "request.video_url=a.mp4", "output=out", *DEMO) == WRONG_USE
     shown = capsys.readouterr()
     assert "of the sweep would write the same results" in shown.err
     assert f"output='results/x/{own}'" in shown.err
@@ -316,15 +317,15 @@ def test_the_outputs_of_a_sweep_have_the_names_of_what_was_chosen(
     program: Program, monkeypatch: pytest.MonkeyPatch, sweep: str, own: str, names: list[str]
 ) -> None:
     found: list[str | None] = []
-    monkeypatch.setattr(app, "run_config", lambda config: found.append(Settings.from_config(config).output) or app.OK)
-    assert program("-m", sweep, f"output=out/{own}", "request.video_url=a.mp4", *DEMO) == app.OK
+    monkeypatch.setattr(app, "run_config", lambda config: found.append(Settings.from_config(config).output) or OK)
+    assert program("-m", sweep, f"output=out/{own}", "request.video_url=a.mp4", *DEMO) == OK
     assert found == [f"out/{name}" for name in names]
 
 
 def test_settings_are_swept_into_outputs_of_their_own(program: Program) -> None:
     make_clip(Path("a.mp4"), frames=3)
     words = ("-m", "media.background=white,black", "request.video_url=a.mp4")
-    assert program(*words, "output=out/${media.background}", *DEMO) == app.OK
+    assert program(*words, "output=out/${media.background}", *DEMO) == OK
     assert all(len(list(Path("out", name, "jobs").glob("a-*/complete-*"))) == 1 for name in ("white", "black"))
 
 
@@ -336,7 +337,7 @@ def test_results_in_a_folder_whose_name_is_not_utf8_are_reported(
     monkeypatch.chdir(folder)
     # As that of a process is, and pytest's is not.
     sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    assert program("request.video_url=none.mp4", "output=out", *DEMO) == app.SOME_FAILED
+    assert program("request.video_url=none.mp4", "output=out", *DEMO) == FAILED
     assert "\\udcff/out/manifest.jsonl" in capsys.readouterr().out
 
 
@@ -346,7 +347,7 @@ def test_an_experiment_of_the_users_own_folder_is_found(program: Program) -> Non
     Path("mine/experiment/night.yaml").write_text(
         "# @package _global_\noutput: out\nrequest: {video_url: a.mp4, model: demo, operating_resolution: 256}\n"
     )
-    assert program("--config-dir", "mine", "experiment=night") == app.OK
+    assert program("--config-dir", "mine", "experiment=night") == OK
     assert Path("out/manifest.jsonl").exists()
 
 
@@ -356,7 +357,7 @@ def test_an_experiment_that_does_not_say_where_its_settings_go_is_told_to(
 ) -> None:
     Path("mine/experiment").mkdir(parents=True)
     Path("mine/experiment/night.yaml").write_text(content)
-    assert program("--config-dir", "mine", "experiment=night") == app.WRONG_CONFIGURATION
+    assert program("--config-dir", "mine", "experiment=night") == WRONG_USE
     assert "begins with the line `# @package _global_`" in capsys.readouterr().err
 
 
@@ -394,7 +395,7 @@ def test_options_that_an_interpolation_gives_are_hidden_as_a_whole() -> None:
 def test_credentials_reach_no_file_and_no_stream(program: Program, capsys: pytest.CaptureFixture[str]) -> None:
     url = "http://me:hunter2@127.0.0.1:9/a.mp4?X-Amz-Signature=topsecret"
     words = (f'request.video_url="{url}"', "output=out", "storage.max_retries=1", *DEMO)
-    assert program(*words) == app.SOME_FAILED
+    assert program(*words) == FAILED
     shown = capsys.readouterr()
     texts = [shown.out, shown.err, *(path.read_text() for path in Path("out").rglob("*") if path.is_file())]
     assert len(texts) > 6
@@ -406,7 +407,7 @@ def test_credentials_reach_no_file_and_no_stream(program: Program, capsys: pytes
 def test_a_data_uri_reaches_no_file_and_no_stream(
     program: Program, capsys: pytest.CaptureFixture[str], body: str
 ) -> None:
-    assert program(f"request.video_url=data:video/mp4{body}", "output=out", *DEMO) == app.SOME_FAILED
+    assert program(f"request.video_url=data:video/mp4{body}", "output=out", *DEMO) == FAILED
     shown = capsys.readouterr()
     texts = [shown.out, shown.err, *(path.read_text() for path in Path("out").rglob("*") if path.is_file())]
     assert len(texts) > 6
@@ -424,7 +425,7 @@ def test_an_output_that_is_lost_in_the_middle_of_a_run_is_no_wrong_configuration
         raise OutputError("s3://bucket/out cannot be written: the storage cannot be reached")
 
     monkeypatch.setattr("birefnet_batch.batch.merge_manifest", lost)
-    assert program("request.video_url=none.mp4", "output=out", *DEMO) == app.SOME_FAILED
+    assert program("request.video_url=none.mp4", "output=out", *DEMO) == FAILED
     shown = capsys.readouterr().err
     assert "error: s3://bucket/out cannot be written: the storage cannot be reached; the run ended with that" in shown
     assert "the same command goes on with the rest" in shown
@@ -438,7 +439,7 @@ def test_a_defect_of_ours_is_status_1_with_its_trace_in_the_log(
         raise ZeroDivisionError
 
     monkeypatch.setattr("birefnet_batch.batch.run", broken)
-    assert program("request.video_url=a.mp4", "output=out") == app.SOME_FAILED
+    assert program("request.video_url=a.mp4", "output=out") == FAILED
     assert "please report it" in caplog.text
 
 
@@ -462,7 +463,7 @@ def test_a_signal_stops_it_cleanly(tmp_path: Path, number: signal.Signals) -> No
     time.sleep(0.5)
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == app.INTERRUPTED
+    assert process.returncode == INTERRUPTED
     assert "Traceback" not in errors
     assert "interrupted: finished videos are whole" in errors
     assert len(list(tmp_path.glob("out/jobs/a-*/complete-*"))) == 1
