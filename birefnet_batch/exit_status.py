@@ -36,7 +36,8 @@ def status_of(command: Callable[[], int]) -> int:
 
     Returns:
         Its own status, 2 if the words or files that say what to do are wrong (ConfigError), 1 if it failed or nobody
-        reads its output any more.
+        reads its output any more. birefnet-batch-verify, whose 1 says that videos differ, and birefnet-batch-status do
+        without it: they give 2 for every error.
     """
     try:
         return while_read(command)

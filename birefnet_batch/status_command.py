@@ -15,7 +15,7 @@ from birefnet_batch.exit_status import INTERRUPTED, while_read
 from birefnet_batch.standard_streams import mend_streams
 from birefnet_batch.status import RunStatus, read_status
 from birefnet_batch.storage.stores import open_store
-from birefnet_batch.storage_words import storage_from_words
+from birefnet_batch.storage_words import add_storage_words, storage_from_words
 
 _SHOWN_FAILURES = 20
 
@@ -36,13 +36,7 @@ def _main(arguments: Sequence[str] | None) -> int:
         description="How a run stands, read from its output at any time and from any machine.",
     )
     parser.add_argument("output", help="the run's output: a folder, or an s3://, gs:// or az:// location")
-    parser.add_argument(
-        # Without a default argparse says that they are required.
-        "settings",
-        nargs="*",
-        default=[],
-        help="storage.KEY=VALUE, such as storage.options.s3.endpoint_url=...",
-    )
+    add_storage_words(parser)
     parser.add_argument("--run", help="which run of the output; the latest if left out")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--slowest", type=int, default=5, help="how many of the slowest videos to name")

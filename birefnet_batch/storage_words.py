@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 
 import yaml
@@ -11,6 +12,14 @@ from birefnet_batch.errors import ConfigError
 from birefnet_batch.manifest_entries import BAD_TAG, BAD_TAG_ERRORS
 from birefnet_batch.redaction import Redactor
 from birefnet_batch.settings import Settings, StorageSettings
+
+
+def add_storage_words(parser: argparse.ArgumentParser) -> None:
+    """Have a program take `storage.KEY=VALUE` after its other words, as `settings`."""
+    # Without a default argparse says that they are required.
+    parser.add_argument(
+        "settings", nargs="*", default=[], help="storage.KEY=VALUE, such as storage.options.s3.endpoint_url=..."
+    )
 
 
 def storage_from_words(words: Sequence[str], base: StorageSettings | None = None) -> StorageSettings:

@@ -19,7 +19,7 @@ from birefnet_batch.exit_status import while_read
 from birefnet_batch.option_values import folder
 from birefnet_batch.process_tuning import spin_briefly
 from birefnet_batch.standard_streams import mend_streams
-from birefnet_batch.storage_words import storage_from_words
+from birefnet_batch.storage_words import add_storage_words, storage_from_words
 
 _GOOD = ("identical", "close")
 
@@ -40,13 +40,7 @@ def _main(arguments: Sequence[str] | None) -> int:
         epilog="Exit status: 0 all identical or close, 1 some differ or could not be repeated, 2 wrong use.",
     )
     parser.add_argument("output", help="the run's output: a folder, or an s3://, gs:// or az:// location")
-    parser.add_argument(
-        # Without a default argparse says that they are required.
-        "settings",
-        nargs="*",
-        default=[],
-        help="storage.KEY=VALUE, such as storage.options.s3.endpoint_url=...",
-    )
+    add_storage_words(parser)
     parser.add_argument("--sample", type=int, metavar="N", help="repeat N videos, chosen by chance; all if left out")
     parser.add_argument("--seed", type=int, default=0, help="which N (default 0)")
     parser.add_argument(
