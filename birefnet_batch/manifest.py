@@ -16,7 +16,7 @@ from typing import Any
 
 from birefnet_batch.errors import BirefnetBatchError, ConfigError, ManifestError, ProblemsError, RequestError
 from birefnet_batch.manifest_bucket import is_file_in_bucket, read_file_in_bucket, uri_in_bucket
-from birefnet_batch.manifest_entries import BadLine, Entry, InvalidEntry, short
+from birefnet_batch.manifest_entries import BadLine, Entry, InvalidEntry, short, unreadable
 from birefnet_batch.manifest_file import read_file
 from birefnet_batch.manifest_folder import (
     VIDEO_SUFFIXES,
@@ -87,7 +87,7 @@ def load_manifest(
         there = path.exists()
     except OSError as error:
         reason = system_reason(error)
-        raise ManifestError(f"The manifest {short(redact(location))} cannot be read", [reason]) from None
+        raise unreadable(short(redact(location)), reason) from None
     if not there:
         check_path(location, ConfigError)
     outside = f"{str(exclude).rstrip('/')}/" if exclude is not None else None
@@ -124,20 +124,15 @@ def _on_disk(location: str, path: Path, own: OwnOutput) -> Iterable[Entry]:
     if path.is_dir():
         return videos_in_folder(path, own)
     if scheme_of(location) not in ("", "file"):
-        raise ManifestError(
-            f"The manifest {redact(location)} cannot be read", ["it is a URL; download it and give its path"]
-        )
+        raise unreadable(redact(location), "it is a URL; download it and give its path")
     if not path.exists() and glob.has_magic(str(path)):
         return videos_of_pattern(str(path), own)
     if path.exists():
-        raise ManifestError(
-            f"The manifest {location} cannot be read",
-            ["it is a pipe or a device; write it to a file, whose suffix (.yaml, .json, .jsonl, .csv) says what it is"],
+        raise unreadable(
+            location,
+            "it is a pipe or a device; write it to a file, whose suffix (.yaml, .json, .jsonl, .csv) says what it is",
         )
-    raise ManifestError(
-        f"The manifest {location} cannot be read",
-        ["it does not exist; give a YAML, JSON, JSONL or CSV file, a folder or a glob"],
-    )
+    raise unreadable(location, "it does not exist; give a YAML, JSON, JSONL or CSV file, a folder or a glob")
 
 
 def invalid_entries(location: str, manifest: Manifest) -> ManifestError:

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from birefnet_batch.errors import InputError, ManifestError
-from birefnet_batch.manifest_entries import Entry
+from birefnet_batch.manifest_entries import Entry, unreadable
 from birefnet_batch.manifest_file import MANIFEST_SUFFIXES, read_file
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.uris import bucket_path, canonical_uri, scheme_of
@@ -44,7 +44,7 @@ def read_file_in_bucket(location: str, storage: StorageSettings) -> tuple[Iterab
         try:
             return read_file(local)
         except ManifestError as error:
-            raise ManifestError(f"The manifest {location} cannot be read", error.problems) from None
+            raise unreadable(location, *error.problems) from None
 
 
 def uri_in_bucket(url: str, folder: str) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from birefnet_batch.errors import ManifestError
 from birefnet_batch.uris import redact_text
 
 MOST_REASONS = 50
@@ -42,6 +44,11 @@ class InvalidEntry:
         if len(self.reasons) > len(shown):
             shown += (f"and {len(self.reasons) - len(shown)} more",)
         object.__setattr__(self, "reasons", shown)
+
+
+def unreadable(place: str | Path, *reasons: str) -> ManifestError:
+    """The error of a manifest that cannot be read as a whole."""
+    return ManifestError(f"The manifest {place} cannot be read", reasons)
 
 
 def short(text: str) -> str:

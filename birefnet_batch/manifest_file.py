@@ -10,8 +10,7 @@ from typing import Any
 
 import yaml
 
-from birefnet_batch.errors import ManifestError
-from birefnet_batch.manifest_entries import BAD_TAG, BAD_TAG_ERRORS, BadLine, Entry, short
+from birefnet_batch.manifest_entries import BAD_TAG, BAD_TAG_ERRORS, BadLine, Entry, short, unreadable
 from birefnet_batch.manifest_folder import VIDEO_SUFFIXES
 from birefnet_batch.refusals import one_line
 from birefnet_batch.repeated_names import repetition, repetition_in
@@ -29,9 +28,7 @@ def read_file(path: Path) -> tuple[Iterable[Entry], Mapping[str, Any]]:
     suffix = path.suffix.lower()
     if suffix not in MANIFEST_SUFFIXES:
         hint = f"; for one video give request.video_url={path}" if suffix in VIDEO_SUFFIXES else ""
-        raise ManifestError(
-            f"The manifest {path} cannot be read", [f"it must end in {', '.join(MANIFEST_SUFFIXES)}{hint}"]
-        )
+        raise unreadable(path, f"it must end in {', '.join(MANIFEST_SUFFIXES)}{hint}")
     try:
         if suffix == ".csv":
             return _all_of_csv(path), {}
@@ -42,7 +39,7 @@ def read_file(path: Path) -> tuple[Iterable[Entry], Mapping[str, Any]]:
         return _yaml(path)
     except (OSError, ValueError, RecursionError, csv.Error, yaml.YAMLError) as error:
         reason = short(redact_text(one_line(error)))
-        raise ManifestError(f"The manifest {path} cannot be read", [reason]) from None
+        raise unreadable(path, reason) from None
 
 
 def _document(path: Path, data: Any, lines: list[int]) -> tuple[list[Entry], Mapping[str, Any]]:
@@ -53,25 +50,18 @@ def _document(path: Path, data: Any, lines: list[int]) -> tuple[list[Entry], Map
         unknown = sorted(set(map(str, data)) - {"defaults", "videos"})
         if unknown or "videos" not in data:
             found = f"it has {short(', '.join(map(redact_value, unknown)))}" if unknown else "it has no videos"
-            raise ManifestError(
-                f"The manifest {path} cannot be read",
-                [f"{found}; the keys are defaults (optional) and videos"],
-            )
+            raise unreadable(path, f"{found}; the keys are defaults (optional) and videos")
         defaults, data = data.get("defaults") or {}, data["videos"]
     if not isinstance(defaults, Mapping):
-        raise ManifestError(f"The manifest {path} cannot be read", ["defaults must map request fields to values"])
+        raise unreadable(path, "defaults must map request fields to values")
     if not isinstance(data, list):
         data = [] if data is None else data
         if data != []:
-            raise ManifestError(
-                f"The manifest {path} cannot be read",
-                ["it must be a list of videos, or a mapping with videos"],
-            )
+            raise unreadable(path, "it must be a list of videos, or a mapping with videos")
     for number, value in enumerate(data, 1):
         if isinstance(value, Mapping) and "defaults" in value:
-            raise ManifestError(
-                f"The manifest {path} cannot be read",
-                [f"entry {number} has defaults; give them once, beside videos: a mapping of defaults and videos"],
+            raise unreadable(
+                path, f"entry {number} has defaults; give them once, beside videos: a mapping of defaults and videos"
             )
     return [
         Entry(f"{path.name}, entry {index + 1}{f' (line {lines[index]})' if lines else ''}", value)
@@ -141,12 +131,10 @@ def _jsonl(path: Path) -> tuple[list[Entry], Mapping[str, Any]]:
             if not entries and defaults is None and isinstance(value, dict) and set(value) == {"defaults"}:
                 defaults = value["defaults"]
                 if not isinstance(defaults, Mapping):
-                    raise ManifestError(
-                        f"The manifest {path} cannot be read", ["defaults must map request fields to values"]
-                    )
+                    raise unreadable(path, "defaults must map request fields to values")
                 continue
             if wrong := _lost_defaults(value, line):
-                raise ManifestError(f"The manifest {path} cannot be read", [f"line {number} has defaults{wrong}"])
+                raise unreadable(path, f"line {number} has defaults{wrong}")
             entries.append(Entry(f"{path.name}, line {number}", value))
     return entries, defaults or {}
 
@@ -173,13 +161,10 @@ def _csv(path: Path) -> Iterator[Entry]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file, strict=True)
         if "video_url" not in (reader.fieldnames or ()):
-            raise ManifestError(
-                f"The manifest {path} cannot be read",
-                ["its first line must name the columns, video_url among them"],
-            )
+            raise unreadable(path, "its first line must name the columns, video_url among them")
         # Programs for tables leave columns without a name at the end.
         if bad := _bad(repetition([name for name in reader.fieldnames or () if name])):
-            raise ManifestError(f"The manifest {path} cannot be read", [f"its first line: {short(bad.reason)}"])
+            raise unreadable(path, f"its first line: {short(bad.reason)}")
         for row in reader:
             place = f"{path.name}, line {reader.line_num}"
             if None in row:
