@@ -14,6 +14,7 @@ from birefnet_batch.errors import BirefnetBatchError, ElsewhereError, InputError
 from birefnet_batch.jobs import Job
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage import LocalSource, SourceFacts, open_source, source_facts
+from birefnet_batch.storage.facts import changed
 from birefnet_batch.uris import BUCKET_SCHEMES, is_local, local_path, scheme_of
 
 # A worker goes to and fro between two videos at most: the one at hand and the one that it was given next.
@@ -109,7 +110,7 @@ class Workspace:
         else:
             again = is_local(job.uri)
         if again and source_facts(job.uri, self._settings) != facts:
-            raise InputError(f"{job.display_uri} changed while it was read; run it again when nothing writes to it")
+            raise changed(job.display_uri)
 
     def parts(self, job: Job) -> Path:
         """The folder of the job's parts."""

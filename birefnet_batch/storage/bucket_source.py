@@ -9,7 +9,7 @@ from typing import Any
 from birefnet_batch.errors import BirefnetBatchError, FetchError, InputError
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage.backoff import retried
-from birefnet_batch.storage.facts import UNVERSIONED, SourceFacts
+from birefnet_batch.storage.facts import UNVERSIONED, SourceFacts, changed
 from birefnet_batch.storage.filesystems import bucket_filesystem, bucket_reason, is_absent, is_permanent
 from birefnet_batch.storage.remote import PassingError, Remote
 from birefnet_batch.uris import redact, scheme_of
@@ -53,7 +53,7 @@ class BucketSource(Remote):
     def confirm(self, facts: SourceFacts) -> None:
         """See `Remote`."""
         if self.facts() != facts:
-            raise InputError(f"{redact(self._uri)} changed while it was read; run it again when nothing writes to it")
+            raise changed(redact(self._uri))
 
 
 def folder_facts(uris: Sequence[str], settings: StorageSettings) -> dict[str, SourceFacts]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from birefnet_batch.errors import InputError
+
 UNVERSIONED = "unversioned"
 """Stands in a fingerprint where a server names no version."""
 
@@ -25,3 +27,8 @@ class SourceFacts:
     def is_blind(self) -> bool:
         """Whether another content of the same length has the same fingerprint."""
         return self.fingerprint.endswith(UNVERSIONED)
+
+
+def changed(shown: object) -> InputError:
+    """The error of an input whose facts are others after it was read; `shown` names it without secrets."""
+    return InputError(f"{shown} changed while it was read; run it again when nothing writes to it")

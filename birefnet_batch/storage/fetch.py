@@ -10,12 +10,12 @@ from contextlib import closing
 from pathlib import Path
 
 from birefnet_batch.errors import BirefnetBatchError, InputError, OutputError
-from birefnet_batch.refusals import named_reason
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage.backoff import Cancelled, Retries
 from birefnet_batch.storage.facts import SourceFacts
 from birefnet_batch.storage.growing_file import BLOCK, Blocks
 from birefnet_batch.storage.remote import PassingError, Remote
+from birefnet_batch.storage.scratch import unwritable
 from birefnet_batch.uris import redact
 
 # A wanted block this near ahead comes by itself; each jump is a request.
@@ -73,7 +73,7 @@ class Fetch:
             if size is not None:
                 self._blocks = Blocks(self.path, size)
         except OSError as error:
-            raise OutputError(f"Scratch space cannot be written: {named_reason(error)}") from None
+            raise unwritable(error) from None
         self._thread.start()
         if size is None:
             try:
@@ -120,7 +120,7 @@ class Fetch:
         except BirefnetBatchError as error:
             self.error = error
         except OSError as error:
-            self.error = OutputError(f"Scratch space cannot be written: {named_reason(error)}")
+            self.error = unwritable(error)
         except Exception as error:
             self.error = InputError(f"{self._shown} cannot be fetched: unexpected {type(error).__name__}: {error}")
         if self.error is not None and self._blocks is not None:

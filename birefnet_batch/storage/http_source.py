@@ -14,7 +14,7 @@ import httpx
 from birefnet_batch.errors import FetchError, InputError
 from birefnet_batch.refusals import one_line
 from birefnet_batch.settings import StorageSettings
-from birefnet_batch.storage.facts import UNVERSIONED, SourceFacts
+from birefnet_batch.storage.facts import UNVERSIONED, SourceFacts, changed
 from birefnet_batch.storage.http_client import http_client
 from birefnet_batch.storage.remote import PassingError, Remote
 from birefnet_batch.uris import redact, redact_text
@@ -82,7 +82,7 @@ class HttpSource(Remote):
         size = _declared_length(answer) if answer.status_code == 200 else _whole_size(answer)
         same = _is_same(answer, facts.version)
         if same is False:
-            raise InputError(f"{self._shown} changed while it was read; run it again when nothing writes to it")
+            raise changed(self._shown)
         if beyond or (facts.size is not None and size is not None and size != facts.size):
             later = f"fewer than {start + 1}" if size is None else size
             what = "its server" if same else "it changed while it was read, or its server"

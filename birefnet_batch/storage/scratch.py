@@ -18,7 +18,9 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from birefnet_batch.errors import OutputError
 from birefnet_batch.file_locks import is_held
+from birefnet_batch.refusals import named_reason
 from birefnet_batch.storage.finished_parts import keep_finished, move_finished
 
 _RUN_LOCK = "run.lock"
@@ -163,6 +165,11 @@ class Scratch:
             else:
                 path.unlink(missing_ok=True)
         return count
+
+
+def unwritable(error: Exception) -> OutputError:
+    """The error of scratch space that the system, or a library for it, refuses to write to."""
+    return OutputError(f"Scratch space cannot be written: {named_reason(error)}")
 
 
 def _is_free(folder: Path, pattern: str) -> bool:

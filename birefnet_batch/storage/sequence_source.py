@@ -12,11 +12,12 @@ from stat import S_ISREG
 
 import av
 
-from birefnet_batch.errors import InputError, OutputError
+from birefnet_batch.errors import InputError
 from birefnet_batch.pictures import open_picture
 from birefnet_batch.refusals import named_reason
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage.facts import SourceFacts
+from birefnet_batch.storage.scratch import unwritable
 from birefnet_batch.uris import SEQUENCE_NUMBER
 
 _CODECS = {".png": "png", ".jpg": "mjpeg", ".jpeg": "mjpeg", ".tif": "tiff", ".tiff": "tiff", ".tga": "targa"}
@@ -75,7 +76,7 @@ def pack_sequence(pattern: Path, target: Path, settings: StorageSettings) -> str
                 container.mux_one(packet)
     except (av.error.FFmpegError, OSError) as error:
         target.unlink(missing_ok=True)
-        raise OutputError(f"Scratch space cannot be written: {named_reason(error)}") from None
+        raise unwritable(error) from None
     return digest.hexdigest()
 
 

@@ -9,15 +9,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from birefnet_batch.errors import BirefnetBatchError, InputError, OutputError
+from birefnet_batch.errors import BirefnetBatchError, InputError
 from birefnet_batch.refusals import named_reason
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage.data_source import decode_data_uri
-from birefnet_batch.storage.facts import SourceFacts
+from birefnet_batch.storage.facts import SourceFacts, changed
 from birefnet_batch.storage.fetch import Fetch, Told
 from birefnet_batch.storage.fetch_log import FetchLog
 from birefnet_batch.storage.http_guard import check_scheme
 from birefnet_batch.storage.lookup import local_facts, open_remote
+from birefnet_batch.storage.scratch import unwritable
 from birefnet_batch.uris import is_local, is_sequence, local_path, redact, scheme_of
 
 _CHUNK = 1 << 20
@@ -151,7 +152,7 @@ def open_source(
         try:
             yield source
             if local_facts(path) != facts:
-                raise InputError(f"{path} changed while it was read; run it again when nothing writes to it")
+                raise changed(path)
         finally:
             source.close()
     elif is_sequence(uri):
@@ -160,7 +161,7 @@ def open_source(
         try:
             yield _Made(target, facts, pack_sequence(local_path(uri), target, settings))
             if sequence_facts(local_path(uri), settings) != facts:
-                raise InputError(f"{redact(uri)} changed while it was read; run it again when nothing writes to it")
+                raise changed(redact(uri))
         finally:
             target.unlink(missing_ok=True)
     elif scheme_of(uri) == "data":
@@ -169,7 +170,7 @@ def open_source(
             assert facts.version is not None
             yield _Made(target, facts, facts.version)
         except OSError as error:
-            raise OutputError(f"Scratch space cannot be written: {named_reason(error)}") from None
+            raise unwritable(error) from None
         finally:
             target.unlink(missing_ok=True)
     else:
