@@ -291,4 +291,3 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "video_write_mode": _choice(get_args(WriteMode), {}),
 }
 _DEFAULTS: dict[str, Any] = {item.name: item.default for item in fields(Request) if item.name != "video_url"}
-REQUEST_FIELDS: tuple[str, ...] = tuple(_PARSERS)
