@@ -9,8 +9,10 @@ from urllib.parse import unquote, urlsplit
 from birefnet_batch.uris import BUCKET_SCHEMES, HTTP_SCHEMES, SEQUENCE_NUMBER, scheme_of
 from birefnet_batch.url_parameters import shown_path
 
+_LONGEST = 48
 
-def stem_of(uri: str, limit: int = 48) -> str:
+
+def stem_of(uri: str) -> str:
     """A short, safe, lower-case name for the files of a job: letters, digits, dots, dashes, underscores."""
     scheme = scheme_of(uri)
     if scheme == "data":
@@ -25,7 +27,7 @@ def stem_of(uri: str, limit: int = 48) -> str:
         # An image sequence has the name that is left without its numbers, or its folder's.
         stem = SEQUENCE_NUMBER.sub("", stem).strip("-._ ") or PurePosixPath(path).parent.name
     name = re.sub(r"[^a-zA-Z0-9._-]+", "-", stem).strip("-._").lower()
-    return name[:limit].rstrip("-._") or "video"
+    return name[:_LONGEST].rstrip("-._") or "video"
 
 
 def _last_part(path: str) -> str:

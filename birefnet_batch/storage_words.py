@@ -22,12 +22,11 @@ def add_storage_words(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def storage_from_words(words: Sequence[str], base: StorageSettings | None = None) -> StorageSettings:
-    """The settings of storage with what a command line gives.
+def storage_from_words(words: Sequence[str]) -> StorageSettings:
+    """The settings of storage that a command line gives, the defaults for what it leaves out.
 
     Args:
         words: `storage.KEY=VALUE`, as in the main program.
-        base: what they change; the defaults if left out.
 
     Raises:
         ConfigError: a word is no storage setting, or its value is none that it can have.
@@ -52,7 +51,7 @@ def storage_from_words(words: Sequence[str], base: StorageSettings | None = None
                 raise
             except (*BAD_TAG_ERRORS, TypeError, ValueError):
                 raise ConfigError(unreadable(word, BAD_TAG)) from None
-        merged = OmegaConf.merge(OmegaConf.structured(base or StorageSettings()), given.get("storage") or {})
+        merged = OmegaConf.merge(OmegaConf.structured(StorageSettings()), given.get("storage") or {})
         storage = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
         key, reason = error.full_key or "", Redactor({}).text(str(error).splitlines()[0])

@@ -63,9 +63,9 @@ class Blocks:
         """A block is there."""
         self._map[_HEADER.size + block] = 1
 
-    def first_missing(self, start: int = 0) -> int | None:
-        """The first block from `start` on that is not there."""
-        found = self._map.find(b"\0", _HEADER.size + start)
+    def first_missing(self) -> int | None:
+        """The first block that is not there."""
+        found = self._map.find(b"\0", _HEADER.size)
         return None if found < 0 else found - _HEADER.size
 
     @property

@@ -14,7 +14,7 @@ from birefnet_batch.refusals import named_reason
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage.data_source import decode_data_uri
 from birefnet_batch.storage.facts import SourceFacts, changed
-from birefnet_batch.storage.fetch import Fetch, Told
+from birefnet_batch.storage.fetch import Fetch
 from birefnet_batch.storage.fetch_log import FetchLog
 from birefnet_batch.storage.http_guard import check_scheme
 from birefnet_batch.storage.lookup import local_facts, open_remote
@@ -124,13 +124,7 @@ class _Made(LocalSource):
 
 
 @contextmanager
-def open_source(
-    uri: str,
-    facts: SourceFacts,
-    scratch: Path,
-    settings: StorageSettings,
-    told: Told | None = None,
-) -> Iterator[LocalSource]:
+def open_source(uri: str, facts: SourceFacts, scratch: Path, settings: StorageSettings) -> Iterator[LocalSource]:
     """The input as a local file, for the time of the context; a fetched copy is removed at its end.
 
     Args:
@@ -138,7 +132,6 @@ def open_source(
         facts: what `source_facts` gave.
         scratch: a folder for a fetched copy.
         settings: limits and retries.
-        told: called with the fetched bytes and the full length, from another thread; by default they are logged.
 
     Raises:
         InputError: it cannot be fetched, is larger than allowed, or changed while it was read.
@@ -175,7 +168,7 @@ def open_source(
             target.unlink(missing_ok=True)
     else:
         remote = open_remote(uri, settings)
-        with Fetch(uri, remote, facts, target, settings, told or FetchLog(uri)) as fetch:
+        with Fetch(uri, remote, facts, target, settings, FetchLog(uri)) as fetch:
             try:
                 yield _Fetched(fetch, facts)
             except BirefnetBatchError:

@@ -12,7 +12,7 @@ import pytest
 from http_site import CONTENT, SETTINGS, Site, fetched
 
 from birefnet_batch.errors import FetchError, InputError
-from birefnet_batch.storage import backoff, fetch_log, open_source, source_facts
+from birefnet_batch.storage import backoff, fetch_log, open_source, source_facts, sources
 from birefnet_batch.storage.facts import SourceFacts
 from birefnet_batch.storage.fetch import Fetch
 from birefnet_batch.storage.growing_file import BLOCK
@@ -181,10 +181,11 @@ def test_an_input_over_the_limit_or_over_the_disk_is_not_fetched(
     assert site.asked == ["bytes=0-0"]
 
 
-def test_progress_is_told_to_the_last_byte(site: Site, tmp_path: Path) -> None:
+def test_progress_is_told_to_the_last_byte(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[Any] = []
     facts = source_facts(site.url, SETTINGS)
-    with open_source(site.url, facts, tmp_path, SETTINGS, lambda count, size: told.append((count, size))) as source:
+    monkeypatch.setattr(sources, "FetchLog", lambda uri: lambda count, size: told.append((count, size)))
+    with open_source(site.url, facts, tmp_path, SETTINGS) as source:
         source.complete()
     assert told[-1] == (len(CONTENT), len(CONTENT))
     assert [count for count, _ in told] == sorted(count for count, _ in told)
