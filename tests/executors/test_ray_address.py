@@ -6,16 +6,10 @@ import socket
 import time
 
 import pytest
+from servers import free_port
 
 from birefnet_batch.errors import ConfigError
 from birefnet_batch.executors.ray_address import check_address
-
-
-def free_port() -> int:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        port: int = server.getsockname()[1]
-        return port
 
 
 def test_an_address_where_nobody_answers_is_one_clear_error_at_once() -> None:

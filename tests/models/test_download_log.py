@@ -9,11 +9,10 @@ import re
 import subprocess
 import sys
 import termios
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hub_server import COMMIT, Hub, environment, serve_hub
+from hub_server import COMMIT, Hub, environment
 from warm import Program
 
 # Without waiting ten seconds for the second line.
@@ -25,11 +24,10 @@ WORDS = ("fetch", "mine=some/tuned")
 
 
 @pytest.fixture
-def hub() -> Iterator[Hub]:
-    with serve_hub() as running:
-        running.large["some/tuned@main"] = os.urandom(25 * 1024 * 1024)
-        running.pause_s = 0.03
-        yield running
+def hub(hub: Hub) -> Hub:
+    hub.large["some/tuned@main"] = os.urandom(25 * 1024 * 1024)
+    hub.pause_s = 0.03
+    return hub
 
 
 def test_without_a_terminal_lines_say_that_it_begins_and_how_far_it_is(tmp_path: Path, hub: Hub):

@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
-from hub_server import COMMIT, Hub, environment, located, serve_hub, start_locating
+from hub_server import COMMIT, Hub, environment, located, start_locating
 from huggingface_hub import file_download
 
 from birefnet_batch.models.hub import HubFile, fetch_to_file
@@ -20,12 +19,6 @@ BIREFNET = "ZhengPeng7/BiRefNet@main"
 # huggingface_hub writes what came in blocks of this size.
 BLOCK = 10 * 1024 * 1024
 RESOLVE = "/ZhengPeng7/BiRefNet/resolve/main/model.safetensors"
-
-
-@pytest.fixture
-def hub() -> Iterator[Hub]:
-    with serve_hub() as running:
-        yield running
 
 
 def sha256(content: bytes) -> str:

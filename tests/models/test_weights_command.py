@@ -6,13 +6,12 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from closed_folder import close
-from hub_server import COMMIT, Hub, environment, located, serve_hub, start_locating
+from hub_server import COMMIT, Hub, environment, located, start_locating
 from safetensors.torch import load, save
 from warm import Program
 
@@ -24,12 +23,6 @@ from birefnet_batch.models.weights_command import _asked, run
 SMALL = "import birefnet_batch.models as m; build = m.build_network; m.build_network = lambda _: build('demo')"
 FULL = "from birefnet_batch.models.weights_command import main; main()"
 CHECKPOINT = (Path(birefnet_batch.__file__).parent / "models" / "demo" / "demo.safetensors").read_bytes()
-
-
-@pytest.fixture
-def hub() -> Iterator[Hub]:
-    with serve_hub() as running:
-        yield running
 
 
 def command(words: str, env: dict[str, str], cwd: Path) -> subprocess.CompletedProcess[str]:
