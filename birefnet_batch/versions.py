@@ -15,12 +15,12 @@ from typing import Any
 
 _PACKAGES = (
     *("birefnet-batch", "torch", "av", "numpy", "numba", "safetensors", "pillow", "huggingface-hub", "pydantic"),
-    *("hydra-core", "omegaconf", "fsspec"),
+    *("hydra-core", "omegaconf", "fsspec", "httpx"),
 )
 # Recorded where they are installed.
 _OPTIONAL = (
     *("onnx", "onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "tensorrt", "tensorrt-rtx"),
-    *("ray", "s3fs", "gcsfs", "adlfs", "httpx"),
+    *("ray", "s3fs", "gcsfs", "adlfs"),
     *("nvidia-cudnn-cu12", "nvidia-cudnn-cu13", "nvidia-cublas-cu12", "nvidia-cublas"),
 )
 CHECKOUT = "from a checkout"
