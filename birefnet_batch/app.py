@@ -16,21 +16,17 @@ from typing import Any
 import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from birefnet_batch.command_line import quoted, sweep_jobs
 from birefnet_batch.conf_folder import conf_folder, demo_clips
 from birefnet_batch.config_errors import explained
-from birefnet_batch.errors import BirefnetBatchError, ConfigError, NoWorkerError, OutputLostError, RequestError
+from birefnet_batch.errors import BirefnetBatchError, ConfigError, NoWorkerError, OutputLostError
 from birefnet_batch.exit_status import FAILED, INTERRUPTED, OK, WRONG_USE
-from birefnet_batch.manifest import invalid_entries, load_manifest
-from birefnet_batch.manifest_entries import InvalidEntry
+from birefnet_batch.named_requests import requests_of
 from birefnet_batch.process_tuning import no_garbage
 from birefnet_batch.redaction import HIDDEN, Redactor, shown_options
-from birefnet_batch.request import Request, wrong_fields
-from birefnet_batch.request_file import load_request_file
-from birefnet_batch.settings import OnInvalid, Settings, StorageSettings, schema_node
+from birefnet_batch.settings import Settings, StorageSettings, schema_node
 from birefnet_batch.sweep import refuse_shared_results
 
 _log = logging.getLogger(__name__)
@@ -177,61 +173,6 @@ def run_config(config: DictConfig) -> int:
         print(f"{len(invalid)} entries skipped: {summary.output}/runs/{summary.run_id}/{INVALID_ENTRIES}")
     # An entry that is no request is a video that was not done.
     return OK if summary.ok else FAILED
-
-
-def requests_of(settings: Settings) -> tuple[tuple[Request, ...], tuple[InvalidEntry, ...]]:
-    """The requests that the settings name, and the manifest entries that are skipped.
-
-    Raises:
-        ConfigError: nothing is named, or more than one thing is, or what is named has problems.
-    """
-    fields = {name: value for name, value in asdict(settings.request).items() if value is not None}
-    named = {
-        "request.video_url": fields.get("video_url"),
-        "request_file": settings.request_file,
-        "manifest": settings.manifest,
-    }
-    given = [name for name, value in named.items() if value is not None]
-    if not given:
-        raise ConfigError(
-            "There is nothing to do. Try one of\n"
-            "  birefnet-batch experiment=demo\n"
-            "  birefnet-batch request.video_url=clip.mp4 request.model=demo output=out\n"
-            "  birefnet-batch manifest=videos.yaml output=out\n"
-            "  birefnet-batch request_file=call.json output=out\n"
-            "  birefnet-batch --help"
-        )
-    if len(given) > 1:
-        raise ConfigError(f"{' and '.join(given)} are given; a run takes one of them")
-    if settings.output is None:
-        raise ConfigError("output is missing; give output=FOLDER for the results")
-    if settings.request_file is not None:
-        return (load_request_file(settings.request_file, fields, _given(fields), settings.catalogue),), ()
-    if settings.manifest is None:
-        return (Request.from_dict(fields, settings.catalogue),), ()
-    wrong = wrong_fields(fields, settings.catalogue)
-    if wrong:
-        # They are part of every entry, and none is to blame.
-        raise RequestError("The command line has problems", [f"request.{reason}" for reason in wrong.values()])
-    manifest = load_manifest(
-        settings.manifest, fields, exclude=settings.output, models=settings.catalogue, storage=settings.storage
-    )
-    if manifest.problems and (settings.on_invalid is OnInvalid.fail or not manifest.requests):
-        raise invalid_entries(settings.manifest, manifest)
-    return manifest.requests, manifest.invalid
-
-
-def _given(fields: dict[str, Any]) -> dict[str, Any]:
-    """The request fields that the command line itself names: those win over a file's."""
-    if not HydraConfig.initialized():
-        return {}
-    names: set[str] = set()
-    for override in OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task)):
-        value = override.value()
-        if override.key_or_group == "request" and isinstance(value, Mapping):
-            names.update(map(str, value))
-        names.add(override.key_or_group.removeprefix("request."))
-    return {name: value for name, value in fields.items() if name in names}
 
 
 def _documents(config: DictConfig) -> dict[str, str]:

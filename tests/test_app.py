@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from birefnet_batch import app
 from birefnet_batch.errors import OutputError
 from birefnet_batch.exit_status import FAILED, INTERRUPTED, OK, WRONG_USE, while_read
+from birefnet_batch.named_requests import requests_of
 from birefnet_batch.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -256,7 +257,7 @@ def test_fields_win_over_a_request_file_however_the_command_line_names_them(
     found: list[str] = []
 
     def asked(config: DictConfig) -> int:
-        (request,), _ = app.requests_of(Settings.from_config(config))
+        (request,), _ = requests_of(Settings.from_config(config))
         found.append(str(request.model))
         return OK
 
