@@ -19,7 +19,8 @@ from birefnet_batch.run_record import close_dead_runs
 from birefnet_batch.status import read_status
 from birefnet_batch.status_command import main
 from birefnet_batch.storage import Output
-from birefnet_batch.storage.lease import RENEW_S, Holder, Lease, is_held_by
+from birefnet_batch.storage.lease import RENEW_S, Lease, is_held_by
+from birefnet_batch.storage.lease_holder import Holder
 from birefnet_batch.storage.local_store import LocalStore
 
 RUN = "20260101T000000Z-abc"

@@ -10,66 +10,21 @@ agree within that; on the same machine (and in the same container) as soon as it
 
 from __future__ import annotations
 
-import getpass
 import json
 import logging
-import os
 import re
-import socket
 import threading
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from dataclasses import asdict, replace
+from datetime import datetime
 
 from birefnet_batch.errors import BirefnetBatchError, ConfigError, OutputError
+from birefnet_batch.storage.lease_holder import EXPIRE_S, Holder, this_moment, this_process
 from birefnet_batch.storage.stores import Store
 
 FOLDER = ".lease"
 _NAME = re.compile(r"\d+\.json", re.ASCII)
 RENEW_S = 20.0
-EXPIRE_S = 120.0
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Holder:
-    """Who holds an output."""
-
-    run_id: str
-    user: str
-    host: str
-    pid: int
-    world: str
-    """Where the process number means anything: the running kernel and its process namespace; may be empty."""
-    born: str
-    """When the process started, in the kernel's ticks: a later process may have its number."""
-    since: str
-    """UTC, ISO 8601."""
-    renewed: str
-    """UTC, ISO 8601."""
-
-    @property
-    def is_expired(self) -> bool:
-        """Whether the last sign of life is so long ago that others may take the output."""
-        return datetime.now(UTC) - datetime.fromisoformat(self.renewed) > timedelta(seconds=EXPIRE_S)
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether the holder may still be at work."""
-        if self.is_expired:
-            return False
-        if not self.world or self.world != _world():
-            return True
-        return _born(self.pid) == self.born or _is_hidden(self.pid)
-
-    @property
-    def shown(self) -> str:
-        """Who and since when, for people."""
-        since = datetime.fromisoformat(self.since)
-        return (
-            f"run {self.run_id} of {self.user} on {self.host} (process {self.pid}) "
-            f"since {since.astimezone():%Y-%m-%d %H:%M:%S %Z}"
-        )
 
 
 class Lease:
@@ -81,9 +36,8 @@ class Lease:
     """
 
     def __init__(self, store: Store, run_id: str) -> None:
-        now, pid = _now(), os.getpid()
         self._store = store
-        self._holder = Holder(run_id, _user(), socket.gethostname(), pid, _world(), _born(pid), now, now)
+        self._holder = this_process(run_id)
         self._name: str | None = None
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -177,7 +131,7 @@ class Lease:
         if content is None or (there is not None and there.run_id != self._holder.run_id):
             self._lost = True
             return
-        renewed = replace(self._holder, renewed=_now())
+        renewed = replace(self._holder, renewed=this_moment())
         self._store.put(self._name, _content(renewed))
         # Who took the output over between these two looked at other leases after it had made its own, as we do now: one
         # of both sees the other.
@@ -231,45 +185,3 @@ def _parsed(content: bytes | None) -> Holder | None:
 
 def _content(holder: Holder) -> bytes:
     return (json.dumps(asdict(holder), indent=2) + "\n").encode()
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return str(os.getuid())
-
-
-def _world() -> str:
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
-    except OSError:
-        return ""
-
-
-def _is_hidden(pid: int) -> bool:
-    """Whether a process is there of which only its user may know more (`hidepid`, on machines that many log in to)."""
-    if os.path.exists(f"/proc/{pid}/stat"):  # noqa: PTH110  Path.exists raises where it is hidden
-        return False
-    try:
-        os.kill(pid, 0)
-    except PermissionError:
-        return True
-    except (OSError, OverflowError, TypeError):
-        pass
-    return False
-
-
-def _born(pid: int) -> str:
-    """When a process started; empty where there is none of that number, or only what is left of a dead one."""
-    try:
-        # The name, in parentheses, may hold anything.
-        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
-    except OSError:
-        return ""
-    return "" if fields[0] in ("Z", "X") else fields[19]

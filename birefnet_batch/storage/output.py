@@ -14,7 +14,8 @@ from pathlib import Path
 from birefnet_batch.errors import OutputError
 from birefnet_batch.refusals import named_reason
 from birefnet_batch.settings import StorageSettings
-from birefnet_batch.storage.lease import Holder, Lease, is_held_by
+from birefnet_batch.storage.lease import Lease, is_held_by
+from birefnet_batch.storage.lease_holder import Holder
 from birefnet_batch.storage.local_store import LocalStore
 from birefnet_batch.storage.scratch import Scratch
 from birefnet_batch.storage.stores import open_store

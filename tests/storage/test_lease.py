@@ -22,6 +22,7 @@ from birefnet_batch.errors import ConfigError, OutputError
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage import Output, lease
 from birefnet_batch.storage.lease import Lease, holder_of, holders_of, is_held_by
+from birefnet_batch.storage.lease_holder import EXPIRE_S, _world
 from birefnet_batch.storage.local_store import LocalStore
 from birefnet_batch.storage.stores import Store, open_store
 
@@ -87,7 +88,7 @@ def test_a_lease_of_another_machine_holds_until_it_expires(place: tuple[str, Sto
     with pytest.raises(ConfigError, match="run other of ada on far"), Output(location, "second", settings):
         pass
     assert store.names(".lease") == ["00000007.json"]
-    written(store, since=ago(1000), renewed=ago(lease.EXPIRE_S + 5))
+    written(store, since=ago(1000), renewed=ago(EXPIRE_S + 5))
     with Output(location, "second", settings):
         assert store.names(".lease") == ["00000008.json"]
     assert store.names(".lease") == []
@@ -127,7 +128,7 @@ def test_another_users_run_on_this_machine_is_alive_where_the_system_hides_its_p
     monkeypatch.setattr(os, "kill", kill)
     store = open_store(str(tmp_path), StorageSettings())
     # A number that no process has, so that /proc is as silent of it as of a hidden one.
-    written(store, world=lease._world(), pid=2**30)
+    written(store, world=_world(), pid=2**30)
     (holder,) = holders_of(store)
     assert holder.is_alive == alive
 
@@ -184,10 +185,10 @@ def test_a_run_writes_nothing_more_when_it_slept_and_another_has_its_lease(tmp_p
     with Output(str(tmp_path), "slept") as output:
         assert output._lease is not None
         held = output._lease._holder
-        output._lease._holder = replace(held, renewed=ago(lease.EXPIRE_S + 5))
+        output._lease._holder = replace(held, renewed=ago(EXPIRE_S + 5))
         output.write("jobs/a/job.json", b"nobody took it")
         assert not output._lease._holder.is_expired
-        output._lease._holder = replace(held, renewed=ago(lease.EXPIRE_S + 5))
+        output._lease._holder = replace(held, renewed=ago(EXPIRE_S + 5))
         output.store.remove(".lease/00000001.json")
         written(output.store, "00000002.json")
         with pytest.raises(OutputError, match="was taken over by another run"):
@@ -267,7 +268,7 @@ def test_a_run_that_was_silent_and_renews_while_another_takes_the_output_stops(
     store = LocalStore(tmp_path)
     first, second = Lease(store, "first"), Lease(LocalStore(tmp_path), "second")
     first.acquire()
-    first._holder = replace(first._holder, renewed=ago(lease.EXPIRE_S + 10))
+    first._holder = replace(first._holder, renewed=ago(EXPIRE_S + 10))
     store.put(".lease/00000001.json", lease._content(first._holder))
     if when == "before":
         # It has its number, and has not looked at the others again.
