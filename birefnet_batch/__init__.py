@@ -21,7 +21,8 @@ if TYPE_CHECKING:
         RequestError,
         WeightsError,
     )
-    from birefnet_batch.request import Request, Result, VideoFile
+    from birefnet_batch.request import Request
+    from birefnet_batch.result import Result, VideoFile
     from birefnet_batch.settings import Settings
 
 __all__ = [
@@ -45,7 +46,8 @@ __all__ = [
 
 _HOMES = {
     "batch": ("RunSummary", "process_video", "run"),
-    "request": ("Request", "Result", "VideoFile"),
+    "request": ("Request",),
+    "result": ("Result", "VideoFile"),
     "settings": ("Settings",),
 }
 

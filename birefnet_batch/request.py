@@ -1,4 +1,4 @@
-"""What a user asks for and what comes back: the fields, values and defaults of fal's birefnet/v2/video.
+"""What a user asks for: the fields, values and defaults of fal's birefnet/v2/video.
 
 Extensions of the API are marked: General Use (Dynamic) takes any WIDTHxHEIGHT, General Use (Light 2K) also its
 native 2560x1440, `Demo` is the model that this package ships, and the `models` setting adds a user's own.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
 from birefnet_batch.errors import RequestError
@@ -114,52 +114,6 @@ class Request:
         """The operating resolution as (width, height) in pixels."""
         width, height = self.operating_resolution.split("x")
         return int(width), int(height)
-
-
-@dataclass(frozen=True)
-class VideoFile:
-    """One media file of a result, as the API describes it."""
-
-    __pydantic_config__ = _DOCUMENTED
-
-    content_type: str
-    """MIME type."""
-    duration: float
-    """Seconds."""
-    file_name: str
-    fps: float
-    """Frames a second; the average where the rate varies."""
-    height: int
-    """Pixels."""
-    num_frames: int
-    url: str
-    """Absolute URI: file://... or, with sync_mode, a data URI."""
-    width: int
-    """Pixels."""
-    file_size: int
-    """Bytes."""
-
-
-@dataclass(frozen=True)
-class Result:
-    """What the API returns for one video."""
-
-    __pydantic_config__ = _DOCUMENTED
-
-    video: VideoFile
-    """The cut-out."""
-    mask_video: VideoFile | None = None
-    """The mask; absent unless output_mask was given."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """The API's output: `mask_video` is absent, not null, when it was not asked for."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Result:
-        """Read what `to_dict` gave."""
-        mask = data.get("mask_video")
-        return cls(VideoFile(**data["video"]), VideoFile(**mask) if mask else None)
 
 
 def wrong_fields(arguments: Mapping[str, Any], models: Catalogue = SHIPPED) -> dict[str, str]:

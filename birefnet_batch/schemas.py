@@ -13,7 +13,8 @@ from pydantic import TypeAdapter
 
 from birefnet_batch.models.registry import SHIPPED, Catalogue
 from birefnet_batch.models.spec import FREE_SIDES
-from birefnet_batch.request import Request, Result
+from birefnet_batch.request import Request
+from birefnet_batch.result import Result
 from birefnet_batch.results import JobRecord, pretty_json
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"

@@ -14,7 +14,7 @@ from clips import make_clip
 
 from birefnet_batch import comparison
 from birefnet_batch.comparison import as_csv, compare_runs, show
-from birefnet_batch.request import Result, VideoFile
+from birefnet_batch.result import Result, VideoFile
 from birefnet_batch.results import JobRecord, SourceRecord, pretty_json
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage.local_store import LocalStore

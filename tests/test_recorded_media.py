@@ -9,7 +9,7 @@ import pytest
 
 from birefnet_batch.errors import OutputError
 from birefnet_batch.recorded_media import bring_media
-from birefnet_batch.request import Result, VideoFile
+from birefnet_batch.result import Result, VideoFile
 from birefnet_batch.results import JobRecord, SourceRecord, pretty_json
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage.local_store import LocalStore
