@@ -27,7 +27,7 @@ from birefnet_batch.resume import split_complete
 from birefnet_batch.run_record import RunRecorder
 from birefnet_batch.settings import OnInvalid, Settings
 from birefnet_batch.storage import Output
-from birefnet_batch.uris import scheme_of
+from birefnet_batch.uri_schemes import scheme_of
 from birefnet_batch.versions import library_versions
 from birefnet_batch.video.formats import format_of
 from birefnet_batch.video.look import media_problems

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from birefnet_batch.errors import ConfigError
-from birefnet_batch.uris import bucket_path, redact, scheme_of
+from birefnet_batch.uri_schemes import scheme_of
+from birefnet_batch.uris import bucket_path
+from birefnet_batch.url_redaction import redact
 
 
 def bucket_prefix(setting: str, location: str) -> str:

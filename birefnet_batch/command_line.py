@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from birefnet_batch.config_errors import unreadable
 from birefnet_batch.errors import ConfigError
-from birefnet_batch.uris import redact_text
+from birefnet_batch.url_redaction import redact_text
 
 _TEXT_KEYS = frozenset(
     (

@@ -17,7 +17,8 @@ from birefnet_batch.request import Request
 from birefnet_batch.same_video import same_but_for_secrets, spelt_alike
 from birefnet_batch.settings import MediaSettings
 from birefnet_batch.stems import stem_of
-from birefnet_batch.uris import canonical_uri, redact
+from birefnet_batch.uris import canonical_uri
+from birefnet_batch.url_redaction import redact
 from birefnet_batch.video.formats import format_of
 from birefnet_batch.video.hardware import encoder_of
 from birefnet_batch.video.look import look_of

@@ -31,16 +31,9 @@ from birefnet_batch.refusals import system_reason
 from birefnet_batch.request import Request, wrong_fields
 from birefnet_batch.same_video import same_but_for_secrets, spelt_alike
 from birefnet_batch.settings import StorageSettings
-from birefnet_batch.uris import (
-    BUCKET_SCHEMES,
-    HTTP_SCHEMES,
-    canonical_uri,
-    check_path,
-    redact,
-    redact_text,
-    scheme_of,
-    user_path,
-)
+from birefnet_batch.uri_schemes import BUCKET_SCHEMES, HTTP_SCHEMES, scheme_of
+from birefnet_batch.uris import canonical_uri, check_path, user_path
+from birefnet_batch.url_redaction import redact, redact_text
 
 _SHOWN_PROBLEMS = 50
 

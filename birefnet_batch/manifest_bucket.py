@@ -13,7 +13,8 @@ from birefnet_batch.errors import InputError, ManifestError
 from birefnet_batch.manifest_entries import Entry, unreadable
 from birefnet_batch.manifest_file import MANIFEST_SUFFIXES, read_file
 from birefnet_batch.settings import StorageSettings
-from birefnet_batch.uris import bucket_path, canonical_uri, scheme_of
+from birefnet_batch.uri_schemes import scheme_of
+from birefnet_batch.uris import bucket_path, canonical_uri
 
 
 def is_file_in_bucket(location: str) -> bool:

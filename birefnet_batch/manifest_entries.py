@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from birefnet_batch.errors import ManifestError
-from birefnet_batch.uris import redact_text
+from birefnet_batch.url_redaction import redact_text
 
 MOST_REASONS = 50
 BAD_TAG = "a value does not fit its tag, such as !!int or !!bool; leave the tag out"

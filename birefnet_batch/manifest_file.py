@@ -14,7 +14,7 @@ from birefnet_batch.manifest_entries import BAD_TAG, BAD_TAG_ERRORS, BadLine, En
 from birefnet_batch.manifest_folder import VIDEO_SUFFIXES
 from birefnet_batch.refusals import one_line
 from birefnet_batch.repeated_names import repetition, repetition_in
-from birefnet_batch.uris import redact_text, redact_value
+from birefnet_batch.url_redaction import redact_text, redact_value
 
 MANIFEST_SUFFIXES = (".yaml", ".yml", ".json", ".jsonl", ".ndjson", ".csv")
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from birefnet_batch.manifest_entries import BadLine, Entry
 from birefnet_batch.refusals import system_reason
 from birefnet_batch.settings import StorageSettings
-from birefnet_batch.uris import scheme_of, user_path
+from birefnet_batch.uri_schemes import scheme_of
+from birefnet_batch.uris import user_path
 
 VIDEO_SUFFIXES = frozenset(
     ".mp4 .mov .m4v .mkv .webm .avi .mpg .mpeg .ts .mts .m2ts .wmv .flv .3gp .ogv .mxf .gif".split()

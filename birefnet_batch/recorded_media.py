@@ -14,7 +14,7 @@ from birefnet_batch.results import JobRecord, read_result
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage import open_source, source_facts
 from birefnet_batch.storage.stores import Store
-from birefnet_batch.uris import scheme_of
+from birefnet_batch.uri_schemes import scheme_of
 
 
 def bring_media(store: Store, storage: StorageSettings, record: JobRecord, name: str, target: Path) -> None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from birefnet_batch.uris import redact, redact_text, redact_value
+from birefnet_batch.url_redaction import redact, redact_text, redact_value
 
 HIDDEN = "***"
 # Of an option that is not listed here nothing is shown: what a library calls its secrets is its own affair.

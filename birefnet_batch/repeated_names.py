@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from birefnet_batch.uris import redact_value
+from birefnet_batch.url_redaction import redact_value
 
 
 def repetition(names: Sequence[str]) -> str | None:

@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 from birefnet_batch.errors import RequestError
 from birefnet_batch.models.registry import SHIPPED, Catalogue
 from birefnet_batch.models.spec import ModelSpec
-from birefnet_batch.uris import redact, redact_text, redact_value
+from birefnet_batch.url_redaction import redact, redact_text, redact_value
 
 OutputType = Literal["X264 (.mp4)", "VP9 (.webm)", "PRORES4444 (.mov)", "GIF (.gif)"]
 Quality = Literal["low", "medium", "high", "maximum"]

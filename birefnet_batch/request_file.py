@@ -13,7 +13,8 @@ from birefnet_batch.models.registry import SHIPPED, Catalogue
 from birefnet_batch.refusals import one_line
 from birefnet_batch.repeated_names import load_json, load_yaml
 from birefnet_batch.request import Request
-from birefnet_batch.uris import canonical_uri, redact, redact_text, user_path
+from birefnet_batch.uris import canonical_uri, user_path
+from birefnet_batch.url_redaction import redact, redact_text
 
 
 def load_request_file(

@@ -6,7 +6,8 @@ import re
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from birefnet_batch.uris import BUCKET_SCHEMES, HTTP_SCHEMES, SEQUENCE_NUMBER, scheme_of
+from birefnet_batch.uri_schemes import BUCKET_SCHEMES, HTTP_SCHEMES, scheme_of
+from birefnet_batch.uris import SEQUENCE_NUMBER
 from birefnet_batch.url_parameters import shown_path
 
 _LONGEST = 48

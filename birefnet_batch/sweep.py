@@ -12,7 +12,8 @@ from omegaconf import DictConfig
 
 from birefnet_batch.errors import ConfigError
 from birefnet_batch.settings import Settings
-from birefnet_batch.uris import BUCKET_SCHEMES, scheme_of, user_path
+from birefnet_batch.uri_schemes import BUCKET_SCHEMES, scheme_of
+from birefnet_batch.uris import user_path
 
 Compose = Callable[[list[str], Callable[[DictConfig], None]], None]
 

@@ -26,7 +26,7 @@ from birefnet_batch.request import Request
 from birefnet_batch.results import JobRecord, read_record, read_result
 from birefnet_batch.settings import Settings, StorageSettings
 from birefnet_batch.storage.stores import Store, open_store
-from birefnet_batch.uris import scheme_of
+from birefnet_batch.uri_schemes import scheme_of
 
 Verdict = Literal["identical", "close", "differs", "unavailable"]
 # What other hardware may make of the same numbers: the last bits of logits, seldom a step of eight bits, and what a

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from birefnet_batch.redaction import Redactor, secret_variables, shown_options
-from birefnet_batch.uris import redact
+from birefnet_batch.url_redaction import redact
 
 OPTIONS = {
     "s3": {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from birefnet_batch.uris import redact
+from birefnet_batch.url_redaction import redact
 
 MD5, SHORT, SHA256 = "_e4Nc3iduzkWRm01TBBNYw", "9b1deb4d3b7d4bad", "0f" * 32
 

@@ -17,7 +17,9 @@ from birefnet_batch.refusals import one_line
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage.bucket_source import SLOWEST
 from birefnet_batch.storage.filesystems import bucket_filesystem, bucket_reason
-from birefnet_batch.uris import BUCKET_SCHEMES, bucket_path, redact, redact_text, scheme_of
+from birefnet_batch.uri_schemes import BUCKET_SCHEMES, scheme_of
+from birefnet_batch.uris import bucket_path
+from birefnet_batch.url_redaction import redact, redact_text
 
 _log = logging.getLogger(__name__)
 # An object is there when all of it is; and a folder made in a bucket that there is not would make the bucket.

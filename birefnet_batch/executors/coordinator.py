@@ -19,7 +19,7 @@ from birefnet_batch.executors.segment_step import SegmentDone
 from birefnet_batch.executors.units import EngineKey, Unit
 from birefnet_batch.jobs import Job
 from birefnet_batch.results import AttemptRecord, JobRecord
-from birefnet_batch.uris import redact_text
+from birefnet_batch.url_redaction import redact_text
 
 _log = logging.getLogger(__name__)
 

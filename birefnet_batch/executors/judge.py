@@ -13,7 +13,7 @@ from birefnet_batch.executors.scheduler import Scheduler
 from birefnet_batch.executors.units import Unit
 from birefnet_batch.executors.workspace import has_source
 from birefnet_batch.settings import Settings
-from birefnet_batch.uris import redact_text
+from birefnet_batch.url_redaction import redact_text
 from birefnet_batch.video.formats import format_of
 from birefnet_batch.video.look import media_problems
 

@@ -13,7 +13,7 @@ from birefnet_batch.jobs import Job
 from birefnet_batch.publish import publish_failure
 from birefnet_batch.refusals import system_reason
 from birefnet_batch.results import AttemptRecord, ErrorRecord, JobRecord, SourceRecord, utc_now
-from birefnet_batch.uris import redact_text
+from birefnet_batch.url_redaction import redact_text
 
 
 class Ledger:

@@ -9,7 +9,7 @@ from birefnet_batch.engines.memory import is_out_of_memory
 from birefnet_batch.errors import BirefnetBatchError, DecoderCrashError, WorkerLostError
 from birefnet_batch.executors.units import Step
 from birefnet_batch.results import AttemptRecord, utc_now
-from birefnet_batch.uris import redact_text
+from birefnet_batch.url_redaction import redact_text
 
 RETRYABLE_ERRORS: tuple[type[Exception], ...] = (DecoderCrashError, WorkerLostError)
 """What may succeed when it is done again, elsewhere, beside memory that ran out. What a user gave wrongly, and what a

@@ -17,7 +17,7 @@ from birefnet_batch.executors.segment_step import do_segment
 from birefnet_batch.executors.workspace import Workspace
 from birefnet_batch.jobs import Job
 from birefnet_batch.results import AttemptRecord
-from birefnet_batch.uris import redact_text
+from birefnet_batch.url_redaction import redact_text
 from birefnet_batch.video.child_process import Spares
 
 _log = logging.getLogger(__name__)

@@ -15,7 +15,8 @@ from birefnet_batch.jobs import Job
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage import LocalSource, SourceFacts, open_source, source_facts
 from birefnet_batch.storage.facts import changed
-from birefnet_batch.uris import BUCKET_SCHEMES, is_local, local_path, scheme_of
+from birefnet_batch.uri_schemes import BUCKET_SCHEMES, scheme_of
+from birefnet_batch.uris import is_local, local_path
 
 # A worker goes to and fro between two videos at most: the one at hand and the one that it was given next.
 _OPEN_SOURCES = 2

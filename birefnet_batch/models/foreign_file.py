@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 
 from birefnet_batch.models.file_text import printable
-from birefnet_batch.uris import redact_text
+from birefnet_batch.url_redaction import redact_text
 
 _READ = 1024
 _SHOWN = 60

@@ -20,7 +20,7 @@ from urllib.parse import urljoin
 from birefnet_batch.digests import file_sha256
 from birefnet_batch.models.download_log import bar_or_lines
 from birefnet_batch.models.hub_errors import HubError, host_of, library_reason, refusals
-from birefnet_batch.uris import redact
+from birefnet_batch.url_redaction import redact
 
 FILE_NAME = "model.safetensors"
 _ATTEMPTS = 2

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from birefnet_batch.refusals import one_line, system_reason
-from birefnet_batch.uris import redact, redact_text
+from birefnet_batch.url_redaction import redact, redact_text
 
 
 class HubError(Exception):

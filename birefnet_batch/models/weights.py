@@ -17,7 +17,9 @@ from birefnet_batch.models.registry import MODELS, ModelSpec
 from birefnet_batch.models.spec import hub_name, hub_repository
 from birefnet_batch.models.weights_folder import checkpoint_in, source_in
 from birefnet_batch.refusals import absence, system_reason
-from birefnet_batch.uris import redact, redact_value, scheme_of, user_path
+from birefnet_batch.uri_schemes import scheme_of
+from birefnet_batch.uris import user_path
+from birefnet_batch.url_redaction import redact, redact_value
 
 if TYPE_CHECKING:
     from torch import nn

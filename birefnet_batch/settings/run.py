@@ -23,7 +23,7 @@ from birefnet_batch.settings.fields import Choice, plain, setting
 from birefnet_batch.settings.media import MediaSettings
 from birefnet_batch.settings.request import RequestSettings
 from birefnet_batch.settings.storage import StorageSettings
-from birefnet_batch.uris import redact_text
+from birefnet_batch.url_redaction import redact_text
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig

@@ -12,7 +12,8 @@ from birefnet_batch.storage.backoff import retried
 from birefnet_batch.storage.facts import UNVERSIONED, SourceFacts, changed
 from birefnet_batch.storage.filesystems import bucket_filesystem, bucket_reason, is_absent, is_permanent
 from birefnet_batch.storage.remote import PassingError, Remote
-from birefnet_batch.uris import redact, scheme_of
+from birefnet_batch.uri_schemes import scheme_of
+from birefnet_batch.url_redaction import redact
 
 _CHUNK = 4 << 20
 SLOWEST = 16 << 10

@@ -21,7 +21,8 @@ from birefnet_batch.storage.filesystems import (
     no_bucket,
 )
 from birefnet_batch.storage.stores import Store
-from birefnet_batch.uris import redact, scheme_of
+from birefnet_batch.uri_schemes import scheme_of
+from birefnet_batch.url_redaction import redact
 
 # Of an upload in several parts, the size of one: a larger file than two of these is sent so.
 PART_BYTES = 16 * 1024**2

@@ -10,7 +10,7 @@ from urllib.parse import unquote_to_bytes
 from birefnet_batch.errors import InputError
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage.facts import SourceFacts
-from birefnet_batch.uris import redact
+from birefnet_batch.url_redaction import redact
 
 
 def decode_data_uri(uri: str, settings: StorageSettings) -> bytes:

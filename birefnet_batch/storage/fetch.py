@@ -16,7 +16,7 @@ from birefnet_batch.storage.facts import SourceFacts
 from birefnet_batch.storage.growing_file import BLOCK, Blocks
 from birefnet_batch.storage.remote import PassingError, Remote
 from birefnet_batch.storage.scratch import unwritable
-from birefnet_batch.uris import redact
+from birefnet_batch.url_redaction import redact
 
 # A wanted block this near ahead comes by itself; each jump is a request.
 _NEAR = 4

@@ -7,7 +7,7 @@ import time
 
 from rich.filesize import decimal
 
-from birefnet_batch.uris import redact
+from birefnet_batch.url_redaction import redact
 
 _log = logging.getLogger(__name__)
 _EVERY_S = 10.0

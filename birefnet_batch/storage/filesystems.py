@@ -13,7 +13,8 @@ from birefnet_batch.errors import BirefnetBatchError, ConfigError
 from birefnet_batch.refusals import one_line
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage.options import check_options
-from birefnet_batch.uris import redact, redact_text, scheme_of
+from birefnet_batch.uri_schemes import scheme_of
+from birefnet_batch.url_redaction import redact, redact_text
 
 # Module, class, extra. Of gcsfs the plain class: its usual one asks by gRPC, which only Google's servers answer.
 _LIBRARIES = {

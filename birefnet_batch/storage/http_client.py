@@ -12,7 +12,8 @@ from birefnet_batch.errors import FetchError, InputError
 from birefnet_batch.refusals import named_reason
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage.http_guard import GuardedTransport, check_scheme
-from birefnet_batch.uris import HTTP_SCHEMES, redact, redact_text
+from birefnet_batch.uri_schemes import HTTP_SCHEMES
+from birefnet_batch.url_redaction import redact, redact_text
 
 _MOST_REDIRECTS = 10
 _VARIABLES = frozenset(

@@ -9,7 +9,8 @@ import httpx
 
 from birefnet_batch.errors import InputError
 from birefnet_batch.settings import StorageSettings
-from birefnet_batch.uris import redact, scheme_of
+from birefnet_batch.uri_schemes import scheme_of
+from birefnet_batch.url_redaction import redact
 
 # Addresses that carry an IPv4 address in their last 32 bits (RFC 6052).
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")

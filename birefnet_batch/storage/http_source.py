@@ -17,7 +17,7 @@ from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage.facts import UNVERSIONED, SourceFacts, changed
 from birefnet_batch.storage.http_client import http_client
 from birefnet_batch.storage.remote import PassingError, Remote
-from birefnet_batch.uris import redact, redact_text
+from birefnet_batch.url_redaction import redact, redact_text
 
 _MAY_PASS = frozenset((408, 425, 429, *range(500, 600)))
 # By credentials, or by the address that asks.

@@ -11,7 +11,9 @@ from birefnet_batch.errors import InputError
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage.filesystems import bucket_errors, bucket_filesystem, is_missing, no_bucket
 from birefnet_batch.storage.http_guard import check_scheme
-from birefnet_batch.uris import bucket_path, redact, scheme_of
+from birefnet_batch.uri_schemes import scheme_of
+from birefnet_batch.uris import bucket_path
+from birefnet_batch.url_redaction import redact
 
 
 def list_videos(location: str, suffixes: Collection[str], settings: StorageSettings) -> list[str]:

@@ -20,7 +20,9 @@ from birefnet_batch.storage.facts import SourceFacts
 from birefnet_batch.storage.http_guard import check_scheme
 from birefnet_batch.storage.options import check_version
 from birefnet_batch.storage.remote import PassingError, Remote
-from birefnet_batch.uris import BUCKET_SCHEMES, is_local, is_sequence, local_path, redact, scheme_of
+from birefnet_batch.uri_schemes import BUCKET_SCHEMES, scheme_of
+from birefnet_batch.uris import is_local, is_sequence, local_path
+from birefnet_batch.url_redaction import redact
 
 _WORTH_A_LISTING = 3
 _DOWN = 8

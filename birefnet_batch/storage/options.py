@@ -12,7 +12,8 @@ from typing import Any
 
 from birefnet_batch.errors import ConfigError, InputError
 from birefnet_batch.settings import StorageSettings
-from birefnet_batch.uris import redact, scheme_of
+from birefnet_batch.uri_schemes import scheme_of
+from birefnet_batch.url_redaction import redact
 
 # Where a library hands on what it does not know itself.
 _HANDED_ON = {"s3": ("aiobotocore.session", "AioSession"), "az": ("azure.identity.aio", "DefaultAzureCredential")}

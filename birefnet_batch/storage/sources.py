@@ -19,7 +19,9 @@ from birefnet_batch.storage.fetch_log import FetchLog
 from birefnet_batch.storage.http_guard import check_scheme
 from birefnet_batch.storage.lookup import local_facts, open_remote
 from birefnet_batch.storage.scratch import unwritable
-from birefnet_batch.uris import is_local, is_sequence, local_path, redact, scheme_of
+from birefnet_batch.uri_schemes import scheme_of
+from birefnet_batch.uris import is_local, is_sequence, local_path
+from birefnet_batch.url_redaction import redact
 
 _CHUNK = 1 << 20
 

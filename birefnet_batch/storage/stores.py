@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from birefnet_batch.settings import StorageSettings
-from birefnet_batch.uris import BUCKET_SCHEMES, check_path, redact, scheme_of, user_path
+from birefnet_batch.uri_schemes import BUCKET_SCHEMES, scheme_of
+from birefnet_batch.uris import check_path, user_path
+from birefnet_batch.url_redaction import redact
 
 
 class Store(ABC):
