@@ -20,7 +20,7 @@ from birefnet_batch.jobs import Job, distinct_jobs
 from birefnet_batch.process_tuning import no_garbage
 from birefnet_batch.progress import Progress, make_progress
 from birefnet_batch.publish import complete_result
-from birefnet_batch.request import Request, Result
+from birefnet_batch.request import Request
 from birefnet_batch.result import Result
 from birefnet_batch.results import ManifestLine, merge_manifest
 from birefnet_batch.resume import split_complete

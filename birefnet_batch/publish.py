@@ -15,10 +15,8 @@ from birefnet_batch.digests import file_sha256
 from birefnet_batch.errors import BirefnetBatchError, OutputError
 from birefnet_batch.jobs import Job, is_marker, marker
 from birefnet_batch.output_files import FAILED, RECORD, RESULT
-from birefnet_batch.pipeline import Kind
-from birefnet_batch.request import Result, VideoFile
 from birefnet_batch.result import Result, VideoFile
-from birefnet_batch.results import FAILED, RECORD, JobRecord, pretty_json, read_result
+from birefnet_batch.results import JobRecord, pretty_json, read_result
 from birefnet_batch.storage import Output
 from birefnet_batch.storage.local_store import LocalStore
 from birefnet_batch.versions import git_revision, machine

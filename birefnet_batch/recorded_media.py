@@ -9,7 +9,7 @@ from pathlib import Path
 
 from birefnet_batch.errors import OutputError
 from birefnet_batch.output_files import RESULT, job_file
-from birefnet_batch.request import VideoFile
+from birefnet_batch.result import VideoFile
 from birefnet_batch.results import JobRecord, read_result
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage import open_source, source_facts

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from birefnet_batch.output_files import MANIFEST, RECORD, RESULT, job_file, run_file
-from birefnet_batch.request import Result
+from birefnet_batch.result import Result
 from birefnet_batch.storage import Output
 from birefnet_batch.storage.stores import Store
 

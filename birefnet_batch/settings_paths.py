@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from birefnet_batch.uris import scheme_of, user_path
+from birefnet_batch.uri_schemes import scheme_of
+from birefnet_batch.uris import user_path
 
 
 def with_absolute_paths(plain: dict[str, Any], folder: Path) -> dict[str, Any]:

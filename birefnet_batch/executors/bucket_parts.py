@@ -16,7 +16,6 @@ from birefnet_batch.storage.filesystems import bucket_errors, bucket_filesystem
 from birefnet_batch.storage.finished_parts import finished_names, record_names
 from birefnet_batch.storage.output import Output
 from birefnet_batch.uri_schemes import scheme_of
-from birefnet_batch.uris import scheme_of
 
 # Objects that are removed at a time: the driver waits, and a long video has a thousand.
 _AT_ONCE = 16

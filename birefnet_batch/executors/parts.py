@@ -12,7 +12,8 @@ from pathlib import Path
 
 from birefnet_batch.settings import Settings
 from birefnet_batch.storage.output import Output
-from birefnet_batch.uris import BUCKET_SCHEMES, scheme_of, user_path
+from birefnet_batch.uri_schemes import BUCKET_SCHEMES, scheme_of
+from birefnet_batch.uris import user_path
 
 
 class Parts(ABC):

@@ -8,7 +8,7 @@ from pathlib import Path
 from birefnet_batch.settings import Settings
 from birefnet_batch.settings_paths import with_absolute_paths
 from birefnet_batch.uri_schemes import scheme_of
-from birefnet_batch.uris import scheme_of, user_path
+from birefnet_batch.uris import user_path
 
 
 def absolute_paths(settings: Settings) -> Settings:
