@@ -1,4 +1,4 @@
-"""The videos of a folder, a pattern or a bucket, as entries of a manifest; a run's own results are none."""
+"""The videos of a folder, a pattern or a bucket, as entries of a manifest; results of runs are none."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from birefnet_batch.manifest_entries import BadLine, Entry
+from birefnet_batch.other_outputs import Results
 from birefnet_batch.refusals import system_reason
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.uri_schemes import scheme_of
@@ -21,7 +22,7 @@ _OF_THE_SYSTEM = ("lost+found", "System Volume Information")
 
 
 def videos_in_folder(path: Path, own: OwnOutput) -> Iterator[Entry]:
-    """The videos of a folder, in depth, by their names; hidden ones are left out.
+    """The videos of a folder, in depth, by their names; hidden ones and results of other runs are left out.
 
     Links to folders are followed, and a folder that cannot be listed is a bad entry: its videos would be missed.
     """
@@ -37,7 +38,7 @@ def videos_in_folder(path: Path, own: OwnOutput) -> Iterator[Entry]:
 
 def _videos_below(root: Path, own: OwnOutput, closed: list[OSError]) -> Iterator[Path]:
     """Each folder is looked into once; what cannot be listed is added to `closed`."""
-    top, seen = real_folder(str(root)), set[Path]()
+    top, seen, results = real_folder(str(root)), set[Path](), Results(str(root))
     # Links come last, so that a folder that is here as well has the name of its own place, whatever links are called.
     starts = [] if own.has(root) else [str(root)]
     for start in starts:
@@ -48,11 +49,16 @@ def _videos_below(root: Path, own: OwnOutput, closed: list[OSError]) -> Iterator
                 folders.clear()
                 continue
             seen.add(real)
-            folders[:] = [name for name in folders if not name.startswith(".") and not own.has(Path(folder, name))]
+            folders[:] = [
+                name
+                for name in folders
+                if not name.startswith(".") and not own.has(Path(folder, name)) and not results.are(Path(folder), name)
+            ]
             starts += [str(inner) for name in folders if (inner := Path(folder, name)).is_symlink()]
             for name in files:
                 if Path(name).suffix.lower() in VIDEO_SUFFIXES and not name.startswith("."):
                     yield Path(folder, name)
+    results.log_left_out()
 
 
 def videos_in_bucket(location: str, exclude: str | None, storage: StorageSettings) -> Iterator[Entry]:
@@ -72,11 +78,13 @@ def videos_in_bucket(location: str, exclude: str | None, storage: StorageSetting
 
 
 def videos_of_pattern(pattern: str, own: OwnOutput) -> Iterator[Entry]:
-    """What a pattern of local paths matches, whatever its name, but for folders."""
+    """What a pattern of local paths matches, whatever its name, but for folders and results of other runs."""
+    results = Results.beside_pattern(pattern)
     for name in sorted(glob.glob(pattern, recursive=True)):  # noqa: PTH207  Path.glob refuses absolute patterns
         found = Path(name)
-        if not _is_folder(found) and not own.holds(found):
+        if not _is_folder(found) and not own.holds(found) and not results.hold(found):
             yield Entry(name, str(found.absolute()))
+    results.log_left_out()
 
 
 def _is_folder(path: Path) -> bool:

@@ -45,6 +45,30 @@ def test_a_runs_own_results_are_no_inputs_however_its_output_is_spelt(
     assert [Path(request.video_url).name for request in manifest.requests] == ["a.mp4", "b.mp4"]
 
 
+@pytest.mark.parametrize(
+    ("inputs", "names"),
+    [
+        ("in", ["a.mp4", "jobs/d.mp4", "mon/c.mp4"]),
+        ("in/**/*.mp4", ["a.mp4", "jobs/d.mp4", "mon/c.mp4"]),
+        ("in/*/**/*.mp4", ["jobs/d.mp4", "mon/c.mp4"]),
+        ("in/*/jobs/**/*.mp4", ["mon/jobs/a-1/a.mp4"]),
+        ("in/mon", ["mon/c.mp4", "mon/jobs/a-1/a.mp4"]),
+        ("in/mon/**/*.mp4", ["mon/c.mp4", "mon/jobs/a-1/a.mp4"]),
+        ("in/mon/jobs", ["mon/jobs/a-1/a.mp4"]),
+        ("in/mon/jobs/a-1", ["mon/jobs/a-1/a.mp4"]),
+    ],
+)
+def test_results_of_other_runs_are_inputs_only_where_they_are_named(
+    inputs: str, names: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.mp4", "jobs/d.mp4", "mon/c.mp4", "mon/jobs/a-1/a.mp4", "mon/runs/1/run.json"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).touch()
+    found = [request.video_url for request in load_manifest(inputs, {}).requests]
+    assert [url.removeprefix(f"{(tmp_path / 'in').as_uri()}/") for url in found] == names
+
+
 @pytest.mark.parametrize("pattern", ["", "*.mp4"])
 def test_a_folder_that_may_be_listed_and_not_entered_gives_videos_that_say_so_themselves(
     pattern: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

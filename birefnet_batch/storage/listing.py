@@ -8,6 +8,7 @@ import re
 from collections.abc import Collection
 
 from birefnet_batch.errors import InputError
+from birefnet_batch.other_outputs import log_left_out, names_results, results_among
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage.filesystems import bucket_errors, bucket_filesystem, is_missing, no_bucket
 from birefnet_batch.storage.http_guard import check_scheme
@@ -17,7 +18,9 @@ from birefnet_batch.url_redaction import redact
 
 
 def list_videos(location: str, suffixes: Collection[str], settings: StorageSettings) -> list[str]:
-    """The URLs of a bucket's objects that are videos by their names, sorted; hidden ones are left out.
+    """The URLs of a bucket's objects that are videos by their names, sorted.
+
+    Hidden ones are left out, and results of other runs.
 
     Args:
         location: `s3://bucket/folder`, or with a pattern: `s3://bucket/folder/*/a*.mp4` (`*` takes slashes too, and
@@ -46,11 +49,14 @@ def list_videos(location: str, suffixes: Collection[str], settings: StorageSetti
     if any(name.startswith(f"{path}/") for name in found):
         folder = path
     matches = _pattern(path).fullmatch
+    results = () if names_results(path.removeprefix(folder)) else results_among(found, folder)
+    log_left_out([f"{scheme}://{place.rpartition('/jobs/')[0]}" for place in results])
     return [
         f"{scheme}://{name}"
         for name in sorted(found)
         if (name.startswith(f"{path}/") if folder == path else matches(name))
         and f".{name.rpartition('.')[2].lower()}" in suffixes
+        and not name.startswith(results)
         and not any(part.startswith(".") for part in name.removeprefix(folder).split("/"))
     ]
 

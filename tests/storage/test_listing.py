@@ -69,3 +69,20 @@ def test_a_single_video_says_what_to_give_instead() -> None:
         found("s3://b/raw/a.mp4")
     with pytest.raises(ManifestError, match="no object there has a name that ends in"):
         found("s3://b/raw/*z.mp4")
+
+
+@pytest.mark.parametrize(
+    ("location", "names"),
+    [
+        ("s3://b/raw", ["a.mp4", "shoot [1]/d.mp4", "x/b.mp4", "x/y/c.mp4"]),
+        ("s3://b/raw/**/*.mp4", ["a.mp4", "shoot [1]/d.mp4", "x/b.mp4", "x/y/c.mp4"]),
+        ("s3://b/raw/*/jobs/*.mp4", ["done/jobs/x/e.mp4"]),
+        ("s3://b/raw/done", ["done/jobs/x/e.mp4"]),
+        ("s3://b/raw/done/jobs/x/", ["done/jobs/x/e.mp4"]),
+    ],
+)
+def test_results_of_other_runs_are_inputs_only_where_they_are_named(
+    location: str, names: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(globals(), "NAMES", [*NAMES, "raw/done/runs/1/run.json"])
+    assert found(location) == names
