@@ -24,6 +24,7 @@ from birefnet_batch.config_errors import explained
 from birefnet_batch.errors import BirefnetBatchError, ConfigError, NoWorkerError, OutputLostError
 from birefnet_batch.exit_status import FAILED, INTERRUPTED, OK, WRONG_USE
 from birefnet_batch.named_requests import requests_of
+from birefnet_batch.overruled_groups import refuse_overruled_groups
 from birefnet_batch.process_tuning import no_garbage
 from birefnet_batch.redaction import HIDDEN, Redactor, shown_options
 from birefnet_batch.settings import Settings, StorageSettings, schema_node
@@ -146,6 +147,7 @@ def run_config(config: DictConfig) -> int:
     """
     try:
         settings = Settings.from_config(config)
+        refuse_overruled_groups(config)
         with no_garbage():
             requests, invalid = requests_of(settings)
         for entry in invalid:

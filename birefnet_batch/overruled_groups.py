@@ -1,0 +1,73 @@
+"""Groups that a command line chooses beside an experiment, which comes last and has its own way with their settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
+
+from birefnet_batch.errors import ProblemsError
+from birefnet_batch.redaction import Redactor
+
+_EXPERIMENT = "experiment"
+
+
+def refuse_overruled_groups(config: DictConfig) -> None:
+    """Make sure that the groups of the command line are had.
+
+    Args:
+        config: what Hydra composed of it.
+
+    Raises:
+        ProblemsError: settings of a group have other values, and no word of the command line gives them.
+    """
+    if not (HydraConfig.initialized() and GlobalHydra.instance().is_initialized()):
+        return
+    chosen = dict(HydraConfig.get().runtime.choices)
+    experiment = chosen.get(_EXPERIMENT)
+    if experiment is None:
+        return
+    groups, named = [], set[str]()
+    for word in OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task)):
+        value = word.value()
+        if word.key_or_group in chosen and isinstance(value, str):
+            groups.append(word.key_or_group)
+        named.update(_settings({word.key_or_group: value}))
+    composed = _settings(OmegaConf.to_container(config, enum_to_str=True))
+    problems = []
+    for group in groups:
+        choice, later = f"{group}={chosen[group]}", f"experiment={experiment}, which comes later"
+        for key, value in _of_group(group, str(chosen[group])).items():
+            other = composed.get(key, value)
+            if key in named or group == _EXPERIMENT or value == other or str(value) == str(other):
+                continue
+            asked, had = Redactor({}).words([f"{key}={value}", f"{key}={other}"])
+            problems.append(f"{choice} gives {asked}, and {later}, gives {had}; give {asked}, or leave {choice} out")
+    if problems:
+        raise ProblemsError("The command line has problems", problems)
+
+
+def _of_group(group: str, name: str) -> dict[str, Any]:
+    """The settings that the file of a group's choice gives."""
+    path = f"{group}/{name}"
+    sources = GlobalHydra.instance().config_loader().get_sources()
+    found = next((source.load_config(path) for source in sources if source.is_config(path)), None)
+    if found is None:
+        return {}
+    package = found.header.get("package")
+    plain: Any = OmegaConf.to_container(found.config)
+    prefix = "" if package == "_global_" else f"{package or group.replace('/', '.')}."
+    return _settings({key: value for key, value in plain.items() if key != "defaults"}, prefix)
+
+
+def _settings(plain: Any, prefix: str = "") -> dict[str, Any]:
+    """Values by their names with dots, those of mappings one by one."""
+    found: dict[str, Any] = {}
+    for key, value in plain.items():
+        inner = _settings(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+        found.update(inner)
+    return found

@@ -1,0 +1,80 @@
+"""Groups of a command line beside an experiment: had, or refused."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from birefnet_batch import app
+
+NIGHT = """# @package _global_
+output: out
+engine: {name: torch, threads: 4}
+executor: {name: local}
+storage: {options: {s3: {secret: topsecret}}}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _restored(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    for name, text in (("experiment/night", NIGHT), ("storage/lab", "options: {s3: {secret: VERYSECRET}}")):
+        path = Path("mine", f"{name}.yaml")
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+
+
+def status(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    """What the program ends with, with the experiments and groups of the folder `mine`."""
+    monkeypatch.setattr(sys, "argv", ["birefnet-batch", "--config-dir", "mine", *words])
+    return app.main()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ("experiment=night", "engine=onnxruntime"),
+            "engine=onnxruntime gives engine.name=onnxruntime, and experiment=night, which comes later, gives "
+            "engine.name=torch; give engine.name=onnxruntime, or leave engine=onnxruntime out",
+        ),
+        (
+            ("experiment=night", "engine=auto", "executor=ray"),
+            "experiment=night, which comes later, gives executor.name=local",
+        ),
+        (("experiment=demo", "request=portrait"), "request=portrait gives request.model=Portrait, and experiment=demo"),
+        (("experiment=folder_of_portraits", "media=green"), "give media.background=0,177,64"),
+        (("experiment=night", "storage=lab"), "storage=lab gives storage.options.s3.secret=***"),
+    ],
+)
+def test_a_group_whose_values_an_experiment_overrules_is_refused(
+    words: tuple[str, ...], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status(monkeypatch, *words) == app.WRONG_CONFIGURATION
+    shown = capsys.readouterr().err
+    assert message in shown
+    assert not [secret for secret in ("topsecret", "VERYSECRET") if secret in shown]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("experiment=night",),
+        ("experiment=night", "engine=torch", "executor=local"),
+        ("experiment=night", "engine=onnxruntime", "engine.name=onnxruntime"),
+        ("experiment=night", "engine=onnxruntime", "engine={name: onnxruntime}"),
+        ("experiment=night", "engine=onnxruntime", "engine.name=torch"),
+        ("experiment=demo", "engine=onnxruntime"),
+        ("experiment=cluster", "executor=ray"),
+        ("engine=onnxruntime", "request=portrait"),
+    ],
+)
+def test_a_group_that_is_had_or_that_the_command_line_itself_overrules_is_taken(
+    words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "requests_of", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert status(monkeypatch, *words) == app.INTERRUPTED
