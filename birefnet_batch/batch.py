@@ -81,7 +81,7 @@ def new_run_id() -> str:
 
 def run(
     settings: Settings,
-    requests: Iterable[Request],
+    requests: Iterable[Request | Mapping[str, Any]],
     *,
     progress: Progress | None = None,
     documents: Mapping[str, str] | None = None,
@@ -93,7 +93,8 @@ def run(
 
     Args:
         settings: validated settings with `output`.
-        requests: what to do; relative paths are relative to the working folder. Duplicates run once.
+        requests: what to do, as Requests or as the arguments of API calls; relative paths are relative to the working
+            folder. Duplicates run once.
         progress: shows what happens; by default bars or lines on standard error.
         documents: further texts to keep in the run's folder, by file name.
         command: the command line that asked for this, recorded.
@@ -101,6 +102,7 @@ def run(
         on_outcome: told of each video as it ends.
 
     Raises:
+        RequestError: the arguments of a call are wrong.
         ConfigError: there is no output, nothing to do, or the media settings do not go with an output type.
         InputError: a request's URL cannot be read, or differs from another's in nothing but its secrets; with
             `on_invalid=skip` only if there is no other. Of several such requests a ProblemsError tells.
@@ -111,11 +113,14 @@ def run(
     if settings.output is None:
         raise ConfigError("output is missing; give output=FOLDER for the results")
     with no_garbage():
-        jobs, refused = distinct_jobs(requests)
+        jobs, refused = distinct_jobs(_request(request, settings) for request in requests)
     if refused and (settings.on_invalid is OnInvalid.fail or not jobs):
         raise refused[0] if len(refused) == 1 else ProblemsError("The requests have problems", list(map(str, refused)))
     if not jobs:
-        raise ConfigError("There is nothing to do; give request.video_url=..., request_file=... or manifest=...")
+        raise ConfigError(
+            "There is nothing to do, for `requests` is empty; give Requests: the manifest, request_file and request of "
+            "the settings are read by the program alone"
+        )
     if refused:
         documents = _with_refused(documents or {}, refused)
         invalid += len(refused)
@@ -166,6 +171,10 @@ def run(
             raise OutputLostError(told) from error
         location = output.shown
     return RunSummary(run_id=run_id, output=location, invalid=invalid, failures=tuple(tally.failures), **tally.counts)
+
+
+def _request(request: Request | Mapping[str, Any], settings: Settings) -> Request:
+    return request if isinstance(request, Request) else Request.from_dict(request, settings.catalogue)
 
 
 def _pass_on(outcomes: Iterator[JobOutcome], ended: Callable[[JobOutcome], None]) -> None:
@@ -242,8 +251,7 @@ def process_video(
     """
     settings = replace(settings or Settings(), output=str(output))
     settings.validate()
-    if not isinstance(request, Request):
-        request = Request.from_dict(request, settings.catalogue)
+    request = _request(request, settings)
     outcomes: list[JobOutcome] = []
     summary = run(settings, [request], progress=_Silent(1, sys.stderr), on_outcome=outcomes.append)
     outcome = outcomes[0]

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import pytest
 from omegaconf import OmegaConf
 
 from birefnet_batch.engines.selection import _device_of, resolve_device
-from birefnet_batch.errors import ProblemsError
+from birefnet_batch.errors import ConfigError, ProblemsError
 from birefnet_batch.settings import (
+    Alpha,
+    CorruptFrames,
     EngineName,
     EngineSettings,
     ExecutorSettings,
     MediaSettings,
+    OnInvalid,
     Provider,
+    Resume,
     Settings,
     StorageSettings,
     describe,
@@ -44,6 +52,37 @@ def test_every_problem_of_the_settings_is_reported_at_once() -> None:
         settings.validate()
     assert len(caught.value.problems) == 4
     assert "weights.portait names no model; the models are light, light_2k" in str(caught.value)
+
+
+def test_settings_that_python_makes_of_names_and_paths_are_those_of_the_program(tmp_path: Path) -> None:
+    given: dict[str, Any] = {"resume": "never", "on_invalid": "skip", "output": tmp_path, "weights": {"demo": tmp_path}}
+    engine: dict[str, Any] = {"name": "torch", "fallback": ["onnxruntime"], "memory_gib": 2}
+    media: dict[str, Any] = {"alpha": "premultiplied", "corrupt_frames": "drop"}
+    settings = Settings(**given, engine=EngineSettings(**engine), media=MediaSettings(**media))
+    assert (settings.resume, settings.on_invalid) == (Resume.never, OnInvalid.skip)
+    assert (settings.output, settings.weights) == (str(tmp_path), {"demo": str(tmp_path)})
+    assert (settings.engine.name, settings.engine.fallback) == (EngineName.torch, [EngineName.onnxruntime])
+    assert (settings.media.alpha, settings.media.corrupt_frames) == (Alpha.premultiplied, CorruptFrames.drop)
+    settings.validate()
+    json.dumps(settings.to_dict())
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "message"),
+    [
+        (Settings, {"resume": "newer"}, "Settings.resume is 'newer'; give auto, force, never"),
+        (EngineSettings, {"batch_size": "2"}, "EngineSettings.batch_size is of the type str; give int, None"),
+        (EngineSettings, {"threads": True}, "EngineSettings.threads is of the type bool; give int, None"),
+        (EngineSettings, {"fallback": ["jax"]}, "EngineSettings.fallback is 'jax'; give auto, torch, onnxruntime"),
+        (Settings, {"engine": "torch"}, "Settings.engine is of the type str; give EngineSettings"),
+        (StorageSettings, {"options": {"s3": "topsecret"}}, r"options\['s3'\] is of the type str; give dict"),
+    ],
+)
+def test_settings_that_python_makes_of_other_types_are_refused(
+    kind: Callable[..., Any], given: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        kind(**given)
 
 
 @pytest.mark.parametrize(

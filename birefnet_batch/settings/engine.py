@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from birefnet_batch.settings.fields import Choice, setting
+from birefnet_batch.settings.fields import Choice, Group, setting
 
 
 class EngineName(Choice):
@@ -54,7 +54,7 @@ class Precision(Choice):
 
 
 @dataclass(frozen=True)
-class EngineSettings:
+class EngineSettings(Group):
     """How the network runs."""
 
     name: EngineName = setting(EngineName.auto, "auto | torch | onnxruntime | tensorrt")

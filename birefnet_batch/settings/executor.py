@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from birefnet_batch.settings.fields import Choice, setting
+from birefnet_batch.settings.fields import Choice, Group, setting
 
 
 class ExecutorName(Choice):
@@ -16,7 +16,7 @@ class ExecutorName(Choice):
 
 
 @dataclass(frozen=True)
-class ExecutorSettings:
+class ExecutorSettings(Group):
     """Who runs the segments, and how often a lost one is tried again.
 
     Ray's are marked. Nothing here decides a byte of a result.

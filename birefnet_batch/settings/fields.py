@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import field, is_dataclass
+import os
+from collections.abc import Mapping
+from dataclasses import field, fields, is_dataclass
 from enum import Enum
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
+
+from birefnet_batch.errors import ConfigError
 
 
 def setting(default: Any, text: str, entry: type | None = None, keys: str = "SCHEME.OPTION") -> Any:
@@ -25,6 +30,51 @@ class Choice(Enum):
 
     def __str__(self) -> str:
         return self.name
+
+
+class Group:
+    """Settings that are made in Python: names of choices and paths are read, and what is of another type is refused."""
+
+    def __post_init__(self) -> None:
+        kinds = get_type_hints(type(self))
+        for item in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, item.name)
+            read = _read(f"{type(self).__name__}.{item.name}", kinds[item.name], value)
+            if read is not value:
+                object.__setattr__(self, item.name, read)
+
+
+def _read(name: str, kind: Any, value: Any) -> Any:
+    """A value as its setting has it.
+
+    Raises:
+        ConfigError: it is of none of the types that the setting takes.
+    """
+    kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
+    if Any in kinds:
+        return value
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    for one in kinds:
+        base = get_origin(one) or one
+        if issubclass(base, Choice) and isinstance(value, str) and value in base.__members__:
+            return base[value]
+        if base is list and isinstance(value, list | tuple):
+            return [_read(name, get_args(one)[0], item) for item in value]
+        if base is dict and isinstance(value, Mapping):
+            return {key: _read(f"{name}[{key!r}]", get_args(one)[1], item) for key, item in value.items()}
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if base is str and is_number:
+            # As Hydra has it: a resolution of 1024.
+            return str(value)
+        if isinstance(value, (int, float) if base is float else base) and (is_number or base not in (int, float)):
+            return value
+    # Its value may be a secret, where it is no choice.
+    choices = [list(one.__members__) for one in kinds if isinstance(one, type) and issubclass(one, Choice)]
+    given = repr(value) if choices else f"of the type {type(value).__name__}"
+    names = choices[0] if choices else [getattr(one, "__name__", str(one)) for one in kinds]
+    allowed = ", ".join(name.replace("NoneType", "None") for name in names)
+    raise ConfigError(f"{name} is {given}; give {allowed}")
 
 
 def plain(value: Any) -> Any:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from birefnet_batch.errors import ConfigError
-from birefnet_batch.settings.fields import Choice, setting
+from birefnet_batch.settings.fields import Choice, Group, setting
 
 
 class Alpha(Choice):
@@ -26,7 +26,7 @@ class CorruptFrames(Choice):
 
 
 @dataclass(frozen=True)
-class MediaSettings:
+class MediaSettings(Group):
     """What the written media look like."""
 
     background: str = setting(

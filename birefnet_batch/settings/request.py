@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from birefnet_batch.models.registry import SHIPPED
-from birefnet_batch.settings.fields import setting
+from birefnet_batch.settings.fields import Group, setting
 
 
 @dataclass(frozen=True)
-class RequestSettings:
+class RequestSettings(Group):
     """The request fields that every video of the run starts from; a manifest's own fields override them."""
 
     video_url: str | None = setting(None, "the video: a path, a file, http(s), s3, gs or az URL, or a data URI")

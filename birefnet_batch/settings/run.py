@@ -19,7 +19,7 @@ from birefnet_batch.settings.checks import (
 )
 from birefnet_batch.settings.engine import EngineSettings
 from birefnet_batch.settings.executor import ExecutorSettings
-from birefnet_batch.settings.fields import Choice, plain, setting
+from birefnet_batch.settings.fields import Choice, Group, plain, setting
 from birefnet_batch.settings.media import MediaSettings
 from birefnet_batch.settings.request import RequestSettings
 from birefnet_batch.settings.storage import StorageSettings
@@ -45,7 +45,7 @@ class Resume(Choice):
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(Group):
     """All settings of a run."""
 
     output: str | None = setting(None, "folder for results (required)")

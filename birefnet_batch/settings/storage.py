@@ -7,14 +7,14 @@ from fractions import Fraction
 from typing import Any
 
 from birefnet_batch.errors import ConfigError
-from birefnet_batch.settings.fields import setting
+from birefnet_batch.settings.fields import Group, setting
 
 _SLOWEST, _FASTEST = Fraction(1, 100), Fraction(1000)
 _ROUNDED = Fraction(1, 900)
 
 
 @dataclass(frozen=True)
-class StorageSettings:
+class StorageSettings(Group):
     """Where inputs come from and what they may cost."""
 
     scratch: str | None = setting(
