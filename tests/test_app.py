@@ -352,6 +352,18 @@ def test_an_experiment_of_the_users_own_folder_is_found(program: Program) -> Non
     assert Path("out/manifest.jsonl").exists()
 
 
+def test_a_primary_configuration_of_the_users_own_that_is_not_made_of_ours_is_told_how_to_be(
+    program: Program, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("mine").mkdir()
+    Path("mine/mine.yaml").write_text("output: out\n")
+    assert program("--config-dir", "mine", "--config-name", "mine") == app.WRONG_CONFIGURATION
+    assert "or begin it with `defaults: [settings_schema, _self_]`" in capsys.readouterr().err
+    Path("mine/mine.yaml").write_text("defaults: [settings_schema, _self_]\noutput: out\n")
+    assert program("--config-dir", "mine", "--config-name", "mine") == app.WRONG_CONFIGURATION
+    assert "There is nothing to do. Try one of" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("content", ["output: out\n", "", "- output: out\n"])
 def test_an_experiment_that_does_not_say_where_its_settings_go_is_told_to(
     program: Program, capsys: pytest.CaptureFixture[str], content: str

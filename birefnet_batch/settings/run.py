@@ -84,7 +84,7 @@ class Settings(Group):
         """Resolve and validate a composed configuration.
 
         Raises:
-            ConfigError: values that no run can have, all of them at once.
+            ConfigError: values that no run can have, all of them at once, or no configuration of settings.
         """
         from omegaconf import OmegaConf
         from omegaconf.errors import OmegaConfBaseException
@@ -92,6 +92,12 @@ class Settings(Group):
         from birefnet_batch.config_errors import explained
         from birefnet_batch.settings.schema import unknown_keys
 
+        if OmegaConf.get_type(config) is not cls:
+            raise ConfigError(
+                "The configuration is not made of ours: its defaults list has no settings_schema. Give your file as "
+                "an experiment (--config-dir FOLDER experiment=NAME), or begin it with "
+                "`defaults: [settings_schema, _self_]`"
+            )
         unknown = list(unknown_keys(config))
         if unknown:
             raise ProblemsError("The settings have problems", unknown)
