@@ -11,7 +11,17 @@ from typing import Any
 from birefnet_batch.errors import ConfigError
 from birefnet_batch.output_files import RUN, run_file
 from birefnet_batch.results import JobRecord
-from birefnet_batch.settings import Device, EngineName, ExecutorName, Precision, Resume, Settings, StorageSettings
+from birefnet_batch.settings import (
+    Device,
+    EngineName,
+    ExecutorName,
+    Precision,
+    Provider,
+    Resume,
+    Settings,
+    StorageSettings,
+)
+from birefnet_batch.settings.engine import PROVIDER_DEVICES
 from birefnet_batch.settings_paths import with_absolute_paths
 from birefnet_batch.storage.stores import Store
 
@@ -71,6 +81,9 @@ def repeating(settings: Settings, record: JobRecord, storage: StorageSettings) -
     engine = record.engine or {}
     asked = settings.engine
     family = engine.get("family")
+    name = EngineName(family) if family in EngineName.__members__ else asked.name
+    device = _device(str(engine.get("device", asked.device.value)))
+    runs_there = PROVIDER_DEVICES[asked.provider] in (Device.auto, device)
     return replace(
         settings,
         manifest=None,
@@ -85,8 +98,12 @@ def repeating(settings: Settings, record: JobRecord, storage: StorageSettings) -
         executor=replace(settings.executor, name=ExecutorName.local),
         engine=replace(
             asked,
-            name=EngineName(family) if family in EngineName.__members__ else asked.name,
-            device=_device(str(engine.get("device", asked.device.value))),
+            name=name,
+            device=device,
+            # Those of another family than ran, or of a GPU that is not here, would be refused.
+            provider=asked.provider if name is EngineName.onnxruntime and runs_there else Provider.auto,
+            compile=asked.compile and name is EngineName.torch and device is Device.cuda,
+            workspace_gib=asked.workspace_gib if name is EngineName.tensorrt else None,
             precision=_precision(engine.get("precision"), asked.precision),
             batch_size=_whole(engine.get("batch_size"), asked.batch_size),
             threads=_whole(engine.get("threads"), asked.threads),

@@ -12,7 +12,7 @@ import pytest
 from birefnet_batch.errors import ConfigError
 from birefnet_batch.recorded_settings import read_settings, repeating
 from birefnet_batch.results import JobRecord, SourceRecord
-from birefnet_batch.settings import MediaSettings, Settings, StorageSettings
+from birefnet_batch.settings import EngineName, EngineSettings, MediaSettings, Provider, Settings, StorageSettings
 from birefnet_batch.storage.local_store import LocalStore
 
 
@@ -86,3 +86,41 @@ def test_a_repeat_has_the_rate_and_the_limits_of_its_run_and_reaches_inputs_as_i
     storage = repeating(run, record, here).storage
     assert (storage.sequence_fps, storage.max_data_uri_bytes, storage.max_input_bytes) == ("24", 2**30, 2**40)
     assert (storage.options, storage.max_retries) == (here.options, 9)
+
+
+@pytest.mark.parametrize(
+    ("asked", "ran", "left"),
+    [
+        (
+            EngineSettings(name=EngineName.tensorrt, fallback=[EngineName.torch], workspace_gib=2),
+            {"family": "torch", "device": "cpu"},
+            {"workspace_gib": None},
+        ),
+        (
+            EngineSettings(
+                name=EngineName.onnxruntime, fallback=[EngineName.torch], provider=Provider.openvino, compile=True
+            ),
+            {"family": "torch", "device": "cpu"},
+            {"provider": Provider.auto, "compile": False},
+        ),
+        (EngineSettings(compile=True), {"family": "torch", "device": "cuda"}, {"compile": False}),
+        (
+            EngineSettings(name=EngineName.onnxruntime, provider=Provider.cuda),
+            {"family": "onnxruntime", "device": "cuda"},
+            {"provider": Provider.auto},
+        ),
+        (
+            EngineSettings(name=EngineName.onnxruntime, provider=Provider.openvino),
+            {"family": "onnxruntime", "device": "cpu"},
+            {"provider": Provider.openvino},
+        ),
+    ],
+)
+def test_a_repeat_asks_for_nothing_that_the_engine_that_ran_or_this_machine_does_not_have(
+    asked: EngineSettings, ran: dict[str, str], left: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    record = JobRecord("a", "succeeded", {}, SourceRecord("file:///a.mp4"), engine=ran)
+    repeat = repeating(Settings(engine=asked), record, StorageSettings())
+    repeat.validate()
+    assert {name: getattr(repeat.engine, name) for name in left} == left
