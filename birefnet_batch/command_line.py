@@ -17,8 +17,10 @@ _TEXT_KEYS = frozenset(
         *("weights_folder", "engine.store", "engine.shared_store", "executor.address", "executor.scratch"),
     )
 )
+# Credentials may consist of digits.
 _TEXT_IN_GROUP = re.compile(
-    r"\+{0,2}(weights\.\w+|models\.\w+\.(weights|name|licence)|executor\.runtime_env\.env_vars\.\w+)"
+    r"\+{0,2}(weights\.\w+|models\.\w+\.(weights|name|licence)|executor\.runtime_env\.env_vars\.\w+"
+    r"|storage\.options\.[\w.]*(?i:key|key_id|token|secret|password|account_name|connection_string))"
 )
 _OVERRIDE = re.compile(r"[+~]{0,2}[\w.@:/-]+=.*|~[\w.@:/-]+", re.DOTALL)
 # What Hydra's grammar takes in a value without quotes, as it is: of letters, ASCII's alone.
@@ -39,11 +41,16 @@ def quoted(words: Sequence[str], sweep: bool) -> list[str]:
     return [_quoted(word, sweep) for word in words]
 
 
+def takes_text(key: str) -> bool:
+    """Whether the setting takes a text whatever it looks like: a number is one too."""
+    return key in _TEXT_KEYS or _TEXT_IN_GROUP.fullmatch(key) is not None
+
+
 def _quoted(word: str, sweep: bool) -> str:
     key, equals, value = word.partition("=")
     if not equals or word.startswith("-") or value[:1] in ("'", '"'):
         return word
-    is_text = key in _TEXT_KEYS or _TEXT_IN_GROUP.fullmatch(key)
+    is_text = takes_text(key)
     # An equals sign or another alphabet has no meaning in the grammar, whatever the setting.
     if not is_text and ((value.isascii() and "=" not in value) or _GRAMMAR.search(value)):
         return word

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import yaml
 
+from birefnet_batch.command_line import takes_text
 from birefnet_batch.config_errors import LITERAL, shown_word, unreadable
 from birefnet_batch.errors import ConfigError
 from birefnet_batch.manifest_entries import BAD_TAG, BAD_TAG_ERRORS
@@ -32,6 +33,7 @@ def storage_from_words(words: Sequence[str]) -> StorageSettings:
         ConfigError: a word is no storage setting, or its value is none that it can have.
     """
     from omegaconf import OmegaConf
+    from omegaconf._utils import get_yaml_loader
     from omegaconf.errors import OmegaConfBaseException
 
     for word in words:
@@ -42,8 +44,12 @@ def storage_from_words(words: Sequence[str]) -> StorageSettings:
     given = OmegaConf.create()
     try:
         for word in words:
+            key, _, value = word.partition("=")
             try:
-                given.merge_with_dotlist([word])
+                if takes_text(key) and isinstance(yaml.load(value, Loader=get_yaml_loader()), bool | int | float):
+                    OmegaConf.update(given, key, value)
+                else:
+                    given.merge_with_dotlist([word])
             except yaml.YAMLError as error:
                 raise ConfigError(unreadable(word, str(error))) from None
             except OmegaConfBaseException:

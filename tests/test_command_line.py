@@ -59,9 +59,13 @@ def test_a_text_reaches_hydra_as_it_was_typed(value: str) -> None:
         "executor.address=[::1]:6379",
         "executor.runtime_env.env_vars.LEVEL=1.10",
         "+executor.runtime_env.env_vars.LEVEL=007",
+        "storage.options.s3.key=123456",
+        "storage.options.s3.secret=1_000",
+        "storage.options.s3.client_kwargs.aws_session_token=1e5",
+        "+storage.options.az.account_key=ab(c)==",
     ],
 )
-def test_paths_addresses_and_variables_of_the_executor_reach_hydra_as_they_were_typed(word: str) -> None:
+def test_paths_addresses_variables_and_credentials_reach_hydra_as_they_were_typed(word: str) -> None:
     (override,) = OverridesParser.create().parse_overrides(quoted([word], sweep=False))
     found = override.value()
     assert (found if isinstance(found, str) else found.text) == word.partition("=")[2]

@@ -16,6 +16,13 @@ def test_words_change_what_they_name_and_nothing_else() -> None:
     assert found == StorageSettings(options={"s3": {"key": "k", "secret": "a=b,c"}, "gs": {"project": "p"}})
 
 
+def test_credentials_and_paths_of_digits_are_texts_and_other_options_are_numbers() -> None:
+    words = ["storage.options.s3.key=123456", "storage.options.s3.secret=1_000", "storage.options.s3.token=true"]
+    found = storage_from_words([*words, "storage.options.s3.read_timeout=5", "storage.scratch=2026_11_29"])
+    assert found.options == {"s3": {"key": "123456", "secret": "1_000", "token": "true", "read_timeout": 5}}
+    assert found.scratch == "2026_11_29"
+
+
 @pytest.mark.parametrize("secret", ["@abSECRET", "%abSECRET", "*abSECRET", "[abSECRET", '"abSECRET', "{a: abSECRET"])
 def test_a_secret_that_is_no_yaml_is_one_clear_error_that_does_not_repeat_it(secret: str) -> None:
     with pytest.raises(ConfigError, match=r"the value of storage.options.s3.secret cannot be read; one with") as caught:
