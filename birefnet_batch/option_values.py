@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from birefnet_batch.errors import InputError
+from birefnet_batch.uris import redact, scheme_of, user_path
+
 
 def given(text: str) -> str:
     """The value of an option that names a place, for argparse's `type`.
@@ -21,6 +24,11 @@ def folder(text: str) -> Path:
     """The folder that an option names, for argparse's `type`.
 
     Raises:
-        ArgumentTypeError: none is named.
+        ArgumentTypeError: none is named, or a URL is.
     """
-    return Path(given(text))
+    if scheme_of(given(text)) not in ("", "file"):
+        raise argparse.ArgumentTypeError(f"{redact(text)!r} is a URL; give a folder on a disk")
+    try:
+        return user_path(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

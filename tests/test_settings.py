@@ -245,6 +245,15 @@ def test_scratch_space_of_a_machine_is_in_no_bucket() -> None:
         Settings(storage=StorageSettings(scratch="s3://bucket/tmp")).validate()
 
 
+def test_an_engine_store_is_in_no_bucket_and_the_message_names_the_shared_one() -> None:
+    with pytest.raises(
+        ProblemsError, match="engine.store is 's3://b/x'; give a folder on a disk; what machines"
+    ) as caught:
+        Settings(engine=EngineSettings(store="s3://me:SECRET@b/x")).validate()
+    assert "share is engine.shared_store" in str(caught.value)
+    assert "SECRET" not in str(caught.value)
+
+
 def test_scratch_space_may_be_a_folder_and_for_parts_a_bucket_too() -> None:
     for place in ("/mnt/a(b)", "~/parts", "file:///mnt/parts", "tmp [1]"):
         Settings(storage=StorageSettings(scratch=place), executor=ExecutorSettings(scratch=place)).validate()

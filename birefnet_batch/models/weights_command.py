@@ -22,7 +22,7 @@ from birefnet_batch.models.registry import SHIPPED, Catalogue, ModelSpec
 from birefnet_batch.models.spec import hub_name, hub_repository
 from birefnet_batch.models.weights import DEFAULT_FOLDER, fetch_command, folder_setting, locate_weights, on_hub
 from birefnet_batch.models.weights_folder import checkpoint_in, fetch, names_in, source_in, verify
-from birefnet_batch.option_values import given
+from birefnet_batch.option_values import folder
 from birefnet_batch.refusals import absence, system_reason
 from birefnet_batch.standard_streams import mend_streams
 from birefnet_batch.uris import user_path
@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=text, description=text)
         if models:
             added.add_argument("models", nargs=nargs, metavar="MODEL", help=models)
-        added.add_argument("--folder", type=given, default=DEFAULT_FOLDER, help="the folder (default: %(default)s)")
+        added.add_argument("--folder", type=folder, default=DEFAULT_FOLDER, help="the folder (default: %(default)s)")
         add_models_option(added)
         added.set_defaults(action=action)
         if not models:

@@ -178,14 +178,16 @@ def storage_problems(settings: Settings) -> list[str]:
         _ = settings.storage.sequence_rate
     except ConfigError as error:
         problems.append(str(error))
+    shared = "; what machines share is engine.shared_store"
+    problems += [f"{problem}{shared}" for problem in _place_problems("engine.store", settings.engine.store, ())]
     return [
         *problems,
-        *_scratch_problems("storage.scratch", settings.storage.scratch, ()),
-        *_scratch_problems("executor.scratch", settings.executor.scratch, BUCKET_SCHEMES),
+        *_place_problems("storage.scratch", settings.storage.scratch, ()),
+        *_place_problems("executor.scratch", settings.executor.scratch, BUCKET_SCHEMES),
     ]
 
 
-def _scratch_problems(name: str, place: str | None, buckets: tuple[str, ...]) -> list[str]:
+def _place_problems(name: str, place: str | None, buckets: tuple[str, ...]) -> list[str]:
     """What would be taken for the path of a folder, and buckets that cannot be used."""
     if not isinstance(place, str):
         return []
