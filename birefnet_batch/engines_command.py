@@ -85,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     prune = commands.add_parser(
         "prune", help="remove damaged engines, those of earlier versions, and what killed processes left"
     )
-    prune.add_argument("--unused-days", type=float, metavar="N", help="and those not used for so long")
+    prune.add_argument("--unused-days", type=_days, metavar="N", help="and those not used for so long")
     prune.add_argument("--all", action="store_true", help="and all others")
     prune.set_defaults(command=_prune)
     for command in (build, listing, verify, prune):
@@ -120,6 +120,16 @@ def _gib(text: str) -> float:
         number = math.nan
     if not 0 < number <= MOST_GIB:
         raise argparse.ArgumentTypeError(f"{text!r} is no number above 0, and at most {MOST_GIB}")
+    return number
+
+
+def _days(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not number >= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of days; give 0 or more")
     return number
 
 

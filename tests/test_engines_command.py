@@ -209,6 +209,13 @@ def test_engines_of_another_exporter_are_pruned_and_current_ones_kept(tmp_path, 
     assert not (tmp_path / "inductor").exists()
 
 
+@pytest.mark.parametrize("number", ["-1", "nan", "x"])
+def test_engines_are_not_pruned_by_days_that_there_are_not(number, tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        run(["prune", "--store", str(tmp_path), "--unused-days", number])
+    assert f"--unused-days: {number!r} is no number of days; give 0 or more" in capsys.readouterr().err
+
+
 def test_what_is_damaged_or_was_left_by_killed_processes_is_listed_named_and_pruned(tmp_path, capsys):
     store = EngineStore(tmp_path)
     whole = Artifact("onnx", "mine", "demo", "0", 64, 64, "fp32", {"deform_conv": "native"}, code=source_digest("onnx"))
