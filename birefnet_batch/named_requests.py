@@ -14,7 +14,7 @@ from birefnet_batch.manifest import invalid_entries, load_manifest
 from birefnet_batch.manifest_entries import InvalidEntry
 from birefnet_batch.request import Request, wrong_fields
 from birefnet_batch.request_file import load_request_file
-from birefnet_batch.settings import OnInvalid, Settings
+from birefnet_batch.settings import OnInvalid, RequestSettings, Settings
 
 
 def requests_of(settings: Settings) -> tuple[tuple[Request, ...], tuple[InvalidEntry, ...]]:
@@ -44,7 +44,7 @@ def requests_of(settings: Settings) -> tuple[tuple[Request, ...], tuple[InvalidE
     if settings.output is None:
         raise ConfigError("output is missing; give output=FOLDER for the results")
     if settings.request_file is not None:
-        return (load_request_file(settings.request_file, fields, _given(fields), settings.catalogue),), ()
+        return (load_request_file(settings.request_file, fields, _given(settings.request), settings.catalogue),), ()
     if settings.manifest is None:
         return (Request.from_dict(fields, settings.catalogue),), ()
     wrong = wrong_fields(fields, settings.catalogue)
@@ -59,8 +59,8 @@ def requests_of(settings: Settings) -> tuple[tuple[Request, ...], tuple[InvalidE
     return manifest.requests, manifest.invalid
 
 
-def _given(fields: dict[str, Any]) -> dict[str, Any]:
-    """The request fields that the command line itself names: those win over a file's."""
+def _given(request: RequestSettings) -> dict[str, Any]:
+    """The request fields that the command line itself names, null too: those win over a file's."""
     if not HydraConfig.initialized():
         return {}
     names: set[str] = set()
@@ -69,4 +69,4 @@ def _given(fields: dict[str, Any]) -> dict[str, Any]:
         if override.key_or_group == "request" and isinstance(value, Mapping):
             names.update(map(str, value))
         names.add(override.key_or_group.removeprefix("request."))
-    return {name: value for name, value in fields.items() if name in names}
+    return {name: value for name, value in asdict(request).items() if name in names}

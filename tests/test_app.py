@@ -267,6 +267,17 @@ def test_fields_win_over_a_request_file_however_the_command_line_names_them(
     assert found == [model]
 
 
+def test_null_wins_over_a_request_file_too(program: Program, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("call.json").write_text(
+        json.dumps({"video_url": "none.mp4", "model": "Demo", "operating_resolution": "512x512"})
+    )
+    words = ("request_file=call.json", "request.model=portrait", "output=out")
+    assert program(*words) == app.WRONG_CONFIGURATION
+    assert "'512x512' is not allowed with Portrait" in capsys.readouterr().err
+    assert program(*words, "request.operating_resolution=null") == app.SOME_FAILED
+    assert "none.mp4 does not exist" in capsys.readouterr().err
+
+
 def test_a_reader_that_has_seen_enough_of_the_help_gets_no_trace() -> None:
     done = subprocess.run(
         ["bash", "-c", f"{sys.executable} -m birefnet_batch --help | head -1"], capture_output=True, text=True
