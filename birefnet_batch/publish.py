@@ -19,6 +19,7 @@ from birefnet_batch.result import Result, VideoFile
 from birefnet_batch.results import JobRecord, pretty_json, read_result
 from birefnet_batch.storage import Output
 from birefnet_batch.storage.local_store import LocalStore
+from birefnet_batch.uri_schemes import scheme_of
 from birefnet_batch.versions import git_revision, machine
 from birefnet_batch.video.encode import EncodeSpec, Kind
 from birefnet_batch.video.formats import format_of
@@ -158,7 +159,7 @@ def with_machine(record: JobRecord) -> JobRecord:
 
 
 def complete_result(output: Output, job: Job) -> Result:
-    """The result of a complete job.
+    """The result of a complete job; its files are where the output is now, and not where it was once.
 
     Raises:
         OutputError: result.json is gone or damaged.
@@ -169,7 +170,12 @@ def complete_result(output: Output, job: Job) -> Result:
             f"{output.uri(job.file(RESULT))} cannot be read although its job is marked complete; run it again "
             "with resume=force"
         )
-    return result
+    mask = result.mask_video
+    return Result(_here(output, job, result.video), None if mask is None else _here(output, job, mask))
+
+
+def _here(output: Output, job: Job, file: VideoFile) -> VideoFile:
+    return file if scheme_of(file.url) == "data" else replace(file, url=output.uri(job.file(file.file_name)))
 
 
 def _check_length(media: list[Media], most: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -136,6 +137,22 @@ def test_a_complete_result_has_its_marker_while_its_successor_is_hashed(
     monkeypatch.setattr("birefnet_batch.publish.file_sha256", hashed)
     publish(output, job, record("new"), media(output, job))
     assert seen == [before, before]
+
+
+@pytest.mark.parametrize("sync_mode", [False, True])
+def test_the_urls_of_a_result_that_is_read_are_where_the_output_was_moved_to(
+    output: Output, tmp_path: Path, sync_mode: bool
+) -> None:
+    job = Job.from_request(Request("/v/clip.mp4", sync_mode=sync_mode, output_mask=True))
+    result = publish(output, job, record(), media(output, job))
+    shutil.copytree(output.uri("").removeprefix("file://"), tmp_path / "moved")
+    moved = read_result(Output(str(tmp_path / "moved"), "other"), job)
+    assert moved.mask_video is not None
+    if sync_mode:
+        assert moved == result
+    else:
+        for file in (moved.video, moved.mask_video):
+            assert file.url == (tmp_path / "moved" / job.file(file.file_name)).as_uri()
 
 
 def test_urls_are_absolute_and_paths_in_the_record_relative(output: Output) -> None:
