@@ -75,8 +75,9 @@ class _Tally:
 
 
 def new_run_id() -> str:
-    """A name that sorts by time and is unique."""
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+    """A name that sorts by time, to the microsecond, and is unique."""
+    now = datetime.now(UTC)
+    return f"{now:%Y%m%dT%H%M%SZ}-{now.microsecond:05x}{secrets.token_hex(1)[0]}"
 
 
 def run(
