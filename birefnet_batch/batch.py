@@ -26,6 +26,7 @@ from birefnet_batch.results import ManifestLine, merge_manifest
 from birefnet_batch.resume import split_complete
 from birefnet_batch.run_record import RunRecorder
 from birefnet_batch.settings import OnInvalid, Settings
+from birefnet_batch.settings.checks import unused_settings
 from birefnet_batch.storage import Output
 from birefnet_batch.uri_schemes import scheme_of
 from birefnet_batch.versions import library_versions
@@ -111,6 +112,8 @@ def run(
         OutputError: the output cannot be written; OutputLostError when that is so in the middle of the run.
     """
     settings.validate()
+    if unused := unused_settings(settings):
+        _log.warning("of Ray alone, and left out here: %s; give executor=ray to have workers", ", ".join(unused))
     if settings.output is None:
         raise ConfigError("output is missing; give output=FOLDER for the results")
     with no_garbage():

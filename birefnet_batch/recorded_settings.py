@@ -95,7 +95,9 @@ def repeating(settings: Settings, record: JobRecord, storage: StorageSettings) -
             max_data_uri_bytes=max(storage.max_data_uri_bytes, settings.storage.max_data_uri_bytes),
             max_input_bytes=max(storage.max_input_bytes, settings.storage.max_input_bytes),
         ),
-        executor=replace(settings.executor, name=ExecutorName.local),
+        executor=replace(
+            settings.executor, name=ExecutorName.local, address=None, workers=None, resources={}, runtime_env={}
+        ),
         engine=replace(
             asked,
             name=name,

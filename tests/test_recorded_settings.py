@@ -12,7 +12,17 @@ import pytest
 from birefnet_batch.errors import ConfigError
 from birefnet_batch.recorded_settings import read_settings, repeating
 from birefnet_batch.results import JobRecord, SourceRecord
-from birefnet_batch.settings import EngineName, EngineSettings, MediaSettings, Provider, Settings, StorageSettings
+from birefnet_batch.settings import (
+    EngineName,
+    EngineSettings,
+    ExecutorName,
+    ExecutorSettings,
+    MediaSettings,
+    Provider,
+    Settings,
+    StorageSettings,
+)
+from birefnet_batch.settings.checks import unused_settings
 from birefnet_batch.storage.local_store import LocalStore
 
 
@@ -124,3 +134,9 @@ def test_a_repeat_asks_for_nothing_that_the_engine_that_ran_or_this_machine_does
     repeat = repeating(Settings(engine=asked), record, StorageSettings())
     repeat.validate()
     assert {name: getattr(repeat.engine, name) for name in left} == left
+
+
+def test_a_repeat_has_no_settings_of_workers_that_it_does_not_have() -> None:
+    executor = ExecutorSettings(name=ExecutorName.ray, workers=3, address="auto", runtime_env={"pip": ["x"]})
+    record = JobRecord("a", "succeeded", {}, SourceRecord("file:///a.mp4"))
+    assert unused_settings(repeating(Settings(executor=executor), record, StorageSettings())) == []

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from birefnet_batch.bucket_prefix import bucket_prefix
 from birefnet_batch.errors import ConfigError, ProblemsError
 from birefnet_batch.settings.engine import EngineName, EngineSettings, Provider
+from birefnet_batch.settings.executor import ExecutorName, ExecutorSettings
 from birefnet_batch.uri_schemes import BUCKET_SCHEMES, SCHEMES, scheme_of
-from birefnet_batch.uris import check_path
+from birefnet_batch.uris import BUCKET_SCHEMES, SCHEMES, check_path, redact, scheme_of
 from birefnet_batch.url_redaction import redact
 
 if TYPE_CHECKING:
-    from birefnet_batch.settings.executor import ExecutorSettings
     from birefnet_batch.settings.run import Settings
 
 # Seconds; of more than twice that the system's own timers want to know nothing.
@@ -159,6 +159,20 @@ def engine_problems(engine: EngineSettings) -> list[str]:
 
 def _shown(value: object) -> object:
     return value.value if isinstance(value, Provider) else str(value).lower()
+
+
+def unused_settings(settings: Settings) -> list[str]:
+    """The names of what was given for Ray's workers where there are none."""
+    executor = settings.executor
+    if executor.name is ExecutorName.ray:
+        return []
+    given = {
+        "address": executor.address is not None,
+        "workers": executor.workers is not None,
+        "resources": bool(executor.resources),
+        "runtime_env": bool(executor.runtime_env),
+    }
+    return [f"executor.{name}" for name, is_given in given.items() if is_given]
 
 
 def storage_problems(settings: Settings) -> list[str]:
