@@ -102,7 +102,7 @@ class Settings(Group):
         if unknown:
             raise ProblemsError("The settings have problems", unknown)
         try:
-            settings = OmegaConf.to_object(config)
+            settings: object = OmegaConf.to_object(config)
         except OmegaConfBaseException as error:
             raise ConfigError(f"The configuration cannot be resolved: {explained(error)}") from None
         assert isinstance(settings, cls)
