@@ -18,7 +18,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from birefnet_batch.command_line import quoted, sweep_jobs
+from birefnet_batch.command_line import numbered, quoted, sweep_jobs
 from birefnet_batch.conf_folder import conf_folder, demo_clips
 from birefnet_batch.config_errors import explained
 from birefnet_batch.errors import BirefnetBatchError, ConfigError, NoWorkerError, OutputLostError
@@ -63,7 +63,7 @@ def main() -> int:
     for number, job in enumerate(jobs, 1):
         if sweep:
             print(f"job {number} of {len(jobs)}: {' '.join(Redactor({}).words(job))}", flush=True)
-        status = _run_words(job)
+        status = _run_words(numbered(job, number - 1) if sweep else job)
         if status == INTERRUPTED:
             return status
         worst = max(worst, status)

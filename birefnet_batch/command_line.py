@@ -111,3 +111,8 @@ def sweep_jobs(words: Sequence[str]) -> list[list[str]]:
     except HydraException as error:
         raise ConfigError(redact_text(str(error))) from None
     return [[*flags, *job] for job in itertools.product(*choices)]
+
+
+def numbered(job: Sequence[str], number: int) -> list[str]:
+    """The arguments of a sweep's job with its number, from 0, as Hydra's own sweeper sets it: `${hydra:job.num}`."""
+    return [*job, f"hydra.job.num={number}"]

@@ -1,4 +1,4 @@
-"""The jobs of a sweep before the first one runs: two that would write the same results are refused."""
+"""What the jobs of a sweep are to each other: two that would write the same results are refused."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import MISSING, fields
 
 from omegaconf import DictConfig
 
+from birefnet_batch.command_line import numbered
 from birefnet_batch.errors import ConfigError
 from birefnet_batch.settings import Settings
 from birefnet_batch.uri_schemes import BUCKET_SCHEMES, scheme_of
@@ -32,7 +33,7 @@ def refuse_shared_results(jobs: Sequence[list[str]], compose: Compose) -> None:
     """
     seen: dict[str, int] = {}
     for number, job in enumerate(jobs):
-        place = _place(job, compose)
+        place = _place(numbered(job, number), compose)
         if place is None:
             continue
         earlier = seen.setdefault(place, number)

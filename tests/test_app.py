@@ -323,6 +323,7 @@ def test_a_sweep_whose_jobs_would_write_over_each_other_is_refused_before_it_run
         ("engine.precision=fp32,bf16", "${engine.precision}", ["fp32", "bf16"]),
         ("engine.name=torch,onnxruntime", "${engine.name}", ["torch", "onnxruntime"]),
         ("on_invalid=fail,skip", "${on_invalid}", ["fail", "skip"]),
+        ("engine.threads=1,2", "${hydra:job.num}", ["0", "1"]),
     ],
 )
 def test_the_outputs_of_a_sweep_have_the_names_of_what_was_chosen(
