@@ -28,7 +28,7 @@ from birefnet_batch.overruled_groups import refuse_overruled_groups
 from birefnet_batch.process_tuning import no_garbage
 from birefnet_batch.redaction import HIDDEN, Redactor, shown_options
 from birefnet_batch.settings import Settings, StorageSettings, schema_node
-from birefnet_batch.sweep import refuse_shared_results
+from birefnet_batch.sweep import beside_earlier_jobs, refuse_shared_results
 
 _log = logging.getLogger(__name__)
 _interrupts: list[int] = []
@@ -146,7 +146,7 @@ def run_config(config: DictConfig) -> int:
         KeyboardInterrupt: the user or the system stops the program.
     """
     try:
-        settings = Settings.from_config(config)
+        settings = beside_earlier_jobs(Settings.from_config(config), [output for output, _, _ in _finished])
         refuse_overruled_groups(config)
         with no_garbage():
             requests, invalid = requests_of(settings)

@@ -6,15 +6,15 @@ import io
 import os
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout, suppress
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 
 from omegaconf import DictConfig
 
 from birefnet_batch.command_line import numbered
 from birefnet_batch.errors import ConfigError
-from birefnet_batch.settings import Settings
+from birefnet_batch.settings import Resume, Settings
 from birefnet_batch.uri_schemes import BUCKET_SCHEMES, scheme_of
-from birefnet_batch.uris import user_path
+from birefnet_batch.uris import BUCKET_SCHEMES, scheme_of, user_path
 
 Compose = Callable[[list[str], Callable[[DictConfig], None]], None]
 
@@ -44,6 +44,21 @@ def refuse_shared_results(jobs: Sequence[list[str]], compose: Compose) -> None:
                 f"{', '.join(keys) or 'nothing'}, which is no part of a request; give each job its own output, such as "
                 f"output='results/x/{_reference(keys[0] if keys else 'engine.precision')}'"
             )
+
+
+def beside_earlier_jobs(settings: Settings, outputs: Sequence[str]) -> Settings:
+    """The settings of a sweep's job: with `resume=never` the results of its earlier jobs may be there.
+
+    Args:
+        settings: as they were given.
+        outputs: where jobs of this sweep have written, as stores show it: nothing else is there, or they were refused.
+    """
+    from birefnet_batch.storage.stores import open_store
+
+    if settings.resume is not Resume.never or settings.output is None or not outputs:
+        return settings
+    own = open_store(settings.output, settings.storage).shown in outputs
+    return replace(settings, resume=Resume.auto) if own else settings
 
 
 def _reference(key: str) -> str:

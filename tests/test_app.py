@@ -335,6 +335,17 @@ def test_the_outputs_of_a_sweep_have_the_names_of_what_was_chosen(
     assert found == [f"out/{name}" for name in names]
 
 
+def test_a_sweep_that_never_resumes_is_not_refused_for_its_own_results(
+    program: Program, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("-m", "resume=never", "request.video_quality=low,high", "request.video_url=none.mp4", "output=out", *DEMO)
+    assert program(*words) == app.SOME_FAILED
+    assert len(list(Path("out/runs").iterdir())) == 2
+    capsys.readouterr()
+    assert program(*words) == app.WRONG_CONFIGURATION
+    assert capsys.readouterr().err.count("has 2 jobs of earlier runs, and resume=never") == 2
+
+
 def test_settings_are_swept_into_outputs_of_their_own(program: Program) -> None:
     make_clip(Path("a.mp4"), frames=3)
     words = ("-m", "media.background=white,black", "request.video_url=a.mp4")
