@@ -92,7 +92,7 @@ class Settings(Group):
         from birefnet_batch.config_errors import explained
         from birefnet_batch.settings.schema import unknown_keys
 
-        if OmegaConf.get_type(config) is not cls:
+        if OmegaConf.get_type(config) is not Settings:
             raise ConfigError(
                 "The configuration is not made of ours: its defaults list has no settings_schema. Give your file as "
                 "an experiment (--config-dir FOLDER experiment=NAME), or begin it with "
@@ -102,7 +102,7 @@ class Settings(Group):
         if unknown:
             raise ProblemsError("The settings have problems", unknown)
         try:
-            settings: object = OmegaConf.to_object(config)
+            settings = OmegaConf.to_object(config)
         except OmegaConfBaseException as error:
             raise ConfigError(f"The configuration cannot be resolved: {explained(error)}") from None
         assert isinstance(settings, cls)
