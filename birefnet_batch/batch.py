@@ -99,7 +99,8 @@ def run(
             folder. Duplicates run once.
         progress: shows what happens; by default bars or lines on standard error.
         documents: further texts to keep in the run's folder, by file name.
-        command: the command line that asked for this, recorded.
+        command: the command line that asked for this, recorded without the secrets that our own words may hold; the
+            program's name alone if left out, for what else is in its arguments is its own affair.
         invalid: how many manifest entries were left out, recorded; requests that are refused here are added.
         on_outcome: told of each video as it ends.
 
@@ -141,7 +142,7 @@ def run(
         todo, complete = split_complete(output, settings, jobs)
         try:
             with (
-                RunRecorder(context, command or sys.argv, documents or {}, len(jobs), invalid) as recorder,
+                RunRecorder(context, command or sys.argv[:1], documents or {}, len(jobs), invalid) as recorder,
                 progress or make_progress(len(jobs)) as shown,
             ):
                 try:
