@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import glob
+import logging
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,11 +16,13 @@ from birefnet_batch.settings import StorageSettings
 from birefnet_batch.uri_schemes import scheme_of
 from birefnet_batch.uris import user_path
 
+_log = logging.getLogger(__name__)
 VIDEO_SUFFIXES = frozenset(
     ".mp4 .mov .m4v .mkv .webm .avi .mpg .mpeg .ts .mts .m2ts .wmv .flv .3gp .ogv .mxf .gif".split()
 )
 # Folders of file systems at the top of disks, closed as a rule, with nothing of a user's in them.
 _OF_THE_SYSTEM = ("lost+found", "System Volume Information")
+_SHOWN_KINDS = 5
 
 
 def videos_in_folder(path: Path, own: OwnOutput) -> Iterator[Entry]:
@@ -40,7 +44,7 @@ def _videos_below(root: Path, own: OwnOutput, closed: list[OSError]) -> Iterator
     """Each folder is looked into once; what cannot be listed is added to `closed`."""
     top, seen, results = real_folder(str(root)), set[Path](), Results(str(root))
     # Links come last, so that a folder that is here as well has the name of its own place, whatever links are called.
-    starts = [] if own.has(root) else [str(root)]
+    starts, others = [] if own.has(root) else [str(root)], Counter[str]()
     for start in starts:
         for folder, folders, files in os.walk(start, onerror=closed.append):
             real = real_folder(folder)
@@ -56,9 +60,25 @@ def _videos_below(root: Path, own: OwnOutput, closed: list[OSError]) -> Iterator
             ]
             starts += [str(inner) for name in folders if (inner := Path(folder, name)).is_symlink()]
             for name in files:
-                if Path(name).suffix.lower() in VIDEO_SUFFIXES and not name.startswith("."):
+                if name.startswith("."):
+                    continue
+                suffix = Path(name).suffix.lower()
+                if suffix in VIDEO_SUFFIXES:
                     yield Path(folder, name)
+                else:
+                    others[suffix or "no suffix"] += 1
     results.log_left_out()
+    _log_others(root, others)
+
+
+def _log_others(root: Path, others: Counter[str]) -> None:
+    """Say in one line how many files were left out, by their suffixes."""
+    if not others:
+        return
+    kinds = ", ".join(f"{count} of {suffix}" for suffix, count in others.most_common(_SHOWN_KINDS))
+    more = ", ..." if len(others) > _SHOWN_KINDS else ""
+    what_to_do = "if some are videos, give a pattern or a manifest that names them"
+    _log.info("%d other files in %s are left out (%s%s); %s", others.total(), root, kinds, more, what_to_do)
 
 
 def videos_in_bucket(location: str, exclude: str | None, storage: StorageSettings) -> Iterator[Entry]:

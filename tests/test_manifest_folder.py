@@ -10,6 +10,7 @@ import pytest
 
 from birefnet_batch.errors import InputError, ManifestError
 from birefnet_batch.manifest import load_manifest
+from birefnet_batch.manifest_folder import VIDEO_SUFFIXES
 
 
 def test_a_folder_gives_its_videos_in_depth_but_not_the_output(tmp_path: Path) -> None:
@@ -18,6 +19,18 @@ def test_a_folder_gives_its_videos_in_depth_but_not_the_output(tmp_path: Path) -
         (tmp_path / name).write_bytes(b"")
     manifest = load_manifest(str(tmp_path), {}, exclude=tmp_path / "out")
     assert [Path(request.video_url).name for request in manifest.requests] == ["b.mp4", "A.MOV"]
+
+
+def test_files_that_are_no_videos_by_their_names_are_counted_in_the_log_and_the_list_of_suffixes_is_documented(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a.mp4", "b.vob", "c.VOB", "README", ".hidden"):
+        (tmp_path / name).touch()
+    with caplog.at_level("INFO", "birefnet_batch"):
+        assert len(load_manifest(str(tmp_path), {}).requests) == 1
+    assert f"3 other files in {tmp_path} are left out (2 of .vob, 1 of no suffix); if some are videos" in caplog.text
+    documented = (Path(__file__).parent.parent / "docs" / "storage.md").read_text().split("how many others")[0]
+    assert all(f"`{suffix}`" in documented for suffix in VIDEO_SUFFIXES)
 
 
 @pytest.mark.parametrize(
