@@ -20,7 +20,7 @@ SECRET = "abSECRET"
     [
         (f"storage.options.s3={SECRET}", "storage.options.SCHEME.NAME=VALUE"),
         (f"storage.options.s3=[{SECRET}]", "storage.options.SCHEME.NAME=VALUE"),
-        (f"storage.options.s3.secret={SECRET}(de", "the value of storage.options.s3.secret cannot be read; one with"),
+        (f"storage.options.s3.sas={SECRET}(de", "the value of storage.options.s3.sas cannot be read; one with"),
         (f"storage.options.s3={{secret: {SECRET}", "the value of storage.options.s3 cannot be read; one with"),
     ],
 )
@@ -90,3 +90,22 @@ def test_a_group_with_a_plus_is_told_to_come_without(
     monkeypatch.setattr("sys.argv", ["birefnet-batch", "+experiment=demo", "output=out"])
     assert main() == 2
     assert "chosen by experiment=demo on a command line, without a plus" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("experiment=", "experiment= names no configuration; experiment has bucket_to_webm, cluster"),
+        ("experiment=2026_11_29", "experiment=2026_11_29 names no configuration; experiment has"),
+        ("experiment=1.10", "experiment=1.10 names no configuration; experiment has"),
+        ("experiment=null", "to have none, leave it out"),
+    ],
+)
+def test_a_group_is_chosen_by_a_name_whatever_it_looks_like(
+    word: str, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["birefnet-batch", word, "output=out"])
+    assert main() == 2
+    shown = capsys.readouterr().err
+    assert told in shown
+    assert "search path" not in shown
