@@ -17,6 +17,8 @@ _TEXT_KEYS = frozenset(
         *("weights_folder", "engine.store", "engine.shared_store", "executor.address", "executor.scratch"),
     )
 )
+# Their names are texts; braces hold settings.
+_GROUPS = frozenset(("experiment", "request", "engine", "executor", "storage", "media", "models"))
 # Credentials may consist of digits.
 _TEXT_IN_GROUP = re.compile(
     r"\+{0,2}(weights\.\w+|models\.\w+\.(weights|name|licence)|executor\.runtime_env\.env_vars\.\w+"
@@ -50,7 +52,7 @@ def _quoted(word: str, sweep: bool) -> str:
     key, equals, value = word.partition("=")
     if not equals or word.startswith("-") or value[:1] in ("'", '"'):
         return word
-    is_text = takes_text(key)
+    is_text = takes_text(key) or (key in _GROUPS and _is_other(value))
     # An equals sign or another alphabet has no meaning in the grammar, whatever the setting.
     if not is_text and ((value.isascii() and "=" not in value) or _GRAMMAR.search(value)):
         return word

@@ -14,7 +14,7 @@ from birefnet_batch.redaction import Redactor
 _NOISE = re.compile(r"To append to your config|Set the environment variable|See https://|\s*(reference|object)_type=")
 _UNKNOWN = re.compile(r"Could not override '([^']+)'")
 _FULL_KEY = re.compile(r"full_key: (\S+)")
-_NO_CHOICE = re.compile(r"Could not find '([^']+)/([^']+)'\s+Available options in '[^']+':((?:\n\t\S+)+)")
+_NO_CHOICE = re.compile(r"Could not find '([^']+)/([^']*)'\s+Available options in '[^']+':((?:\n\t\S+)+)")
 _GROUP_TWICE = re.compile(r"Multiple values for (\S+)\. To override a value use 'override [^:]+: ([^']*)'")
 # In a defaults list a group is looked for beside the file itself, which is what a slash keeps Hydra from.
 _NO_SLASH = re.compile(
@@ -34,6 +34,8 @@ def explained(error: Exception) -> str:
     if choice:
         group, name, there = choice.groups()
         return f"{group}={name} names no configuration; {group} has {', '.join(there.split())}"
+    if "Config group override must be" in text:
+        return "a group such as experiment= is given the name of a configuration; to have none, leave it out"
     twice = _GROUP_TWICE.search(text)
     if twice:
         group, name = twice.groups()
