@@ -79,6 +79,16 @@ def _is_other(value: str) -> bool:
     return True
 
 
+def refuse_other_sweeps(words: Sequence[str]) -> None:
+    """Make sure that no word asks for Hydra's own sweep, which keeps the command line with its secrets in a file.
+
+    Raises:
+        ConfigError: one does.
+    """
+    if any(word.lstrip("+").startswith("hydra.mode=") for word in words):
+        raise ConfigError("hydra.mode is not taken here; give -m for a sweep, and leave it out for a run")
+
+
 def sweep_jobs(words: Sequence[str]) -> list[list[str]]:
     """The arguments of each job of a sweep, in the order in which Hydra's own sweeper has them.
 

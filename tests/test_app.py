@@ -109,6 +109,8 @@ def test_with_nothing_to_do_it_says_what_to_try(program: Program, capsys: pytest
             "no hardware encoder writes VP9 (.webm); libvpx-vp9 can be had. Give media.hardware auto or off, or",
         ),
         (("request_file=none.json", "output=o"), "does not exist"),
+        (("request.video_url=a.mp4", "output=o", "hydra.mode=MULTIRUN"), "hydra.mode is not taken here; give -m for"),
+        (("-m", "request.video_url=a.mp4,b.mp4", "output=o", "hydra.mode=MULTIRUN"), "hydra.mode is not taken here"),
         (("request.video_url=ftp://b/a.mp4", "output=o"), "scheme 'ftp'"),
         (("request.video_url=a.mp4", "output=/dev/null/x"), "output=/dev/null/x cannot be written"),
         (("request.video_url=a.mp4", "output=o", "storage.scratch=/dev/null/y"), "storage.scratch=/dev/null/y cannot"),
