@@ -228,7 +228,7 @@ def _resolution(value: Any) -> str:
 
 
 def _not_allowed(resolution: str, spec: ModelSpec, models: Catalogue) -> str:
-    others = [other.name for other in models if other.weights is not None and other.allows(resolution)]
+    others = [other.name for other in models if other.allows(resolution)]
     hint = f"; {resolution} goes with {' and '.join(others)} only" if others and spec.resolutions is not None else ""
     return f"{resolution!r} is not allowed with {spec.name}; give {spec.allowed}{hint}"
 

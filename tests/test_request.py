@@ -115,7 +115,7 @@ def test_all_problems_are_reported_at_once_with_what_is_allowed() -> None:
     for expected in ("'colour' is no field", "video_url: it is required", "3 is not allowed; give true or false"):
         assert expected in text
     assert "'best' is not allowed; give one of 'low', 'medium', 'high', 'maximum'" in text
-    assert "2304x2304 goes with General Use (Dynamic) only" in text
+    assert "2304x2304 goes with General Use (Dynamic) and Demo only" in text
 
 
 def test_construction_validates_like_from_dict() -> None:
