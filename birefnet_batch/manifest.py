@@ -158,7 +158,8 @@ def _nothing_found(location: str, path: Path, outside: str | None) -> str:
         return f"no object there has a name that ends in {', '.join(sorted(VIDEO_SUFFIXES))}"
     if path.exists():
         return "it has no entries; list paths or URLs, or mappings with video_url"
-    return "the pattern matches no file; quote it so that the shell leaves it alone"
+    brackets = "; a bracket of a name is written [[]" if "[" in location else ""
+    return f"the pattern matches no file; quote it so that the shell leaves it alone{brackets}"
 
 
 def _check(

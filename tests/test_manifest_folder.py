@@ -164,6 +164,14 @@ def test_a_glob_gives_what_it_matches_in_depth(tmp_path: Path) -> None:
     assert [Path(request.video_url).name for request in manifest.requests] == ["a.mp4", "c.mp4"]
 
 
+def test_a_pattern_with_a_bracket_that_matches_nothing_is_told_how_one_of_a_name_is_written(tmp_path: Path) -> None:
+    (tmp_path / "clips [v2]").mkdir()
+    (tmp_path / "clips [v2]" / "a.mp4").touch()
+    with pytest.raises(ManifestError, match=r"a bracket of a name is written \[\[\]"):
+        load_manifest(f"{tmp_path}/clips [v2]/*.mp4", {})
+    assert len(load_manifest(f"{tmp_path}/clips [[]v2]/*.mp4", {}).requests) == 1
+
+
 def test_a_folder_that_is_called_like_a_mistyped_url_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "s3").mkdir()
