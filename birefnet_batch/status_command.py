@@ -12,6 +12,7 @@ from pathlib import Path
 from birefnet_batch.console import table_console
 from birefnet_batch.errors import BirefnetBatchError
 from birefnet_batch.exit_status import INTERRUPTED, while_read
+from birefnet_batch.option_values import given
 from birefnet_batch.standard_streams import mend_streams
 from birefnet_batch.status import RunStatus, read_status
 from birefnet_batch.storage.stores import open_store
@@ -35,7 +36,7 @@ def _main(arguments: Sequence[str] | None) -> int:
         prog="birefnet-batch-status",
         description="How a run stands, read from its output at any time and from any machine.",
     )
-    parser.add_argument("output", help="the run's output: a folder, or an s3://, gs:// or az:// location")
+    parser.add_argument("output", type=given, help="the run's output: a folder, or an s3://, gs:// or az:// location")
     add_storage_words(parser)
     parser.add_argument("--run", help="which run of the output; the latest if left out")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")

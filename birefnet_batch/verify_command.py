@@ -16,7 +16,7 @@ from types import FrameType
 
 from birefnet_batch.errors import BirefnetBatchError
 from birefnet_batch.exit_status import while_read
-from birefnet_batch.option_values import folder
+from birefnet_batch.option_values import folder, given
 from birefnet_batch.process_tuning import spin_briefly
 from birefnet_batch.standard_streams import mend_streams
 from birefnet_batch.storage_words import add_storage_words, storage_from_words
@@ -39,7 +39,7 @@ def _main(arguments: Sequence[str] | None) -> int:
         "counts are the same, PSNR and matte error where they are not.",
         epilog="Exit status: 0 all identical or close, 1 some differ or could not be repeated, 2 wrong use.",
     )
-    parser.add_argument("output", help="the run's output: a folder, or an s3://, gs:// or az:// location")
+    parser.add_argument("output", type=given, help="the run's output: a folder, or an s3://, gs:// or az:// location")
     add_storage_words(parser)
     parser.add_argument("--sample", type=int, metavar="N", help="repeat N videos, chosen by chance; all if left out")
     parser.add_argument("--seed", type=int, default=0, help="which N (default 0)")

@@ -159,6 +159,9 @@ def test_the_program_prints_a_table_or_json_and_says_what_is_wrong(
     for name, reason in (("empty", "give the output of a run"), ("none", "there is no such folder")):
         assert main([str(tmp_path / name)]) == 2
         assert f"{name} has no runs: {reason}" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main([""])
+    assert "it is empty, as a variable is that the shell does not have" in capsys.readouterr().err
     assert main([str(tmp_path), "--run", "other"]) == 2
     assert RUN in capsys.readouterr().err
     assert main([str(tmp_path), "storage.nothing=1"]) == 2
