@@ -108,8 +108,8 @@ def no_setting(key: str) -> str:
 
     if key.partition(".")[0] == "experiment":
         return (
-            "experiment is no setting; a file of experiments begins with the line `# @package _global_`, and settings "
-            "follow: KEY: VALUE"
+            "experiment is no setting; a file of experiments begins with the line `# @package _global_`, without a "
+            "byte order mark, and settings follow: KEY: VALUE"
         )
     kind: type[Any] = Settings
     place = ""

@@ -274,9 +274,9 @@ def test_null_wins_over_a_request_file_too(program: Program, capsys: pytest.Capt
         json.dumps({"video_url": "none.mp4", "model": "Demo", "operating_resolution": "512x512"})
     )
     words = ("request_file=call.json", "request.model=portrait", "output=out")
-    assert program(*words) == app.WRONG_CONFIGURATION
+    assert program(*words) == WRONG_USE
     assert "'512x512' is not allowed with Portrait" in capsys.readouterr().err
-    assert program(*words, "request.operating_resolution=null") == app.SOME_FAILED
+    assert program(*words, "request.operating_resolution=null") == FAILED
     assert "none.mp4 does not exist" in capsys.readouterr().err
 
 
@@ -341,10 +341,10 @@ def test_a_sweep_that_never_resumes_is_not_refused_for_its_own_results(
     program: Program, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ("-m", "resume=never", "request.video_quality=low,high", "request.video_url=none.mp4", "output=out", *DEMO)
-    assert program(*words) == app.SOME_FAILED
+    assert program(*words) == FAILED
     assert len(list(Path("out/runs").iterdir())) == 2
     capsys.readouterr()
-    assert program(*words) == app.WRONG_CONFIGURATION
+    assert program(*words) == WRONG_USE
     assert capsys.readouterr().err.count("has 2 jobs of earlier runs, and resume=never") == 2
 
 
@@ -382,21 +382,23 @@ def test_a_primary_configuration_of_the_users_own_that_is_not_made_of_ours_is_to
 ) -> None:
     Path("mine").mkdir()
     Path("mine/mine.yaml").write_text("output: out\n")
-    assert program("--config-dir", "mine", "--config-name", "mine") == app.WRONG_CONFIGURATION
+    assert program("--config-dir", "mine", "--config-name", "mine") == WRONG_USE
     assert "or begin it with `defaults: [settings_schema, _self_]`" in capsys.readouterr().err
     Path("mine/mine.yaml").write_text("defaults: [settings_schema, _self_]\noutput: out\n")
-    assert program("--config-dir", "mine", "--config-name", "mine") == app.WRONG_CONFIGURATION
+    assert program("--config-dir", "mine", "--config-name", "mine") == WRONG_USE
     assert "There is nothing to do. Try one of" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("content", ["output: out\n", "", "- output: out\n"])
+@pytest.mark.parametrize(
+    "content", ["output: out\n", "", "- output: out\n", "\ufeff# @package _global_\noutput: out\n"]
+)
 def test_an_experiment_that_does_not_say_where_its_settings_go_is_told_to(
     program: Program, capsys: pytest.CaptureFixture[str], content: str
 ) -> None:
     Path("mine/experiment").mkdir(parents=True)
     Path("mine/experiment/night.yaml").write_text(content)
     assert program("--config-dir", "mine", "experiment=night") == WRONG_USE
-    assert "begins with the line `# @package _global_`" in capsys.readouterr().err
+    assert "begins with the line `# @package _global_`, without a byte order mark" in capsys.readouterr().err
 
 
 def test_the_clips_of_the_demo_are_found_in_a_folder_whose_name_is_a_pattern(
