@@ -51,6 +51,8 @@ def _main(arguments: Sequence[str] | None) -> int:
     spin_briefly()
     if options.sample is not None and options.sample < 1:
         parser.error("--sample must be at least 1")
+    if options.scratch is not None and options.scratch.is_file():
+        parser.error(f"--scratch {options.scratch} is a file; give a folder")
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
     try:
         from birefnet_batch.progress import make_progress

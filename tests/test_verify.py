@@ -319,6 +319,13 @@ def test_an_input_and_a_run_record_that_are_not_kept_are_named(
     assert "run.json is gone or damaged" in verified(output, capsys)[1]["reason"]
 
 
+def test_scratch_space_that_is_a_file_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit, match="2"):
+        main([str(tmp_path), "--scratch", str(tmp_path / "file")])
+    assert "file is a file; give a folder" in capsys.readouterr().err
+
+
 def test_an_output_without_results_is_one_clear_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path)]) == 2
     assert "nothing to verify" in capsys.readouterr().err

@@ -43,9 +43,10 @@ def export(
     target = output or Path(f"{model.short_name}-{width}x{height}-{precision}-{form}.onnx")
     if reason := refusal(target):
         raise _unwritable(target, reason)
-    if target.is_dir() or not target.absolute().parent.is_dir():
-        what = "is a folder" if target.is_dir() else f"has no folder {target.parent} to be in"
-        raise OutputError(f"--output {target} {what}; give the name of a file, such as {target / 'model.onnx'}")
+    if target.is_dir():
+        raise OutputError(f"--output {target} is a folder; give the name of a file, such as {target / 'model.onnx'}")
+    if not target.absolute().parent.is_dir():
+        raise OutputError(f"--output {target} has no folder {target.parent} to be in; make it, or give another")
     partial = target.with_name(f".{target.name}.{os.getpid()}")
     started = time.perf_counter()
     try:
