@@ -10,8 +10,8 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 _log = logging.getLogger(__name__)
-# The folder of an output with a folder for each video.
-_JOBS = "jobs"
+# The folders of an output with a folder for each video and each run.
+_JOBS, _RUNS = "jobs", "runs"
 _RECORD = re.compile(r"(.*)/runs/[^/]+/run\.json", re.DOTALL)
 
 
@@ -37,15 +37,15 @@ class Results:
         return cls(top, names_results(pattern.removeprefix(top)))
 
     def are(self, parent: Path, name: str) -> bool:
-        """Whether a folder is the one of an output with the results: a record of a run is beside it.
+        """Whether a folder is one of an output's own: there is a record of a run in it, or beside it.
 
         Not the whole output, for that may be a folder of videos.
         """
-        if name != _JOBS or self._wanted:
+        if name not in (_JOBS, _RUNS) or self._wanted:
             return False
         if parent not in self._known:
             # One that has only just begun has no manifest yet.
-            self._known[parent] = parent != self._top and any(parent.glob("runs/*/run.json"))
+            self._known[parent] = parent != self._top and any(parent.glob(f"{_RUNS}/*/run.json"))
         return self._known[parent]
 
     def hold(self, file: Path) -> bool:
@@ -80,6 +80,6 @@ def names_results(pattern: str) -> bool:
 def log_left_out(outputs: Collection[str]) -> None:
     """Say in one line which outputs were left out."""
     if outputs:
-        others = f" and of {len(outputs) - 1} more outputs" if len(outputs) > 1 else ""
+        others = f" and of {len(outputs) - 1} more" if len(outputs) > 1 else ""
         what_to_do = "to take them, name such an output itself, or its folder jobs"
         _log.info("results of other runs are no inputs: those of %s%s; %s", min(outputs), others, what_to_do)

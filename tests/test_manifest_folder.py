@@ -63,6 +63,7 @@ def test_a_runs_own_results_are_no_inputs_however_its_output_is_spelt(
     [
         ("in", ["a.mp4", "jobs/d.mp4", "mon/c.mp4"]),
         ("in/**/*.mp4", ["a.mp4", "jobs/d.mp4", "mon/c.mp4"]),
+        ("in/**/*.*", ["a.mp4", "jobs/d.mp4", "mon/c.mp4"]),
         ("in/*/**/*.mp4", ["jobs/d.mp4", "mon/c.mp4"]),
         ("in/*/jobs/**/*.mp4", ["mon/jobs/a-1/a.mp4"]),
         ("in/mon", ["mon/c.mp4", "mon/jobs/a-1/a.mp4"]),
