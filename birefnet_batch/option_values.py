@@ -6,7 +6,9 @@ import argparse
 from pathlib import Path
 
 from birefnet_batch.errors import InputError
-from birefnet_batch.uris import redact, scheme_of, user_path
+from birefnet_batch.uri_schemes import scheme_of
+from birefnet_batch.uris import user_path
+from birefnet_batch.url_redaction import redact
 
 
 def given(text: str) -> str:

@@ -14,7 +14,7 @@ from birefnet_batch.command_line import numbered
 from birefnet_batch.errors import ConfigError
 from birefnet_batch.settings import Resume, Settings
 from birefnet_batch.uri_schemes import BUCKET_SCHEMES, scheme_of
-from birefnet_batch.uris import BUCKET_SCHEMES, scheme_of, user_path
+from birefnet_batch.uris import user_path
 
 Compose = Callable[[list[str], Callable[[DictConfig], None]], None]
 

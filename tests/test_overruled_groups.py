@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from birefnet_batch import app
+from birefnet_batch.exit_status import INTERRUPTED, WRONG_USE
 
 NIGHT = """# @package _global_
 output: out
@@ -54,7 +55,7 @@ def status(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
 def test_a_group_whose_values_an_experiment_overrules_is_refused(
     words: tuple[str, ...], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert status(monkeypatch, *words) == app.WRONG_CONFIGURATION
+    assert status(monkeypatch, *words) == WRONG_USE
     shown = capsys.readouterr().err
     assert message in shown
     assert not [secret for secret in ("topsecret", "VERYSECRET") if secret in shown]
@@ -77,4 +78,4 @@ def test_a_group_that_is_had_or_that_the_command_line_itself_overrules_is_taken(
     words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(app, "requests_of", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
-    assert status(monkeypatch, *words) == app.INTERRUPTED
+    assert status(monkeypatch, *words) == INTERRUPTED

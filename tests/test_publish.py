@@ -146,7 +146,7 @@ def test_the_urls_of_a_result_that_is_read_are_where_the_output_was_moved_to(
     job = Job.from_request(Request("/v/clip.mp4", sync_mode=sync_mode, output_mask=True))
     result = publish(output, job, record(), media(output, job))
     shutil.copytree(output.uri("").removeprefix("file://"), tmp_path / "moved")
-    moved = read_result(Output(str(tmp_path / "moved"), "other"), job)
+    moved = complete_result(Output(str(tmp_path / "moved"), "other"), job)
     assert moved.mask_video is not None
     if sync_mode:
         assert moved == result

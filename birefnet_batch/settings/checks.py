@@ -10,7 +10,7 @@ from birefnet_batch.errors import ConfigError, ProblemsError
 from birefnet_batch.settings.engine import EngineName, EngineSettings, Provider
 from birefnet_batch.settings.executor import ExecutorName, ExecutorSettings
 from birefnet_batch.uri_schemes import BUCKET_SCHEMES, SCHEMES, scheme_of
-from birefnet_batch.uris import BUCKET_SCHEMES, SCHEMES, check_path, redact, scheme_of
+from birefnet_batch.uris import check_path
 from birefnet_batch.url_redaction import redact
 
 if TYPE_CHECKING:

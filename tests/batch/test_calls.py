@@ -1,0 +1,59 @@
+"""`run` as a program calls it: what it takes, what it says, and what it keeps of the program."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from batch_runs import Quiet, request, settings
+
+import birefnet_batch
+from birefnet_batch import ConfigError, RequestError, Settings, run
+from birefnet_batch.batch import new_run_id
+from birefnet_batch.settings import ExecutorName, ExecutorSettings
+from birefnet_batch.settings.checks import unused_settings
+
+
+def test_many_videos_may_be_the_arguments_of_calls(tmp_path: Path) -> None:
+    call = {"video_url": str(tmp_path / "none.mp4"), "model": "demo"}
+    assert run(settings(tmp_path / "out"), [call], progress=Quiet()).failed == 1
+    with pytest.raises(RequestError, match="'cat' is not allowed"):
+        run(settings(tmp_path / "out"), [call, {**call, "model": "cat"}], progress=Quiet())
+    with pytest.raises(ConfigError, match="`requests` is empty; give Requests: the manifest"):
+        run(settings(tmp_path / "out", manifest="videos.yaml"), [], progress=Quiet())
+
+
+def test_all_that_is_public_can_be_had() -> None:
+    assert {getattr(birefnet_batch, name).__name__ for name in birefnet_batch.__all__} == set(birefnet_batch.__all__)
+    assert {"EngineSettings", "Resume", "NoWorkerError", "OutputLostError"} <= set(birefnet_batch.__all__)
+
+
+def test_runs_that_begin_in_one_second_sort_by_their_time() -> None:
+    ids = []
+    for _ in range(50):
+        ids.append(new_run_id())
+        time.sleep(0.0001)
+    assert sorted(set(ids)) == ids
+    assert all(re.fullmatch(r"\d{8}T\d{6}Z-[0-9a-f]{6}", run_id) for run_id in ids)
+
+
+def test_what_is_of_rays_workers_alone_is_said_to_be_left_out_without_them(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    executor = ExecutorSettings(workers=4, resources={"license": 1.0})
+    run(settings(tmp_path / "out", executor=executor), [request(tmp_path / "none.mp4")], progress=Quiet())
+    assert "left out here: executor.workers, executor.resources; give executor=ray" in caplog.text
+    assert unused_settings(Settings(executor=replace(executor, name=ExecutorName.ray))) == []
+
+
+def test_of_a_program_that_calls_run_the_arguments_are_in_no_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["service.py", "--api-key", "topsecret"])
+    run(settings(tmp_path / "out"), [request(tmp_path / "none.mp4")], progress=Quiet())
+    (record,) = (tmp_path / "out" / "runs").glob("*/run.json")
+    assert json.loads(record.read_text())["command"] == ["service.py"]
