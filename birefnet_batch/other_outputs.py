@@ -9,10 +9,10 @@ import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
+from birefnet_batch.output_files import JOBS, RUN, RUNS
+
 _log = logging.getLogger(__name__)
-# The folders of an output with a folder for each video and each run.
-_JOBS, _RUNS = "jobs", "runs"
-_RECORD = re.compile(r"(.*)/runs/[^/]+/run\.json", re.DOTALL)
+_RECORD = re.compile(rf"(.*)/{RUNS}/[^/]+/{re.escape(RUN)}", re.DOTALL)
 
 
 class Results:
@@ -41,11 +41,11 @@ class Results:
 
         Not the whole output, for that may be a folder of videos.
         """
-        if name not in (_JOBS, _RUNS) or self._wanted:
+        if name not in (JOBS, RUNS) or self._wanted:
             return False
         if parent not in self._known:
             # One that has only just begun has no manifest yet.
-            self._known[parent] = parent != self._top and any(parent.glob(f"{_RUNS}/*/run.json"))
+            self._known[parent] = parent != self._top and any(parent.glob(f"{RUNS}/*/{RUN}"))
         return self._known[parent]
 
     def hold(self, file: Path) -> bool:
@@ -69,12 +69,12 @@ def results_among(names: Iterable[str], top: str) -> tuple[str, ...]:
         top: the prefix that was named, without a slash at its end. If it is an output, its results are asked for.
     """
     outputs = {found[1] for name in names if (found := _RECORD.fullmatch(name))} - {top}
-    return tuple(f"{output}/{_JOBS}/" for output in sorted(outputs))
+    return tuple(f"{output}/{JOBS}/" for output in sorted(outputs))
 
 
 def names_results(pattern: str) -> bool:
     """Whether a pattern has the folder of results in it, so that these are asked for."""
-    return _JOBS in pattern.split("/")
+    return JOBS in pattern.split("/")
 
 
 def log_left_out(outputs: Collection[str]) -> None:
