@@ -40,6 +40,16 @@ def test_workers_on_aws_have_credentials_for_the_bucket_of_their_command() -> No
     assert told.endswith(f"iam:PassRole for the role of {profiles['gpu']}")
 
 
+def test_machines_on_aws_have_an_image_with_a_python_that_we_run_on() -> None:
+    # Without one Ray takes Ubuntu 18.04, which has none. Who starts a machine must be able to look it up.
+    config = read("aws.yaml")
+    images = {kind["node_config"]["ImageId"] for kind in config["available_node_types"].values()}
+    (parameter,) = images
+    assert parameter.startswith("resolve:ssm:/aws/service/")
+    assert "ubuntu-24.04" in parameter
+    assert "ssm:GetParameters" in (FILES / "aws.yaml").read_text()
+
+
 def test_workers_on_google_cloud_have_the_account_that_ray_makes_in_the_same_project() -> None:
     config = read("gcp.yaml")
     (account,) = config["available_node_types"]["gpu"]["node_config"]["serviceAccounts"]
