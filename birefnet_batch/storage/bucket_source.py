@@ -18,6 +18,8 @@ from birefnet_batch.url_redaction import redact
 _CHUNK = 4 << 20
 SLOWEST = 16 << 10
 """Bytes a second: of the buckets' libraries one cannot tell silence from an answer that comes slowly."""
+_LISTED_A_SECOND = 100
+"""Entries of a listing that any store tells."""
 _VERSIONS = ("ETag", "etag", "generation", "md5Hash", "content_md5", "LastModified", "last_modified", "mtime")
 
 
@@ -67,10 +69,11 @@ def folder_facts(uris: Sequence[str], settings: StorageSettings) -> dict[str, So
     folder = uris[0].partition("://")[2].rpartition("/")[0]
     files = bucket_filesystem(scheme, settings)
     wanted = {uri.partition("://")[2]: uri for uri in uris}
+    patience_s = settings.timeout_s + len(uris) / _LISTED_A_SECOND
 
     def listing() -> list[dict[str, Any]]:
         with _errors(f"{scheme}://{folder}"):
-            entries: list[dict[str, Any]] = files.ls(folder, detail=True)
+            entries: list[dict[str, Any]] = files.ls(folder, detail=True, timeout=patience_s)
             return entries
 
     return {

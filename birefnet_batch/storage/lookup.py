@@ -56,32 +56,26 @@ def many_source_facts(uris: Sequence[str], settings: StorageSettings, at_once: i
     """`source_facts` of many inputs; those that cannot be had are left out.
 
     Objects in the same folder of a bucket take one listing, other remote inputs a request each, several at once. This
-    is a look: it asks no more than twice, and no server any more that failed so for several inputs in a row.
+    is a look: it asks no more than twice, and no server any more that failed so several times in a row.
     """
     settings = replace(settings, max_retries=min(settings.max_retries, 1))
-    found: dict[str, SourceFacts] = {}
-    asked: list[str] = []
+    groups: list[list[str]] = []
     for (scheme, _), group in _by_folder(uris).items():
         if scheme not in BUCKET_SCHEMES or len(group) < _WORTH_A_LISTING or scheme not in settings.allow_schemes:
-            asked += group
-            continue
-        from birefnet_batch.storage.bucket_source import folder_facts
-
-        try:
-            found |= folder_facts(group, settings)
-        except BirefnetBatchError:
-            continue
+            groups += [[uri] for uri in group]
+        else:
+            groups.append(group)
 
     failed: Counter[str] = Counter()
 
-    def one(uri: str) -> SourceFacts | None:
-        server = "/".join(uri.split("/", 3)[:3])
+    def answer(group: list[str]) -> dict[str, SourceFacts]:
+        server = "/".join(group[0].split("/", 3)[:3])
         if failed[server] >= _DOWN:
-            return None
+            return {}
         try:
-            facts = source_facts(uri, settings)
+            facts = _facts_at_once(group, settings)
         except BirefnetBatchError as error:
-            # Given up after tries; others are the server's answer about this one input.
+            # Given up after tries; others are the server's answer about this one input or folder.
             if isinstance(reason := error.__context__, PassingError):
                 failed[server] = count = failed[server] + 1
                 if count == _DOWN:
@@ -90,18 +84,31 @@ def many_source_facts(uris: Sequence[str], settings: StorageSettings, at_once: i
                         redact(server),
                         reason,
                     )
-            return None
+            return {}
         failed[server] = 0
         return facts
 
-    here = [uri for uri in asked if is_local(uri)]
-    found |= {uri: facts for uri in here if (facts := one(uri)) is not None}
-    remote = [uri for uri in asked if not is_local(uri)]
+    found: dict[str, SourceFacts] = {}
+    remote = []
+    for group in groups:
+        if is_local(group[0]):
+            found |= answer(group)
+        else:
+            remote.append(group)
     if len(remote) > at_once:
-        _log.info("asking whether %d inputs that were done before are the same as then", len(remote))
+        _log.info("asking whether %d inputs that were done before are the same as then", sum(map(len, remote)))
     with ThreadPoolExecutor(at_once, thread_name_prefix="source-facts") as pool:
-        found |= {uri: facts for uri, facts in zip(remote, pool.map(one, remote), strict=True) if facts is not None}
+        for facts in pool.map(answer, remote):
+            found |= facts
     return found
+
+
+def _facts_at_once(group: Sequence[str], settings: StorageSettings) -> dict[str, SourceFacts]:
+    if len(group) == 1:
+        return {group[0]: source_facts(group[0], settings)}
+    from birefnet_batch.storage.bucket_source import folder_facts
+
+    return folder_facts(group, settings)
 
 
 def _by_folder(uris: Sequence[str]) -> dict[tuple[str, str], list[str]]:

@@ -12,6 +12,7 @@ import pytest
 from birefnet_batch.errors import FetchError, InputError
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage import backoff, bucket_source, open_source, source_facts
+from birefnet_batch.storage.bucket_source import folder_facts
 from birefnet_batch.storage.filesystems import bucket_filesystem
 
 SIZE, URI, SETTINGS = (9 << 20) + 5, "s3://bucket/clip.mp4", StorageSettings()
@@ -96,6 +97,8 @@ def test_a_bucket_that_is_silent_is_given_up_after_so_many_tries_of_so_many_seco
         settings = StorageSettings(timeout_s=1, max_retries=1, options={scheme: options[scheme]})
         with pytest.raises(FetchError, match=r"did not answer in time .* given up after 2 tries"):
             source_facts(f"{scheme}://bucket/clip.mp4", settings)
+        with pytest.raises(FetchError, match=r"did not answer in time .* given up after 2 tries"):
+            folder_facts([f"{scheme}://bucket/folder/clip.mp4"], settings)
 
 
 def test_googles_storage_may_be_silent_for_as_long_as_the_setting_says_in_listings_and_uploads_too() -> None:

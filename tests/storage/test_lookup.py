@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,7 +12,8 @@ import pytest
 from http_site import SETTINGS
 
 from birefnet_batch.errors import FetchError, InputError
-from birefnet_batch.storage import SourceFacts, backoff, lookup, source_facts
+from birefnet_batch.storage import SourceFacts, backoff, bucket_source, lookup, source_facts
+from birefnet_batch.storage.backoff import retried
 from birefnet_batch.storage.lookup import many_source_facts
 from birefnet_batch.storage.remote import PassingError
 
@@ -54,3 +57,40 @@ def test_of_a_server_that_is_down_few_inputs_are_asked_for_and_of_the_others_all
     assert 16 <= len(asked) - 400 <= 2 * (8 + 4)
     assert "https://down: Connection refused; whether its inputs are the same" in caplog.text
     assert "secret" not in caplog.text
+
+
+def test_the_folders_of_a_bucket_are_listed_side_by_side_and_not_one_after_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    four = threading.Barrier(4, timeout=60)
+
+    def folder_facts(uris: Sequence[str], _: object) -> dict[str, SourceFacts]:
+        four.wait()
+        return {uri: SourceFacts(1, uri) for uri in uris}
+
+    monkeypatch.setattr(bucket_source, "folder_facts", folder_facts)
+    uris = [f"s3://bucket/raw/{folder}/{name}.mp4" for folder in range(8) for name in "abc"]
+    assert list(many_source_facts(uris, SETTINGS, 4)) == uris
+
+
+def test_of_a_bucket_that_is_down_few_folders_are_listed_and_of_the_others_all(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    listed: list[str] = []
+
+    def folder_facts(uris: Sequence[str], _: object) -> dict[str, SourceFacts]:
+        def listing() -> dict[str, SourceFacts]:
+            listed.append(uris[0])
+            if "down" in uris[0]:
+                raise PassingError("Connection refused")
+            return {uri: SourceFacts(1, uri) for uri in uris}
+
+        return retried(listing, uris[0], 1)
+
+    monkeypatch.setattr(bucket_source, "folder_facts", folder_facts)
+    monkeypatch.setattr(backoff, "_FIRST_S", 0.0)
+    uris = [f"s3://{bucket}/{n}/{name}.mp4" for n in range(100) for bucket in ("down", "up") for name in "abc"]
+    assert list(many_source_facts(uris, SETTINGS, 4)) == [uri for uri in uris if "up" in uri]
+    assert sum("up" in uri for uri in listed) == 100
+    assert 16 <= sum("down" in uri for uri in listed) <= 2 * (8 + 4)
+    assert "s3://down: Connection refused; whether its inputs are the same" in caplog.text
