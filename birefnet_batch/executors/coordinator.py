@@ -245,10 +245,11 @@ class Coordinator:
     def _ended(self, outcome: JobOutcome) -> JobOutcome:
         job_id = outcome.job.job_id
         self._left.discard(job_id)
-        if job_id in self._begun:
+        begun = self._begun.pop(job_id, None)
+        # Of others nothing else waits, and going through all that does takes the longer the more it is.
+        if begun is not None and begun.plan is not None:
             if outcome.status == "failed":
                 self.scheduler.drop(lambda unit: unit.job.job_id == job_id)
-            if self._begun.pop(job_id).plan is not None:
-                self._ended_jobs.append(outcome.job)
-                self._drop_parts(outcome.job)
+            self._ended_jobs.append(outcome.job)
+            self._drop_parts(outcome.job)
         return outcome

@@ -115,6 +115,19 @@ def test_what_waited_behind_the_last_try_of_a_job_is_given_to_nobody(coordinator
     assert (coordinator.scheduler.waiting, coordinator.scheduler.running) == (0, 0)
 
 
+def test_a_video_of_one_piece_that_fails_after_a_loss_is_not_looked_for_in_all_that_waits(
+    coordinator: Coordinator, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unit = Unit(job, "begin", LIGHT, 10, tries=1)
+    coordinator.scheduler.add([unit])
+    assert coordinator.scheduler.take("worker-1") is unit
+    coordinator.scheduler.doubts.succeeded("node-1-of-the-cluster", LIGHT)
+    monkeypatch.setattr(coordinator.scheduler, "drop", lambda unwanted: pytest.fail("it has nothing there"))
+    outcome = coordinator.lost("worker-1", "worker-1 was lost: death 2")
+    assert outcome is not None
+    assert outcome.status == "failed"
+
+
 def test_the_reason_of_a_loss_is_logged_once_whether_anything_was_lost_with_the_worker_or_not(
     coordinator: Coordinator, job: Job, caplog: pytest.LogCaptureFixture
 ) -> None:
