@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from birefnet_batch.errors import WorkerLostError
@@ -162,14 +162,15 @@ class Coordinator:
         _log.warning("%s", redact_text(reason))
         return None
 
-    def conclude(self) -> list[JobOutcome]:
-        """The outcomes of what failed and waited long enough for another machine to try it.
+    def conclude(self) -> Iterator[JobOutcome]:
+        """The outcomes of what failed and waited long enough for another machine to try it, each as it is published.
 
         Raises:
             NoWorkerError: no machine can do what is left; it was not tried.
         """
-        ended = self.judge.conclude()
-        return [self._end_failed(unit, unit.verdict) for unit in ended if unit.job.job_id in self._left]
+        for unit in self.judge.conclude():
+            if unit.job.job_id in self._left:
+                yield self._end_failed(unit, unit.verdict)
 
     def _failed(self, unit: Unit, worker: str, node: str, failure: Failed) -> JobOutcome | None:
         """A step failed, not by what its video holds; the outcome of its job, if that was not the machine's doing."""

@@ -11,7 +11,7 @@ import pytest
 from clips import make_clip
 
 from birefnet_batch import Request, Settings
-from birefnet_batch.errors import DecoderCrashError, ElsewhereError, InputError, OutputError
+from birefnet_batch.errors import DecoderCrashError, ElsewhereError, FetchError, InputError, OutputError
 from birefnet_batch.executors.base import RunContext
 from birefnet_batch.executors.coordinator import Coordinator
 from birefnet_batch.executors.ledger import failed
@@ -188,7 +188,7 @@ def test_a_video_that_a_node_does_not_see_is_done_by_another(
     # Nobody else is left who might see it: then that is how it ends.
     assert coordinator.lost("worker-2", "its node has died") is None
     assert scheduler.take("worker-1") is None
-    assert coordinator.conclude() == [], "another one may come"
+    assert not list(coordinator.conclude()), "another one may come"
     now[0] = 30.0
     (outcome,) = coordinator.conclude()
     assert outcome.status == "failed"
@@ -230,9 +230,30 @@ def test_segments_that_a_node_cannot_make_as_their_video_was_begun_are_made_by_o
     assert not scheduler.doubts
     # Nobody else is left who began it: then that is how it ends, told once.
     assert coordinator.lost("worker-2", "its node has died") is None
-    (outcome,) = [outcome for outcome in coordinator.conclude() if outcome is not None]
+    (outcome,) = coordinator.conclude()
     assert outcome.status == "failed"
     assert "another checkpoint" in str(outcome.error)
     record = json.loads((tmp_path / "out" / job.file("job.json")).read_text())
     assert [attempt["worker"] for attempt in record["history"]] == ["worker-1"]
     assert scheduler.waiting == 0
+
+
+def test_of_what_no_machine_may_do_any_more_each_is_told_before_the_next_is_published(
+    coordinator: Coordinator, tmp_path: Path, now: list[float]
+) -> None:
+    coordinator.lost("worker-2", "its node has died")
+    jobs = [
+        Job.from_request(Request.from_dict({"video_url": f"https://dead.example/{number}.mp4"})) for number in range(3)
+    ]
+    coordinator.add(jobs)
+    for _ in jobs:
+        taken = coordinator.take("worker-1")
+        assert taken is not None
+        unit = taken[0]
+        record = JobRecord(unit.job.job_id, "failed", {}, SourceRecord(unit.job.display_uri), started=utc_now())
+        answer = Answer(Failed(*failed(record, FetchError("404 Not Found"))))
+        assert coordinator.answered("worker-1", unit, answer) is None
+    assert not list(coordinator.conclude())
+    now[0] = 30.0
+    published = [len(list(tmp_path.glob("out/jobs/*/job.json"))) for _ in coordinator.conclude()]
+    assert published == [1, 2, 3]
