@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from birefnet_batch.errors import ConfigError, OutputError
 from birefnet_batch.output_files import FAILED, MANIFEST, RUNNING, RUNS
 from birefnet_batch.refusals import named_reason, one_line
-from birefnet_batch.results import JobRecord, merged_lines, read_record, run_lines
+from birefnet_batch.results import READ_AT_ONCE, JobRecord, merged_lines, read_record, run_lines
 from birefnet_batch.storage.stores import Store
 
 _TEXT = (
@@ -81,12 +83,17 @@ def rows(store: Store) -> Iterator[dict[str, Any]]:
     """
     unfinished = store.folders_with(RUNS, RUNNING)
     live = [line for run_id in unfinished for line in run_lines(store, run_id)]
-    for job_id, text in merged_lines(store.get(MANIFEST) or b"", live).items():
-        line = json.loads(text)
-        row = {name: line.get(name) for name in ("job_id", "input", "status", "error", "result")}
-        record = read_record(store, job_id, FAILED) if row["status"] == "failed" else None
-        record = record or read_record(store, job_id)
-        yield row if record is None else {**row, **_facts(record)}
+    lines = merged_lines(store.get(MANIFEST) or b"", live)
+    with ThreadPoolExecutor(READ_AT_ONCE, thread_name_prefix="records") as pool:
+        yield from pool.map(partial(_row, store), lines.keys(), lines.values())
+
+
+def _row(store: Store, job_id: str, text: str) -> dict[str, Any]:
+    line = json.loads(text)
+    row = {name: line.get(name) for name in ("job_id", "input", "status", "error", "result")}
+    record = read_record(store, job_id, FAILED) if row["status"] == "failed" else None
+    record = record or read_record(store, job_id)
+    return row if record is None else {**row, **_facts(record)}
 
 
 def _facts(record: JobRecord) -> dict[str, Any]:

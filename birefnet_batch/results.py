@@ -18,6 +18,8 @@ from birefnet_batch.storage.stores import Store
 
 SCHEMA_VERSION: Literal[1] = 1
 Outcome = Literal["succeeded", "failed", "skipped"]
+READ_AT_ONCE = 16
+"""Records that are read side by side where many are: those of a bucket wait for the network, not for us."""
 _DOCUMENTED = ConfigDict(use_attribute_docstrings=True)
 
 

@@ -7,7 +7,9 @@ import random
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -23,7 +25,7 @@ from birefnet_batch.recorded_media import bring_media
 from birefnet_batch.recorded_settings import read_settings, repeating
 from birefnet_batch.refusals import one_line
 from birefnet_batch.request import Request
-from birefnet_batch.results import JobRecord, read_record, read_result
+from birefnet_batch.results import READ_AT_ONCE, JobRecord, read_record, read_result
 from birefnet_batch.settings import Settings, StorageSettings
 from birefnet_batch.storage.stores import Store, open_store
 from birefnet_batch.uri_schemes import scheme_of
@@ -34,7 +36,6 @@ Verdict = Literal["identical", "close", "differs", "unavailable"]
 LEAST_PSNR_DB = 40.0
 MOST_MATTE_ERROR = 1 / 255
 _SAME_MACHINE = ("processor", "cpu_capability", "gpus", "gpu_driver", "cuda", "cudnn")
-
 # Why an engine or its batch was chosen changes no byte.
 _REASONS = frozenset(("why", "asked", "instead_of", "batch_size_why"))
 
@@ -72,7 +73,7 @@ def verify(
         store: the output of the run.
         storage: how sources and the output are reached; secrets of the run are in no file.
         scratch: a folder on this machine for the repeats.
-        sample: how many videos, chosen by chance; None is all.
+        sample: how many videos that succeeded, chosen by chance; None is all.
         seed: which chance.
         progress: given the number of videos of each run, shows it.
 
@@ -80,12 +81,10 @@ def verify(
         ConfigError: the output has no video that succeeded.
         OutputError: the output cannot be read.
     """
-    records, damaged = succeeded_records(store)
+    records, damaged = succeeded_records(store, sample, seed)
     if not records and not damaged:
         reason = store.absence() or "there is nothing to verify"
         raise ConfigError(f"{store.shown} has no video that succeeded: {reason}")
-    if sample is not None and sample < len(records):
-        records = sorted(random.Random(seed).sample(records, sample), key=lambda record: record.job_id)
     unreadable = "its job.json is gone or damaged; run it again with resume=force"
     compared = [Comparison(job_id, f"{JOBS}/{job_id}", "unavailable", reason=unreadable) for job_id in damaged]
     runs: dict[str, list[JobRecord]] = defaultdict(list)
@@ -115,16 +114,26 @@ def verify(
     return sorted(compared, key=lambda item: item.job_id)
 
 
-def succeeded_records(store: Store) -> tuple[list[JobRecord], list[str]]:
-    """The records of complete videos, and the complete videos whose record cannot be read, by job."""
-    found, damaged = [], []
-    for job_id in sorted({folder for folder, name in store.walk(JOBS) if is_marker(name)}):
-        record = read_record(store, job_id)
-        if record is None:
-            damaged.append(job_id)
-        elif record.status == "succeeded":
-            found.append(record)
-    return found, damaged
+def succeeded_records(store: Store, sample: int | None, seed: int) -> tuple[list[JobRecord], list[str]]:
+    """The records of complete videos, and the complete videos whose record cannot be read, by job.
+
+    Of a sample no more records are read than it takes: what is damaged among the others is not found.
+    """
+    names = sorted({folder for folder, name in store.walk(JOBS) if is_marker(name)})
+    wanted = len(names) if sample is None else sample
+    if wanted < len(names):
+        random.Random(seed).shuffle(names)
+    found: list[JobRecord] = []
+    damaged: list[str] = []
+    with ThreadPoolExecutor(READ_AT_ONCE, thread_name_prefix="records") as pool:
+        while names and (missing := wanted - len(found)):
+            drawn, names = names[:missing], names[missing:]
+            for job_id, record in zip(drawn, pool.map(partial(read_record, store), drawn), strict=True):
+                if record is None:
+                    damaged.append(job_id)
+                elif record.status == "succeeded":
+                    found.append(record)
+    return sorted(found, key=lambda record: record.job_id), damaged
 
 
 def _repeat(

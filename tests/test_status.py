@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from pyarrow import csv, parquet
 
-from birefnet_batch import status_command
+from birefnet_batch import manifest_export, status_command
 from birefnet_batch.errors import ConfigError
 from birefnet_batch.results import JobRecord, SourceRecord
 from birefnet_batch.run_record import close_dead_runs
@@ -275,6 +276,19 @@ def test_a_line_with_values_of_other_types_costs_no_other(
     store.put(f"runs/{RUN}/manifest.jsonl", "".join(json.dumps(entry) + "\n" for entry in lines).encode())
     assert read_status(store).counts["succeeded"] == 2
     assert main([str(tmp_path)]) == main([str(tmp_path), "--json"]) == 0
+
+
+def test_the_records_of_a_table_are_read_side_by_side_and_its_rows_are_in_order(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    four = threading.Barrier(4, timeout=60)
+
+    def read_record(store: LocalStore, job_id: str) -> None:
+        four.wait()
+
+    monkeypatch.setattr(manifest_export, "read_record", read_record)
+    store.put("manifest.jsonl", b"".join(json.dumps(line(n)).encode() + b"\n" for n in range(8)))
+    assert [row["job_id"] for row in manifest_export.rows(store)] == [f"clip-{n}" for n in range(8)]
 
 
 def test_without_the_library_the_pip_command_is_named(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,17 +8,19 @@ import json
 import os
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 from clips import make_clip
 
-from birefnet_batch import Request, Settings, run
+from birefnet_batch import Request, Settings, results, run
 from birefnet_batch import verify as verify_module
 from birefnet_batch.errors import OutputLostError
 from birefnet_batch.media_difference import Difference
@@ -139,6 +141,35 @@ def test_a_complete_video_whose_record_is_gone_or_damaged_is_named(
     status, compared = verified(output, capsys)
     assert (status, compared["verdict"]) == (1, "unavailable")
     assert "its job.json is gone or damaged; run it again with resume=force" in compared["reason"]
+
+
+def test_of_a_sample_so_many_records_are_read_and_one_more_for_each_that_is_no_success(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = LocalStore(tmp_path)
+    for number in range(100):
+        job_id, status = f"clip-{number}", "failed" if number < 10 else "succeeded"
+        store.put(f"jobs/{job_id}/complete-x", b"")
+        content = JobRecord(job_id, status, {}, SourceRecord("file:///clip.mp4")).to_json() if number < 80 else b"{"
+        store.put(f"jobs/{job_id}/job.json", content)
+    read: list[str] = []
+    numbers, four = count(), threading.Barrier(4, timeout=60)
+
+    def read_record(store: LocalStore, job_id: str) -> JobRecord | None:
+        read.append(job_id)
+        if next(numbers) < 4:
+            four.wait()
+        return results.read_record(store, job_id)
+
+    monkeypatch.setattr(verify_module, "read_record", read_record)
+    found, damaged = verify_module.succeeded_records(store, 20, seed=3)
+    assert len(found) == 20
+    assert {record.status for record in found} == {"succeeded"}
+    no_success = [job_id for job_id in read if int(job_id.removeprefix("clip-")) < 10]
+    assert damaged, "they are named"
+    assert sorted(read) == sorted([*(record.job_id for record in found), *damaged, *no_success])
+    assert verify_module.succeeded_records(store, 20, seed=3) == (found, damaged)
+    assert len(verify_module.succeeded_records(store, None, seed=3)[0]) == 70
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"video": {"url": "http://elsewhere"}}'])
