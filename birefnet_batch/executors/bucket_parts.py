@@ -65,7 +65,7 @@ class BucketParts(Parts):
 
     def get_records(self, job_id: str, folder: Path) -> set[str]:
         """See `Parts`."""
-        there = self._names().get(self._run_id, {}).get(job_id, ())
+        there = self._below(f"{self._own}/{job_id}")
         names = finished_names(there)
         for name in set(names).difference(finished_names(path.name for path in folder.iterdir())):
             # With its record beside it a half part would count as whole.

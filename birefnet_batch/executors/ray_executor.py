@@ -121,7 +121,8 @@ class Driver:
             # What else is there already.
             ready, _ = self._ray.wait(waited_for, num_returns=len(waited_for), timeout=0)
         # In the order of the calls: of a lost worker's the first is the one that it worked on.
-        for reference in [reference for reference in waited_for if reference in set(ready)]:
+        there = set(ready)
+        for reference in [reference for reference in waited_for if reference in there]:
             if reference in self._calls:
                 outcome = self._answered(reference)
                 if outcome is not None:

@@ -176,6 +176,28 @@ def test_half_a_part_that_a_killed_worker_left_is_replaced_by_the_whole_one(
     assert (here / PART).read_text() == "whole"
 
 
+def test_of_the_parts_of_a_video_that_is_begun_those_of_other_videos_and_runs_are_not_listed(
+    bucket: Callable[[str], BucketParts], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = bucket("run")
+    made = folder_with(tmp_path / "made", part="whole", record="{}")
+    for run_id, job_id in (("run", "job"), ("run", "job-2"), ("run", "other"), ("dead", "job")):
+        bucket(run_id).put(job_id, [made / PART, made / RECORD])
+    find, listed = store._files.find, []
+
+    def finding(*args: Any) -> list[str]:
+        found: list[str] = find(*args)
+        listed.extend(found)
+        return found
+
+    monkeypatch.setattr(store._files, "find", finding)
+    (tmp_path / "here").mkdir()
+    assert store.get_records("job", tmp_path / "here") == {PART, RECORD}
+    assert len(listed) == 2
+    assert store.get_records("new", tmp_path / "here") == set()
+    assert len(listed) == 2
+
+
 @pytest.mark.parametrize("moved", [1, 2])
 def test_finished_segments_that_a_stopped_run_had_begun_to_take_over_are_whole_for_the_next(
     bucket: Callable[[str], BucketParts], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moved: int
