@@ -14,7 +14,7 @@ from unittest.mock import patch
 import pytest
 from omegaconf import OmegaConf
 
-from birefnet_batch.engines.selection import _device_of, resolve_device
+from birefnet_batch.engines.selection import device_of, resolve_device
 from birefnet_batch.errors import ConfigError, ProblemsError
 from birefnet_batch.settings import (
     Alpha,
@@ -116,10 +116,10 @@ def test_what_an_engine_takes_that_may_stand_in_is_a_setting() -> None:
 
 
 @pytest.mark.parametrize("provider", list(Provider))
-def test_automatic_means_the_device_of_onnxruntimes_provider(provider) -> None:
+def test_automatic_means_thedevice_of_onnxruntimes_provider(provider) -> None:
     engine = EngineSettings(name=EngineName.onnxruntime, provider=provider)
     with patch("torch.cuda.is_available", lambda: True):
-        opened = _device_of("onnxruntime", provider.value, engine.device_wish)
+        opened = device_of("onnxruntime", provider.value, engine.device_wish)
         assert resolve_device(engine.device_wish) == opened
     assert replace(engine, fallback=[EngineName.torch]).device_wish == "auto"
 

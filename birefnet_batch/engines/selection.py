@@ -128,7 +128,7 @@ def open_engine(
         from birefnet_batch.engines.tensorrt_module import load_tensorrt
 
         load_tensorrt()
-    resolved = _device_of(name, provider, device)
+    resolved = device_of(name, provider, device)
     spec = EngineSpec(
         model=model.short_name,
         width=width,
@@ -215,8 +215,13 @@ def _precision_notes(
     return [warning]
 
 
-def _device_of(name: str, provider: str, device: str) -> str:
+def device_of(name: str, provider: str, device: str) -> str:
     """The device that an engine takes its images on: TensorRT has one, and so has each provider of ONNX Runtime.
+
+    Args:
+        name: auto, torch, onnxruntime or tensorrt.
+        provider: of onnxruntime: auto, cpu, cuda, tensorrt or openvino.
+        device: auto, cpu or cuda.
 
     Raises:
         EngineError: it is not the one that was asked for, or is not here.
@@ -224,13 +229,17 @@ def _device_of(name: str, provider: str, device: str) -> str:
     belongs = PROVIDER_DEVICES[Provider(provider)].value
     what, instead = f"engine.provider={provider}", "engine.provider=cpu"
     if name == "tensorrt":
-        belongs, what, instead = "cuda", "engine.name=tensorrt", "engine.name=torch"
+        # The group, which leaves the device of TensorRT's behind too.
+        belongs, what, instead = "cuda", "engine.name=tensorrt", "engine=torch"
     elif name != "onnxruntime":
         return resolve_device(device)
-    if belongs != "auto" and device not in ("auto", belongs):
-        raise EngineError(
-            f"{what} runs on {belongs}, but engine.device={device} was asked for; give engine.device=auto"
-        )
+    elif device == "cuda":
+        instead += " engine.device=auto"
     if belongs == "auto":
         return resolve_device(device)
-    return resolve_device(belongs, None if device == belongs else what, instead)
+    if device not in ("auto", belongs):
+        other = f", or {instead}" if belongs == "cuda" else ""
+        raise EngineError(
+            f"{what} runs on {belongs}, but engine.device={device} was asked for; give engine.device=auto{other}"
+        )
+    return resolve_device(belongs, what, instead)

@@ -60,7 +60,7 @@ class TensorRTEngine(Engine):
             # Before a runtime is made: without a driver that can end the process.
             raise EngineError(
                 f"engine.name=tensorrt was asked for and {library.name} {library.version} is here, but torch "
-                f"{torch.__version__} finds no GPU; give engine.name=torch, or install a driver and a CUDA build: "
+                f"{torch.__version__} finds no GPU; give engine=torch, or install a driver and a CUDA build: "
                 "pip install --force-reinstall torch"
             )
         path = stored_plan(

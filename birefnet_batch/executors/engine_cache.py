@@ -97,9 +97,9 @@ class EngineCache:
             WeightsError: the checkpoint is missing or does not fit the network.
             EngineError: the engine that the settings ask for cannot be had here.
         """
-        from birefnet_batch.engines.selection import resolve_device
+        from birefnet_batch.engines.selection import device_of, resolve_device
 
-        key = (spec.short_name, *size)
+        asked, key = self._settings.engine, (spec.short_name, *size)
         if key in self._refused:
             raise copy.copy(self._refused[key])
         if key in self._engines:
@@ -107,7 +107,11 @@ class EngineCache:
             return self._engines[key]
         weights = self.weights(spec)
         try:
-            device = resolve_device(self._settings.engine.device_wish)
+            # What may stand in takes what there is; an engine without says itself what it lacks.
+            if asked.fallback:
+                device = resolve_device(asked.device_wish)
+            else:
+                device = device_of(asked.name.value, asked.provider.value, asked.device.value)
             self._make_room(max(self._sizes.get(key, 0), weights.path.stat().st_size), device, kept=0)
             before = memory_in_use(self._settings, device)
             engine = self._first(spec, weights, size)

@@ -18,6 +18,7 @@ from birefnet_batch.executors.engine_cache import EngineCache
 from birefnet_batch.models.registry import find_model
 from birefnet_batch.models.weights import locate_weights
 from birefnet_batch.settings import Device, EngineName, EngineSettings, ExecutorSettings, Settings, StorageSettings
+from birefnet_batch.settings.engine import Provider
 
 DEMO = find_model("demo")
 
@@ -206,9 +207,36 @@ def test_what_stands_in_for_tensorrt_runs_where_there_is_no_gpu(monkeypatch: pyt
     shipped = {"name": EngineName.tensorrt, "device": Device.cuda}
     with EngineCache(asking(**shipped, fallback=[EngineName.torch])) as cache:
         assert "finds no GPU" in cache.engine(DEMO, (64, 64)).record()["instead_of"][0]
-    for refused in (shipped, {"name": EngineName.torch, "device": Device.cuda, "fallback": [EngineName.onnxruntime]}):
-        with EngineCache(asking(**refused)) as cache, pytest.raises(EngineError, match=r"engine.device=cuda was asked"):
+    torch_first = {"name": EngineName.torch, "device": Device.cuda, "fallback": [EngineName.onnxruntime]}
+    for refused, told in ((shipped, "engine.name=tensorrt was asked"), (torch_first, "engine.device=cuda was asked")):
+        with EngineCache(asking(**refused)) as cache, pytest.raises(EngineError, match=told):
             cache.engine(DEMO, (64, 64))
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"device": Device.cuda}, r"^engine.name=tensorrt was asked for, but torch .* give engine=torch, or install"),
+        ({"device": Device.auto}, r"^engine.name=tensorrt was asked for, but torch .* give engine=torch, or install"),
+        ({"device": Device.cpu}, r"^engine.name=tensorrt runs on cuda, .* give engine.device=auto, or engine=torch$"),
+        (
+            {"name": EngineName.onnxruntime, "provider": Provider.cuda},
+            r"^engine.provider=cuda was asked for, .* give engine.provider=cpu, or install",
+        ),
+        (
+            {"name": EngineName.onnxruntime, "provider": Provider.cuda, "device": Device.cuda},
+            r"^engine.provider=cuda was asked for, .* give engine.provider=cpu engine.device=auto, or install",
+        ),
+    ],
+)
+def test_advice_where_there_is_no_gpu_leads_to_an_engine_that_runs_and_not_back(
+    asked: dict[str, Any], told: str, opened: list[TrivialEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    wanted = asking(**{"name": EngineName.tensorrt, **asked})
+    with EngineCache(wanted) as cache, pytest.raises(EngineError, match=told):
+        cache.engine(DEMO, (64, 64))
+    assert not opened
 
 
 def test_an_automatic_choice_says_why(opened: list[TrivialEngine]) -> None:
