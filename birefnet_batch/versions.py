@@ -23,6 +23,8 @@ _OPTIONAL = (
     *("ray", "s3fs", "gcsfs", "adlfs"),
     *("nvidia-cudnn-cu12", "nvidia-cudnn-cu13", "nvidia-cublas-cu12", "nvidia-cublas"),
 )
+INSTALL_TORCH = "pip install --force-reinstall 'torch>=2.9,<2.14'"
+"""Brings a CUDA build where there is none; without the range of pyproject.toml pip takes a newer one."""
 CHECKOUT = "from a checkout"
 """Stands for the version of a package that is not installed."""
 

@@ -12,6 +12,7 @@ from birefnet_batch.errors import EngineError
 from birefnet_batch.models.precision import MEASURED, precision_warning
 from birefnet_batch.models.registry import ModelSpec
 from birefnet_batch.settings.engine import PROVIDER_DEVICES, Provider
+from birefnet_batch.versions import INSTALL_TORCH
 
 if TYPE_CHECKING:
     from birefnet_batch.engines.store import EngineStore
@@ -41,7 +42,7 @@ def resolve_device(device: str, asked: str | None = None, instead: str = "engine
         built = f"is built for CUDA {torch.version.cuda}" if torch.version.cuda else "is a CPU build"
         raise EngineError(
             f"{asked or 'engine.device=cuda'} was asked for, but torch {torch.__version__} {built} and finds no GPU; "
-            f"give {instead}, or install a driver and a CUDA build: pip install --force-reinstall torch"
+            f"give {instead}, or install a driver and a CUDA build: {INSTALL_TORCH}"
         )
     return device
 

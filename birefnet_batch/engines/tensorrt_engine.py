@@ -15,6 +15,7 @@ from birefnet_batch.engines.tensorrt_module import TensorRT, load_tensorrt
 from birefnet_batch.errors import EngineError
 from birefnet_batch.models.registry import ModelSpec
 from birefnet_batch.models.weights import WeightsFile
+from birefnet_batch.versions import INSTALL_TORCH
 
 
 class TensorRTEngine(Engine):
@@ -61,7 +62,7 @@ class TensorRTEngine(Engine):
             raise EngineError(
                 f"engine.name=tensorrt was asked for and {library.name} {library.version} is here, but torch "
                 f"{torch.__version__} finds no GPU; give engine=torch, or install a driver and a CUDA build: "
-                "pip install --force-reinstall torch"
+                f"{INSTALL_TORCH}"
             )
         path = stored_plan(
             self._store,

@@ -165,7 +165,7 @@ def test_plans_are_built_ahead_by_the_program_for_each_gpu_that_is_named(rtx, tm
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_a_machine_without_a_gpu_is_told_before_anything_is_built(rtx, tmp_path):
-    told = r"^engine.name=tensorrt was asked for, but torch .* finds no GPU; give engine=torch, or install"
+    told = r"^engine.name=tensorrt was asked for, but torch .* finds no GPU; give engine=torch, .*install 'torch>=2"
     with pytest.raises(EngineError, match=told):
         open_engine(
             "tensorrt", model=DEMO, weights=locate_weights(DEMO), width=64, height=64, store=EngineStore(tmp_path)

@@ -89,7 +89,9 @@ def test_an_unknown_engine_is_named_with_those_there_are():
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_a_missing_gpu_is_refused_not_replaced():
-    with pytest.raises(EngineError, match=r"engine.device=cuda was asked for, but .*give engine.device=cpu"):
+    with pytest.raises(
+        EngineError, match=r"engine.device=cuda was asked for, but .*give engine.device=cpu, .*install 'torch>="
+    ):
         engine_of(device="cuda")
 
 
