@@ -43,6 +43,12 @@ def folder_setting(folder: str) -> str:
     return shlex.quote(f"weights_folder={folder}")
 
 
+def weights_setting(spec: ModelSpec, hub: str) -> str:
+    """What makes a run take a model's weights from another place than its entry names, for a shell's command line."""
+    # Of the shipped ones alone the configuration has the names.
+    return shlex.quote(f"{'' if spec in MODELS else '+'}weights.{spec.short_name}={hub}")
+
+
 def locate_weights(
     spec: ModelSpec,
     setting: str | None = None,
@@ -167,7 +173,8 @@ def _from_folder(spec: ModelSpec, folder: Path, repository: str, revision: str |
         return _local(path, str(path))
     if not source.is_of(repository, revision):
         raise WeightsError(
-            f"{path} is of {source.repository}@{source.revision}, and {asked} is asked for."
+            f"{path} is of {source.repository}@{source.revision}, and {asked} is asked for; to use what is there give "
+            f"{weights_setting(spec, hub_name(source.repository, source.revision))}."
             f"{_how_to_get(spec, asked, str(folder))}"
         )
     weights = _local(path, f"{source.repository}@{source.commit}")

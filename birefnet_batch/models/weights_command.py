@@ -20,7 +20,14 @@ from birefnet_batch.models.hub import cached, is_damaged
 from birefnet_batch.models.models_file import add_models_option, read_models
 from birefnet_batch.models.registry import SHIPPED, Catalogue, ModelSpec
 from birefnet_batch.models.spec import hub_name, hub_repository
-from birefnet_batch.models.weights import DEFAULT_FOLDER, fetch_command, folder_setting, locate_weights, on_hub
+from birefnet_batch.models.weights import (
+    DEFAULT_FOLDER,
+    fetch_command,
+    folder_setting,
+    locate_weights,
+    on_hub,
+    weights_setting,
+)
 from birefnet_batch.models.weights_folder import checkpoint_in, fetch, names_in, source_in, verify
 from birefnet_batch.option_values import folder
 from birefnet_batch.refusals import absence, system_reason
@@ -130,7 +137,8 @@ def _asked(words: Sequence[str], models: Catalogue) -> list[_Asked]:
 
 
 def _fetch(folder: Path, words: list[str], models: Catalogue) -> int:
-    status, fetched = OK, False
+    status, settings = OK, [folder_setting(str(folder))]
+    fetched = False
     for name, where, spec in _asked(words, models):
         try:
             if spec is not None and where == spec.weights and not on_hub(spec):
@@ -155,8 +163,13 @@ def _fetch(folder: Path, words: list[str], models: Catalogue) -> int:
         fetched = True
         state = "fetched" if new else "there already"
         _say(f"{name}: {state}, {came}, {source.size:,} bytes, sha256 {source.sha256}, network {network}")
+        if spec is None:
+            entry = f"{name}: {{network: {network}, weights: {where}}}"
+            _say(f"no model is called {name} here; a run takes one of this entry of its `models`: {entry}")
+        elif not on_hub(spec) or not source.is_of(*(hub_repository(spec.weights or "") or hub)):
+            settings.append(weights_setting(spec, where))
     if fetched and status == OK:
-        _say(f"use them with {folder_setting(str(folder))}")
+        _say(f"use them with {' '.join(settings)}")
     return status
 
 

@@ -49,8 +49,25 @@ def test_the_command_that_an_error_names_makes_the_next_run_work(tmp_path: Path,
             assert Path(found[2]).read_bytes() == content
             assert "is of ZhengPeng7/BiRefNet@main, and some/tuned@v2 is asked for" in other
     (other, found) = located(start_locating(asked, offline))
-    assert "is of some/tuned@v2, and ZhengPeng7/BiRefNet is asked for" in other
+    use = "weights.light=some/tuned@v2"
+    assert fetched.stdout.endswith(f"use them with weights_folder={folder} {use}\n"), "and without it this is refused:"
+    assert f"is of some/tuned@v2, and ZhengPeng7/BiRefNet is asked for; to use what is there give {use}." in other
     assert Path(found[2]).read_bytes() == tuned
+
+
+def test_what_is_fetched_from_another_place_than_its_model_s_is_used_with_the_setting_that_is_named(
+    tmp_path: Path, hub: Hub
+):
+    hub.large["some/tuned@v2"] = hub.large["ZhengPeng7/BiRefNet@v3"] = hub.large["me/own@v1"] = CHECKPOINT
+    (tmp_path / "models.yaml").write_text(
+        "own: {network: demo, weights: me/own}\nfile: {network: demo, weights: a.pth}\n"
+    )
+    words = "fetch light=ZhengPeng7/BiRefNet@v3 demo=some/tuned@v2 own=some/tuned@v2 file=me/own@v1 studio=me/own@v1"
+    fetched = command(f"{words} --models models.yaml", environment(tmp_path / "hf", hub.endpoint), tmp_path)
+    assert fetched.returncode == 0, fetched.stderr
+    assert re.search(r"of this entry of its `models`: studio: {network: \w+, weights: me/own@v1}\n", fetched.stdout)
+    settings = "weights.demo=some/tuned@v2 +weights.own=some/tuned@v2 +weights.file=me/own@v1"
+    assert fetched.stdout.endswith(f"use them with weights_folder=weights {settings}\n")
 
 
 def test_what_is_there_is_not_fetched_again_and_what_fails_costs_no_other(tmp_path: Path, hub: Hub):
