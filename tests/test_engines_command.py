@@ -96,6 +96,40 @@ def test_the_store_is_filled_listed_verified_and_emptied(tmp_path, matrix, capsy
     assert not list((tmp_path / "store").glob("*/model.onnx"))
 
 
+@pytest.mark.parametrize(
+    ("words", "status", "unmet"),
+    [
+        ([], OK, ""),
+        (["demo"], OK, ""),
+        (["demo", "--engine", "onnxruntime"], OK, ""),
+        (
+            ["demo", "--engine", "tensorrt", "--compute-capability", "SM89"],
+            FAILED,
+            "nothing was built of demo, tensorrt",
+        ),
+        (["--engine", "onnxruntime", "--engine", "tensorrt"], FAILED, "nothing was built of tensorrt"),
+        (["light", "demo"], FAILED, "nothing was built of light"),
+    ],
+)
+def test_what_is_named_is_built_or_the_status_says_that_it_was_not(tmp_path, monkeypatch, capsys, words, status, unmet):
+    whole = Artifact("onnx", "demo", "demo", "0", 64, 64, "fp32", {"deform_conv": "native"}, code="1")
+    matrix = tmp_path / "matrix.yaml"
+    matrix.write_text(
+        "- {model: demo, resolution: 256x256, engine: onnxruntime}\n"
+        "- {model: demo, resolution: 256x256, engine: tensorrt}\n"
+        "- {model: light, resolution: 1024x1024, engine: tensorrt}\n"
+    )
+    monkeypatch.setattr(build_command, "_not_here", lambda row, _: "no GPU" if row.engine == "tensorrt" else None)
+    monkeypatch.setattr(build_command, "_build", lambda store, *_: store.get(whole, wrote))
+    assert run(["build", *words, "--matrix", str(matrix), "--store", str(tmp_path / "store")]) == status
+    assert (capsys.readouterr().out.splitlines()[-1] == unmet) == bool(unmet)
+
+
+def test_of_an_empty_store_verify_says_that_it_is_empty(tmp_path, capsys):
+    assert run(["verify", "--store", str(tmp_path)]) == OK
+    assert capsys.readouterr().out == f"{tmp_path}: 0 engines\n"
+
+
 @pytest.mark.parametrize("prefix", ["", "storage."])
 def test_options_of_a_shared_store_are_those_of_the_command_line(tmp_path, monkeypatch, prefix):
     asked = []

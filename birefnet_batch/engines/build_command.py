@@ -39,7 +39,8 @@ def build(
         workspace_bytes: of plans: memory that a layer may use, as the runs are to ask for; None is the library's limit.
 
     Returns:
-        Whether no row failed; rows that this machine cannot run are not failures.
+        Whether no row failed, and of all that is named there was one; others that this machine cannot run are no
+        failures.
 
     Raises:
         ConfigError: the matrix is wrong, or has no row of what is named.
@@ -58,13 +59,14 @@ def build(
             f"the matrix {path} has no row{of}{engine}, so that there is nothing to build; give --matrix FILE with "
             f"rows such as {{model: {missing[0] if missing else 'demo'}, resolution: 1024x1024, engine: onnxruntime}}"
         )
-    failed = 0
+    failed, here = 0, set[str]()
     for number, row in enumerate(rows, 1):
         place = f"[{number}/{len(rows)}] {row}"
         reason = _not_here(row, capabilities)
         if reason is not None:
             print(f"{place}: left out: {reason}", flush=True)
             continue
+        here |= {row.model.short_name, row.engine}
         print(f"{place} ...", flush=True)
         started = time.perf_counter()
         try:
@@ -79,7 +81,10 @@ def build(
         except BirefnetBatchError as error:
             failed += 1
             print(f"{place}: failed: {error}", flush=True)
-    return failed == 0
+    unmet = [name for name in (*names, *engines) if name not in here]
+    if unmet:
+        print(f"nothing was built of {', '.join(unmet)}", flush=True)
+    return failed == 0 and not unmet
 
 
 def _not_here(row: Row, capabilities: tuple[str, ...]) -> str | None:

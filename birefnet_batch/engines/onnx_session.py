@@ -65,9 +65,7 @@ def require_provider(provider: str, form: DeformableForm | None = None) -> Modul
     try:
         import onnxruntime
     except ImportError:
-        raise EngineError(
-            f"engine.name=onnxruntime was asked for, but onnxruntime is not installed: {install}"
-        ) from None
+        raise EngineError(f"engine.name=onnxruntime needs onnxruntime, which is not installed: {install}") from None
     version = tuple(map(int, onnxruntime.__version__.split(".")[:2]))
     oldest, reason = _OLDEST[form or form_of(provider)]
     if version < oldest:

@@ -52,11 +52,13 @@ def verify(store: EngineStore, weights: Mapping[str, str], models: Catalogue) ->
     Returns:
         Whether none is damaged or wrong; what cannot be run here is said, and is neither.
     """
-    broken = store.broken()
+    broken, entries = store.broken(), list(store.entries())
+    if not broken and not entries:
+        print(f"{store.root}: 0 engines")
     for folder in broken:
         print(f"{folder.name}  damaged: not all of its files can be read; it is made again at its next use")
     right = not broken
-    for entry in store.entries():
+    for entry in entries:
         if not entry.intact():
             right = False
             print(f"{entry.key}  {_what(entry)}: damaged; it is made again at its next use")

@@ -56,7 +56,7 @@ def load_tensorrt() -> TensorRT:
             problems.append(f"tensorrt {found.version} is not one of 10.1 to 11")
             continue
         return found
-    raise EngineError(f"engine.name=tensorrt was asked for, but cannot be had ({'; '.join(problems)}): {_INSTALL}")
+    raise EngineError(f"engine.name=tensorrt cannot be had ({'; '.join(problems)}): {_INSTALL}")
 
 
 @cache
