@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 
 from birefnet_batch.errors import ConfigError
+from birefnet_batch.url_redaction import redact
 
 # Ray itself asks again and again, for minutes.
 _ANSWER_S = 10.0
@@ -14,12 +15,17 @@ def check_address(address: str) -> None:
     """See that there may be a cluster at an address; `auto` and names of Ray's own are left to Ray.
 
     Raises:
-        ConfigError: it is Ray Client's, or nobody answers there.
+        ConfigError: it is Ray Client's or the dashboard's, or nobody answers there.
     """
     if address.startswith("ray://"):
         raise ConfigError(
             f"executor.address={address} is Ray Client's, which carries all data through one process; run this "
             "command on a machine of the cluster with executor.address=auto, or give it to ray job submit"
+        )
+    if address.startswith(("http://", "https://")):
+        raise ConfigError(
+            f"executor.address={redact(address)} is a dashboard's, which `ray job submit --address` takes; give auto "
+            "or HOST:PORT of the head (HOST:6379, as ray start says)"
         )
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdecimal():
