@@ -14,7 +14,10 @@ if TYPE_CHECKING:
         BirefnetBatchError,
         ConfigError,
         DecoderCrashError,
+        ElsewhereError,
         EngineError,
+        EngineMemoryError,
+        FetchError,
         InputError,
         ManifestError,
         NoWorkerError,
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
         ProblemsError,
         RequestError,
         WeightsError,
+        WorkerLostError,
     )
     from birefnet_batch.request import Request
     from birefnet_batch.result import Result, VideoFile
@@ -51,11 +55,14 @@ __all__ = [
     "CorruptFrames",
     "DecoderCrashError",
     "Device",
+    "ElsewhereError",
     "EngineError",
+    "EngineMemoryError",
     "EngineName",
     "EngineSettings",
     "ExecutorName",
     "ExecutorSettings",
+    "FetchError",
     "InputError",
     "ManifestError",
     "MediaSettings",
@@ -76,6 +83,7 @@ __all__ = [
     "StorageSettings",
     "VideoFile",
     "WeightsError",
+    "WorkerLostError",
     "process_video",
     "run",
 ]
