@@ -173,7 +173,8 @@ def run_config(config: DictConfig) -> int:
         print(f"failed: {uri}: {reason}", file=sys.stderr)
     print(f"results: {summary.output}/manifest.jsonl")
     if invalid:
-        print(f"{len(invalid)} entries skipped: {summary.output}/runs/{summary.run_id}/{INVALID_ENTRIES}")
+        entries = "entry" if len(invalid) == 1 else "entries"
+        print(f"{len(invalid)} {entries} skipped: {summary.output}/runs/{summary.run_id}/{INVALID_ENTRIES}")
     # An entry that is no request is a video that was not done.
     return OK if summary.ok else FAILED
 

@@ -174,6 +174,10 @@ def test_bad_entries_stop_the_run_before_any_work_or_are_skipped(
         "videos.jsonl, line 2",
         "videos.jsonl, line 3",
     ]
+    assert "\n2 entries skipped: " in capsys.readouterr().out
+    Path("videos.jsonl").write_text('"good.mp4"\n{"video": 1}\n')
+    assert program("manifest=videos.jsonl", "output=out", "on_invalid=skip", *DEMO) == FAILED
+    assert "\n1 entry skipped: " in capsys.readouterr().out
 
 
 def test_the_arguments_of_an_api_call_run_unchanged(program: Program) -> None:
