@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
 
     build = commands.add_parser("build", help="build the engines of the matrix ahead")
     build.add_argument("models", metavar="MODEL", nargs="*", help="only these; none is all")
-    build.add_argument("--matrix", type=Path, metavar="FILE", help="default: the shipped engines/matrix.yaml")
+    build.add_argument("--matrix", type=Path, metavar="FILE", help="default: the one of this package")
     build.add_argument("--engine", action="append", default=[], choices=("onnxruntime", "tensorrt"), help="only these")
     build.add_argument(
         "--compute-capability",

@@ -203,7 +203,7 @@ def test_weights_of_no_model_are_refused_before_anything_is_verified(tmp_path, c
     ("content", "message"),
     [
         ("mine: {network: demo}", "models.mine.weights is missing"),
-        ("[mine]", "does not map short names to models"),
+        ("[mine]", "does not map short names to models; give lines such as mine: {network: swin_v1_t, weights: "),
         ("{", "cannot be read"),
         ("mine: !!bool maybe", "cannot be read: a value does not fit its tag"),
         ("mine: !!int ''", "cannot be read: a value does not fit its tag"),

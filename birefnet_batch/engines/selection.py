@@ -79,7 +79,7 @@ def choose(name: str, device: str) -> tuple[str, str]:
     if resolve_device(device) == "cuda":
         return "torch", (
             f"auto: torch finds {torch.cuda.get_device_name()}; TensorRT is taken only when it is asked for, since it "
-            "has not been measured there (docs/gpu.md)"
+            "has not been measured there"
         )
     return "torch", "auto: no GPU is used, and torch needs nothing built on a CPU"
 

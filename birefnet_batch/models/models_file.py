@@ -36,6 +36,9 @@ def read_models(files: Sequence[Path]) -> Catalogue:
     for file in files:
         content = read_yaml(file, "the models")
         if not isinstance(content, Mapping):
-            raise ConfigError(f"{file} does not map short names to models; docs/models.md shows such a file")
+            raise ConfigError(
+                f"{file} does not map short names to models; give lines such as mine: {{network: swin_v1_t, weights: "
+                "mine.safetensors}"
+            )
         entries.update({str(key): entry for key, entry in content.items()})
     return SHIPPED.with_entries(entries)
