@@ -51,7 +51,7 @@ def test_a_missing_provider_is_found_before_its_file_is_written(tmp_path, monkey
     engines.onnxruntime_checks(table_of(tmp_path, device="cuda"))
     rows = read_rows(tmp_path)
     assert len(rows) == 3
-    assert all("onnxruntime is not installed" in row[3] for row in rows), rows
+    assert all("needs onnxruntime, which is not installed" in row[3] for row in rows), rows
 
 
 def test_the_baseline_is_the_network_as_its_definition_reads(tmp_path) -> None:
