@@ -14,6 +14,7 @@ from birefnet_batch.errors import ProblemsError
 from birefnet_batch.redaction import Redactor
 
 _EXPERIMENT = "experiment"
+_MISSING = "???"  # in a group: what somebody else must give
 
 
 def refuse_overruled_groups(config: DictConfig) -> None:
@@ -28,27 +29,37 @@ def refuse_overruled_groups(config: DictConfig) -> None:
     if not (HydraConfig.initialized() and GlobalHydra.instance().is_initialized()):
         return
     chosen = dict(HydraConfig.get().runtime.choices)
-    experiment = chosen.get(_EXPERIMENT)
-    if experiment is None:
-        return
+    # Of several experiments there is no choice on record.
+    experiments = [chosen[_EXPERIMENT]] if chosen.get(_EXPERIMENT) else []
     groups, named = [], set[str]()
     for word in OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task)):
         value = word.value()
-        if word.key_or_group in chosen and isinstance(value, str):
+        if word.key_or_group == _EXPERIMENT:
+            experiments = value if isinstance(value, list) else experiments
+        elif word.key_or_group in chosen and isinstance(value, str):
             groups.append(word.key_or_group)
         named.update(_settings({word.key_or_group: value}))
+    later = {key: name for name in experiments for key in _of_group(_EXPERIMENT, str(name))}
     composed = _settings(OmegaConf.to_container(config, enum_to_str=True))
     problems = []
     for group in groups:
-        choice, later = f"{group}={chosen[group]}", f"experiment={experiment}, which comes later"
+        choice = f"{group}={chosen[group]}"
         for key, value in _of_group(group, str(chosen[group])).items():
             other = composed.get(key, value)
-            if key in named or group == _EXPERIMENT or value == other or str(value) == str(other):
+            if key not in later or key in named or value in (_MISSING, other) or str(value) == str(other):
                 continue
-            asked, had = Redactor({}).words([f"{key}={value}", f"{key}={other}"])
-            problems.append(f"{choice} gives {asked}, and {later}, gives {had}; give {asked}, or leave {choice} out")
+            asked, had = Redactor({}).words([f"{key}={_shown(value)}", f"{key}={_shown(other)}"])
+            comes_later = f"experiment={later[key]}, which comes later"
+            problems.append(
+                f"{choice} gives {asked}, and {comes_later}, gives {had}; give {asked}, or leave {choice} out"
+            )
     if problems:
         raise ProblemsError("The command line has problems", problems)
+
+
+def _shown(value: Any) -> str:
+    """A value as Hydra reads it."""
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _of_group(group: str, name: str) -> dict[str, Any]:

@@ -17,15 +17,23 @@ engine: {name: torch, threads: 4}
 executor: {name: local}
 storage: {options: {s3: {secret: topsecret}}}
 """
+FILES = {
+    "experiment/night": NIGHT,
+    "experiment/pick": "# @package _global_\nstorage: {timeout_s: 30}\n",
+    "experiment/fast_disk": "# @package _global_\nstorage: {scratch: /fast}\n",
+    "engine/to_fill": "name: torch\nthreads: ???\n",
+    "storage/lab": "options: {s3: {secret: VERYSECRET}}",
+    "mine": "defaults: [config, _self_]\nengine: {name: torch}\n",
+}
 
 
 @pytest.fixture(autouse=True)
 def _restored(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
-    for name, text in (("experiment/night", NIGHT), ("storage/lab", "options: {s3: {secret: VERYSECRET}}")):
+    for name, text in FILES.items():
         path = Path("mine", f"{name}.yaml")
-        path.parent.mkdir(parents=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
 
 
@@ -50,6 +58,12 @@ def status(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
         (("experiment=demo", "request=portrait"), "request=portrait gives request.model=Portrait, and experiment=demo"),
         (("experiment=folder_of_portraits", "media=green"), "give media.background=0,177,64"),
         (("experiment=night", "storage=lab"), "storage=lab gives storage.options.s3.secret=***"),
+        (
+            ("experiment=[night]", "engine=onnxruntime"),
+            "and experiment=night, which comes later, gives engine.name=torch",
+        ),
+        (("experiment=[pick,night]", "engine=onnxruntime"), "and experiment=night, which comes later"),
+        (("experiment=fast_disk", "storage=default"), "give storage.scratch=null, or leave storage=default out"),
     ],
 )
 def test_a_group_whose_values_an_experiment_overrules_is_refused(
@@ -71,6 +85,8 @@ def test_a_group_whose_values_an_experiment_overrules_is_refused(
         ("experiment=night", "engine=onnxruntime", "engine.name=torch"),
         ("experiment=demo", "engine=onnxruntime"),
         ("experiment=cluster", "executor=ray"),
+        ("experiment=night", "engine=to_fill"),
+        ("--config-name", "mine", "experiment=pick", "engine=onnxruntime"),
         ("engine=onnxruntime", "request=portrait"),
     ],
 )
