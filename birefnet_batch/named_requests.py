@@ -69,4 +69,6 @@ def _given(request: RequestSettings) -> dict[str, Any]:
         if override.key_or_group == "request" and isinstance(value, Mapping):
             names.update(map(str, value))
         names.add(override.key_or_group.removeprefix("request."))
+    # Beside a file it can only be null: an experiment's is taken back.
+    names.discard("video_url")
     return {name: value for name, value in asdict(request).items() if name in names}

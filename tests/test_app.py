@@ -282,6 +282,9 @@ def test_null_wins_over_a_request_file_too(program: Program, capsys: pytest.Capt
     assert "'512x512' is not allowed with Portrait" in capsys.readouterr().err
     assert program(*words, "request.operating_resolution=null") == FAILED
     assert "none.mp4 does not exist" in capsys.readouterr().err
+    # An experiment may have a URL, which is taken back beside a file.
+    assert program("request_file=call.json", "output=out", "request.video_url=null") == FAILED
+    assert "none.mp4 does not exist" in capsys.readouterr().err
 
 
 def test_a_reader_that_has_seen_enough_of_the_help_gets_no_trace() -> None:
