@@ -74,6 +74,7 @@ def test_paths_addresses_variables_and_credentials_reach_hydra_as_they_were_type
 @pytest.mark.parametrize(
     ("word", "sweep"),
     [
+        ("storage.options.gs.token={type:service}", False),
         ('request.model="General Use (Light)"', False),
         ("request.video_url='a=b.mp4'", False),
         ("output=out/${request.model}", False),
