@@ -78,7 +78,8 @@ def _log_others(root: Path, others: Counter[str]) -> None:
     kinds = ", ".join(f"{count} of {suffix}" for suffix, count in others.most_common(_SHOWN_KINDS))
     more = ", ..." if len(others) > _SHOWN_KINDS else ""
     what_to_do = "if some are videos, give a pattern or a manifest that names them"
-    _log.info("%d other files in %s are left out (%s%s); %s", others.total(), root, kinds, more, what_to_do)
+    count = "1 other file" if others.total() == 1 else f"{others.total()} other files"
+    _log.info("left out in %s: %s (%s%s); %s", root, count, kinds, more, what_to_do)
 
 
 def videos_in_bucket(location: str, exclude: str | None, storage: StorageSettings) -> Iterator[Entry]:
@@ -92,9 +93,8 @@ def videos_in_bucket(location: str, exclude: str | None, storage: StorageSetting
     if exclude is not None and scheme_of(exclude):
         # As the listing spells it.
         exclude = f"{scheme_of(exclude)}://{exclude.partition('://')[2]}"
-    for uri in list_videos(location, VIDEO_SUFFIXES, storage):
-        if exclude is None or not uri.startswith(exclude):
-            yield Entry(uri, uri)
+    for uri in list_videos(location, VIDEO_SUFFIXES, storage, exclude):
+        yield Entry(uri, uri)
 
 
 def videos_of_pattern(pattern: str, own: OwnOutput) -> Iterator[Entry]:

@@ -28,7 +28,7 @@ def test_files_that_are_no_videos_by_their_names_are_counted_in_the_log_and_the_
         (tmp_path / name).touch()
     with caplog.at_level("INFO", "birefnet_batch"):
         assert len(load_manifest(str(tmp_path), {}).requests) == 1
-    assert f"3 other files in {tmp_path} are left out (2 of .vob, 1 of no suffix); if some are videos" in caplog.text
+    assert f"left out in {tmp_path}: 3 other files (2 of .vob, 1 of no suffix); if some are videos" in caplog.text
     documented = (Path(__file__).parent.parent / "docs" / "storage.md").read_text().split("how many others")[0]
     assert all(f"`{suffix}`" in documented for suffix in VIDEO_SUFFIXES)
 

@@ -17,7 +17,9 @@ from birefnet_batch.uris import bucket_path
 from birefnet_batch.url_redaction import redact
 
 
-def list_videos(location: str, suffixes: Collection[str], settings: StorageSettings) -> list[str]:
+def list_videos(
+    location: str, suffixes: Collection[str], settings: StorageSettings, own: str | None = None
+) -> list[str]:
     """The URLs of a bucket's objects that are videos by their names, sorted.
 
     Hidden ones are left out, and results of other runs.
@@ -27,6 +29,7 @@ def list_videos(location: str, suffixes: Collection[str], settings: StorageSetti
             `**/` is any folders or none). A folder that has the very name is no pattern.
         suffixes: lower-case suffixes of videos.
         settings: how the bucket is reached.
+        own: the run's output, of which nothing is an input.
 
     Raises:
         InputError: the bucket cannot be listed, its URL has credentials, or its scheme is closed.
@@ -49,16 +52,18 @@ def list_videos(location: str, suffixes: Collection[str], settings: StorageSetti
     if any(name.startswith(f"{path}/") for name in found):
         folder = path
     matches = _pattern(path).fullmatch
-    results = () if names_results(path.removeprefix(folder)) else results_among(found, folder)
-    log_left_out([f"{scheme}://{place.rpartition('/jobs/')[0]}" for place in results])
-    return [
-        f"{scheme}://{name}"
+    videos = [
+        name
         for name in sorted(found)
         if (name.startswith(f"{path}/") if folder == path else matches(name))
         and f".{name.rpartition('.')[2].lower()}" in suffixes
-        and not name.startswith(results)
         and not any(part.startswith(".") for part in name.removeprefix(folder).split("/"))
+        and not (own is not None and f"{scheme}://{name}".startswith(own))
     ]
+    results = () if names_results(path.removeprefix(folder)) else results_among(found, folder)
+    left_out = [place for place in results if any(name.startswith(place) for name in videos)]
+    log_left_out([f"{scheme}://{place.rpartition('/jobs/')[0]}" for place in left_out])
+    return [f"{scheme}://{name}" for name in videos if not name.startswith(results)]
 
 
 def _pattern(path: str) -> re.Pattern[str]:

@@ -64,6 +64,19 @@ def test_a_runs_own_results_are_no_inputs_whatever_the_letters_of_the_scheme() -
     assert "done/jobs/x/e.mp4" not in found("S3://b/raw", exclude="S3://b/raw/done")
 
 
+def test_a_runs_own_output_is_not_called_that_of_another_run(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(globals(), "NAMES", [*NAMES, "raw/done/runs/1/run.json"])
+    with caplog.at_level("INFO"):
+        assert "done/jobs/x/e.mp4" not in found("s3://b/raw", exclude="s3://b/raw/done")
+        assert found("s3://b/raw/x/*.mp4") == ["x/b.mp4", "x/y/c.mp4"]
+    assert "results of other runs" not in caplog.text
+    with caplog.at_level("INFO"):
+        found("s3://b/raw")
+    assert "results of other runs are no inputs: those of s3://b/raw/done" in caplog.text
+
+
 def test_a_single_video_says_what_to_give_instead() -> None:
     with pytest.raises(ManifestError, match="for one video give request.video_url=s3://b/raw/a.mp4"):
         found("s3://b/raw/a.mp4")
