@@ -52,7 +52,7 @@ def _quoted(word: str, sweep: bool) -> str:
     key, equals, value = word.partition("=")
     if not equals or word.startswith("-") or value[:1] in ("'", '"'):
         return word
-    is_text = (takes_text(key) and not _is_mapping(key, value)) or (key in _GROUPS and _is_other(value))
+    is_text = (takes_text(key) and not _is_mapping(key, value)) or (key in _GROUPS and _has_other(value, sweep))
     # An equals sign or another alphabet has no meaning in the grammar, whatever the setting.
     if not is_text and ((value.isascii() and "=" not in value) or _GRAMMAR.search(value)):
         return word
@@ -68,6 +68,10 @@ def _text(value: str) -> str:
     escaped = re.sub(r'(\\*)"', r'\1\1\\"', value)
     escaped = re.sub(r"(\\+)$", r"\1\1", escaped)
     return f'"{escaped}"'
+
+
+def _has_other(value: str, sweep: bool) -> bool:
+    return any(map(_is_other, value.split(",") if sweep else [value]))
 
 
 def _is_mapping(key: str, value: str) -> bool:

@@ -101,6 +101,12 @@ def test_a_sweep_takes_each_of_its_texts_as_it_was_typed() -> None:
     assert [getattr(value, "text", value) for value in overrides] == ["ünï.mp4", "b c.mp4", "d=e.mp4"]
 
 
+def test_names_of_digits_stay_names_in_a_sweep() -> None:
+    jobs = sweep_jobs(quoted(["experiment=2026_11_29,night", "output=o"], sweep=True))
+    overrides = [OverridesParser.create().parse_overrides(job)[0].value() for job in jobs]
+    assert [getattr(value, "text", value) for value in overrides] == ["2026_11_29", "night"]
+
+
 def test_a_sweep_is_every_combination_the_last_choice_first() -> None:
     words = ["--config-dir", "mine", "request.model=light,demo", "output=o", "engine.threads=1,2"]
     assert sweep_jobs(words) == [
