@@ -24,8 +24,8 @@ def check_address(address: str) -> None:
         )
     if address.startswith(("http://", "https://")):
         raise ConfigError(
-            f"executor.address={redact(address)} is a dashboard's, which `ray job submit --address` takes; give auto "
-            "or HOST:PORT of the head (HOST:6379, as ray start says)"
+            f"executor.address={redact(address)} is a dashboard's, which `ray job submit --address` takes; give "
+            "HOST:PORT of the head (HOST:6379, as ray start says), or auto where no RAY_ADDRESS is in the environment"
         )
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdecimal():
