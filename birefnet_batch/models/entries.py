@@ -53,11 +53,16 @@ def entry_of(key: str, value: Any) -> tuple[ModelEntry | None, list[str]]:
     return ModelEntry(**given), []
 
 
+def is_key(key: str) -> bool:
+    """Whether an entry may be called so: small letters, digits and underscores, as in names of settings and folders."""
+    return re.fullmatch(r"[a-z0-9][a-z0-9_]*", key) is not None
+
+
 def spec_of(key: str, entry: ModelEntry) -> tuple[ModelSpec | None, list[str]]:
     """The model of an entry, or what is wrong with the entry."""
     where = f"models.{key}"
     problems: list[str] = []
-    if not re.fullmatch(r"[a-z0-9][a-z0-9_]*", key):
+    if not is_key(key):
         problems.append(f"{where}: a key has small letters, digits and underscores; give name for what requests say")
     if entry.network not in NETWORKS:
         given = "is missing" if entry.network is None else f"is {entry.network}"

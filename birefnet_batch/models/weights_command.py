@@ -15,6 +15,7 @@ from typing import NamedTuple
 from birefnet_batch.digests import file_sha256
 from birefnet_batch.errors import ConfigError, WeightsError
 from birefnet_batch.exit_status import FAILED, INTERRUPTED, OK, status_of
+from birefnet_batch.models.entries import is_key
 from birefnet_batch.models.file_text import printable
 from birefnet_batch.models.hub import cached, is_damaged
 from birefnet_batch.models.models_file import add_models_option, read_models
@@ -122,8 +123,9 @@ def _asked(words: Sequence[str], models: Catalogue) -> list[_Asked]:
             asked += [_Asked(each.short_name, each.weights or "", each) for each in _to_have(models)]
         elif given:
             # A name that no model has becomes a folder's.
-            if hub_repository(given) is None or (spec is None and not name.replace("_", "").isalnum()):
-                raise ConfigError(f"{word} is no NAME=OWNER/REPOSITORY[@REVISION]")
+            if hub_repository(given) is None or (spec is None and not is_key(name)):
+                name_is = "NAME has small letters, digits and underscores"
+                raise ConfigError(f"{word} is no NAME=OWNER/REPOSITORY[@REVISION]; {name_is}")
             asked.append(_Asked(name if spec is None else spec.short_name, given, spec))
         elif spec is None or spec.weights is None:
             known = ", ".join(each.short_name for each in _to_have(models))

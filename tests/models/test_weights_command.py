@@ -323,7 +323,7 @@ def test_another_revision_of_a_model_is_asked_for_by_either_of_its_names():
 def test_wrong_words_are_refused_before_anything_is_fetched(capsys: pytest.CaptureFixture[str]):
     assert run(["fetch", "ligth"]) == 2
     assert "ligth is no model to fetch; give light, light_2k, heavy" in capsys.readouterr().err
-    for word in ("mine=nothing", "my own=me/tuned", "../mine=me/tuned"):
+    for word in ("mine=nothing", "my own=me/tuned", "../mine=me/tuned", "Mine=me/tuned"):
         assert run(["fetch", word]) == 2
         assert f"{word} is no NAME=OWNER/REPOSITORY[@REVISION]" in capsys.readouterr().err
 
