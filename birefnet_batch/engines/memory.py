@@ -15,9 +15,7 @@ TOO_LITTLE = (
 """What to do when a single frame does not fit."""
 _SIGNS = (
     "out of memory",
-    "can't allocate memory",
-    "failed to allocate memory",
-    "cannot allocate memory",
+    "allocate memory",
     "bad_alloc",
     "bad allocation",
     "available memory of",

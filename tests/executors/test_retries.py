@@ -24,6 +24,7 @@ from birefnet_batch.executors.retries import is_unwell, may_be_tried_again
         BrokenThreadPool("A thread initializer failed"),
         ImportError("libgomp.so.1: failed to map segment from shared object"),
         MemoryError(),
+        RuntimeError("could not allocate memory for the workspace"),
         torch.OutOfMemoryError("CUDA out of memory"),
         RuntimeError("CUDA error: out of memory"),
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
