@@ -18,7 +18,7 @@ def given(text: str) -> str:
         ArgumentTypeError: it is empty: that would be the folder that one is in.
     """
     if not text.strip():
-        raise argparse.ArgumentTypeError("it is empty, as a variable is that the shell does not have; leave it out")
+        raise argparse.ArgumentTypeError("it is empty, as a variable is that the shell does not have; give a place")
     return text
 
 

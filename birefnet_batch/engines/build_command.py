@@ -81,7 +81,7 @@ def build(
         except BirefnetBatchError as error:
             failed += 1
             print(f"{place}: failed: {error}", flush=True)
-    unmet = [name for name in (*names, *engines) if name not in here]
+    unmet = [name for name in dict.fromkeys((*names, *engines)) if name not in here]
     if unmet:
         print(f"nothing was built of {', '.join(unmet)}", flush=True)
     return failed == 0 and not unmet

@@ -1,4 +1,4 @@
-"""Opening an input, whatever is in it; used inside child processes only."""
+"""Opening an input, whatever is in it, inside child processes; and what libav says of it, in a line."""
 
 from __future__ import annotations
 
