@@ -5,10 +5,14 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from birefnet_batch.config_errors import unreadable
 from birefnet_batch.errors import ConfigError
 from birefnet_batch.url_redaction import redact_text
+
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
 
 _TEXT_KEYS = frozenset(
     (
@@ -86,6 +90,16 @@ def _is_other(value: str) -> bool:
     except ValueError:
         return value.strip().lower() in ("true", "false")
     return True
+
+
+def given_overrides() -> list[Override]:
+    """The words that the present configuration was composed with, as Hydra reads them; none outside of its programs."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    if not HydraConfig.initialized():
+        return []
+    return OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task))
 
 
 def refuse_other_sweeps(words: Sequence[str]) -> None:

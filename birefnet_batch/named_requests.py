@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
-
+from birefnet_batch.command_line import given_overrides
 from birefnet_batch.errors import ConfigError, RequestError
 from birefnet_batch.manifest import invalid_entries, load_manifest
 from birefnet_batch.manifest_entries import InvalidEntry
@@ -61,10 +59,8 @@ def requests_of(settings: Settings) -> tuple[tuple[Request, ...], tuple[InvalidE
 
 def _given(request: RequestSettings) -> dict[str, Any]:
     """The request fields that the command line itself names, null too: those win over a file's."""
-    if not HydraConfig.initialized():
-        return {}
     names: set[str] = set()
-    for override in OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task)):
+    for override in given_overrides():
         value = override.value()
         if override.key_or_group == "request" and isinstance(value, Mapping):
             names.update(map(str, value))

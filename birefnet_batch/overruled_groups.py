@@ -7,9 +7,9 @@ from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
+from birefnet_batch.command_line import given_overrides
 from birefnet_batch.errors import ProblemsError
 from birefnet_batch.redaction import Redactor
 
@@ -32,7 +32,7 @@ def refuse_overruled_groups(config: DictConfig) -> None:
     # Of several experiments there is no choice on record.
     experiments = [chosen[_EXPERIMENT]] if chosen.get(_EXPERIMENT) else []
     groups, named = [], set[str]()
-    for word in OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task)):
+    for word in given_overrides():
         value = word.value()
         if word.key_or_group == _EXPERIMENT:
             experiments = value if isinstance(value, list) else experiments
