@@ -9,6 +9,7 @@ from collections.abc import Collection
 
 from birefnet_batch.errors import InputError
 from birefnet_batch.other_outputs import log_left_out, names_results, results_among
+from birefnet_batch.output_files import JOBS
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage.filesystems import bucket_errors, bucket_filesystem, is_missing, no_bucket
 from birefnet_batch.storage.http_guard import check_scheme
@@ -62,7 +63,7 @@ def list_videos(
     ]
     results = () if names_results(path.removeprefix(folder)) else results_among(found, folder)
     left_out = [place for place in results if any(name.startswith(place) for name in videos)]
-    log_left_out([f"{scheme}://{place.rpartition('/jobs/')[0]}" for place in left_out])
+    log_left_out([f"{scheme}://{place.removesuffix(f'/{JOBS}/')}" for place in left_out])
     return [f"{scheme}://{name}" for name in videos if not name.startswith(results)]
 
 
