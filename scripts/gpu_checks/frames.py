@@ -21,7 +21,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def foreground_checks(table: Table) -> None:
-    for width, height in ((1920, 1080), (3840, 2160)):
+    for scale in (1, 2):
+        width, height = (scale * side for side in table.options.frame)
         name = f"foreground estimation {width}x{height}"
 
         def check(width: int = width, height: int = height, name: str = name) -> None:
@@ -38,7 +39,7 @@ def foreground_checks(table: Table) -> None:
 
 
 def stages_check(table: Table) -> None:
-    """From decoded 1080p frames in host memory to bytes for the encoders: one by one, and as the pipeline does it."""
+    """From decoded frames in host memory to bytes for the encoders: one by one, and as the pipeline does it."""
 
     def check() -> None:
         import numpy as np
@@ -61,7 +62,7 @@ def stages_check(table: Table) -> None:
         from birefnet_batch.video.reader import Frame
 
         options, on_gpu = table.options, table.options.device == "cuda"
-        batch, width, height = max(options.batches), 1920, 1080
+        batch, (width, height) = max(options.batches), options.frame
         size = (options.size, options.size)
         precision = "fp16" if on_gpu else "fp32"
         how = CudaOptions(triton=on_gpu, graph=on_gpu)
