@@ -15,6 +15,7 @@ from birefnet_batch.settings import (
     Device,
     EngineName,
     ExecutorName,
+    ExecutorSettings,
     Precision,
     Provider,
     Resume,
@@ -83,6 +84,7 @@ def repeating(settings: Settings, record: JobRecord, storage: StorageSettings) -
     family = engine.get("family")
     name = EngineName(family) if family in EngineName.__members__ else asked.name
     device = _device(str(engine.get("device", asked.device.value)))
+    batch_size = _whole(engine.get("batch_size"), asked.batch_size)
     runs_there = PROVIDER_DEVICES[asked.provider] in (Device.auto, device)
     return replace(
         settings,
@@ -95,8 +97,11 @@ def repeating(settings: Settings, record: JobRecord, storage: StorageSettings) -
             max_data_uri_bytes=max(storage.max_data_uri_bytes, settings.storage.max_data_uri_bytes),
             max_input_bytes=max(storage.max_input_bytes, settings.storage.max_input_bytes),
         ),
-        executor=replace(
-            settings.executor, name=ExecutorName.local, address=None, workers=None, resources={}, runtime_env={}
+        executor=ExecutorSettings(
+            name=ExecutorName.local,
+            max_retries=settings.executor.max_retries,
+            gpus_per_worker=settings.executor.gpus_per_worker,
+            engine_memory_gib=settings.executor.engine_memory_gib,
         ),
         engine=replace(
             asked,
@@ -107,7 +112,8 @@ def repeating(settings: Settings, record: JobRecord, storage: StorageSettings) -
             compile=asked.compile and name is EngineName.torch and device is Device.cuda,
             workspace_gib=asked.workspace_gib if name is EngineName.tensorrt else None,
             precision=_precision(engine.get("precision"), asked.precision),
-            batch_size=_whole(engine.get("batch_size"), asked.batch_size),
+            batch_size=batch_size,
+            memory_gib=asked.memory_gib if batch_size is None else None,
             threads=_whole(engine.get("threads"), asked.threads),
         ),
     )

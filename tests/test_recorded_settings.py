@@ -137,6 +137,15 @@ def test_a_repeat_asks_for_nothing_that_the_engine_that_ran_or_this_machine_does
 
 
 def test_a_repeat_has_no_settings_of_workers_that_it_does_not_have() -> None:
-    executor = ExecutorSettings(name=ExecutorName.ray, workers=3, address="auto", runtime_env={"pip": ["x"]})
+    executor = ExecutorSettings(name=ExecutorName.ray, workers=3, address="auto", cpus_per_worker=2.0, grace_s=1.0)
+    executor = replace(executor, runtime_env={"pip": ["x"]}, scratch="/parts")
     record = JobRecord("a", "succeeded", {}, SourceRecord("file:///a.mp4"))
     assert unused_settings(repeating(Settings(executor=executor), record, StorageSettings())) == []
+
+
+def test_a_repeat_takes_the_recorded_batch_and_measures_none() -> None:
+    measured = Settings(engine=EngineSettings(memory_gib=20.0))
+    record = JobRecord("a", "succeeded", {}, SourceRecord("file:///a.mp4"), engine={"family": "torch", "batch_size": 8})
+    repeat = repeating(measured, record, StorageSettings())
+    repeat.validate()
+    assert (repeat.engine.batch_size, repeat.engine.memory_gib) == (8, None)

@@ -167,10 +167,14 @@ def test_problems_name_urls_without_their_secrets() -> None:
             Settings(engine=EngineSettings(EngineName.tensorrt, workspace_gib=1e300)),
             "workspace_gib is 1e+300; it must be above 0, and at",
         ),
+        (
+            Settings(engine=EngineSettings(batch_size=4, memory_gib=20.0)),
+            "engine.batch_size=4 is given, and engine.memory_gib=20 is to find one; leave one of them out",
+        ),
         (Settings(media=MediaSettings(decode_timeout_s=1e9)), "media.decode_timeout_s is 1000000000.0; it must be"),
     ],
 )
-def test_amounts_and_times_that_ray_or_the_system_would_refuse_are_problems(settings: Settings, problem: str) -> None:
+def test_amounts_and_times_that_cannot_be_or_go_together_are_problems(settings: Settings, problem: str) -> None:
     with pytest.raises(ProblemsError) as caught:
         settings.validate()
     (found,) = caught.value.problems

@@ -25,6 +25,8 @@ MOST_GIB = 2**20
 _LEAST_SHARE = 0.0001
 # Names that Ray keeps for itself.
 _RAYS_OWN = ("object_store_memory", "bundle")
+# Of the executor; `gpus_per_worker` also says how much of a GPU the engines of one process may take.
+_OF_WORKERS = ("address", "workers", "cpus_per_worker", "resources", "runtime_env", "scratch", "grace_s")
 
 
 def range_problems(settings: Settings) -> list[str]:
@@ -139,7 +141,7 @@ def text_problems(settings: Settings) -> list[str]:
 
 
 def engine_problems(engine: EngineSettings) -> list[str]:
-    """Settings of an engine family that is neither asked for nor stands in: they would be left out in silence."""
+    """Settings that would be left out in silence: of families that are neither asked for nor stand in, and more."""
     families = {engine.name, *engine.fallback}
     if EngineName.auto in families:
         families.add(EngineName.torch)
@@ -148,8 +150,14 @@ def engine_problems(engine: EngineSettings) -> list[str]:
         "compile": (EngineName.torch, engine.compile),
         "workspace_gib": (EngineName.tensorrt, engine.workspace_gib is not None),
     }
+    problems = []
+    if engine.batch_size is not None and engine.memory_gib is not None:
+        problems.append(
+            f"engine.batch_size={engine.batch_size} is given, and engine.memory_gib={engine.memory_gib:g} is to find "
+            "one; leave one of them out"
+        )
     meant = ", which means torch," if engine.name is EngineName.auto else ""
-    return [
+    return problems + [
         f"engine.{name}={_shown(getattr(engine, name))} is of {family.value} alone, and engine.name={engine.name.value}"
         f"{meant} is asked for; give engine={family.value}, or leave engine.{name} out"
         for name, (family, given) in of_one.items()
@@ -166,13 +174,8 @@ def unused_settings(settings: Settings) -> list[str]:
     executor = settings.executor
     if executor.name is ExecutorName.ray:
         return []
-    given = {
-        "address": executor.address is not None,
-        "workers": executor.workers is not None,
-        "resources": bool(executor.resources),
-        "runtime_env": bool(executor.runtime_env),
-    }
-    return [f"executor.{name}" for name, is_given in given.items() if is_given]
+    usual = ExecutorSettings()
+    return [f"executor.{name}" for name in _OF_WORKERS if getattr(executor, name) != getattr(usual, name)]
 
 
 def storage_problems(settings: Settings) -> list[str]:

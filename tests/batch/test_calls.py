@@ -44,9 +44,10 @@ def test_runs_that_begin_in_one_second_sort_by_their_time() -> None:
 def test_what_is_of_rays_workers_alone_is_said_to_be_left_out_without_them(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    executor = ExecutorSettings(workers=4, resources={"license": 1.0})
+    executor = ExecutorSettings(workers=4, resources={"license": 1.0}, scratch="s3://bucket/parts", grace_s=5.0)
     run(settings(tmp_path / "out", executor=executor), [request(tmp_path / "none.mp4")], progress=Quiet())
-    assert "left out here: executor.workers, executor.resources; give executor=ray" in caplog.text
+    names = "executor.workers, executor.resources, executor.scratch, executor.grace_s"
+    assert f"left out here: {names}; give executor=ray" in caplog.text
     assert unused_settings(Settings(executor=replace(executor, name=ExecutorName.ray))) == []
 
 
