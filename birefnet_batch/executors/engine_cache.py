@@ -7,7 +7,6 @@ import logging
 import platform
 from collections import OrderedDict
 from functools import partial
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from birefnet_batch.models.registry import ModelSpec
 from birefnet_batch.models.weights import WeightsFile, locate_weights
 from birefnet_batch.refusals import one_line
 from birefnet_batch.settings import EngineName, Settings
+from birefnet_batch.uris import user_path
 from birefnet_batch.versions import library_versions
 
 if TYPE_CHECKING:
@@ -228,7 +228,7 @@ class EngineCache:
         if self._kept is None:
             asked = self._settings.engine
             self._kept = EngineStore(
-                None if asked.store is None else Path(asked.store),
+                None if asked.store is None else user_path(asked.store),
                 None if asked.shared_store is None else SharedStore(asked.shared_store, self._settings.storage),
             )
         return self._kept

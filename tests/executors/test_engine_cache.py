@@ -145,6 +145,11 @@ def test_a_shared_store_is_opened_once_with_the_options_of_storage(
     assert asked == [("s3", storage)]
 
 
+def test_a_store_may_be_named_by_a_uri(tmp_path: Path) -> None:
+    with EngineCache(asking(store=tmp_path.as_uri())) as cache:
+        assert cache._store().root == tmp_path
+
+
 def test_a_fallback_runs_only_where_it_is_named_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     def open_engine(name: str, *, width: int, height: int, **_: Any) -> TrivialEngine:
         if name == "onnxruntime":
