@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import signal
 import sys
 import tempfile
@@ -51,7 +52,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     spin_briefly()
     if options.sample is not None and options.sample < 1:
         parser.error("--sample must be at least 1")
-    if options.scratch is not None and options.scratch.is_file():
+    if options.scratch is not None and os.path.isfile(options.scratch):  # noqa: PTH113  Path.is_file raises for long names
         parser.error(f"--scratch {options.scratch} is a file; give a folder")
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
     try:

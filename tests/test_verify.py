@@ -357,6 +357,11 @@ def test_scratch_space_that_is_a_file_is_refused(tmp_path: Path, capsys: pytest.
     assert "file is a file; give a folder" in capsys.readouterr().err
 
 
+def test_scratch_space_that_cannot_be_is_one_clear_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path), "--scratch", str(tmp_path / ("x" * 300) / "y")]) == 2
+    assert "File name too long" in capsys.readouterr().err
+
+
 def test_an_output_without_results_is_one_clear_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path)]) == 2
     assert "nothing to verify" in capsys.readouterr().err
