@@ -207,7 +207,7 @@ def _precision_notes(
         error = measured_error((store or EngineStore()).root, model, weights, spec.precision, spec.device)
     else:
         # A GPU that runs plans is not given a torch network for this; what is exported in fp16 was compared with torch,
-        # checkpoint by checkpoint, before it had a name in the store.
+        # checkpoint by checkpoint, before it had a name in the store, or a warning said that nothing could do so.
         what, error = f"the network {model.network}", MEASURED.get((model.network, spec.precision))
     warning = precision_warning(what, spec.precision, error)
     if warning is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,6 +16,7 @@ from birefnet_batch.models.weights import WeightsFile, load_network
 if TYPE_CHECKING:
     import torch
 
+_log = logging.getLogger(__name__)
 FP32_LOGITS = 2e-4
 FP32_MATTE = 1e-5
 HALF_MATTE = 1 / 255
@@ -69,6 +71,10 @@ def checked(
     if precision == "bf16":
         return "not checked: ONNX Runtime's CPU provider has no bf16"
     if find_spec("onnxruntime") is None:
+        _log.warning(
+            "%s in %s is not compared with torch: onnxruntime is not installed (pip install 'birefnet-batch[onnx]')",
+            *(model.short_name, precision),
+        )
         return "not checked: onnxruntime is not installed"
     return str(check_onnx(path, model, weights, *size, precision, batch, form))
 
