@@ -18,7 +18,13 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from birefnet_batch.command_line import numbered, quoted, refuse_other_sweeps, sweep_jobs
+from birefnet_batch.command_line import (
+    numbered,
+    quoted,
+    refuse_other_sweeps,
+    sweep_jobs,
+    without_hydras_records,
+)
 from birefnet_batch.conf_folder import conf_folder, demo_clips
 from birefnet_batch.config_errors import explained
 from birefnet_batch.errors import BirefnetBatchError, ConfigError, NoWorkerError, OutputLostError
@@ -52,6 +58,7 @@ def main() -> int:
     words = quoted([word for word in words if word not in ("-m", "--multirun")], sweep)
     try:
         refuse_other_sweeps(words)
+        words = without_hydras_records(words)
         jobs = sweep_jobs(words) if sweep else [words]
         if len(jobs) > 1:
             refuse_shared_results(jobs, _compose)

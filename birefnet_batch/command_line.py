@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from birefnet_batch.config_errors import unreadable
 from birefnet_batch.errors import ConfigError
@@ -96,10 +96,28 @@ def given_overrides() -> list[Override]:
     """The words that the present configuration was composed with, as Hydra reads them; none outside of its programs."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.core.override_parser.overrides_parser import OverridesParser
+    from omegaconf import OmegaConf
 
     if not HydraConfig.initialized():
         return []
-    return OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task))
+    # As they were given: what an interpolation makes of one need not be of the grammar, and may be a secret.
+    words: Any = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
+    return OverridesParser.create().parse_overrides(words)
+
+
+def without_hydras_records(words: Sequence[str]) -> list[str]:
+    """Ask Hydra for no records of its own where a primary configuration of the user's own may not say so.
+
+    They would have the settings as they are, with all that is secret in them.
+
+    Args:
+        words: the arguments.
+    """
+    if not any(word.startswith(("--config-n", "-cn")) for word in words):
+        return list(words)
+    unkept = ("hydra.output_subdir=null", "hydra.run.dir=.", "hydra/job_logging=none", "hydra/hydra_logging=none")
+    given = {word.partition("=")[0].lstrip("+") for word in words}
+    return [*words, *(word for word in unkept if word.partition("=")[0] not in given)]
 
 
 def refuse_other_sweeps(words: Sequence[str]) -> None:

@@ -21,6 +21,7 @@ from birefnet_batch import app
 from birefnet_batch.errors import OutputError
 from birefnet_batch.exit_status import FAILED, INTERRUPTED, OK, WRONG_USE, while_read
 from birefnet_batch.named_requests import requests_of
+from birefnet_batch.request import Request
 from birefnet_batch.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -362,6 +363,26 @@ def test_settings_are_swept_into_outputs_of_their_own(program: Program) -> None:
     assert all(len(list(Path("out", name, "jobs").glob("a-*/complete-*"))) == 1 for name in ("white", "black"))
 
 
+def test_what_an_interpolation_makes_of_a_word_need_not_be_of_hydra_s_grammar(
+    program: Program, caplog: pytest.LogCaptureFixture
+) -> None:
+    words = ("request.video_url=none.mp4", "media.background=#ff0000", "storage.options.az.account_key=a(b)==")
+    assert program(*words, "output=out/${media.background}/${storage.options.az.account_key}", *DEMO) == FAILED
+    assert "failed unexpectedly" not in caplog.text
+    assert Path("out/#ff0000/a(b)==/manifest.jsonl").exists()
+
+
+def test_null_is_the_default_of_every_field_of_a_request(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[Request] = []
+    monkeypatch.setattr(
+        app, "run_config", lambda config: found.extend(requests_of(Settings.from_config(config))[0]) or OK
+    )
+    fields = ("model", "operating_resolution", "output_mask", "refine_foreground", "sync_mode")
+    words = [f"request.{name}=null" for name in (*fields, "video_output_type", "video_quality", "video_write_mode")]
+    assert program("request.video_url=a.mp4", "output=out", *words) == OK
+    assert found == [Request.from_dict({"video_url": "a.mp4"})]
+
+
 def test_results_in_a_folder_whose_name_is_not_utf8_are_reported(
     program: Program, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -390,10 +411,11 @@ def test_a_primary_configuration_of_the_users_own_that_is_not_made_of_ours_is_to
     Path("mine").mkdir()
     Path("mine/mine.yaml").write_text("output: out\n")
     assert program("--config-dir", "mine", "--config-name", "mine") == WRONG_USE
-    assert "or begin it with `defaults: [settings_schema, _self_]`" in capsys.readouterr().err
-    Path("mine/mine.yaml").write_text("defaults: [settings_schema, _self_]\noutput: out\n")
+    assert "or begin it with `defaults: [config, _self_]`" in capsys.readouterr().err
+    Path("mine/mine.yaml").write_text("defaults: [config, _self_]\noutput: out\n")
     assert program("--config-dir", "mine", "--config-name", "mine") == WRONG_USE
     assert "There is nothing to do. Try one of" in capsys.readouterr().err
+    assert [path.name for path in Path().iterdir()] == ["mine"], "Hydra keeps no settings, which may be secret"
 
 
 @pytest.mark.parametrize(

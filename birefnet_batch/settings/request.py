@@ -14,7 +14,7 @@ class RequestSettings(Group):
     """The request fields that every video of the run starts from; a manifest's own fields override them."""
 
     video_url: str | None = setting(None, "the video: a path, a file, http(s), s3, gs or az URL, or a data URI")
-    model: str = setting(
+    model: str | None = setting(
         "General Use (Light)",
         f"{' | '.join(SHIPPED.short_names)}, or the API's names, or one of `models`",
     )
@@ -25,6 +25,6 @@ class RequestSettings(Group):
     output_mask: Any = setting(False, "also write the mask video")
     refine_foreground: Any = setting(True, "estimate the foreground's own colours with the mask")
     sync_mode: Any = setting(False, "return media as data URIs in result.json and keep no media files")
-    video_output_type: str = setting("X264 (.mp4)", "x264 | vp9 | prores4444 | gif")
-    video_quality: str = setting("high", "low | medium | high | maximum")
-    video_write_mode: str = setting("balanced", "fast | balanced | small")
+    video_output_type: str | None = setting("X264 (.mp4)", "x264 | vp9 | prores4444 | gif")
+    video_quality: str | None = setting("high", "low | medium | high | maximum")
+    video_write_mode: str | None = setting("balanced", "fast | balanced | small")

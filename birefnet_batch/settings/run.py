@@ -94,9 +94,8 @@ class Settings(Group):
 
         if OmegaConf.get_type(config) is not Settings:
             raise ConfigError(
-                "The configuration is not made of ours: its defaults list has no settings_schema. Give your file as "
-                "an experiment (--config-dir FOLDER experiment=NAME), or begin it with "
-                "`defaults: [settings_schema, _self_]`"
+                "The configuration is not made of ours: its defaults list does not begin with it. Give your file as an "
+                "experiment (--config-dir FOLDER experiment=NAME), or begin it with `defaults: [config, _self_]`"
             )
         unknown = list(unknown_keys(config))
         if unknown:
