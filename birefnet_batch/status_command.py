@@ -47,6 +47,8 @@ def _main(arguments: Sequence[str] | None) -> int:
     options = parser.parse_intermixed_args(arguments)
     if options.slowest < 0:
         parser.error("--slowest must be at least 0")
+    if options.manifest is not None and (options.run is not None or options.json):
+        parser.error("--manifest writes the videos of all runs; leave --run and --json out")
     try:
         store = open_store(options.output, storage_from_words(options.settings))
         if options.manifest is not None:

@@ -195,7 +195,12 @@ def test_the_manifest_is_a_typed_table_with_what_the_records_add(
 
 
 @pytest.mark.parametrize(
-    ("words", "said"), [((), "required: output\n"), (("out", "--slowest", "-1"), "--slowest must be at least 0")]
+    ("words", "said"),
+    [
+        ((), "required: output\n"),
+        (("out", "--slowest", "-1"), "--slowest must be at least 0"),
+        (("out", "--run", "", "--manifest", "m.csv"), "writes the videos of all runs; leave --run and --json out"),
+    ],
 )
 def test_wrong_use_names_what_is_wrong_alone(
     words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
