@@ -38,7 +38,9 @@ def requests_of(settings: Settings) -> tuple[tuple[Request, ...], tuple[InvalidE
             "  birefnet-batch --help"
         )
     if len(given) > 1:
-        raise ConfigError(f"{' and '.join(given)} are given; a run takes one of them")
+        raise ConfigError(
+            f"{' and '.join(given)} are given; a run takes one of them, and NAME=null leaves out an experiment's"
+        )
     if settings.output is None:
         raise ConfigError("output is missing; give output=FOLDER for the results")
     if settings.request_file is not None:
