@@ -72,7 +72,12 @@ def _of_group(group: str, name: str) -> dict[str, Any]:
     package = found.header.get("package")
     plain: Any = OmegaConf.to_container(found.config)
     prefix = "" if package == "_global_" else f"{package or group.replace('/', '.')}."
-    return _settings({key: value for key, value in plain.items() if key != "defaults"}, prefix)
+    own = _settings({key: value for key, value in plain.items() if key != "defaults"}, prefix)
+    if group != _EXPERIMENT:
+        return own
+    # It may build on others of its folder.
+    others = [other for other in plain.get("defaults") or [] if isinstance(other, str) and other != "_self_"]
+    return {key: value for other in others for key, value in _of_group(group, other).items()} | own
 
 
 def _settings(plain: Any, prefix: str = "") -> dict[str, Any]:

@@ -10,6 +10,7 @@ import pytest
 
 from birefnet_batch import app
 from birefnet_batch.exit_status import INTERRUPTED, WRONG_USE
+from birefnet_batch.settings import Settings
 
 NIGHT = """# @package _global_
 output: out
@@ -19,6 +20,7 @@ storage: {options: {s3: {secret: topsecret}}}
 """
 FILES = {
     "experiment/night": NIGHT,
+    "experiment/later_night": "# @package _global_\ndefaults: [night, _self_]\noutput: later\n",
     "experiment/pick": "# @package _global_\nstorage: {timeout_s: 30}\n",
     "experiment/fast_disk": "# @package _global_\nstorage: {scratch: /fast}\n",
     "engine/to_fill": "name: torch\nthreads: ???\n",
@@ -63,6 +65,10 @@ def status(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
             "and experiment=night, which comes later, gives engine.name=torch",
         ),
         (("experiment=[pick,night]", "engine=onnxruntime"), "and experiment=night, which comes later"),
+        (
+            ("experiment=later_night", "engine=onnxruntime"),
+            "experiment=later_night, which comes later, gives engine.name",
+        ),
         (("experiment=fast_disk", "storage=default"), "give storage.scratch=null, or leave storage=default out"),
     ],
 )
@@ -76,22 +82,30 @@ def test_a_group_whose_values_an_experiment_overrules_is_refused(
 
 
 @pytest.mark.parametrize(
-    "words",
+    ("words", "engine"),
     [
-        ("experiment=night",),
-        ("experiment=night", "engine=torch", "executor=local"),
-        ("experiment=night", "engine=onnxruntime", "engine.name=onnxruntime"),
-        ("experiment=night", "engine=onnxruntime", "engine={name: onnxruntime}"),
-        ("experiment=night", "engine=onnxruntime", "engine.name=torch"),
-        ("experiment=demo", "engine=onnxruntime"),
-        ("experiment=cluster", "executor=ray"),
-        ("experiment=night", "engine=to_fill"),
-        ("--config-name", "mine", "experiment=pick", "engine=onnxruntime"),
-        ("engine=onnxruntime", "request=portrait"),
+        (("experiment=night",), "torch"),
+        (("experiment=night", "engine=torch", "executor=local"), "torch"),
+        (("experiment=night", "engine=onnxruntime", "engine.name=onnxruntime"), "onnxruntime"),
+        (("experiment=night", "engine=onnxruntime", "engine={name: onnxruntime}"), "onnxruntime"),
+        (("experiment=night", "engine=onnxruntime", "engine.name=torch"), "torch"),
+        (("experiment=demo", "engine=onnxruntime"), "onnxruntime"),
+        (("experiment=cluster", "executor=ray"), "auto"),
+        (("experiment=night", "engine=to_fill"), "torch"),
+        # A primary configuration of the user's own has its own way, like the values of ours.
+        (("--config-name", "mine", "experiment=pick", "engine=onnxruntime"), "torch"),
+        (("engine=onnxruntime", "request=portrait"), "onnxruntime"),
     ],
 )
 def test_a_group_that_is_had_or_that_the_command_line_itself_overrules_is_taken(
-    words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    words: tuple[str, ...], engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(app, "requests_of", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+    found: list[str] = []
+
+    def requests_of(settings: Settings) -> None:
+        found.append(settings.engine.name.value)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(app, "requests_of", requests_of)
     assert status(monkeypatch, *words) == INTERRUPTED
+    assert found == [engine]
