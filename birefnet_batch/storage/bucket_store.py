@@ -9,6 +9,7 @@ from typing import Any
 
 from birefnet_batch.bucket_prefix import bucket_prefix
 from birefnet_batch.errors import OutputError
+from birefnet_batch.output_files import JOBS, MANIFEST, RUNS
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage.bucket_source import facts_of
 from birefnet_batch.storage.filesystems import (
@@ -26,6 +27,8 @@ from birefnet_batch.url_redaction import redact
 
 # Of an upload in several parts, the size of one: a larger file than two of these is sent so.
 PART_BYTES = 16 * 1024**2
+# What of an output may be so large: results, records of runs, and parts that travel by way of it.
+_UPLOADED = frozenset((JOBS, RUNS, MANIFEST, ".parts"))
 _log = logging.getLogger(__name__)
 
 
@@ -138,14 +141,17 @@ class BucketStore(Store):
 
     def _abort_uploads(self) -> None:
         bucket, _, prefix = self._prefix.partition("/")
-        below: dict[str, Any] = {"Bucket": bucket, "Prefix": f"{prefix}/" if prefix else ""}
+        start = f"{prefix}/" if prefix else ""
+        below: dict[str, Any] = {"Bucket": bucket, "Prefix": start}
         page: dict[str, Any] = {}
         while True:
             answer = self._files.call_s3("list_multipart_uploads", **below, **page)
             for upload in answer.get("Uploads") or ():
-                self._files.call_s3(
-                    "abort_multipart_upload", Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"]
-                )
+                # Others may be at uploads of their own below it, all the more where it is a bucket's root.
+                if upload["Key"].removeprefix(start).partition("/")[0] in _UPLOADED:
+                    self._files.call_s3(
+                        "abort_multipart_upload", Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"]
+                    )
             if not answer.get("IsTruncated"):
                 return
             page = {"KeyMarker": answer["NextKeyMarker"], "UploadIdMarker": answer["NextUploadIdMarker"]}
