@@ -22,7 +22,7 @@ from birefnet_batch.progress import Progress, make_progress
 from birefnet_batch.publish import complete_result
 from birefnet_batch.request import Request
 from birefnet_batch.result import Result
-from birefnet_batch.results import ManifestLine, merge_manifest
+from birefnet_batch.results import ManifestLine
 from birefnet_batch.resume import split_complete
 from birefnet_batch.run_record import RunRecorder
 from birefnet_batch.settings import OnInvalid, Settings
@@ -61,14 +61,12 @@ class RunSummary:
 
 @dataclass
 class _Tally:
-    lines: list[ManifestLine] = field(default_factory=list)
     failures: list[tuple[str, str]] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("succeeded", "failed", "skipped"), 0))
 
     def add(self, outcome: JobOutcome) -> ManifestLine:
         uri = outcome.job.display_uri
         line = ManifestLine(outcome.job.job_id, uri, outcome.status, outcome.result_path, outcome.error)
-        self.lines.append(line)
         self.counts[outcome.status] += 1
         if outcome.status == "failed":
             self.failures.append((uri, outcome.error or ""))
@@ -145,29 +143,26 @@ def run(
                 RunRecorder(context, command or sys.argv[:1], documents or {}, len(jobs), invalid) as recorder,
                 progress or make_progress(len(jobs)) as shown,
             ):
-                try:
-                    for job in complete:
-                        outcome = JobOutcome(job, "skipped")
-                        recorder.ended(tally.add(outcome))
-                        on_outcome(outcome)
-                    shown.complete_already(len(complete))
+                for job in complete:
+                    outcome = JobOutcome(job, "skipped")
+                    recorder.ended(tally.add(outcome))
+                    on_outcome(outcome)
+                shown.complete_already(len(complete))
 
-                    def ended(outcome: JobOutcome) -> None:
-                        recorder.ended(tally.add(outcome), outcome.frames, outcome.seconds)
-                        on_outcome(outcome)
-                        shown.ended(
-                            outcome.job.display_uri,
-                            outcome.status,
-                            outcome.frames,
-                            outcome.seconds,
-                            outcome.error,
-                        )
+                def ended(outcome: JobOutcome) -> None:
+                    recorder.ended(tally.add(outcome), outcome.frames, outcome.seconds)
+                    on_outcome(outcome)
+                    shown.ended(
+                        outcome.job.display_uri,
+                        outcome.status,
+                        outcome.frames,
+                        outcome.seconds,
+                        outcome.error,
+                    )
 
-                    if todo:
-                        _pass_on(make_executor(context).run(todo, shown), ended)
-                    output.all_ended()
-                finally:
-                    merge_manifest(output, tally.lines)
+                if todo:
+                    _pass_on(make_executor(context).run(todo, shown), ended)
+                output.all_ended()
         except NoWorkerError as error:
             done = f"{tally.counts['succeeded']} succeeded and {tally.counts['failed']} failed before"
             raise NoWorkerError(f"{error}. {done}: {output.shown}/manifest.jsonl") from error

@@ -31,7 +31,7 @@ from birefnet_batch.versions import git_revision, machine
 
 
 class RunRecorder:
-    """Writes a run's folder: run.json at its start and its end, a line per video as it ends.
+    """Writes a run's folder: run.json at its start and its end, a line per video as it ends, the output's manifest.
 
     Args:
         context: the run.
@@ -58,6 +58,7 @@ class RunRecorder:
             "invalid_entries": invalid,
         }
         self._lines: LiveLines | None = None
+        self._videos: list[ManifestLine] = []
         self._record: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,
             "run_id": context.run_id,
@@ -93,6 +94,7 @@ class RunRecorder:
             OutputError: the output cannot be written, or another run has taken it over.
         """
         assert self._lines is not None
+        self._videos.append(line)
         # A line in a file that is open tells nothing of it, and no later video of this run could be published.
         self._context.output.check()
         ended = RunLine(**vars(line), frames=frames, seconds=round(seconds, 3), finished=utc_now())
@@ -120,6 +122,16 @@ class RunRecorder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        try:
+            merge_manifest(self._context.output, self._videos)
+        except BaseException as failure:
+            # `running` stays: then the next run takes these videos from this one's folder.
+            self._end(failure)
+            raise
+        self._end(error)
+        self._context.output.remove(self._file(RUNNING))
+
+    def _end(self, error: BaseException | None) -> None:
         if self._lines is not None:
             self._lines.close()
         if isinstance(error, KeyboardInterrupt):
@@ -129,7 +141,6 @@ class RunRecorder:
         self._record["finished"] = utc_now()
         self._record["timings"] = {"total": round(time.perf_counter() - self._started, 3)}
         self._write()
-        self._context.output.remove(self._file(RUNNING))
 
     def _write(self) -> None:
         self._context.output.write(self._file(RUN), pretty_json(self._record))
@@ -139,7 +150,7 @@ class RunRecorder:
 
 
 def close_dead_runs(output: Output) -> None:
-    """Say of runs that were killed that they died, and take their videos into manifest.jsonl.
+    """Say of runs that were killed that they died, and take what is not in manifest.jsonl of their videos into it.
 
     For the holder of the output alone: then a run that says it is running is dead.
     """
@@ -148,10 +159,12 @@ def close_dead_runs(output: Output) -> None:
         merge_manifest(output, run_lines(output.store, run_id))
         try:
             record = json.loads(output.read(run_file(run_id, RUN)) or b"")
-            # With its lease its last sign of life goes.
-            died = {"status": "died", "lease_renewed": renewed.get(run_id)}
-            output.write(run_file(run_id, RUN), pretty_json({**record, **died}))
-        except (ValueError, TypeError):
+            # Others said how they ended, but could not write manifest.jsonl, or were killed before `running` went.
+            if record["status"] == "running":
+                # With its lease its last sign of life goes.
+                died = {"status": "died", "lease_renewed": renewed.get(run_id)}
+                output.write(run_file(run_id, RUN), pretty_json({**record, **died}))
+        except (ValueError, TypeError, KeyError):
             # Killed before it was written: there is nothing to say of it.
             pass
         output.remove(run_file(run_id, RUNNING))

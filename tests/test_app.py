@@ -493,7 +493,7 @@ def test_an_output_that_is_lost_in_the_middle_of_a_run_is_no_wrong_configuration
     def lost(*_: object) -> None:
         raise OutputError("s3://bucket/out cannot be written: the storage cannot be reached")
 
-    monkeypatch.setattr("birefnet_batch.batch.merge_manifest", lost)
+    monkeypatch.setattr("birefnet_batch.run_record.merge_manifest", lost)
     assert program("request.video_url=none.mp4", "output=out", *DEMO) == FAILED
     shown = capsys.readouterr().err
     assert "error: s3://bucket/out cannot be written: the storage cannot be reached; the run ended with that" in shown

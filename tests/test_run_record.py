@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from birefnet_batch.errors import OutputError
 from birefnet_batch.executors.base import RunContext
 from birefnet_batch.results import ManifestLine
 from birefnet_batch.run_record import RunRecorder
@@ -18,6 +19,16 @@ from birefnet_batch.settings import Settings, StorageSettings
 from birefnet_batch.storage import Output
 
 OPTIONS = {"s3": {"key": "AKIAEXAMPLE", "secret": "hunter2hunter2", "endpoint_url": "http://h"}}
+
+
+def record_one(folder: Path, run_id: str, job_id: str) -> None:
+    """The record of a run on this output whose one video failed."""
+    settings = replace(Settings(), output=str(folder))
+    with (
+        Output(str(folder), run_id) as output,
+        RunRecorder(RunContext(run_id, settings, output, {}), [], {}, 1, 0) as recorder,
+    ):
+        recorder.ended(ManifestLine(job_id, f"file:///{job_id}", "failed", None, "no"))
 
 
 def test_nothing_secret_is_in_the_files_of_a_run(tmp_path: Path) -> None:
@@ -89,5 +100,36 @@ def test_the_next_run_takes_over_the_lines_of_one_that_died_and_says_that_it_die
         second.ended(ManifestLine("b", "file:///b", "failed", None, "no"))
     assert json.loads((tmp_path / "runs" / "dead" / "run.json").read_text())["status"] == "died"
     assert json.loads((tmp_path / "runs" / "next" / "run.json").read_text())["status"] == "finished"
-    assert [json.loads(text)["job_id"] for text in (tmp_path / "manifest.jsonl").read_text().splitlines()] == ["a"]
+    assert [json.loads(text)["job_id"] for text in (tmp_path / "manifest.jsonl").read_text().splitlines()] == [
+        *("a", "b")
+    ]
+    assert not list(tmp_path.rglob("running"))
+
+
+@pytest.mark.parametrize(
+    ("failure", "status"), [(OutputError("no space left on device"), "failed"), (KeyboardInterrupt(), "interrupted")]
+)
+def test_videos_of_a_run_that_could_not_write_the_manifest_over_all_are_in_the_next_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: BaseException, status: str
+) -> None:
+    def broken(*_: object) -> None:
+        raise failure
+
+    with monkeypatch.context() as patch, pytest.raises(type(failure)):
+        patch.setattr("birefnet_batch.run_record.merge_manifest", broken)
+        record_one(tmp_path, "first", "a")
+    record_one(tmp_path, "next", "b")
+    record_one(tmp_path, "last", "c")
+    assert [json.loads(text)["job_id"] for text in (tmp_path / "manifest.jsonl").read_text().splitlines()] == [
+        *("a", "b", "c")
+    ]
+    assert json.loads((tmp_path / "runs" / "first" / "run.json").read_text())["status"] == status
+    assert not list(tmp_path.rglob("running"))
+
+
+def test_a_run_that_was_killed_once_it_had_said_how_it_ended_has_not_died(tmp_path: Path) -> None:
+    record_one(tmp_path, "first", "a")
+    (tmp_path / "runs" / "first" / "running").touch()
+    record_one(tmp_path, "next", "b")
+    assert json.loads((tmp_path / "runs" / "first" / "run.json").read_text())["status"] == "finished"
     assert not list(tmp_path.rglob("running"))
