@@ -6,12 +6,14 @@ A file `running` stands beside them for as long as the run goes on, so that one 
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from birefnet_batch.errors import OutputError
 from birefnet_batch.executors.base import RunContext
 from birefnet_batch.output_files import MANIFEST, RUN, RUNNING, RUNS, run_file
 from birefnet_batch.redaction import Redactor, secret_variables
@@ -29,9 +31,11 @@ from birefnet_batch.storage import Output
 from birefnet_batch.storage.live_lines import LiveLines
 from birefnet_batch.versions import git_revision, machine
 
+_log = logging.getLogger(__name__)
+
 
 class RunRecorder:
-    """Writes a run's folder: run.json at its start and its end, a line per video as it ends, the output's manifest.
+    """Writes a run's folder: run.json at its start and its end, a line per video as it ends, and the output's manifest.
 
     Args:
         context: the run.
@@ -91,7 +95,7 @@ class RunRecorder:
         """A video ended, after so many frames and seconds.
 
         Raises:
-            OutputError: the output cannot be written, or another run has taken it over.
+            OutputError: another run has taken the output over, or that may be so.
         """
         assert self._lines is not None
         self._videos.append(line)
@@ -105,7 +109,12 @@ class RunRecorder:
 
     def _note_used(self, job_id: str) -> None:
         """Weights, engines and counts that made results, each kind once: what a repeat needs."""
-        record = read_record(self._context.output.store, job_id)
+        try:
+            record = read_record(self._context.output.store, job_id)
+        except OutputError as error:
+            # No run is to end for a count, and job.json has it.
+            _log.warning("run.json does not count under `used` what made %s: %s", job_id, error)
+            return
         if record is None:
             return
         used = {

@@ -13,7 +13,7 @@ import pytest
 
 from birefnet_batch.errors import OutputError
 from birefnet_batch.executors.base import RunContext
-from birefnet_batch.results import ManifestLine
+from birefnet_batch.results import ManifestLine, Outcome
 from birefnet_batch.run_record import RunRecorder
 from birefnet_batch.settings import Settings, StorageSettings
 from birefnet_batch.storage import Output
@@ -21,14 +21,14 @@ from birefnet_batch.storage import Output
 OPTIONS = {"s3": {"key": "AKIAEXAMPLE", "secret": "hunter2hunter2", "endpoint_url": "http://h"}}
 
 
-def record_one(folder: Path, run_id: str, job_id: str) -> None:
-    """The record of a run on this output whose one video failed."""
+def record_one(folder: Path, run_id: str, job_id: str, status: Outcome = "failed") -> None:
+    """The record of a run on this output that has one video."""
     settings = replace(Settings(), output=str(folder))
     with (
         Output(str(folder), run_id) as output,
         RunRecorder(RunContext(run_id, settings, output, {}), [], {}, 1, 0) as recorder,
     ):
-        recorder.ended(ManifestLine(job_id, f"file:///{job_id}", "failed", None, "no"))
+        recorder.ended(ManifestLine(job_id, f"file:///{job_id}", status))
 
 
 def test_nothing_secret_is_in_the_files_of_a_run(tmp_path: Path) -> None:
@@ -133,3 +133,29 @@ def test_a_run_that_was_killed_once_it_had_said_how_it_ended_has_not_died(tmp_pa
     record_one(tmp_path, "next", "b")
     assert json.loads((tmp_path / "runs" / "first" / "run.json").read_text())["status"] == "finished"
     assert not list(tmp_path.rglob("running"))
+
+
+def test_a_record_that_cannot_be_read_to_count_what_was_used_ends_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def unanswered(*_: object) -> None:
+        raise OutputError("jobs/a/job.json cannot be read: the storage cannot be reached")
+
+    monkeypatch.setattr("birefnet_batch.run_record.read_record", unanswered)
+    record_one(tmp_path, "run", "a", "succeeded")
+    assert json.loads((tmp_path / "runs" / "run" / "run.json").read_text())["counts"]["succeeded"] == 1
+    assert "does not count under `used` what made a: jobs/a/job.json cannot be read" in caplog.text
+
+
+def test_a_run_that_another_took_the_output_from_ends_with_its_next_video(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(output: Output) -> None:
+        raise OutputError("it was taken over by another run")
+
+    with Output(str(tmp_path), "run") as output:
+        recorder = RunRecorder(RunContext("run", replace(Settings(), output=str(tmp_path)), output, {}), [], {}, 1, 0)
+        recorder.__enter__()
+        monkeypatch.setattr(Output, "check", lost)
+        with pytest.raises(OutputError, match="taken over by another run"):
+            recorder.ended(ManifestLine("a", "file:///a", "succeeded", None, None))

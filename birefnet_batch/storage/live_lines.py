@@ -20,7 +20,7 @@ _SHARE = 0.05
 class LiveLines:
     """Lines that others see soon after they were appended, and all of them once it is closed.
 
-    A disk that is full holds nobody up: lines wait until there is room.
+    A disk that is full or a bucket that does not answer ends no run: lines wait until they can be written.
 
     Raises:
         OutputError: the file cannot be opened.
@@ -52,7 +52,7 @@ class LiveLines:
             self._lines.append(line + "\n")
             wait_s = self._next - time.monotonic()
             if wait_s <= 0:
-                self._write()
+                self._try_to_write()
             elif self._timer is None:
                 # The line after this one may come hours later.
                 self._timer = threading.Timer(wait_s, self._write_held_back)
@@ -84,15 +84,20 @@ class LiveLines:
         with self._lock:
             # None where it was written while this waited.
             if self._timer is not None:
-                # The next line or the end writes all of it again, and says what is wrong.
-                with suppress(BirefnetBatchError):
-                    self._write()
+                self._try_to_write()
+
+    def _try_to_write(self) -> None:
+        # A line after these or the end writes all of it again; the end says what is wrong.
+        with suppress(BirefnetBatchError):
+            self._write()
 
     def _write(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         started = time.monotonic()
-        self._output.write(self._relative, "".join(self._lines).encode("utf-8", "replace"))
-        ended = time.monotonic()
-        self._next = ended + max(_LEAST_INTERVAL_S, (ended - started) / _SHARE)
+        try:
+            self._output.write(self._relative, "".join(self._lines).encode("utf-8", "replace"))
+        finally:
+            ended = time.monotonic()
+            self._next = ended + max(_LEAST_INTERVAL_S, (ended - started) / _SHARE)

@@ -76,3 +76,20 @@ def test_lines_that_a_bucket_did_not_take_meanwhile_are_there_at_the_end(monkeyp
     assert bucket.seen == [b"one\n"]
     lines.close()
     assert bucket.seen == [b"one\n", b"one\ntwo\n"]
+
+
+def test_a_bucket_that_does_not_answer_is_not_asked_for_every_line_and_has_all_at_the_end() -> None:
+    bucket = Bucket(1)
+    lines = opened(bucket)
+    for name in ("one", "two", "three"):
+        lines.append(name)
+    assert bucket.count == 1
+    lines.close()
+    assert bucket.seen == [b"one\ntwo\nthree\n"]
+
+
+def test_a_bucket_that_does_not_answer_at_the_end_is_told_of() -> None:
+    lines = opened(Bucket(1, 2))
+    lines.append("one")
+    with pytest.raises(OutputError, match="the bucket is not reached"):
+        lines.close()
