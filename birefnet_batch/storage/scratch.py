@@ -119,8 +119,8 @@ class Scratch:
         if not owner:
             lock.release()
             Path(lock.lock_file).unlink(missing_ok=True)
-        # The run outlives its workers: what they left is its to remove.
-        kept = self._strip(self.path) if owner and not self.over else 0
+        # The run outlives its workers: what they left is its to remove, unless somebody has done that already.
+        kept = self._strip(self.path) if owner and not self.over and self.path.is_dir() else 0
         if kept:
             _log.warning("%d finished segments stay in %s for the next run on this output", kept, self.parts)
         elif owner or all(map(_is_dead_workers, list(self.path.glob(_ALL_LOCKS)))):

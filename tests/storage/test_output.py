@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import re
+import shutil
 import socket
 import stat
 import subprocess
@@ -47,6 +48,14 @@ def test_scratch_of_a_dead_run_is_removed_and_that_of_a_living_one_kept(tmp_path
     with FileLock(tmp_path / ".scratch" / LIVING / "run.lock"), Output(str(tmp_path), "new"):
         assert not (tmp_path / ".scratch" / DEAD).exists()
         assert (tmp_path / ".scratch" / LIVING / "part").exists()
+
+
+def test_a_run_whose_scratch_folder_somebody_removed_ends_as_it_would_have(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), Output(str(tmp_path / "out"), "run") as output:
+        shutil.rmtree(output.scratch.parent)
+        raise KeyboardInterrupt
+    with Output(str(tmp_path / "out"), "next"):
+        pass
 
 
 @pytest.mark.parametrize("lock", ["Cargo.lock", "run.lock"])
