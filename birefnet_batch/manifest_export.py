@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,8 @@ def export_manifest(store: Store, destination: Path) -> int:
             parquet.write_table(table, temporary)
         temporary.replace(destination)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         raise OutputError(f"{destination} cannot be written: {named_reason(error)}") from None
     return int(table.num_rows)
 

@@ -253,6 +253,15 @@ def test_a_place_that_cannot_be_looked_at_is_one_error_for_the_table_too(
         assert "cannot be read: file name too long" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["file/table.csv", f"{'x' * 300}.csv"])
+def test_a_table_that_cannot_be_written_is_one_error(
+    store: LocalStore, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    (tmp_path / "file").touch()
+    assert main([str(tmp_path), "--manifest", str(tmp_path / name)]) == 1
+    assert f"{name} cannot be written: " in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 import socket
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from birefnet_batch.errors import OutputError
@@ -65,19 +65,19 @@ class FolderParts(OutputsParts):
 
     def inherit(self) -> None:
         """See `Parts`."""
-        try:
+        with self._written():
             # Workers tell by it whether they see the same.
             self._folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"executor.scratch={self._given} cannot be written: {named_reason(error)}") from None
-        for dead in self._folder.parent.iterdir():
-            if dead != self._folder:
-                move_finished(dead, self._folder)
-                shutil.rmtree(dead, ignore_errors=True)
+            for dead in self._folder.parent.iterdir():
+                if dead != self._folder:
+                    move_finished(dead, self._folder)
+                    shutil.rmtree(dead, ignore_errors=True)
 
     def clean(self, over: bool) -> None:
         """See `Parts`."""
-        if over or not keep_finished(self._folder):
+        with self._written():
+            kept = 0 if over else keep_finished(self._folder)
+        if not kept:
             shutil.rmtree(self._folder, ignore_errors=True)
             # It stays where another run has taken the output over.
             with suppress(OSError):
@@ -91,3 +91,11 @@ class FolderParts(OutputsParts):
                 "was started; mount the folder at the same place on all machines, or give a bucket"
             )
         return self._folder
+
+    @contextmanager
+    def _written(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            refused = f"executor.scratch={self._given} cannot be written: {named_reason(error)}"
+            raise OutputError(f"{refused}; choose another folder or mend its rights") from None

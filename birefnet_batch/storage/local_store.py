@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from birefnet_batch.errors import OutputError
-from birefnet_batch.refusals import named_reason
+from birefnet_batch.refusals import named_reason, system_reason
 from birefnet_batch.storage.durable import rename_durably
 from birefnet_batch.storage.stores import Store
 
@@ -79,7 +79,10 @@ class LocalStore(Store):
     def remove(self, relative: str) -> None:
         """See `Store`."""
         path = self.root / relative
-        path.unlink(missing_ok=True)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(f"{path} cannot be removed: {system_reason(error)}") from None
         if path.parent != self.root:
             # As in a bucket: a folder is there as long as it has files.
             with suppress(OSError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 
 from birefnet_batch import Settings
 from birefnet_batch.errors import OutputError
-from birefnet_batch.executors import bucket_parts
+from birefnet_batch.executors import bucket_parts, folder_parts
 from birefnet_batch.executors.base import RunContext
 from birefnet_batch.executors.bucket_parts import BucketParts
 from birefnet_batch.executors.finished_segments import keep
@@ -298,3 +300,18 @@ def test_a_worker_whose_scratch_folder_is_another_than_the_drivers_is_told_apart
     (tmp_path / "scratch").rename(tmp_path / "elsewhere")
     with pytest.raises(OutputError, match=r"executor.scratch=.* is not the same on .* mount the folder"):
         parts.folder(tmp_path / "copies")
+
+
+@pytest.mark.parametrize("call", ["move_finished", "keep_finished"])
+def test_parts_of_a_folder_that_may_not_be_moved_or_removed_are_an_error_that_names_the_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    def refused(*_: Any) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "dead/job")
+
+    place = Place(tmp_path / "out", str(tmp_path / "scratch"), StorageSettings())
+    place.put("dead", tmp_path / "dead", PART, RECORD)
+    monkeypatch.setattr(folder_parts, call, refused)
+    said = r"executor.scratch=.*/scratch cannot be written: permission denied \(dead/job\); choose another folder"
+    with pytest.raises(OutputError, match=said):
+        place.inherit("run") if call == "move_finished" else place.clean("run", over=False)

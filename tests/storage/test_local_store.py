@@ -42,3 +42,14 @@ def test_a_file_that_could_not_be_written_whole_is_not_there(
     with pytest.raises(OutputError, match="lease cannot be written: no space left"):
         store.create("folder/lease", b"content")
     assert not [path for path in store.root.rglob("*") if path.is_file()]
+
+
+def test_a_file_that_the_disk_does_not_let_go_of_is_an_error_of_the_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(path: Path, missing_ok: bool = False) -> None:
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(path))
+
+    monkeypatch.setattr(Path, "unlink", busy)
+    with pytest.raises(OutputError, match="jobs/a/complete-x cannot be removed: device or resource busy$"):
+        LocalStore(tmp_path).remove("jobs/a/complete-x")
