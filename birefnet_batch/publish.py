@@ -105,9 +105,10 @@ def publish(output: Output, job: Job, record: JobRecord, media: list[Media]) -> 
         output.write(outputs["result"], pretty_json(result.to_dict()))
         record = replace(with_machine(record), outputs=outputs, outputs_sha256=digests)
         output.write(job.file(RECORD), record.to_json())
+        if FAILED in before:
+            # Before the marker: whoever is killed between them leaves a job that is done again, and no stale failure.
+            output.remove(job.file(FAILED))
         output.write(job.file(marker(key)), b"")
-    if FAILED in before:
-        output.remove(job.file(FAILED))
     return result
 
 

@@ -186,6 +186,26 @@ def test_what_an_attempt_that_failed_left_goes_with_the_next_failure(output: Out
     assert output.list(JOB.folder) == ["job.json"]
 
 
+def test_a_publication_that_is_killed_leaves_no_failure_of_before_beside_a_complete_result(
+    output: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(output, JOB, record("old"), media(output))
+    publish_failure(output, JOB, record("new", error="it broke"))
+    real = LocalStore.put_file
+
+    def killed(self: LocalStore, source: Path, relative: str, content_type: str = "") -> None:
+        real(self, source, relative, content_type)
+        if relative.endswith(marker("new")):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(LocalStore, "put_file", killed)
+    with pytest.raises(KeyboardInterrupt):
+        publish(output, JOB, record("new"), media(output))
+    names = output.list(JOB.folder)
+    assert marker("new") in names
+    assert "failed.json" not in names
+
+
 def test_media_with_the_name_of_a_marker_complete_no_job(output: Output) -> None:
     named = Job.from_request(Request("/v/complete-foo.mp4"))
     output.write(named.file(named.media_name(False)), b"half a job: no marker")
