@@ -186,6 +186,13 @@ def test_what_an_attempt_that_failed_left_goes_with_the_next_failure(output: Out
     assert output.list(JOB.folder) == ["job.json"]
 
 
+def test_files_of_others_in_the_folder_of_a_job_stay_when_it_fails(output: Output) -> None:
+    for name in ("notes.txt", "clip_mask.mp4", "result.json", "failed.json"):
+        output.write(JOB.file(name), b"")
+    publish_failure(output, JOB, record("abc", error="it broke"))
+    assert output.list(JOB.folder) == ["job.json", "notes.txt"]
+
+
 def test_a_publication_that_is_killed_leaves_no_failure_of_before_beside_a_complete_result(
     output: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
