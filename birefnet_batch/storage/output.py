@@ -230,7 +230,11 @@ class Output:
         self.store.put(relative, content)
 
     def remove(self, relative: str) -> None:
-        """Remove a file if it is there."""
+        """Remove a file if it is there.
+
+        Raises:
+            OutputError: it cannot be removed, or another run has taken the output over.
+        """
         self.check()
         self.store.remove(relative)
 

@@ -65,7 +65,11 @@ class Store(ABC):
 
     @abstractmethod
     def remove(self, relative: str) -> None:
-        """Remove a file if it is there."""
+        """Remove a file if it is there.
+
+        Raises:
+            OutputError: it cannot be removed.
+        """
 
     @abstractmethod
     def names(self, folder: str) -> list[str]:
