@@ -258,7 +258,7 @@ def test_a_table_that_cannot_be_written_is_one_error(
     store: LocalStore, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     (tmp_path / "file").touch()
-    assert main([str(tmp_path), "--manifest", str(tmp_path / name)]) == 1
+    assert main([str(tmp_path), "--manifest", str(tmp_path / name)]) == 2
     assert f"{name} cannot be written: " in capsys.readouterr().err
 
 
