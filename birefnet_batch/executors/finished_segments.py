@@ -61,18 +61,22 @@ def find(
     """The segments of a job that need not be done again, by index.
 
     Args:
-        context: the run; with `resume=force` there are none.
+        context: the run; with `resume=force` its own count alone, and records of others are removed.
         plan: the job as it is to be done now: what was made for other settings, libraries or sources does not count.
         folder: the job's, with records.
         elsewhere: the names of the parts where these are in another place; by default they are in the folder too, and
             are compared with their digests.
     """
     found: dict[int, SegmentDone] = {}
-    if context.settings.resume is Resume.force or len(plan.segments) == 1:
+    if len(plan.segments) == 1:
         return found
     for name in record_names(path.name for path in folder.iterdir()):
         try:
             record = _RECORDS.validate_json((folder / name).read_bytes())
+            if context.settings.resume is Resume.force and record.run_id != context.run_id:
+                # A run after this one would join them with this one's, as if they were of the same source.
+                (folder / name).unlink(missing_ok=True)
+                continue
             index = record.done.segment.index
             task = plan.task(index, plan.whole.source, folder)
             parts = {kind: task.part(kind) for kind in task.kinds}

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -174,11 +175,10 @@ def test_a_segment_is_kept_in_a_folder_whose_name_is_not_utf8(tmp_path: Path) ->
     assert keep(context, plan, done) == [part, folder / "segment-00000.json"]
 
 
-@pytest.mark.parametrize("there", [True, False])
-def test_a_record_counts_as_long_as_its_parts_are_where_they_are_kept(tmp_path: Path, there: bool) -> None:
+@pytest.fixture
+def kept(tmp_path: Path) -> Callable[..., tuple[Any, list[Path]]]:
+    """Keeps segment 0 of a plan for a run, by its id; the plan and the files."""
     part = tmp_path / "video-00000.part"
-    part.write_bytes(b"part")
-    context: Any = SimpleNamespace(run_id="run", settings=Settings())
     plan: Any = SimpleNamespace(
         segments=(0, 1),
         record=SimpleNamespace(key="key", engine={}, versions={}),
@@ -186,13 +186,39 @@ def test_a_record_counts_as_long_as_its_parts_are_where_they_are_kept(tmp_path: 
         task=lambda *_: SimpleNamespace(kinds=("video",), part=lambda kind: part),
         job=SimpleNamespace(display_uri="clip.mp4"),
     )
+
+    def keeping(run_id: str = "run", notes: tuple[Note, ...] = ()) -> tuple[Any, list[Path]]:
+        part.write_bytes(b"part")
+        segment = SegmentRecord(0, 1, 1, {}, {"video": part}, notes=notes)
+        return plan, keep(of_run(run_id), plan, SegmentDone(segment, {}, None))
+
+    return keeping
+
+
+def of_run(run_id: str, resume: Resume = Resume.auto) -> Any:
+    return SimpleNamespace(run_id=run_id, settings=replace(Settings(), resume=resume))
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_record_counts_as_long_as_its_parts_are_where_they_are_kept(
+    kept: Callable[..., tuple[Any, list[Path]]], tmp_path: Path, there: bool
+) -> None:
     notes = (Note("frames were deinterlaced", 1), Note("made again"))
-    segment = SegmentRecord(0, 1, 1, {}, {"video": part}, notes=notes)
-    record = keep(context, plan, SegmentDone(segment, {}, None))[-1]
+    plan, (part, record) = kept(notes=notes)
     part.unlink()
     names = {record.name, *([part.name] if there else ())}
-    found = find(context, plan, tmp_path, names)
+    found = find(of_run("run"), plan, tmp_path, names)
     assert {index: done.segment.notes for index, done in found.items()} == ({0: notes} if there else {})
+
+
+@pytest.mark.parametrize("maker", ["this run", "an earlier one"])
+def test_with_force_a_further_try_goes_on_and_what_earlier_runs_made_is_joined_by_no_later_one(
+    kept: Callable[..., tuple[Any, list[Path]]], tmp_path: Path, maker: str
+) -> None:
+    plan, _ = kept(maker)
+    own = [0] if maker == "this run" else []
+    assert list(find(of_run("this run", Resume.force), plan, tmp_path)) == own
+    assert list(find(of_run("a later one"), plan, tmp_path)) == own
 
 
 @pytest.mark.slow
