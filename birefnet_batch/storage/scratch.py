@@ -23,11 +23,13 @@ from birefnet_batch.file_locks import is_held
 from birefnet_batch.refusals import named_reason
 from birefnet_batch.storage.finished_parts import keep_finished, move_finished
 
-_RUN_LOCK = "run.lock"
+_RUN_LOCK = f"run-{socket.gethostname()}.lock"
+_RUN_LOCKS = "run*.lock"
 _ALL_LOCKS = "*.lock"
 # As `batch.new_run_id` makes them: other folders of a user's scratch space have files that end in .lock too.
 _RUN_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}", re.ASCII)
-# In a folder that several outputs share, another output's finished segments wait for its next run so long.
+# In a folder that several outputs share, another output's finished segments wait for its next run so long, and nothing
+# is removed of a run on another machine at which nothing changed for less.
 _KEPT_S = 7 * 24 * 3600.0
 # A worker that starts holds its lock so soon after making it; who tried a younger one might take it in between.
 _HELD_WITHIN_S = 30.0
@@ -38,7 +40,7 @@ class Scratch:
     """A run's folder `<parent>/<run id>` on one file system.
 
     Every process that works there holds a lock of its own in it; the system frees a dead process's locks. A folder
-    of which all locks are free belongs to a dead run.
+    of which all locks are free belongs to a dead run; of locks that another machine holds not every file system tells.
 
     Args:
         parent: the folder that holds the runs' folders.
@@ -75,14 +77,14 @@ class Scratch:
         for entry in self.path.parent.iterdir():
             if entry == self.path or not _RUN_ID.fullmatch(entry.name):
                 continue
-            if _is_free(entry, _RUN_LOCK):
+            if self._may_live_elsewhere(entry):
+                continue
+            if _is_free(entry, _RUN_LOCKS):
                 move_finished(entry / self.parts.name, self.parts)
             # Runs of other outputs may be at it too.
             with suppress(FileNotFoundError):
-                if _is_free(entry, _ALL_LOCKS):
-                    old = time.time() - entry.stat().st_mtime > _KEPT_S
-                    if old or not self._strip(entry, others=True):
-                        shutil.rmtree(entry, ignore_errors=True)
+                if _is_free(entry, _ALL_LOCKS) and (_is_old(entry) or not self._strip(entry, others=True)):
+                    shutil.rmtree(entry, ignore_errors=True)
 
     def share(self) -> None:
         """Make sure that the folder is there, for a worker of the run, on whatever machine.
@@ -139,7 +141,8 @@ class Scratch:
             if parent.lstat().st_uid != os.getuid():
                 raise PermissionError(errno.EPERM, "it is another user's")
             parent.chmod(0o700)
-        self.path.mkdir(parents=True, exist_ok=True)
+        # Others tell by it of which output the run is.
+        self.parts.mkdir(parents=True, exist_ok=True)
 
     def _open(self, name: str) -> None:
         self._make()
@@ -148,6 +151,18 @@ class Scratch:
 
     def _folder_of(self, lock: Path) -> Path:
         return self.path / "sources" / lock.stem
+
+    def _may_live_elsewhere(self, folder: Path) -> bool:
+        """Whether a folder may be that of a living run on another machine, whatever its locks say here.
+
+        Runs of this output are dead, wherever they were.
+        """
+        try:
+            anothers = any(lock.name not in (_RUN_LOCK, "run.lock") for lock in folder.glob(_RUN_LOCKS))
+            return anothers and not (folder / self.parts.name).is_dir() and not _is_old(folder)
+        except OSError:
+            # Gone, or closed to this user.
+            return True
 
     def _strip(self, folder: Path, others: bool = False) -> int:
         """Remove all from a run's folder but its locks and finished segments, and say how many these are.
@@ -176,6 +191,12 @@ def _is_free(folder: Path, pattern: str) -> bool:
     """Whether a run's folder has such locks, and the processes that held these locks are gone."""
     locks = list(folder.glob(pattern))
     return bool(locks) and not any(map(is_held, locks))
+
+
+def _is_old(folder: Path) -> bool:
+    """Whether in a run's folder, and in the folders there, nothing was made or removed for long."""
+    changed = max(path.stat().st_mtime for path in (folder, *filter(Path.is_dir, folder.iterdir())))
+    return time.time() - changed > _KEPT_S
 
 
 def _is_dead_workers(lock: Path) -> bool:

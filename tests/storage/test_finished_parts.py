@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ def files_of(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
+RUN_LOCK = f"run-{socket.gethostname()}.lock"
 DONE = {"a/mask-00000.part", "a/video-00000.part", "a/segment-00000.json"}
 
 
@@ -68,7 +70,7 @@ def test_a_run_that_ends_before_its_jobs_leaves_its_finished_segments_and_says_w
     with Output(str(tmp_path), "stopped") as output:
         job_with_parts(output.parts / "a")
         (output.scratch / "sources").mkdir()
-    assert files_of(tmp_path / ".scratch" / "stopped") == {*(f"parts/{name}" for name in DONE), "run.lock"}
+    assert files_of(tmp_path / ".scratch" / "stopped") == {*(f"parts/{name}" for name in DONE), RUN_LOCK}
     assert f"1 finished segments stay in {output.parts}" in caplog.text
 
 
@@ -77,7 +79,7 @@ def test_in_scratch_space_that_outputs_share_each_has_its_own_segments(tmp_path:
     with Output(str(tmp_path / "one"), new_run_id(), storage) as output:
         job_with_parts(output.parts / "a")
     with Output(str(tmp_path / "two"), "second", storage) as other:
-        assert not files_of(other.parts.parent) - {"run.lock"}
+        assert not files_of(other.parts.parent) - {RUN_LOCK}
         other.all_ended()
     with Output(str(tmp_path / "one"), "third", storage) as output:
         assert files_of(output.parts) == DONE

@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -56,6 +57,31 @@ def test_a_run_whose_scratch_folder_somebody_removed_ends_as_it_would_have(tmp_p
         raise KeyboardInterrupt
     with Output(str(tmp_path / "out"), "next"):
         pass
+
+
+@pytest.mark.parametrize("days", [0, 8])
+def test_in_scratch_space_that_machines_share_a_run_of_another_one_is_left_alone_for_a_week(
+    tmp_path: Path, days: int
+) -> None:
+    """Its lock is free as far as this machine is told."""
+    parts = tmp_path / "scratch" / LIVING / "parts-of-another-output"
+    (parts / "film").mkdir(parents=True)
+    (parts.parent / "run-another-machine.lock").touch()
+    then = time.time() - days * 24 * 3600
+    for folder in (parts, parts.parent):
+        os.utime(folder, (then, then))
+    with Output(str(tmp_path / "out"), "new", StorageSettings(scratch=str(tmp_path / "scratch"))):
+        assert (parts / "film").exists() == (days == 0)
+
+
+def test_what_a_dead_run_of_this_output_left_from_another_machine_is_removed_at_once(tmp_path: Path) -> None:
+    storage = StorageSettings(scratch=str(tmp_path / "scratch"))
+    assert work_elsewhere(Output(str(tmp_path / "out"), DEAD, storage), "die") == 1
+    dead = tmp_path / "scratch" / DEAD
+    (lock,) = dead.glob("worker-*.lock")
+    lock.rename(dead / "run-another-machine.lock")
+    with Output(str(tmp_path / "out"), "next", storage):
+        assert not dead.exists()
 
 
 @pytest.mark.parametrize("lock", ["Cargo.lock", "run.lock"])
