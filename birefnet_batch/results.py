@@ -20,6 +20,8 @@ SCHEMA_VERSION: Literal[1] = 1
 Outcome = Literal["succeeded", "failed", "skipped"]
 READ_AT_ONCE = 16
 """Records that are read side by side where many are: those of a bucket wait for the network, not for us."""
+REASONS = frozenset(("why", "asked", "instead_of", "batch_size_why"))
+"""What an engine's record says of why it or its batch was chosen, which changes no byte."""
 _DOCUMENTED = ConfigDict(use_attribute_docstrings=True)
 
 
@@ -129,7 +131,8 @@ class JobRecord:
     outputs_sha256: dict[str, str] = field(default_factory=dict)
     """Digests of the media files."""
     reproducible: bool = True
-    """False where something that the settings do not decide had a part: memory ran out and the batch was halved."""
+    """False where something that the settings do not decide had a part: memory ran out and the batch was halved, or
+    segments are of different engines, batches or kinds of machines."""
     notes: list[str] = field(default_factory=list)
     """What was done otherwise than asked or than the model gives: an audio track left out, a side padded, mattes that a
     half precision changes."""

@@ -25,19 +25,17 @@ from birefnet_batch.recorded_media import bring_media
 from birefnet_batch.recorded_settings import read_settings, repeating
 from birefnet_batch.refusals import one_line
 from birefnet_batch.request import Request
-from birefnet_batch.results import READ_AT_ONCE, JobRecord, read_record, read_result
+from birefnet_batch.results import READ_AT_ONCE, REASONS, JobRecord, read_record, read_result
 from birefnet_batch.settings import Settings, StorageSettings
 from birefnet_batch.storage.stores import Store, open_store
 from birefnet_batch.uri_schemes import scheme_of
+from birefnet_batch.versions import DECIDING
 
 Verdict = Literal["identical", "close", "differs", "unavailable"]
 # What other hardware may make of the same numbers: the last bits of logits, seldom a step of eight bits, and what a
 # lossy encoder makes of that.
 LEAST_PSNR_DB = 40.0
 MOST_MATTE_ERROR = 1 / 255
-_SAME_MACHINE = ("processor", "cpu_capability", "gpus", "gpu_driver", "cuda", "cudnn")
-# Why an engine or its batch was chosen changes no byte.
-_REASONS = frozenset(("why", "asked", "instead_of", "batch_size_why"))
 
 
 @dataclass(frozen=True)
@@ -233,17 +231,17 @@ def _finite(psnr_db: float) -> float | None:
 
 def differing(first: JobRecord, second: JobRecord) -> list[str]:
     """What two records of the same work say that may make other bytes: machine, versions, engine, encoder, counts."""
-    names = [name for name in _SAME_MACHINE if first.machine.get(name) != second.machine.get(name)]
+    names = [name for name in DECIDING if first.machine.get(name) != second.machine.get(name)]
     names += [f"version of {name}" for name in first.versions if first.versions[name] != second.versions.get(name)]
     engines = (first.engine or {}, second.engine or {})
-    told = [name for name in engines[0] if name not in _REASONS]
+    told = [name for name in engines[0] if name not in REASONS]
     names += [f"engine {name}" for name in told if engines[0][name] != engines[1].get(name)]
     if first.media.get("encoder") != second.media.get("encoder"):
         names.append("encoder")
     if first.git_revision != second.git_revision:
         names.append("revision of the code")
     if not first.reproducible or not second.reproducible:
-        names.append("batch, for memory ran out")
+        names.append("batch, engine or machine for a part of it")
     return names
 
 

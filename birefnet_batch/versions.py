@@ -25,6 +25,8 @@ _OPTIONAL = (
 )
 INSTALL_TORCH = "pip install --force-reinstall 'torch>=2.9,<2.14'"
 """Brings a CUDA build where there is none; without the range of pyproject.toml pip takes a newer one."""
+DECIDING = ("processor", "cpu_capability", "gpus", "gpu_driver", "cuda", "cudnn")
+"""Of what `machine` says, what may make other bytes of the same work."""
 CHECKOUT = "from a checkout"
 """Stands for the version of a package that is not installed."""
 
@@ -62,6 +64,11 @@ def package_version() -> str:
 def machine() -> dict[str, Any]:
     """This machine: name, system, processor, memory, GPUs and the versions of their drivers."""
     return dict(_machine())
+
+
+def kind_of_machine() -> dict[str, Any]:
+    """What of this machine may make other bytes than another one makes."""
+    return {name: machine().get(name) for name in DECIDING}
 
 
 @cache

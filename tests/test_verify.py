@@ -207,6 +207,17 @@ def test_near_frames_of_another_machine_are_close_and_far_ones_differ(
     assert "ends after 2 frames" in verified(output, capsys)[1]["reason"]
 
 
+def test_other_bytes_of_a_video_that_several_kinds_of_machines_made_are_no_difference_while_frames_are_near(
+    output: Path, made: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    repeat_by_copying(monkeypatch, made)
+    give_other_bytes(output)
+    change(output, lambda record: record.update(reproducible=False))
+    status, compared = verified(output, capsys)
+    assert (status, compared["verdict"]) == (0, "close")
+    assert compared["reason"] == "made with another batch, engine or machine for a part of it"
+
+
 @pytest.mark.parametrize(("error", "verdict"), [(0.001, "close"), (0.01, "differs")])
 def test_the_transparency_of_another_machine_must_be_close_too(
     output: Path,

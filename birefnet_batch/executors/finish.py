@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from typing import Any
 
 from birefnet_batch.counted import summed_notes
 from birefnet_batch.errors import OutputError
@@ -16,7 +17,8 @@ from birefnet_batch.executors.segment_step import SegmentDone
 from birefnet_batch.executors.workspace import Workspace
 from birefnet_batch.pipeline import join
 from birefnet_batch.publish import Media, publish
-from birefnet_batch.results import read_record, utc_now
+from birefnet_batch.results import REASONS, read_record, utc_now
+from birefnet_batch.versions import kind_of_machine
 from birefnet_batch.video.damage import check_share
 from birefnet_batch.video.info import VideoInfo
 
@@ -83,15 +85,16 @@ def finish(context: RunContext, workspace: Workspace, plan: Plan, done: Sequence
         corrupt_frames=corrupt,
         sha256=done[0].sha256,
     )
+    machine = kind_of_machine()
     ledger.note(
         status="succeeded",
         engine=done[-1].engine,
-        reproducible=all(item.reproducible for item in done),
+        reproducible=all(item.reproducible for item in done) and _is_of_one_kind(done, machine),
         timings={
             **{stage: round(busy, 3) for stage, busy in seconds.items()},
             "total": round(ledger.seconds, 3),
         },
-        notes=list(dict.fromkeys([*notes, *_other_engines(done)])),
+        notes=list(dict.fromkeys([*notes, *_other_makers(done, machine)])),
         finished=utc_now(),
     )
     result = publish(context.output, job, ledger.record, made)
@@ -119,18 +122,41 @@ def published(context: RunContext, workspace: Workspace, plan: Plan) -> JobOutco
     return JobOutcome(job, "succeeded", frames=record.source.frames or 0, seconds=Ledger(plan.record).seconds)
 
 
-def _other_engines(done: Sequence[SegmentDone]) -> list[str]:
-    """What is said of segments that another engine or device made than the record's, which is the last one's."""
+def _is_of_one_kind(done: Sequence[SegmentDone], machine: dict[str, Any]) -> bool:
+    """Whether the record's engine, the last segment's, and its machine, this one, are those of all segments."""
 
-    def what(item: SegmentDone) -> str:
+    def engine(item: SegmentDone) -> dict[str, Any]:
+        return {name: value for name, value in item.engine.items() if name not in REASONS}
+
+    return all(item.machine == machine and engine(item) == engine(done[-1]) for item in done)
+
+
+def _other_makers(done: Sequence[SegmentDone], machine: dict[str, Any]) -> list[str]:
+    """What is said of segments that another engine, device or kind of machine made than the record's.
+
+    Args:
+        done: the segments, of which the last one's engine is the record's.
+        machine: the kind of the record's.
+    """
+
+    def engine(item: SegmentDone) -> str:
         names = ("family", "library", "provider", "version", "device_name", "device", "precision")
         return " ".join(str(item.engine[name]) for name in names if name in item.engine)
 
+    def makers(item: SegmentDone) -> Iterator[str]:
+        if engine(item) != engine(done[-1]):
+            yield f"by another engine, {engine(item)}"
+        if item.machine is None:
+            yield "on a machine that is not recorded"
+        elif item.machine != machine:
+            other = (f"{name} {value}" for name, value in item.machine.items() if value != machine.get(name))
+            yield f"on another machine, {', '.join(other)}"
+
     made: dict[str, list[str]] = {}
     for item in done:
-        if (engine := what(item)) != what(done[-1]):
-            made.setdefault(engine, []).append(str(item.segment.index))
-    return [f"made by another engine, {engine}: segment {', '.join(numbers)}" for engine, numbers in made.items()]
+        for maker in makers(item):
+            made.setdefault(maker, []).append(str(item.segment.index))
+    return [f"made {maker}: segment {', '.join(numbers)}" for maker, numbers in made.items()]
 
 
 def _ends_early(info: VideoInfo, end: int) -> list[str]:

@@ -18,6 +18,7 @@ from birefnet_batch.executors.workspace import Workspace
 from birefnet_batch.models.registry import ModelSpec
 from birefnet_batch.pipeline import process_segment
 from birefnet_batch.segment_task import SegmentRecord
+from birefnet_batch.versions import kind_of_machine
 from birefnet_batch.video import hardware
 from birefnet_batch.video.formats import format_of
 
@@ -35,6 +36,8 @@ class SegmentDone:
     """Digest of the source's content, from its first segment."""
     reproducible: bool = True
     """False after its batch had to be halved: where memory ran out may differ the next time."""
+    machine: dict[str, Any] | None = None
+    """The kind of machine that made it; None where that was not recorded."""
     run_id: str | None = None
     """The earlier run that did it, where it was not this one."""
 
@@ -87,6 +90,7 @@ def do_segment(engines: EngineCache, workspace: Workspace, plan: Plan, index: in
             engine.record(),
             source.sha256() if source is not None else None,
             reproducible=not notes,
+            machine=kind_of_machine(),
         )
 
 

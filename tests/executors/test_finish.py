@@ -16,25 +16,45 @@ from video_clips import Clip, Sound, make, read
 
 from birefnet_batch import Settings, engines, run
 from birefnet_batch.executors import finish
-from birefnet_batch.executors.finish import _ends_early, _other_engines
+from birefnet_batch.executors.finish import _ends_early, _is_of_one_kind, _other_makers
 from birefnet_batch.executors.segment_step import SegmentDone
 from birefnet_batch.progress import PlainProgress
 from birefnet_batch.segment_task import SegmentRecord
 from birefnet_batch.settings import EngineSettings
 from birefnet_batch.video.probe import probe
 
+HERE = {"processor": "Zen 4", "cpu_capability": "AVX512", "gpu_driver": "570.1"}
+CARD = {"family": "tensorrt", "device_name": "NVIDIA H100"}
 
-def done(index: int, **engine: Any) -> SegmentDone:
-    return SegmentDone(SegmentRecord(index, 1, 1, {}, {}), {"precision": "fp16", "batch_size": index, **engine}, None)
+
+def done(index: int, machine: dict[str, Any] | None = HERE, **engine: Any) -> SegmentDone:
+    segment = SegmentRecord(index, 1, 1, {}, {})
+    return SegmentDone(segment, {"precision": "fp16", **engine}, None, machine=machine)
 
 
 def test_segments_of_another_engine_than_the_record_s_are_named() -> None:
-    card = {"family": "tensorrt", "device_name": "NVIDIA H100"}
     other = {"family": "torch", "device_name": "NVIDIA L4"}
-    assert _other_engines([done(0, **card), done(1, **card)]) == [], "a halved batch is told elsewhere"
-    assert _other_engines([done(0, **other), done(1, **card), done(2, **other), done(3, **card)]) == [
-        "made by another engine, torch NVIDIA L4 fp16: segment 0, 2"
+    batches = [done(0, batch_size=2, **CARD), done(1, batch_size=1, **CARD)]
+    assert _other_makers(batches, HERE) == [], "a halved batch is told elsewhere"
+    mixed = [done(0, **other), done(1, **CARD), done(2, **other), done(3, **CARD)]
+    assert _other_makers(mixed, HERE) == ["made by another engine, torch NVIDIA L4 fp16: segment 0, 2"]
+
+
+def test_segments_of_another_kind_of_machine_than_the_record_s_are_named() -> None:
+    older = {**HERE, "processor": "Zen 2", "cpu_capability": "AVX2"}
+    assert _other_makers([done(0, older), done(1), done(2, older), done(3, None)], HERE) == [
+        "made on another machine, processor Zen 2, cpu_capability AVX2: segment 0, 2",
+        "made on a machine that is not recorded: segment 3",
     ]
+
+
+def test_a_video_is_of_one_kind_where_the_record_s_engine_batch_and_machine_made_all_of_it() -> None:
+    assert _is_of_one_kind([done(0, why="it is the quickest", **CARD), done(1, **CARD)], HERE)
+    assert not _is_of_one_kind([done(0, batch_size=2, **CARD), done(1, batch_size=1, **CARD)], HERE)
+    assert not _is_of_one_kind([done(0, family="torch"), done(1, **CARD)], HERE)
+    assert not _is_of_one_kind([done(0, {**HERE, "gpu_driver": "560.2"}, **CARD), done(1, **CARD)], HERE)
+    assert not _is_of_one_kind([done(0, None, **CARD), done(1, **CARD)], HERE)
+    assert not _is_of_one_kind([done(0, **CARD), done(1, **CARD)], {**HERE, "processor": "that of the join"})
 
 
 def test_a_video_with_fewer_frames_than_its_segments_had_is_not_published(

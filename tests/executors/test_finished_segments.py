@@ -119,6 +119,7 @@ def test_an_interrupted_video_goes_on_where_it_was_with_the_same_bytes(case: Cas
     assert note.startswith("2 of the 4 segments are of run ")
     assert case.record()["source"]["frames"] == FRAMES
     assert case.record()["source"]["sha256"]
+    assert case.record()["reproducible"] is True
     assert not list(case.folder.glob("out/.scratch"))
 
 
@@ -136,6 +137,29 @@ def test_a_video_that_was_interrupted_as_it_was_published_is_only_joined_again(
     assert case.done == 0
     assert case.media() == begun.media("undisturbed")
     assert not list(case.folder.glob("out/.scratch"))
+
+
+def test_a_video_whose_first_segments_another_kind_of_machine_made_is_said_to_be_no_machine_s_to_repeat(
+    case: Case,
+) -> None:
+    for path in case.folder.glob("out/.scratch/*/parts/*/segment-*.json"):
+        record = json.loads(path.read_text())
+        record["done"]["machine"]["processor"] = "another"
+        path.write_text(json.dumps(record))
+    assert case.run().succeeded == 1
+    assert case.done == FRAMES - 16
+    assert case.record()["reproducible"] is False
+    assert case.record()["notes"][-1] == "made on another machine, processor another: segment 0, 1"
+
+
+def test_segments_that_were_recorded_before_records_named_machines_are_used(case: Case) -> None:
+    for path in case.folder.glob("out/.scratch/*/parts/*/segment-*.json"):
+        record = json.loads(path.read_text())
+        del record["done"]["machine"]
+        path.write_text(json.dumps(record))
+    assert case.run().succeeded == 1
+    assert case.done == FRAMES - 16
+    assert case.record()["notes"][-1] == "made on a machine that is not recorded: segment 0, 1"
 
 
 @pytest.mark.parametrize(
