@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -17,8 +18,9 @@ from birefnet_batch.storage.finished_parts import finished_names, record_names
 from birefnet_batch.storage.output import Output
 from birefnet_batch.uri_schemes import scheme_of
 
-# Objects that are removed at a time: the driver waits, and a long video has a thousand.
+# Objects that are moved or removed at a time: the driver waits, and a long video has a thousand.
 _AT_ONCE = 16
+_log = logging.getLogger(__name__)
 
 
 class BucketParts(Parts):
@@ -90,13 +92,18 @@ class BucketParts(Parts):
                 for job_id, names in dead[run_id].items():
                     for name in finished_names(names) if finished else names:
                         places[job_id].setdefault(name, run_id)
+        parts: list[str] = []
+        records: list[str] = []
         for job_id, runs in places.items():
-            for name in finished_names(runs):
-                source = f"{self._all}/{runs[name]}/{job_id}/{name}"
-                # Here and below no `mv` and `rm`: they take brackets and stars for a pattern.
-                with bucket_errors(self._uri(job_id, name), "written", OutputError):
-                    self._files.cp_file(source, self._at(job_id, name))
-                    self._files.rm_file(source)
+            names = finished_names(runs)
+            last = set(record_names(names))
+            for name in names:
+                (records if name in last else parts).append(f"{self._all}/{runs[name]}/{job_id}/{name}")
+        if records:
+            _log.info("%d finished segments of earlier runs are taken over", len(records))
+        # Where there is a record its parts are there.
+        for paths in (parts, records):
+            self._at_once(self._take_over, paths)
         for run_id in dead:
             self._remove(f"{self._all}/{run_id}")
 
@@ -135,8 +142,19 @@ class BucketParts(Parts):
         self._remove_all(f"{folder}/{path}" for path in self._below(folder))
 
     def _remove_all(self, paths: Iterable[str]) -> None:
+        self._at_once(self._remove_one, paths)
+
+    def _at_once(self, do: Callable[[str], None], paths: Iterable[str]) -> None:
         with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="parts") as pool:
-            list(pool.map(self._remove_one, paths))
+            list(pool.map(do, paths))
+
+    def _take_over(self, path: str) -> None:
+        """Move a file of a dead run to this one."""
+        job_id, name = path.split("/")[-2:]
+        # Here and below no `mv` and `rm`: they take brackets and stars for a pattern.
+        with bucket_errors(self._uri(job_id, name), "written", OutputError):
+            self._files.cp_file(path, self._at(job_id, name))
+            self._files.rm_file(path)
 
     def _remove_one(self, path: str) -> None:
         with bucket_errors(f"{self._scheme}://{path}", "removed", OutputError), suppress(FileNotFoundError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -223,6 +224,45 @@ def test_finished_segments_that_a_stopped_run_had_begun_to_take_over_are_whole_f
             stopped.inherit()
     bucket("3rd").inherit()
     assert there(stopped) == {"3rd": {"job": set(names)}}
+
+
+def test_finished_segments_are_taken_over_side_by_side_and_records_after_all_parts(
+    bucket: Callable[[str], BucketParts], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [*(part_name("video", index) for index in range(4)), *map(record_name, range(4))]
+    for name in names:
+        (tmp_path / name).write_text(name)
+    bucket("dead").put("job", [tmp_path / name for name in names])
+    following, all_four, copied = bucket("next"), threading.Barrier(4), []
+    copy = following._files.cp_file
+
+    def copying(source: str, target: str) -> None:
+        all_four.wait(60)
+        copy(source, target)
+        copied.append(target.rpartition(".")[2])
+
+    monkeypatch.setattr(following._files, "cp_file", copying)
+    following.inherit()
+    assert copied == ["part"] * 4 + ["json"] * 4
+    assert there(following) == {"next": {"job": set(names)}}
+
+
+def test_a_finished_segment_that_cannot_be_taken_over_is_one_clear_error_and_no_record_stands_without_parts(
+    bucket: Callable[[str], BucketParts], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = folder_with(tmp_path / "made", part="whole", record="{}")
+    bucket("dead").put("job", [made / PART, made / RECORD])
+    following, copy = bucket("next"), bucket("next")._files.cp_file
+
+    def refusing(source: str, target: str) -> None:
+        if target.endswith(PART):
+            raise PermissionError("not yours")
+        copy(source, target)
+
+    monkeypatch.setattr(following._files, "cp_file", refusing)
+    with pytest.raises(OutputError, match=f"{PART} cannot be written"):
+        following.inherit()
+    assert there(following) == {"dead": {"job": {PART, RECORD}}}
 
 
 def test_parts_below_a_name_with_letters_of_patterns_are_taken_over_and_removed(
