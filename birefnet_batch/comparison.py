@@ -13,7 +13,7 @@ from birefnet_batch.console import table_console
 from birefnet_batch.errors import BirefnetBatchError
 from birefnet_batch.media_difference import compare_media
 from birefnet_batch.recorded_media import bring_media
-from birefnet_batch.results import JobRecord, read_record, read_result, run_lines
+from birefnet_batch.results import OF_EARLIER_RUN, JobRecord, read_record, read_result, run_lines
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage.stores import Store, open_store
 
@@ -32,8 +32,8 @@ class Row:
     engine: str
     """Family and precision."""
     frames: int
-    frames_per_s: float
-    """From start to finish, source and encoder included."""
+    frames_per_s: float | None
+    """From start to finish, source and encoder included; None where an earlier run had begun the video."""
     matte_ms: float
     """Of the network, a frame."""
     megabytes: float | None
@@ -102,6 +102,7 @@ def _records(store: Store, run_id: str) -> Iterator[JobRecord]:
 def _row(store: Store, record: JobRecord) -> Row:
     frames, seconds = record.source.frames or 0, record.timings.get("total", 0.0)
     engine = record.engine or {}
+    whole = not any(OF_EARLIER_RUN in note for note in record.notes)
     return Row(
         input=record.source.uri,
         model=str(record.request.get("model")),
@@ -110,7 +111,7 @@ def _row(store: Store, record: JobRecord) -> Row:
         quality=str(record.request.get("video_quality")),
         engine=f"{engine.get('family')} {engine.get('precision')}",
         frames=frames,
-        frames_per_s=round(frames / seconds, 2) if seconds else 0.0,
+        frames_per_s=(round(frames / seconds, 2) if seconds else 0.0) if whole else None,
         matte_ms=round(1000 * record.timings.get("matte", 0.0) / frames, 1) if frames else 0.0,
         megabytes=_megabytes(store, record),
     )

@@ -22,6 +22,8 @@ READ_AT_ONCE = 16
 """Records that are read side by side where many are: those of a bucket wait for the network, not for us."""
 REASONS = frozenset(("why", "asked", "instead_of", "batch_size_why"))
 """What an engine's record says of why it or its batch was chosen, which changes no byte."""
+OF_EARLIER_RUN = "segments are of run"
+"""In notes: of a video that a run went on with, `timings.total` is the time of a part."""
 _DOCUMENTED = ConfigDict(use_attribute_docstrings=True)
 
 

@@ -33,6 +33,7 @@ class JobOutcome:
     job: Job
     status: Outcome
     frames: int = 0
+    """Of segments that this run did: those that an earlier one finished took none of its seconds."""
     seconds: float = 0.0
     error: str | None = None
     exception: BirefnetBatchError | None = None

@@ -100,12 +100,22 @@ def finish(context: RunContext, workspace: Workspace, plan: Plan, done: Sequence
     result = publish(context.output, job, ledger.record, made)
     workspace.drop(job)
     return JobOutcome(
-        job, "succeeded", frames=ledger.record.source.frames or 0, seconds=ledger.seconds, result=result.to_dict()
+        job,
+        "succeeded",
+        frames=finished_segments.own_frames(done),
+        seconds=ledger.seconds,
+        result=result.to_dict(),
     )
 
 
-def published(context: RunContext, workspace: Workspace, plan: Plan) -> JobOutcome | None:
+def published(context: RunContext, workspace: Workspace, plan: Plan, done: Sequence[SegmentDone]) -> JobOutcome | None:
     """The outcome of a job that a worker of this run published before it was lost; None where none did.
+
+    Args:
+        context: the run.
+        workspace: this worker's files.
+        plan: the job.
+        done: its segments.
 
     Raises:
         OutputError: the output cannot be read.
@@ -119,7 +129,8 @@ def published(context: RunContext, workspace: Workspace, plan: Plan) -> JobOutco
     if record is None or record.run_id != context.run_id:
         return None
     workspace.drop(job)
-    return JobOutcome(job, "succeeded", frames=record.source.frames or 0, seconds=Ledger(plan.record).seconds)
+    frames = finished_segments.own_frames(done)
+    return JobOutcome(job, "succeeded", frames=frames, seconds=Ledger(plan.record).seconds)
 
 
 def _is_of_one_kind(done: Sequence[SegmentDone], machine: dict[str, Any]) -> bool:

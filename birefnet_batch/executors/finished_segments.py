@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from birefnet_batch.digests import file_sha256
 from birefnet_batch.executors.base import RunContext
 from birefnet_batch.executors.prepare import Plan
 from birefnet_batch.executors.segment_step import SegmentDone
+from birefnet_batch.results import OF_EARLIER_RUN
 from birefnet_batch.settings import Resume
 from birefnet_batch.storage.finished_parts import record_names, seal
 
@@ -95,11 +96,16 @@ def find(
     return found
 
 
+def own_frames(done: Sequence[SegmentDone]) -> int:
+    """The frames of those segments that this run did."""
+    return sum(item.segment.frames for item in done if item.run_id is None)
+
+
 def notes(done: list[SegmentDone]) -> list[str]:
     """What a job's record says of segments that earlier runs did."""
     runs = [item.run_id for item in done if item.run_id is not None]
     return [
-        f"{runs.count(run)} of the {len(done)} segments are of run {run}, which ended before the video was done"
+        f"{runs.count(run)} of the {len(done)} {OF_EARLIER_RUN} {run}, which ended before the video was done"
         for run in dict.fromkeys(runs)
     ]
 

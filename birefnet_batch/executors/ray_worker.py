@@ -129,8 +129,10 @@ class RayWorker:
         if call.step == "join":
             assert call.plan is not None
             # The parts go with the publication: after it there are none to join.
-            if call.history and (outcome := published(self._context, self._workspace, call.plan)) is not None:
-                return outcome
+            if call.history:
+                outcome = published(self._context, self._workspace, call.plan, call.done)
+                if outcome is not None:
+                    return outcome
             names = [path.name for done in call.done for path in done.segment.parts.values()]
             self._parts.get(call.job.job_id, self._workspace.parts(call.job), names)
             record = replace(call.plan.record, history=list(call.history), attempts=len(call.history) + 1)

@@ -21,13 +21,14 @@ from ray_runs import request
 from trivial import TrivialEngine
 
 from birefnet_batch import RunSummary, Settings, engines, run
+from birefnet_batch.comparison import compare_runs
 from birefnet_batch.counted import Note
 from birefnet_batch.executors import finish
 from birefnet_batch.executors.finished_segments import find, keep
 from birefnet_batch.executors.segment_step import SegmentDone
 from birefnet_batch.progress import PlainProgress
 from birefnet_batch.segment_task import SegmentRecord
-from birefnet_batch.settings import EngineSettings, MediaSettings, Resume
+from birefnet_batch.settings import EngineSettings, MediaSettings, Resume, StorageSettings
 from birefnet_batch.video.probe import probe
 
 MEDIA = MediaSettings(segment_frames=8)
@@ -121,6 +122,14 @@ def test_an_interrupted_video_goes_on_where_it_was_with_the_same_bytes(case: Cas
     assert case.record()["source"]["sha256"]
     assert case.record()["reproducible"] is True
     assert not list(case.folder.glob("out/.scratch"))
+
+
+def test_of_a_video_that_a_run_goes_on_with_it_tells_the_frames_that_its_seconds_were_for(case: Case) -> None:
+    run_id = case.run().run_id
+    (line,) = (case.folder / "out" / "runs" / run_id / "manifest.jsonl").read_text().splitlines()
+    assert json.loads(line)["frames"] == FRAMES - 16
+    (row,) = compare_runs([(str(case.folder / "out"), run_id)], StorageSettings())
+    assert (row.frames, row.frames_per_s) == (FRAMES, None)
 
 
 def test_a_video_that_was_interrupted_as_it_was_published_is_only_joined_again(

@@ -20,7 +20,9 @@ from birefnet_batch.executors.messages import Call, Failed, GivenBack, Lost
 from birefnet_batch.executors.prepare import Plan
 from birefnet_batch.executors.ray_worker import RayWorker
 from birefnet_batch.executors.retries import attempt_record
+from birefnet_batch.executors.segment_step import SegmentDone
 from birefnet_batch.jobs import Job, marker
+from birefnet_batch.segment_task import SegmentRecord
 from birefnet_batch.storage import Output
 from birefnet_batch.versions import library_versions
 
@@ -146,7 +148,7 @@ def test_a_join_that_was_lost_after_it_had_published_its_video_is_not_done_again
     with Output(str(tmp_path / "out"), "run") as output:
         context = RunContext("run", Settings(output=str(tmp_path / "out")), output, {})
         record = replace(Ledger.opened(context, job).record, key="key")
-        written = replace(record, run_id=run_id, source=replace(record.source, frames=3))
+        written = replace(record, run_id=run_id, source=replace(record.source, frames=6))
         for name in (job.media_name(mask=False), "result.json", marker("key")):
             output.write(job.file(name), b"{}")
         output.write(job.file("job.json"), written.to_json())
@@ -155,7 +157,9 @@ def test_a_join_that_was_lost_after_it_had_published_its_video_is_not_done_again
         worker._parts = OutputsParts(tmp_path)
         worker._workspace = SimpleNamespace(drop=dropped.append, parts=lambda job: tmp_path, path=lambda *_: 1 / 0)
         history = (attempt_record("worker-0", WorkerLostError("it was killed"), step="join"),)
-        call = Call("join", job, history, Plan(job, None, record, None, ()))  # type: ignore[arg-type]
+        made = [SegmentDone(SegmentRecord(index, 3, 3, {}, {}), {}, None) for index in (0, 1)]
+        done = (made[0], replace(made[1], run_id="before"))
+        call = Call("join", job, history, Plan(job, None, record, None, ()), done=done)  # type: ignore[arg-type]
         if run_id == "run":
             outcome = worker._step(call, None, [])
             assert (outcome.status, outcome.frames) == ("succeeded", 3)
