@@ -14,6 +14,7 @@ from birefnet_batch.digests import file_sha256
 from birefnet_batch.executors.base import RunContext
 from birefnet_batch.executors.prepare import Plan
 from birefnet_batch.executors.segment_step import SegmentDone
+from birefnet_batch.refusals import named_reason
 from birefnet_batch.results import OF_EARLIER_RUN
 from birefnet_batch.settings import Resume
 from birefnet_batch.storage.finished_parts import record_names, seal
@@ -87,7 +88,8 @@ def find(
                 else set(record.sha256).issubset(elsewhere)
             )
         except (ValidationError, OSError, IndexError) as error:
-            _log.warning("%s of %s cannot be used, its segment is done again: %s", name, plan.job.display_uri, error)
+            known = (name, plan.job.display_uri, _trouble(error))
+            _log.warning("%s of %s cannot be used, its segment is done again: %s", *known)
             continue
         if whole and record.made_for == _made_for(plan):
             earlier = record.run_id if record.run_id != context.run_id else None
@@ -108,6 +110,15 @@ def notes(done: list[SegmentDone]) -> list[str]:
         f"{runs.count(run)} of the {len(done)} {OF_EARLIER_RUN} {run}, which ended before the video was done"
         for run in dict.fromkeys(runs)
     ]
+
+
+def _trouble(error: Exception) -> str:
+    """Why a record is of no use, in one line."""
+    if isinstance(error, OSError):
+        return named_reason(error)
+    if isinstance(error, IndexError):
+        return "the video has no such segment now"
+    return "it is of another version of birefnet-batch, or damaged"
 
 
 def _made_for(plan: Plan) -> dict[str, Any]:

@@ -244,6 +244,33 @@ def test_a_record_counts_as_long_as_its_parts_are_where_they_are_kept(
     assert {index: done.segment.notes for index, done in found.items()} == ({0: notes} if there else {})
 
 
+@pytest.mark.parametrize(
+    ("trouble", "told"),
+    [
+        ("damaged", "it is of another version of birefnet-batch, or damaged"),
+        ("cut otherwise", "the video has no such segment now"),
+        ("part gone", "no such file or directory ({part})"),
+    ],
+)
+def test_a_record_that_cannot_be_used_is_one_line_that_says_why(
+    kept: Callable[..., tuple[Any, list[Path]]],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    trouble: str,
+    told: str,
+) -> None:
+    plan, (part, record) = kept()
+    if trouble == "damaged":
+        record.write_text("{}")
+    elif trouble == "cut otherwise":
+        plan.task = lambda index, *_: ()[index]
+    else:
+        part.unlink()
+    assert find(of_run("run"), plan, tmp_path) == {}
+    said = "segment-00000.json of clip.mp4 cannot be used, its segment is done again: "
+    assert caplog.messages == [said + told.format(part=part)]
+
+
 @pytest.mark.parametrize("maker", ["this run", "an earlier one"])
 def test_with_force_a_further_try_goes_on_and_what_earlier_runs_made_is_joined_by_no_later_one(
     kept: Callable[..., tuple[Any, list[Path]]], tmp_path: Path, maker: str
