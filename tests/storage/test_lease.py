@@ -133,7 +133,9 @@ def test_another_users_run_on_this_machine_is_alive_where_the_system_hides_its_p
     assert holder.is_alive == alive
 
 
-def test_of_many_runs_that_start_at_once_one_gets_the_output(place: tuple[str, StorageSettings]) -> None:
+def test_of_many_runs_that_start_at_once_one_gets_the_output(
+    place: tuple[str, StorageSettings], request: pytest.FixtureRequest
+) -> None:
     location, settings = place
     written(open_store(location, settings), since=ago(1000), renewed=ago(1000))
     ready, got, refused = threading.Barrier(6), [], []
@@ -152,8 +154,10 @@ def test_of_many_runs_that_start_at_once_one_gets_the_output(place: tuple[str, S
         thread.start()
     for thread in threads:
         thread.join()
-    # Two that see each other at the same moment may both withdraw; two at work is what must not be.
-    assert len(got) <= 1
+    # What is made by a link is there whole, so that the others see a living holder. Without links it is empty for a
+    # moment, which looks damaged, and a bucket may refuse while another's is being written and not list it yet (409 of
+    # S3): the next number is taken too, and two that see each other both withdraw. Two at work is what must not be.
+    assert len(got) == 1 if request.node.callspec.params["place"] == "disk" else len(got) <= 1
     assert len(got) + len(refused) == 6
     for mine in got:
         mine.release()
