@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 from birefnet_batch.counted import summed_notes
@@ -20,6 +23,7 @@ from birefnet_batch.publish import Media, publish
 from birefnet_batch.results import REASONS, read_record, utc_now
 from birefnet_batch.versions import kind_of_machine
 from birefnet_batch.video.damage import check_share
+from birefnet_batch.video.encode import Kind
 from birefnet_batch.video.info import VideoInfo
 
 # By less a container's rounding, or sound that goes on, can differ.
@@ -38,6 +42,22 @@ def finish(context: RunContext, workspace: Workspace, plan: Plan, done: Sequence
     Raises:
         BirefnetBatchError: the source changed meanwhile, parts are not whole, or a file cannot be written.
     """
+    # A worker that was given up, and lives, may be writing its own.
+    own = secrets.token_hex(4)
+    staged = {kind: context.output.staged(f"{plan.job.job_id}.{kind}-{own}") for kind in plan.whole.kinds}
+    try:
+        return _finish(context, workspace, plan, done, staged)
+    finally:
+        # What was not published is of no use, and no further try takes its place.
+        for path in staged.values():
+            with suppress(OSError):
+                path.unlink()
+
+
+def _finish(
+    context: RunContext, workspace: Workspace, plan: Plan, done: Sequence[SegmentDone], staged: dict[Kind, Path]
+) -> JobOutcome:
+    """See `finish`; media are written to `staged` first."""
     job, settings = plan.job, context.settings.media
     ledger = Ledger(plan.record)
     source, folder = workspace.path(job, plan.facts), workspace.parts(job)
@@ -58,12 +78,11 @@ def finish(context: RunContext, workspace: Workspace, plan: Plan, done: Sequence
     end = max(item.segment.end for item in done)
     for kind in plan.whole.kinds:
         started = time.perf_counter()
-        staged = context.output.staged(f"{job.job_id}.{kind}")
         with workspace.naming(job):
             facts = join(
                 tasks,
                 kind,
-                staged,
+                staged[kind],
                 end=end,
                 audio=settings.audio,
                 timeout_s=settings.decode_timeout_s,
@@ -73,7 +92,7 @@ def finish(context: RunContext, workspace: Workspace, plan: Plan, done: Sequence
                 f"The {kind} of {job.display_uri} has {facts.frames} frames where its segments had {frames}: parts "
                 "of it were lost or damaged on the way; run it again, which makes them anew"
             )
-        made.append(Media.from_join(kind, job, plan.whole.encode, staged, facts))
+        made.append(Media.from_join(kind, job, plan.whole.encode, staged[kind], facts))
         notes += facts.notes
         if kind == "video":
             notes += _ends_early(plan.whole.info, end)

@@ -15,6 +15,7 @@ from trivial import TrivialEngine
 from video_clips import Clip, Sound, make, read
 
 from birefnet_batch import Settings, engines, run
+from birefnet_batch.errors import OutputError
 from birefnet_batch.executors import finish
 from birefnet_batch.executors.finish import _ends_early, _is_of_one_kind, _other_makers
 from birefnet_batch.executors.segment_step import SegmentDone
@@ -74,6 +75,32 @@ def test_a_video_with_fewer_frames_than_its_segments_had_is_not_published(
     ((_, reason),) = summary.failures
     assert "has 2 frames where its segments had 3" in reason
     assert not list(tmp_path.glob("out/jobs/*/*.mp4"))
+
+
+def test_each_try_at_a_join_writes_a_file_of_its_own_which_goes_when_it_comes_to_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staged: list[Path] = []
+    left: list[Path] = []
+
+    def failing(*_: Any) -> None:
+        raise OutputError("the disk is full")
+
+    def joined(tasks: Any, kind: Any, destination: Path, **more: Any) -> Any:
+        staged.append(destination)
+        return join(tasks, kind, destination, **more)
+
+    join = finish.join
+    monkeypatch.setattr(finish, "join", joined)
+    monkeypatch.setattr(finish, "publish", failing)
+    monkeypatch.setattr(engines, "open_engine", lambda name, *, width, height, **_: TrivialEngine(width, height))
+    settings = Settings(output=str(tmp_path / "out"), engine=EngineSettings(threads=1))
+    clip = make_clip(tmp_path / "clip.mp4", frames=3)
+    for _ in range(2):
+        progress = PlainProgress(1, io.StringIO())
+        run(settings, [request(clip)], progress=progress, on_outcome=lambda _: left.extend(filter(Path.exists, staged)))
+    assert len({path.name for path in staged}) == len(staged) >= 2
+    assert left == []
 
 
 @pytest.mark.parametrize("sound_s", [0.0, 5.0], ids=["late pictures", "late clock"])

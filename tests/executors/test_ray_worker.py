@@ -159,7 +159,8 @@ def test_a_join_that_was_lost_after_it_had_published_its_video_is_not_done_again
         history = (attempt_record("worker-0", WorkerLostError("it was killed"), step="join"),)
         made = [SegmentDone(SegmentRecord(index, 3, 3, {}, {}), {}, None) for index in (0, 1)]
         done = (made[0], replace(made[1], run_id="before"))
-        call = Call("join", job, history, Plan(job, None, record, None, ()), done=done)  # type: ignore[arg-type]
+        whole: Any = SimpleNamespace(kinds=("video",))
+        call = Call("join", job, history, Plan(job, None, record, whole, ()), done=done)  # type: ignore[arg-type]
         if run_id == "run":
             outcome = worker._step(call, None, [])
             assert (outcome.status, outcome.frames) == ("succeeded", 3)
