@@ -55,6 +55,9 @@ def _send_frames(
     waiting: Decoded | None = None
     pulse = Pulse(connection)
     for place, index, frame in chosen:
+        if place is Place.again:
+            pulse()
+            continue
         pts = timeline.place(frame)
         if waiting is not None:
             connection.send(waiting.until(pts))

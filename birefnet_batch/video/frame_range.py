@@ -21,6 +21,8 @@ class Place(Enum):
     before = "before"
     within = "within"
     after = "after"
+    again = "again"
+    """It was given before decoding had to begin again, and has its time and its place already."""
 
 
 class FrameRange:
@@ -37,6 +39,7 @@ class FrameRange:
         self._first = self._index = task.start.frame if isinstance(task.start, Keyframe) else task.start
         self._last: int | None = None
         self._reached_stop = False
+        self._given: int | None = None
         self._deinterlacer = Deinterlacer(task.deinterlace)
         self._until = task.stop.pts if isinstance(task.stop, Keyframe) else None
         decoder.count_within(None, self._until)
@@ -44,7 +47,10 @@ class FrameRange:
         """How many frames of the range were deinterlaced."""
 
     def __iter__(self) -> Iterator[tuple[Place, int, av.VideoFrame]]:
-        """Each frame with its place and its index, counted from the video's first frame."""
+        """Each frame with its place and its index, counted from the video's first frame.
+
+        After a keyframe that was lost on the way those that were given come again, as such.
+        """
         start = self._task.start
         if isinstance(start, Keyframe) and start.seek is not None:
             with suppress(LostError):
@@ -67,16 +73,18 @@ class FrameRange:
                             self._decoder = beginning
                             raise
                         return
-        # What came out before the keyframe was lost need not be delivered again, nor what is before that.
-        delivered = self._index
+        # Placed twice, what was given would be a step back of the clock; kept back, long work would be silent.
+        delivered, given = self._index, self._given
         self._begin_again()
         if isinstance(start, Keyframe):
             self._decoder.count_within(start.pts, self._until)
         frames = self._deinterlacer.frames(self._decoder.frames())
         for place, index, frame in self._placed(frames):
-            again = index < delivered if place is Place.within else place is Place.before and delivered > self._first
-            if not again:
-                yield place, index, frame
+            if place is Place.within:
+                again = index < delivered
+            else:
+                again = place is Place.before and given is not None and frame.pts is not None and frame.pts <= given
+            yield Place.again if again else place, index, frame
 
     def _begin_again(self) -> None:
         self._deinterlacer = Deinterlacer(self._task.deinterlace)
@@ -103,6 +111,7 @@ class FrameRange:
 
     def _placed(self, frames: Iterator[av.VideoFrame]) -> Iterator[tuple[Place, int, av.VideoFrame]]:
         for count, frame in enumerate(frames):
+            self._given = frame.pts
             if self._last is None and _is_before(frame, count, self._task.start):
                 yield Place.before, count, frame
             elif self._task.stop is not None and not _is_before(frame, self._index, self._task.stop):

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
+from collections.abc import Iterator
 from fractions import Fraction
-from itertools import accumulate, pairwise
+from itertools import accumulate, groupby, pairwise
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
+import av
 import pytest
 from video_clips import Clip, Sound, make
 
 from birefnet_batch.segments import Segment, cut
+from birefnet_batch.video import decode_process
+from birefnet_batch.video.decoding import Decoder
 from birefnet_batch.video.frame_range import FrameRange
 from birefnet_batch.video.keyframes import FoundKeyframes, find_keyframes
+from birefnet_batch.video.messages import DecodeTask, Start
 from birefnet_batch.video.reader import FrameReader
 
 UNEVEN = list(accumulate([33, 34, 33, 50, 67, 33, 1, 400, 33, 33, 34, 16, 17, 250] * 4, initial=0))
@@ -113,9 +120,68 @@ def test_a_keyframe_that_is_not_where_it_was_found_costs_time_and_no_frame(tmp_p
     check(path, replace(found, keyframes=moved), 20)
 
 
+def disordered(path: Path, number: int, options: dict[str, str]) -> Path:
+    """60 frames of a transport stream, 5 a second, a keyframe each ten; a frame and the second after it change times.
+
+    So a decoder gives frames of damaged streams that it takes for ones that were reordered.
+    """
+    options = {"g": "10", "bf": "0", "sc_threshold": "0", **options}
+    clip = make(path.with_suffix(".whole"), Clip(frames=60, format="mpegts", rate=Fraction(5), options=options))
+    with av.open(str(clip)) as source, av.open(str(path), "w", format="mpegts") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        packets = [packet for packet in source.demux(video=0) if packet.size]
+        times = [packet.pts for packet in packets]
+        times[number], times[number + 2] = times[number + 2], times[number]
+        for packet, pts in zip(packets, times, strict=True):
+            # Nothing may be shown before it is decoded.
+            packet.pts, packet.dts, packet.stream = (pts or 0) + 90000, packet.dts, stream
+            target.mux(packet)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("number", "options"),
+    [(34, {"x264-params": "tff=1"}), (45, {"x264-params": "tff=1"}), (45, {})],
+    ids=["interlaced, before the segment", "interlaced, within", "progressive, within"],
+)
+def test_a_segment_whose_keyframe_is_lost_on_the_way_has_the_times_and_pictures_of_the_whole(
+    number: int, options: dict[str, str], tmp_path: Path
+) -> None:
+    path = disordered(tmp_path / "clip.ts", number, options)
+    start = find_keyframes(path).keyframes[4]
+    assert start.frame == 40
+    assert start.seek is not None
+    assert digests(path, Segment(1, start)) == digests(path, Segment(0))[40:]
+
+
+def test_decoding_that_begins_again_is_heard_of_with_every_frame(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = disordered(tmp_path / "clip.ts", 45, {})
+    told: list[str] = []
+    frames = Decoder.frames
+
+    def counted(decoder: Decoder) -> Iterator[av.VideoFrame]:
+        for frame in frames(decoder):
+            told.append("frame")
+            yield frame
+
+    parent = SimpleNamespace(send=lambda message: told.append("word"), recv=lambda: Start(60), poll=lambda: False)
+    monkeypatch.setattr(Decoder, "frames", counted)
+    monkeypatch.setattr(decode_process, "Pulse", lambda connection: lambda: told.append("word"))
+    with tempfile.TemporaryFile() as memory:
+        memory.truncate(60 * 96 * 64 * 3)
+        task = DecodeTask(bytes(path), find_keyframes(path).keyframes[2], None)
+        decode_process.work(cast(Any, parent), memory.fileno(), task)
+    silences = [len(list(run)) for kind, run in groupby(told) if kind == "frame"]
+    # Those of the segment until frames are out of order, and then all.
+    assert sum(silences) > 80
+    # A frame is sent when the next one is known.
+    assert max(silences) <= 2
+
+
 def test_a_segment_costs_its_own_frames_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from birefnet_batch.video import decoding
-    from birefnet_batch.video.messages import DecodeTask
 
     path = make(tmp_path / "clip.mp4", Clip(frames=200, options=H264))
     found = find_keyframes(path)
