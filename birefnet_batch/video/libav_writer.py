@@ -21,6 +21,7 @@ from birefnet_batch.video.container import reason_of
 from birefnet_batch.video.encode import EncodeSpec, Kind, PartWriter
 from birefnet_batch.video.formats import format_of
 from birefnet_batch.video.info import BT709, BT2020, Levels
+from birefnet_batch.video.siting import LeftChroma
 from birefnet_batch.video.wide import LIMITED_WHITE, WHITE, table
 
 Image = TypeVar("Image", NDArray[np.uint8], Levels)
@@ -67,6 +68,8 @@ class LibavWriter(PartWriter):
     """Frames to one of libav's encoders: BT.709's matrix, or with more than 8 bits BT.2020's, in limited range."""
 
     codec: ClassVar[str]
+    left_chroma: ClassVar[bool] = False
+    """Whether chroma of half the width lies at the left one of two pixels instead of between them."""
 
     def __init__(self, path: Path, spec: EncodeSpec, kind: Kind) -> None:
         super().__init__(path, spec)
@@ -74,6 +77,7 @@ class LibavWriter(PartWriter):
         self.kind = kind
         self.size = (form.coded(spec.width), form.coded(spec.height))
         self._reformatter = VideoReformatter()
+        self._siting = LeftChroma()
         # A container with a clock of its own rounds by itself.
         own = spec.time_base if spec.time_base.denominator <= _MOST_TICKS else Fraction(1, _MOST_TICKS)
         self._base = own if form.tick else form.time_base(spec.time_base)
@@ -158,8 +162,9 @@ class LibavWriter(PartWriter):
         if given is wide:
             colours = table(WHITE, LIMITED_WHITE)[image[..., :3]]
             image = np.concatenate((colours, image[..., 3:]), axis=-1) if self.spec.alpha else colours
+        frame = av.VideoFrame.from_ndarray(padded(image, self.size), format=given)
         return self._reformatter.reformat(
-            av.VideoFrame.from_ndarray(padded(image, self.size), format=given),
+            self._siting.marked(frame) if self.left_chroma else frame,
             format=pixel_format,
             dst_colorspace=Colorspace(self._matrix),
             src_color_range=ColorRange.JPEG,

@@ -30,6 +30,8 @@ class X264Writer(LibavWriter):
     """See the module."""
 
     codec: ClassVar[str] = "libx264"
+    # A stream that does not say where its chroma lies has it there (ITU-T H.264, E.2.1).
+    left_chroma: ClassVar[bool] = True
 
     @property
     def pixel_format(self) -> str:
@@ -39,7 +41,8 @@ class X264Writer(LibavWriter):
     @property
     def interpolation(self) -> Interpolation:
         """See `LibavWriter`."""
-        return Interpolation.BILINEAR | Interpolation.ACCURATE_RND
+        # Of the mean of two pixels, which it is made of otherwise, chroma at the left one cannot be made.
+        return Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP
 
     def set_up(self, context: VideoCodecContext) -> None:
         """See `LibavWriter`."""

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from video_clips import Clip, Sound, convert, look, make, numbered, read
+from ycbcr import to_ycbcr
 
 from birefnet_batch.errors import InputError, OutputError
 from birefnet_batch.video.encode import EncodeSpec, Kind, open_part
@@ -106,6 +107,24 @@ def test_colours_stay(tmp_path: Path) -> None:
     centres = _rgb(tmp_path / "out.mp4")[8::16, 8::16]
     assert np.abs(centres.astype(int) - colours).max() <= 6
     assert abs((centres.astype(int) - colours).mean()) < 0.5
+
+
+def blues(path: Path) -> NDArray[np.float64]:
+    """Blue's chroma as coded, away from the edges; (H, W) of half the size, whatever the file says of its place."""
+    _, chroma, frame = planes(path)
+    rows, columns = frame.height // 2, frame.width // 2
+    return chroma.reshape(-1)[: rows * columns].reshape(rows, columns)[4:-4, 4:-4].astype(np.float64)
+
+
+def test_chroma_lies_at_the_left_one_of_two_pixels_and_stays_there(tmp_path: Path) -> None:
+    image = np.full((64, 96, 3), 100, np.uint8)
+    image[..., 2] = 30 + 2 * np.arange(96)
+    wanted = to_ycbcr(image.astype(np.float64), "bt709", False)[1][::2, ::2][4:-4, 4:-4]
+    write(tmp_path / "once.mp4", [image] * 3, SPEC)
+    convert(tmp_path / "once.mp4", tmp_path / "twice.mp4", quality="maximum")
+    # Half a pixel is 0.44 of chroma.
+    for name in ("once.mp4", "twice.mp4"):
+        assert (blues(tmp_path / name) - wanted).mean() == pytest.approx(0, abs=0.1), name
 
 
 def test_tags(tmp_path: Path) -> None:
