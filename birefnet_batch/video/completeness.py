@@ -46,12 +46,13 @@ def _has_table(container: InputContainer, stream: VideoStream) -> bool:
 
 def listed_frames(container: InputContainer, stream: VideoStream) -> int | None:
     """How many frames the file lists, hidden ones too; None where it does not list every one."""
-    # The index rather than the sample count: an edit list hides samples, a repeated edit shows them twice.
-    return len(stream.index_entries) if _has_table(container, stream) else None
+    # The index rather than the sample count: an edit list hides samples, a repeated edit shows them twice. One without
+    # bytes is QuickTime's word for the frame before it, once more.
+    return sum(entry.size > 0 for entry in stream.index_entries) if _has_table(container, stream) else None
 
 
 def shown_frames(container: InputContainer, stream: VideoStream) -> int | None:
     """How many frames are shown, as the file says; None where it does not."""
     if _has_table(container, stream):
-        return sum(not entry.is_discard for entry in stream.index_entries)
+        return sum(entry.size > 0 and not entry.is_discard for entry in stream.index_entries)
     return stream.frames or None

@@ -166,6 +166,17 @@ def test_sound_that_is_cut_off_is_no_matter_to_the_frames(tmp_path: Path) -> Non
     assert read(path).numbers == list(range(20))
 
 
+def test_a_sample_without_bytes_is_no_missing_frame(tmp_path: Path) -> None:
+    path = make(tmp_path / "clip.mov", Clip(frames=20, format="mov", options={"bf": "0"}))
+    data = bytearray(path.read_bytes())
+    # Of the table of sizes, after version, common size and count, the last.
+    at = data.index(b"stsz") + 16 + 19 * 4
+    data[at : at + 4] = bytes(4)
+    path.write_bytes(data)
+    assert read(path).numbers == list(range(19))
+    assert probe(path).frames == 19
+
+
 def test_truncation_is_no_matter_to_an_earlier_segment_of_what_is_there(tmp_path: Path) -> None:
     path = make(tmp_path / "clip.ts", Clip(frames=100, format="mpegts"))
     data = path.read_bytes()
