@@ -19,6 +19,9 @@ from birefnet_batch.video.timed import Timed
 _TICK = Fraction(1, 1000)
 _FIELDS = 8  # before the text
 _UNKNOWN = -(1 << 63)  # libav's word for a time that is not known
+_NEVER = 1 << 62
+_LEAST_OVERLAP = 100  # ticks; where one follows another, files are often this exact only
+_MOST_LINES = 64  # more than can be read; a file may say that each is shown to the end
 # Text travels between codecs as Advanced SubStation Alpha, whose header says what plain text looks like; without a
 # style it would be of size 0.
 _PLAIN = b"""[Script Info]
@@ -86,12 +89,14 @@ class _Track:
         self._source = stream
         self._origin = origin
         self._out: SubtitleStream | None = None
+        self._one_at_a_time = False
         discard_others(container, index)
         stream.codec_context.open(strict=False)
 
     def add_stream(self, output: OutputContainer, encoder: str) -> None:
         """Declare the track."""
         out = cast(SubtitleStream, cast(Any, output).add_stream(encoder))
+        self._one_at_a_time = encoder == "mov_text"
         header = self._source.codec_context.subtitle_header
         out.codec_context.subtitle_header = header if header and b"Style:" in header else _PLAIN
         out.codec_context.time_base = _TICK
@@ -102,14 +107,8 @@ class _Track:
     def packets(self) -> Iterator[Timed]:
         """The track's packets; to be called once."""
         assert self._out is not None
-        earliest = 0
-        # A track of MP4 shows one at a time: those that begin together become one of several lines.
-        for start, together in itertools.groupby(self._said(), key=lambda said: said.start):
-            first, *others = together
-            end = max(said.end for said in (first, *others))
-            at = max(start, earliest)
-            if end <= at:
-                continue
+        for at, end, shown in self._pieces() if self._one_at_a_time else self._groups():
+            first, *others = shown
             text = b"\\N".join([first.line, *(said.line.split(b",", _FIELDS)[-1] for said in others)])
             try:
                 written = self._out.codec_context.encode_subtitle(SubtitleSet.create(text, 0, end - at))
@@ -118,12 +117,37 @@ class _Track:
                 continue
             if not written.size:
                 continue
-            earliest = at + 1
             written.pts = written.dts = at
             written.duration = end - at
             written.time_base = _TICK
             written.stream = self._out
             yield Timed(at * _TICK, written, "subtitles")
+
+    def _groups(self) -> Iterator[tuple[int, int, list[_Said]]]:
+        """What begins together, and from when to when it is shown."""
+        earliest = 0
+        for start, together in itertools.groupby(self._said(), key=lambda said: said.start):
+            begun = list(together)
+            at, end = max(start, earliest), max(said.end for said in begun)
+            if end > at:
+                yield at, end, begun
+                earliest = at + 1
+
+    def _pieces(self) -> Iterator[tuple[int, int, list[_Said]]]:
+        """What is shown together, and from when to when, cut where that changes."""
+        at = 0
+        shown: list[_Said] = []
+        groups = itertools.groupby(self._said(), key=lambda said: said.start)
+        for start, together in itertools.chain(groups, ((_NEVER, ()),)):
+            begun = [said for said in together if said.end > max(at, start)]
+            if not begun and start != _NEVER:
+                continue
+            while shown and at < start:
+                end = min(start, *(said.end for said in shown))
+                yield at, end, shown
+                at, shown = end, [said for said in shown if said.end > end]
+            at = max(at, start)
+            shown = [*(said for said in shown if said.end - at >= _LEAST_OVERLAP), *begun][-_MOST_LINES:]
 
     def _said(self) -> Iterator[_Said]:
         ended = Fraction(0)

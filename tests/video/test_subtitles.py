@@ -158,6 +158,33 @@ def test_those_that_begin_together_are_shown_together(tmp_path: Path) -> None:
     assert [(at, text) for at, _, text in said_in(tmp_path / "out.mp4")] == [(200, "one\\Ntwo"), (500, "three")]
 
 
+@pytest.mark.parametrize("output_type", OWN)
+def test_those_that_overlap_are_shown_as_long_as_in_the_source(output_type: str, tmp_path: Path) -> None:
+    said = [(100, 900, "long"), (300, 200, "short"), (600, 200, "other"), (1100, 50, "later")]
+    source = make_said(tmp_path / "clip.mkv", "matroska", {"ger": "subrip"}, said=said)
+    path = tmp_path / f"out{SUFFIX[output_type]}"
+    assert convert(source, path, output_type=output_type).notes == ()
+    if OWN[output_type] == "mov_text":
+        # One at a time, so that each says all that is shown.
+        assert said_in(path) == [
+            (100, 200, "long"),
+            (300, 200, "long\\Nshort"),
+            (500, 100, "long"),
+            (600, 200, "long\\Nother"),
+            (800, 200, "long"),
+            (1100, 50, "later"),
+        ]
+    else:
+        assert said_in(path) == said
+
+
+def test_those_that_follow_one_another_inexactly_are_not_shown_together(tmp_path: Path) -> None:
+    said = [(100, 350, "one"), (400, 300, "two"), (640, 200, "three")]
+    source = make_said(tmp_path / "clip.mkv", "matroska", {"ger": "subrip"}, said=said)
+    convert(source, tmp_path / "out.mp4")
+    assert said_in(tmp_path / "out.mp4") == [(100, 300, "one"), (400, 240, "two"), (640, 200, "three")]
+
+
 @pytest.mark.parametrize(("rate", "codec"), [(11025, "aac"), (44100, "mp3float")])
 def test_sound_that_a_container_refuses_does_not_cost_the_subtitles(rate: int, codec: str, tmp_path: Path) -> None:
     sound = Sound("libmp3lame", rate=rate, seconds=1.2)
