@@ -26,6 +26,9 @@ BROKEN = (av.error.FFmpegError, OSError, ValueError, LookupError, ArithmeticErro
 # Reading ahead in larger steps than libav's own 32 kB: each one is a call into Python.
 _BUFFER = 1 << 18
 _WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+# Their standards have chroma of half the width at the left one of two pixels (SMPTE RDD 36 and ST 2019-1; BT.709), and
+# libav, which takes it to lie between them, is told nothing by their frames.
+_LEFT_CHROMA = frozenset(("prores", "dnxhd", "v210"))
 
 
 @contextmanager
@@ -126,6 +129,8 @@ def decoder_of(stream: VideoStream) -> VideoCodecContext:
         # What only the container says of the colours; the matrix is the stream's to say.
         context.color_primaries, context.color_trc = stream.color_primaries, stream.color_trc
         return context
+    if stream.codec_context.codec.canonical_name in _LEFT_CHROMA:
+        stream.codec_context.options = {"chroma_sample_location": "left"}
     return stream.codec_context
 
 

@@ -73,6 +73,27 @@ def test_colours_are_exact(
     assert np.abs(centres - BARS).max() <= 2
 
 
+@pytest.mark.parametrize(
+    ("codec", "bits", "options"),
+    [
+        ("prores_ks", 10, {"profile": "hq"}),
+        ("dnxhd", 8, {"profile": "dnxhr_hq"}),
+        ("v210", 10, {}),
+        ("libx264", 8, {"qp": "1"}),
+    ],
+)
+def test_chroma_of_half_the_width_is_read_at_the_left_one_of_two_pixels(
+    codec: str, bits: int, options: dict[str, str], tmp_path: Path
+) -> None:
+    blues = np.tile(np.clip(np.arange(256.0), 16, 240), (128, 1))
+    grey = np.full(blues.shape, 128.0)
+    planes = [plane * 2 ** (bits - 8) for plane in (grey, blues, grey)]
+    path = write_planes(tmp_path / "ramp.mov", planes, options, bits, "422", codec)
+    found = to_ycbcr(converted(path).astype(np.float64), "smpte170m", False)[1]
+    # Towards the ends colours leave RGB.
+    assert (found - blues)[32:96, 88:168].mean() == pytest.approx(0, abs=0.15)
+
+
 @pytest.mark.parametrize(("codec", "pix_fmt", "kind"), [("ffv1", "bgr0", "matroska"), ("png", "rgb24", "mov")])
 def test_rgb_passes_unchanged(codec: str, pix_fmt: str, kind: str, tmp_path: Path) -> None:
     clip = Clip(frames=1, codec=codec, pix_fmt=pix_fmt, format=kind)

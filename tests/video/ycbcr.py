@@ -36,20 +36,25 @@ def to_ycbcr(image: Planes, matrix: str, full: bool, bits: int = 8) -> list[Plan
 
 
 def write_planes(
-    path: Path, planes: list[Planes], tags: dict[str, str], bits: int = 8, subsampling: str = "444"
+    path: Path,
+    planes: list[Planes],
+    tags: dict[str, str],
+    bits: int = 8,
+    subsampling: str = "444",
+    codec: str = "ffv1",
 ) -> Path:
-    """One frame of three planes (H, W), with the encoder's options as its tags; of 4:2:0, every other chroma value."""
+    """One frame of three planes (H, W), with the encoder's options, its tags too; of coarser chroma, every nth value."""
     height, width = planes[0].shape
     pix_fmt = f"yuv{subsampling}p" if bits == 8 else f"yuv{subsampling}p{bits}le"
-    if subsampling == "420":
-        planes = [planes[0], *(plane[::2, ::2] for plane in planes[1:])]
+    across, down = {"444": (1, 1), "422": (2, 1), "420": (2, 2)}[subsampling]
+    planes = [planes[0], *(plane[::down, ::across] for plane in planes[1:])]
     level = np.dtype(np.uint8 if bits == 8 else "<u2")
     frame = av.VideoFrame(width, height, pix_fmt)
     for plane, values in zip(frame.planes, planes, strict=True):
         view: Any = np.frombuffer(memoryview(plane), level).reshape(-1, plane.line_size // level.itemsize)
         view[: values.shape[0], : values.shape[1]] = values
-    with av.open(str(path), "w", format="matroska") as container:
-        stream = container.add_stream("ffv1", rate=25, options=tags)
+    with av.open(str(path), "w", format="matroska" if codec == "ffv1" else "mov") as container:
+        stream: Any = container.add_stream(codec, rate=25, options=tags)
         stream.width, stream.height, stream.pix_fmt = width, height, pix_fmt
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
