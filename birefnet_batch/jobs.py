@@ -24,7 +24,7 @@ from birefnet_batch.video.hardware import encoder_of
 from birefnet_batch.video.look import look_of
 
 # Raise it when the same request and settings give other media than before: the network's or codecs' use changed.
-PIPELINE_VERSION = 15
+PIPELINE_VERSION = 16
 _MARKER = "complete-"
 _CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=True)
 
