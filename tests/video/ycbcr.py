@@ -43,7 +43,7 @@ def write_planes(
     subsampling: str = "444",
     codec: str = "ffv1",
 ) -> Path:
-    """One frame of three planes (H, W), with the encoder's options, its tags too; of coarser chroma, every nth value."""
+    """One frame of three planes (H, W), with the encoder's options and its tags; of coarser chroma every nth value."""
     height, width = planes[0].shape
     pix_fmt = f"yuv{subsampling}p" if bits == 8 else f"yuv{subsampling}p{bits}le"
     across, down = {"444": (1, 1), "422": (2, 1), "420": (2, 2)}[subsampling]
