@@ -20,7 +20,7 @@ from birefnet_batch.video.damage_count import DamageCount
 from birefnet_batch.video.decoding_times import DecodingTimes, may_lack_times
 from birefnet_batch.video.info import MOST_PIXELS, Keyframe
 
-# Threads do not change what is decoded; a fixed count keeps many workers on one machine from fighting.
+# Threads do not change the pictures; a fixed count keeps many workers on one machine from fighting.
 _THREADS = 2
 # Streams without an end of their own: broadcasts are cut anywhere, and the last packet is seldom whole.
 _CUT_ANYWHERE = frozenset(("mpegts", "mpeg", "mpegvideo", "h264", "hevc", "av1", "m4v"))
@@ -54,7 +54,9 @@ class Decoder:
         corrupt: str = "conceal",
     ) -> None:
         self._context = decoder_of(stream)
-        self._context.thread_type = "AUTO"
+        # Of frames that are decoded side by side libav may give one before it knows that it was decoded in part only:
+        # good enough for a count, and not for what is dropped or refused.
+        self._context.thread_type = "AUTO" if corrupt == "conceal" else "SLICE"
         self._context.thread_count = _THREADS
         self._container = container
         self._stream = stream

@@ -13,6 +13,7 @@ from video_clips import Clip, destroy, make
 
 from birefnet_batch.counted import Note
 from birefnet_batch.errors import InputError
+from birefnet_batch.video import decoding
 from birefnet_batch.video.decoding import open_video
 from birefnet_batch.video.frame_range import FrameRange, Place
 from birefnet_batch.video.info import Keyframe
@@ -137,8 +138,10 @@ def test_one_damaged_frame_of_a_later_segment_is_refused_where_none_may_be(tmp_p
     ids=["a keyframe is gone", "half of a keyframe", "half of a last frame", "half of a reference"],
 )
 def test_segments_give_the_frames_of_the_whole_in_their_order(
-    packet: int, share: float, policy: str, tmp_path: Path
+    packet: int, share: float, policy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # With two, libav itself leaves one out of the count of concealed ones, one time in some thirty.
+    monkeypatch.setattr(decoding, "_THREADS", 1 if policy == "conceal" else 2)
     path = make(tmp_path / "clip.mp4", Clip(frames=40, options={"g": "10", "bf": "3", "sc_threshold": "0"}))
     with av.open(str(path)) as container:
         size = [one.size for one in container.demux(video=0) if one.size][packet]
@@ -151,3 +154,13 @@ def test_segments_give_the_frames_of_the_whole_in_their_order(
     parts = [times_within(path, start, stop, policy) for start, stop in pairwise([None, *keyframes[1:], None])]
     assert [at for times, _ in parts for at in times] == whole
     assert sum(count for _, count in parts) == corrupt > 0
+
+
+def test_what_is_dropped_is_the_same_each_time(tmp_path: Path) -> None:
+    path = make(tmp_path / "clip.mp4", Clip(frames=40, options={"g": "10", "bf": "3", "sc_threshold": "0"}))
+    with av.open(str(path)) as container:
+        size = [one.size for one in container.demux(video=0) if one.size][29]
+    destroy(path, range(29, 30), size // 2)
+    keyframes = find_keyframes(path).keyframes
+    given = {tuple(times_within(path, keyframes[2], keyframes[3], "drop")[0]) for _ in range(60)}
+    assert [len(times) for times in given] == [9]
