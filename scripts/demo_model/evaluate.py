@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from demo_model.weights import load
 SEED = 2024
 TILE = 192
 SHOWN_OF = 80  # frames: the best and the worst of many thousands show nothing of what is common
+PROGRESS_FRAMES = 100
 # From scikit-image: NASA's and SpaceX's are in the public domain, the others CC0. The model was trained on no photo of
 # a subject.
 PHOTOGRAPHS = {"astronaut": "astronaut.png", "cat": "chelsea.png", "coffee": "coffee.png", "rocket": "rocket.jpg"}
@@ -61,7 +63,10 @@ def main() -> None:
     rows: list[Image.Image] = []
     for said, procedural in (("photographs", False), ("photographs and patterns", True)):
         scores = Scores()
-        for picture, alpha in held_out_frames(options.frames, options.seed, procedural=procedural):
+        drawn = held_out_frames(options.frames, options.seed, procedural=procedural)
+        for number, (picture, alpha) in enumerate(drawn):
+            if number and number % PROGRESS_FRAMES == 0:
+                print(f"{number} frames with {said} behind", file=sys.stderr, flush=True)
             mask = matte(network, picture)
             scores.add(mask, alpha)
             if options.pictures and procedural and len(rows) < SHOWN_OF and alpha.any():
