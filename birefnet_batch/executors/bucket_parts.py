@@ -12,6 +12,7 @@ from pathlib import Path
 from birefnet_batch.bucket_prefix import bucket_prefix
 from birefnet_batch.errors import OutputError
 from birefnet_batch.executors.parts import Parts
+from birefnet_batch.output_files import PARTS
 from birefnet_batch.settings import Settings
 from birefnet_batch.storage.filesystems import bucket_errors, bucket_filesystem
 from birefnet_batch.storage.finished_parts import finished_names, record_names
@@ -36,7 +37,7 @@ class BucketParts(Parts):
     """
 
     def __init__(self, settings: Settings, output: Output, run_id: str) -> None:
-        location = settings.executor.scratch or output.uri(".parts")
+        location = settings.executor.scratch or output.uri(PARTS)
         self._scheme = scheme_of(location)
         self._files = bucket_filesystem(self._scheme, settings.storage)
         self._all = f"{bucket_prefix('executor.scratch', location)}/{output.digest}"

@@ -9,7 +9,7 @@ from typing import Any
 
 from birefnet_batch.bucket_prefix import bucket_prefix
 from birefnet_batch.errors import OutputError
-from birefnet_batch.output_files import JOBS, MANIFEST, RUNS
+from birefnet_batch.output_files import JOBS, MANIFEST, PARTS, RUNS
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage.bucket_source import facts_of
 from birefnet_batch.storage.filesystems import (
@@ -28,7 +28,7 @@ from birefnet_batch.url_redaction import redact
 # Of an upload in several parts, the size of one: a larger file than two of these is sent so.
 PART_BYTES = 16 * 1024**2
 # What of an output may be so large: results, records of runs, and parts that travel by way of it.
-_UPLOADED = frozenset((JOBS, RUNS, MANIFEST, ".parts"))
+_UPLOADED = frozenset((JOBS, RUNS, MANIFEST, PARTS))
 _log = logging.getLogger(__name__)
 
 
