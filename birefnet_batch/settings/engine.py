@@ -91,11 +91,13 @@ class EngineSettings(Group):
     def device_wish(self) -> str:
         """The device of what may run: `cuda` is TensorRT's own, and what stands in for it takes what there is.
 
-        Where ONNX Runtime alone may run, its provider says which device `auto` is.
+        ONNX Runtime's provider says which device `auto` is: one of the CPU's for what stands in for it too, one of the
+        GPU's only where nothing does.
         """
         others = any(name is not self.name for name in self.fallback)
         if self.name is EngineName.tensorrt and self.device is Device.cuda and others:
             return Device.auto.value
-        if self.name is EngineName.onnxruntime and self.device is Device.auto and not others:
-            return PROVIDER_DEVICES[self.provider].value
+        if self.name is EngineName.onnxruntime and self.device is Device.auto:
+            device = PROVIDER_DEVICES[self.provider]
+            return (Device.auto if others and device is Device.cuda else device).value
         return self.device.value
