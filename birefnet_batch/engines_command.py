@@ -159,6 +159,8 @@ def _store(arguments: argparse.Namespace) -> EngineStore:
 
     shared = getattr(arguments, "shared_store", None)
     if shared is None:
+        if getattr(arguments, "storage", None):
+            raise ConfigError("--storage is of the shared store; give --shared-store URL beside it, or leave it out")
         return EngineStore(arguments.store)
     storage = storage_from_words([f"storage.{word.removeprefix('storage.')}" for word in arguments.storage])
     return EngineStore(arguments.store, SharedStore(shared, storage))

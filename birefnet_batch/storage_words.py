@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 
 import yaml
@@ -13,6 +14,8 @@ from birefnet_batch.errors import ConfigError
 from birefnet_batch.manifest_entries import BAD_TAG, BAD_TAG_ERRORS
 from birefnet_batch.redaction import Redactor
 from birefnet_batch.settings import Settings, StorageSettings
+
+_UNSET = re.compile(r"Environment variable '[^']*' not found")
 
 
 def add_storage_words(parser: argparse.ArgumentParser) -> None:
@@ -61,7 +64,10 @@ def storage_from_words(words: Sequence[str]) -> StorageSettings:
         storage = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
         key, reason = error.full_key or "", Redactor({}).text(str(error).splitlines()[0])
-        if "options" in key:
+        unset = _UNSET.search(reason)
+        if unset:
+            reason = f"storage.{key}: {unset.group()}"
+        elif "options" in key:
             # What the library says of it repeats the value.
             reason = f"storage.{key}; give options by their names, storage.options.SCHEME.NAME=VALUE; {LITERAL}"
         raise ConfigError(f"The settings of storage cannot be used: {reason}") from None

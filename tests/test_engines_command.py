@@ -140,6 +140,11 @@ def test_options_of_a_shared_store_are_those_of_the_command_line(tmp_path, monke
     assert asked == [{"s3": {"endpoint_url": "http://minio:9000"}}]
 
 
+def test_options_without_a_shared_store_are_refused(tmp_path, capsys):
+    assert run(["build", "--store", str(tmp_path), "--storage", "options.s3.endpoint_url=http://minio:9000"]) != OK
+    assert "--storage is of the shared store; give --shared-store URL beside it" in capsys.readouterr().err
+
+
 def test_what_was_built_before_there_was_a_shared_store_is_offered_to_the_others(tmp_path, matrix, monkeypatch):
     whole = Artifact("onnx", "demo", "demo", "0", 64, 64, "fp32", {"deform_conv": "native"}, code="1")
     store, shared = tmp_path / "store", tmp_path / "shared"

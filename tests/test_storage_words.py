@@ -62,6 +62,12 @@ def test_a_secret_in_a_word_that_is_not_understood_is_not_repeated(word: str) ->
     assert "SECRET" not in str(caught.value)
 
 
+def test_a_variable_that_is_not_set_is_named(monkeypatch) -> None:
+    monkeypatch.delenv("NOT_SET", raising=False)
+    with pytest.raises(ConfigError, match=r"storage\.options\.s3\.key: Environment variable 'NOT_SET' not found$"):
+        storage_from_words(["storage.options.s3.key=${oc.env:NOT_SET}"])
+
+
 def test_a_word_that_is_no_setting_of_storage_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"storage\.KEY=VALUE"):
         storage_from_words(["output=x"])
