@@ -25,7 +25,7 @@ set_up() {
     # What was stopped while it was made, or made by a Python without ensurepip, has a Python and no pip.
     if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
         python=$(find_python)
-        echo "making .venv with $($python --version)" >&2
+        echo "making .venv with $("$python" --version)" >&2
         rm -rf .venv
         "$python" -m venv .venv
     fi
