@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import logging
 import platform
 from collections import OrderedDict
@@ -212,7 +213,8 @@ class EngineCache:
                 engine.refused_batches = tuple(refused)
                 engine.chosen = chosen
                 return engine
-            # Out here what the failed attempt held is free again.
+            # Out here what the failed attempt held is free again, unless its frames hold each other.
+            gc.collect()
             if engine.spec.batch_size == 1:
                 raise EngineMemoryError(f"The engine of {spec.short_name} does not open: {reason}; {TOO_LITTLE}")
             refused.append(engine.spec.batch_size)
