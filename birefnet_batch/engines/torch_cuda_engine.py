@@ -12,6 +12,7 @@ from birefnet_batch.engines.base import EngineSpec
 from birefnet_batch.engines.cuda_network import CudaNetwork, CudaOptions
 from birefnet_batch.engines.store_names import make_store
 from birefnet_batch.engines.torch_engine import DTYPES, TorchEngine
+from birefnet_batch.errors import EngineError
 from birefnet_batch.models.registry import ModelSpec
 from birefnet_batch.models.weights import WeightsFile, load_network
 
@@ -39,14 +40,20 @@ class TorchCudaEngine(TorchEngine):
         """Read the weights, prepare the network on the GPU and record its launch.
 
         Raises:
+            EngineError: the GPU does not have the precision.
             WeightsError: the checkpoint does not fit the network.
         """
+        spec = self.spec
+        if spec.precision == "bf16" and torch.cuda.get_device_capability() < (8, 0):
+            raise EngineError(
+                "engine.precision=bf16 needs a GPU of compute capability 8.0 or newer; "
+                f"{torch.cuda.get_device_name()} is older: give engine.precision=fp16 or fp32"
+            )
         if self._options.compile:
             # Both libraries read these when they compile for the first time.
             os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(self._store / "inductor"))
             os.environ.setdefault("TRITON_CACHE_DIR", str(self._store / "triton"))
             make_store(self._store)
-        spec = self.spec
         network = load_network(self._model, self._weights).to(self.device, DTYPES[spec.precision])
         self._runner = CudaNetwork(network, (spec.batch_size, 3, spec.height, spec.width), self._options)
 

@@ -7,9 +7,12 @@ import torch
 from filled import filled_network
 
 from birefnet_batch.engines import open_engine
+from birefnet_batch.engines.base import EngineSpec
 from birefnet_batch.engines.cuda_network import CudaNetwork, CudaOptions
+from birefnet_batch.engines.torch_cuda_engine import TorchCudaEngine
 from birefnet_batch.errors import EngineError
 from birefnet_batch.models import swin
+from birefnet_batch.models.deformable import grid_sample_convolution
 from birefnet_batch.models.registry import find_model
 from birefnet_batch.models.weights import locate_weights
 
@@ -37,8 +40,28 @@ def test_where_triton_cannot_make_its_kernel_plain_operations_run(caplog):
         wanted = filled_network("demo")(images)
     runner = CudaNetwork(filled_network("demo"), (1, 3, 64, 64), CudaOptions(graph=False))
     assert not runner.triton
-    assert "triton cannot make a kernel here" in caplog.text
+    assert "triton's kernel cannot be had here" in caplog.text
     torch.testing.assert_close(runner(images), wanted, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(("factor", "taken"), [(1.0, True), (1.1, False), (float("nan"), False)])
+def test_a_kernel_that_computes_something_else_is_not_used(monkeypatch, caplog, factor, taken):
+    """What triton makes for a card that nobody has tried may be wrong."""
+    triton_deformable = pytest.importorskip("birefnet_batch.engines.triton_deformable")
+    operator = lambda *given: factor * grid_sample_convolution(*given)  # noqa: E731
+    monkeypatch.setattr(triton_deformable, "triton_convolution", operator)
+    runner = CudaNetwork(filled_network("demo"), (1, 3, 64, 64), CudaOptions(graph=False))
+    assert runner.triton == taken
+    assert ("what it computes is wrong" in caplog.text) != taken
+
+
+def test_bf16_is_refused_where_a_gpu_has_none(monkeypatch, tmp_path):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 5))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Tesla T4")
+    spec = EngineSpec("demo", 64, 64, "bf16", 1, "cuda")
+    engine = TorchCudaEngine(spec, DEMO, locate_weights(DEMO), CudaOptions(), tmp_path)
+    with pytest.raises(EngineError, match=r"8\.0 or newer; Tesla T4 is older: give engine\.precision=fp16"):
+        engine.open()
 
 
 def test_a_prepared_network_owns_what_a_graph_reads(monkeypatch):
