@@ -23,6 +23,8 @@ _SIGNS = (
     # cuBLAS and cuDNN
     "alloc_failed",
     "allocation_failed",
+    # torch's interpolation, of a batch whose maps are too large for its indices
+    "int_max elements",
 )
 
 

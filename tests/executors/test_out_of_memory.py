@@ -105,6 +105,8 @@ def test_each_librarys_words_for_it_are_known():
     assert is_out_of_memory(MemoryError())
     assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
     assert not is_out_of_memory(ValueError("out of bounds"))
+    few = "upsample_bilinear2d_nhwc only supports output tensors with less than INT_MAX elements, but got [32, 24, ...]"
+    assert is_out_of_memory(RuntimeError(few))
 
 
 def test_a_file_s_name_does_not_say_that_memory_ran_out():
