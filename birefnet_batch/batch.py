@@ -107,7 +107,7 @@ def run(
         ConfigError: there is no output, nothing to do, or the media settings do not go with an output type.
         InputError: a request's URL cannot be read, or differs from another's in nothing but its secrets; with
             `on_invalid=skip` only if there is no other. Of several such requests a ProblemsError tells.
-        NoWorkerError: no machine of the cluster can do what is left.
+        NoWorkerError: no machine of the cluster, or no GPU of this one, can do what is left.
         OutputError: the output cannot be written; OutputLostError when that is so in the middle of the run.
     """
     settings.validate()

@@ -60,7 +60,7 @@ class WorkerLostError(BirefnetBatchError):
 
 
 class NoWorkerError(BirefnetBatchError):
-    """No machine of a cluster can do what is left of a run; those videos were not tried."""
+    """No machine, or no GPU of this one, can do what is left of a run; those videos were not tried."""
 
 
 class OutputError(BirefnetBatchError):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
+from birefnet_batch.errors import NoWorkerError
 from birefnet_batch.executors.base import Executor, JobOutcome
 from birefnet_batch.executors.worker import Worker
 from birefnet_batch.jobs import Job
 from birefnet_batch.progress import Progress
+from birefnet_batch.refusals import one_line
 
 
 class LocalExecutor(Executor):
@@ -17,9 +20,32 @@ class LocalExecutor(Executor):
     name: ClassVar[str] = "local"
 
     def run(self, jobs: Iterable[Job], progress: Progress) -> Iterator[JobOutcome]:
-        """See `Executor.run`."""
+        """See `Executor.run`.
+
+        Raises:
+            NoWorkerError: the GPU answers no more.
+        """
         todo = list(jobs)
         with Worker(self.context) as worker:
             for number, job in enumerate(todo, 1):
                 progress.started(job.display_uri)
-                yield worker.run(job, progress, last=number == len(todo))
+                outcome = worker.run(job, progress, last=number == len(todo))
+                yield outcome
+                failure = _gpu_failure() if outcome.status == "failed" and number < len(todo) else None
+                if failure is not None:
+                    raise NoWorkerError(
+                        f"the GPU answers this process no more ({failure}); {len(todo) - number} of {len(todo)} videos "
+                        "are left, with which the same command goes on"
+                    )
+
+
+def _gpu_failure() -> str | None:
+    """What CUDA says where it has failed for good: an illegal address, for one, stays with the process."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return None
+    try:
+        torch.cuda.synchronize()
+    except RuntimeError as error:
+        return one_line(error, 200)
+    return None

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from batch_runs import job_folder, request, run_all
 from clips import make_clip
 
-from birefnet_batch import BirefnetBatchError, process_video
+from birefnet_batch import BirefnetBatchError, NoWorkerError, process_video
 
 
 @pytest.mark.usefixtures("trivial_engine")
@@ -51,6 +52,31 @@ def test_a_defect_costs_its_video_only_and_says_that_it_is_one(
     summary, outcomes = run_all(output, request(other), request(clip))
     assert [outcome.status for outcome in outcomes] == ["failed", "succeeded"]
     assert "unexpected ZeroDivisionError" in summary.failures[0][1]
+
+
+@pytest.mark.usefixtures("trivial_engine")
+@pytest.mark.logs_errors
+def test_a_gpu_that_has_failed_for_good_ends_the_run_and_costs_one_video(
+    clip: Path, output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from birefnet_batch.executors import prepare
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered\nCUDA kernel errors might be ...")
+
+    plan = prepare.plan_segments
+    monkeypatch.setattr(
+        prepare, "plan_segments", lambda path, info, *rest: plan(path, info, *rest) if info.frames == 7 else broken()
+    )
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "synchronize", broken)
+    bad = make_clip(tmp_path / "bad.mp4", frames=3)
+    with pytest.raises(NoWorkerError, match="illegal memory access .*; 1 of 2 videos are left"):
+        run_all(output, request(bad), request(clip))
+    monkeypatch.undo()
+    summary, outcomes = run_all(output, request(bad), request(clip))
+    assert summary.ok
+    assert [outcome.status for outcome in outcomes] == ["succeeded", "succeeded"]
 
 
 @pytest.mark.usefixtures("trivial_engine")
