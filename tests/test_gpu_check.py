@@ -77,6 +77,8 @@ def test_every_row_that_needs_no_gpu_is_measured() -> None:
     stages = [f"320x180 frames to bytes for encoders, {way}" for way in ("one by one", "overlapping")]
     for name in ("torch fp32, prepared", "onnxruntime cpu fp32 native", "foreground estimation 640x360", *stages):
         assert "left out" not in rows[name]
+    for kind in ("video", "mask"):
+        assert "max 0 of 255 in 0 of 6 frames" in rows[f"{kind}: overlapping against one by one"]
     assert " frames/s, " in rows["pipeline, demo model, one clip"]
 
 

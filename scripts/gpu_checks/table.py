@@ -106,38 +106,42 @@ def _save(what: Any, path: Path) -> None:
 
 
 def images_of(options: argparse.Namespace, batch: int) -> torch.Tensor:
+    """The first images of one row of them: each has its place in every batch."""
     generator = torch.Generator().manual_seed(0)
-    return torch.randn(batch, 3, options.size, options.size, generator=generator).to(options.device)
+    images = torch.randn(max(batch, *options.batches), 3, options.size, options.size, generator=generator)
+    return images[:batch].to(options.device)
 
 
-def reference(table: Table) -> torch.Tensor:
-    """The first image's matte by torch in float32, computed once."""
+def reference(table: Table, batch: int) -> torch.Tensor:
+    """Each image's matte by torch in float32, computed once, one by one: what goes wrong in batches alone shows."""
     from birefnet_batch.process_tuning import exact_float32
 
-    kept = table.scratch / "matte.pt"
+    kept = table.scratch / "mattes.pt"
     if not kept.is_file():
         exact_float32()
+        network, images = network_of(table, "fp32"), images_of(table.options, max(table.options.batches))
         with torch.inference_mode():
-            _save(network_of(table, "fp32")(images_of(table.options, 1)).sigmoid().cpu(), kept)
+            _save(torch.cat([network(image[None]).sigmoid().cpu() for image in images]), kept)
     wanted: torch.Tensor = torch.load(kept, weights_only=True)
-    return wanted
+    return wanted[:batch]
 
 
 def measure(table: Table, name: str, batch: int, make: Callable[[], Callable[[torch.Tensor], torch.Tensor]]) -> None:
-    """Speed, the matte's error, and the memory of what `make` gives, at one batch."""
-    options, wanted = table.options, reference(table)
+    """Speed, the error of the batch's worst matte, and the memory of what `make` gives, at one batch."""
+    options, wanted = table.options, reference(table, batch)
     images = images_of(options, batch)
     before = 0
     if options.device == "cuda":
         torch.cuda.empty_cache()
         before = torch.cuda.mem_get_info()[0]
     run = make()
-    error = (run(images)[:1].float().sigmoid().cpu() - wanted).abs()
+    errors = (run(images).float().sigmoid().cpu() - wanted).abs().flatten(1)
+    # Of NaN, too.
+    error = errors[errors.mean(dim=1).argmax()]
     seconds = seconds_of(lambda: run(images), options)
     memory = f"{(before - torch.cuda.mem_get_info()[0]) / _GIB:.1f} GiB" if options.device == "cuda" else ""
     rate = batch / seconds
-    values = error.flatten()
-    tail = values.kthvalue(max(1, int(0.999 * values.numel()))).values
+    tail = error.kthvalue(max(1, int(0.999 * error.numel()))).values
     table.add(
         *(name, str(batch), f"{rate:.2f} frames/s ({table.beside_baseline(name, batch, rate)})"),
         *(f"mean {float(error.mean()):.1e}, p99.9 {float(tail):.1e}", memory),
