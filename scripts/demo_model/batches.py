@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 from collections import deque
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
@@ -44,8 +46,17 @@ def compose(library: Library, rng: Generator, recipe: BatchRecipe, count: int) -
     return np.stack([picture for picture, _ in pairs]), np.stack([alpha for _, alpha in pairs])
 
 
+def _end_with_parent() -> None:
+    """A pool's processes wait for work for ever where a signal has ended the process that gave it."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
 def _open(varied: float) -> None:
     global _library
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _library = Library("train")
     _library.varied = varied
 
@@ -72,6 +83,13 @@ class Batches:
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(processes, context, initializer=_open, initargs=(library.varied,))
         self._processes = processes
+
+    def begin(self, recipe: BatchRecipe) -> None:
+        """Wait until the processes, where there are any, work: one of them takes half a minute to begin."""
+        if self._pool is not None:
+            self._order(recipe)
+            for future in self._waiting[0]:
+                future.result()
 
     def close(self) -> None:
         """End the processes; what they have made is dropped."""

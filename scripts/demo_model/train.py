@@ -69,7 +69,8 @@ def work(rank: int, world: int, options: argparse.Namespace) -> None:
     # Gradients hold many numbers near zero, with which a processor computes many times slower.
     torch.set_flush_denormal(True)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    dist.init_process_group("gloo", init_method=f"file://{options.rendezvous}", rank=rank, world_size=world)
+    if world > 1:
+        dist.init_process_group("gloo", init_method=f"file://{options.rendezvous}", rank=rank, world_size=world)
     torch.manual_seed(7)
     network = build_network("demo").to(device).train()
     if options.from_shipped:
@@ -95,6 +96,9 @@ def work(rank: int, world: int, options: argparse.Namespace) -> None:
     validation = list(held_out_frames(24, seed=77)) if rank == 0 else []
     # A GPU's work is not the process' own.
     now = time.monotonic if device == "cuda" else time.process_time
+    # What a GPU's first batch waits for, the making of the processes, is no part of the budget.
+    done = spent / budget
+    batches.begin(BatchRecipe(128, round(PIXELS * 16 / 128**2), restyled_at(done), patterns_at(done)))
     began = now() - spent
     reported, saved, validated, losses = step, time.monotonic(), spent, []
     # What was loaded brings the statistics that it was trained with.
@@ -104,7 +108,8 @@ def work(rank: int, world: int, options: argparse.Namespace) -> None:
     while True:
         # All processes must agree on the size, the rate and the end: the first one's clock counts.
         clock = torch.tensor([now() - began])
-        dist.broadcast(clock, 0)
+        if world > 1:
+            dist.broadcast(clock, 0)
         elapsed = float(clock)
         done = elapsed / budget
         if done >= 1:
@@ -134,8 +139,10 @@ def work(rank: int, world: int, options: argparse.Namespace) -> None:
         loss = total_loss(logits.float(), auxiliary, alphas, images)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        _average_gradients(network, world)
-        nn.utils.clip_grad_norm_(network.parameters(), CLIP)
+        if world > 1:
+            _average_gradients(network, world)
+        # Before they reach the weights, and what is shipped: the same command goes on from the checkpoint.
+        nn.utils.clip_grad_norm_(network.parameters(), CLIP, error_if_nonfinite=True)
         optimiser.step()
         step, seen = step + 1, seen + len(images) * world
         keep = min(EMA, (step + 1) / (step + 10))
@@ -167,8 +174,9 @@ def work(rank: int, world: int, options: argparse.Namespace) -> None:
         _judge(averaged, library, device, validation, frozen or done >= FROZEN_FROM)
         _save(CHECKPOINT, _state(network, averaged, optimiser, step, budget, seen))
         print(f"done: {step} steps, {seen} samples", flush=True)
-    dist.barrier()
-    dist.destroy_process_group()
+    if world > 1:
+        dist.barrier()
+        dist.destroy_process_group()
 
 
 def _state(network, averaged, optimiser, step, spent, seen) -> dict[str, object]:
@@ -206,7 +214,7 @@ def main() -> None:
     if CHECKPOINT.exists() and not options.fresh:
         if options.from_shipped:
             parser.error(f"{CHECKPOINT} would be gone on from: give --fresh to begin with the shipped weights")
-        spent = torch.load(CHECKPOINT, weights_only=True)["spent"] / 60
+        spent = torch.load(CHECKPOINT, map_location="cpu", weights_only=True)["spent"] / 60
         if spent >= options.minutes:
             parser.error(f"{CHECKPOINT} has been trained for {spent:.0f} minutes: give more --minutes, or --fresh")
     CHECKPOINT.parent.mkdir(parents=True, exist_ok=True)
