@@ -50,7 +50,7 @@ class WindowPlan:
 
 
 def region_masks(window: int, shift: int) -> Array:
-    """What keeps tokens apart that a shift brought together: (4, 1, window², window²), 0 or -inf.
+    """What keeps tokens apart that a shift brought together: (4, 1, window², window²), 0 or -10000.
 
     Only windows of the last row (1), of the last column (2) and of both (3) hold such tokens.
     """
@@ -60,7 +60,8 @@ def region_masks(window: int, shift: int) -> Array:
     apart_below = below[:, None] != below[None, :]
     apart_right = right[:, None] != right[None, :]
     apart = np.stack((np.zeros_like(apart_below), apart_below, apart_right, apart_below | apart_right))
-    return np.where(apart, -np.inf, 0.0).astype(np.float32)[:, None]
+    # Finite, since TensorRT need not heed infinities; its exponential is 0 all the same.
+    return np.where(apart, -1e4, 0.0).astype(np.float32)[:, None]
 
 
 class Encoder:

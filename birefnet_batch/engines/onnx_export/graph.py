@@ -178,7 +178,6 @@ def _tensor(name: str, value: Array, precision: str) -> TensorProto:
         kind, ends = np.dtype(ml_dtypes.bfloat16), "bfloat16 ends at 3.39e38; give precision=fp32"
     with np.errstate(over="ignore"):
         half = value.astype(kind)
-    # A mask's own -inf may stay.
     if (np.isinf(half.astype(np.float32)) & np.isfinite(value)).any():
         largest = float(np.abs(value[np.isfinite(value)]).max())
         raise EngineError(f"The weights do not fit into {precision}: {name} has the value {largest:.3g}, and {ends}")
