@@ -19,7 +19,7 @@ _PACKAGES = (
 )
 # Recorded where they are installed.
 _OPTIONAL = (
-    *("onnx", "onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "tensorrt", "tensorrt-rtx"),
+    *("triton", "onnx", "onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "tensorrt", "tensorrt-rtx"),
     *("ray", "s3fs", "gcsfs", "adlfs"),
     *("nvidia-cudnn-cu12", "nvidia-cudnn-cu13", "nvidia-cublas-cu12", "nvidia-cublas"),
 )

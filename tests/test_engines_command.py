@@ -455,13 +455,17 @@ def test_the_shipped_matrix_is_right_and_names_every_model():
 
 @pytest.mark.parametrize(("engine", "precision"), [("onnxruntime", "fp32"), ("tensorrt", "fp16")])
 def test_the_shipped_matrix_has_what_a_run_of_each_model_asks_for_by_itself(engine, precision):
-    from birefnet_batch.engines.matrix import default_matrix, read_matrix
+    from birefnet_batch.engines.matrix import Row, default_matrix, read_matrix
+    from birefnet_batch.engines.plan_limits import largest_batch
     from birefnet_batch.models.registry import MODELS
+
+    def usual(row: Row) -> int:
+        return 4 if engine == "onnxruntime" else min(4, largest_batch(row.model, (row.width, row.height)))
 
     rows = {
         (row.model.short_name, f"{row.width}x{row.height}")
         for row in read_matrix(default_matrix())
-        if (row.engine, row.precision, row.batch_size) == (engine, precision, 4)
+        if (row.engine, row.precision, row.batch_size) == (engine, precision, usual(row))
     }
     assert {(model.short_name, model.default_resolution) for model in MODELS} <= rows
     assert ("light_2k", "2560x1440") in rows

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from birefnet_batch.engines.onnx_session import PROVIDERS
+from birefnet_batch.engines.plan_limits import largest_batch
 from birefnet_batch.engines.selection import PRECISIONS
 from birefnet_batch.engines.sizes import parse_model, parse_resolution
 from birefnet_batch.errors import BirefnetBatchError, ConfigError, ProblemsError
@@ -74,7 +75,8 @@ def _row(entry: Any, models: Catalogue) -> Row:
     engine = _one_of("engine", entry["engine"], _ENGINES)
     model = parse_model(str(entry["model"]), models)
     width, height = parse_resolution(str(entry["resolution"]), model)
-    batch = entry.get("batch_size", _BATCH)
+    usual = max(1, min(_BATCH, largest_batch(model, (width, height)))) if engine == "tensorrt" else _BATCH
+    batch = entry.get("batch_size", usual)
     if not isinstance(batch, int) or batch < 1:
         raise ConfigError(f"batch_size is {batch!r}; it must be a whole number of at least 1")
     return Row(

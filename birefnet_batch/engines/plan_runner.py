@@ -45,6 +45,10 @@ class PlanRunner:
         if self._engine is not None and library.rtx:
             asked = self._engine.create_runtime_config()
             strategies = library.module.CudaGraphStrategy
+            # Otherwise other kernels, which round otherwise, take their places while it runs.
+            asked.dynamic_shapes_kernel_specialization_strategy = (
+                library.module.DynamicShapesKernelSpecializationStrategy.EAGER
+            )
             asked.cuda_graph_strategy = strategies.WHOLE_GRAPH_CAPTURE if graph else strategies.DISABLED
             if kernels is not None:
                 self._kernels = CompiledKernels(asked, kernels)
@@ -66,6 +70,11 @@ class PlanRunner:
         self._graph = capture(self._launch) if graph and not library.rtx else None
         self.graphed = graph
         """Whether a batch is launched as one graph."""
+        if library.rtx:
+            # It compiles what is left at the first launch.
+            with torch.cuda.stream(self._stream):
+                self._launch()
+            self._stream.synchronize()
         self._keep_kernels()
 
     def __call__(self, images: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from birefnet_batch.engines.base import Engine, EngineSpec
+from birefnet_batch.engines.plan_limits import largest_batch
 from birefnet_batch.errors import EngineError
 from birefnet_batch.models.precision import MEASURED, precision_warning
 from birefnet_batch.models.registry import ModelSpec
@@ -111,7 +112,7 @@ def open_engine(
         height: operating resolution, pixels.
         device: auto, cpu or cuda.
         precision: auto, fp32, fp16 or bf16.
-        batch_size: frames a batch; None is 1 on a CPU and 4 on CUDA.
+        batch_size: frames a batch; None is 1 on a CPU and 4 on CUDA, or as many of them as TensorRT takes.
         threads: CPU threads; None is the library's own choice.
         provider: of onnxruntime: auto, cpu, cuda, tensorrt or openvino.
         store: where built engines are; None is the default one.
@@ -130,12 +131,15 @@ def open_engine(
 
         load_tensorrt()
     resolved = device_of(name, provider, device)
+    usual = 4 if resolved == "cuda" else 1
+    if name == "tensorrt":
+        usual = max(1, min(usual, largest_batch(model, (width, height))))
     spec = EngineSpec(
         model=model.short_name,
         width=width,
         height=height,
         precision=resolve_precision(precision, resolved),
-        batch_size=batch_size or (4 if resolved == "cuda" else 1),
+        batch_size=batch_size or usual,
         device=resolved,
         threads=threads,
     )

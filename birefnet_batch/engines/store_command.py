@@ -146,7 +146,8 @@ def _run(entry: Entry, weights: str | None, models: Catalogue) -> str:
         return f"intact; not run: it is of {made}, and here is {library.name} {library.version}"
     if artifact["device"] != plan_device(library):
         return f"intact; not run: it is of another device ({', '.join(artifact['device'].values())})"
-    return f"intact; against torch in fp32: {check_plan(entry, library, model, checkpoint)}"
+    difference = check_plan(entry.path, library, model, checkpoint, size, artifact["batch"], artifact["precision"])
+    return f"intact; against torch in fp32: {difference}"
 
 
 def _remove_cache(folder: Path, paths: list[Path]) -> None:

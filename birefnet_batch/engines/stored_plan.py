@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from birefnet_batch.engines.artifact import Artifact
+from birefnet_batch.engines.plan_limits import largest_batch
 from birefnet_batch.engines.store import EngineStore
 from birefnet_batch.engines.stored_onnx import stored_onnx
 from birefnet_batch.engines.tensorrt_module import TensorRT
-from birefnet_batch.errors import EngineError
+from birefnet_batch.errors import EngineError, EngineMemoryError
 from birefnet_batch.models.registry import ModelSpec
 from birefnet_batch.models.weights import WeightsFile
 
@@ -86,10 +87,17 @@ def stored_plan(
         capability: TensorRT-RTX: the GPU to compile for without one, as SM89; None is the one that is there.
 
     Raises:
-        EngineError: it cannot be built, or not for this capability.
+        EngineError: it cannot be built, or not for this capability, or gives other mattes than torch.
+        EngineMemoryError: one of its tensors would be larger than TensorRT's may be.
         WeightsError: the checkpoint does not fit the network.
     """
     device = plan_device(library, capability)
+    most = largest_batch(model, size)
+    if batch > most:
+        raise EngineMemoryError(
+            f"a plan for batches of {batch} frames of {model.short_name} at {size[0]}x{size[1]} would have tensors of "
+            f"more than the 2^31-1 numbers that TensorRT's hold; give engine.batch_size={max(1, most)} or smaller ones"
+        )
     artifact = Artifact.of(
         "plan",
         model,
@@ -109,6 +117,13 @@ def stored_plan(
         capabilities = (device["compute_capability"],) if device["name"] == "any" else ()
         profile = PlanProfile(*size, batch, workspace_bytes, capabilities)
         measured = f"{library.name}-{library.version}-{device['name']}".replace(" ", "_").replace("/", "_")
-        return build_plan(library, onnx_file, path, profile, store.root / "timing" / f"{measured}.cache")
+        facts = build_plan(library, onnx_file, path, profile, store.root / "timing" / f"{measured}.cache")
+        if capability is not None:
+            return {**facts, "against_torch": "not checked: built for another machine"}
+        from birefnet_batch.engines.plan_check import check_plan
+
+        # TensorRT has compiled such networks wrongly without a word (pytorch/TensorRT issue 4074).
+        difference = check_plan(path, library, model, weights, size, batch, precision, graph=False)
+        return {**facts, "against_torch": str(difference)}
 
     return store.get(artifact, build)

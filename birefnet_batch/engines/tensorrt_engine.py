@@ -64,6 +64,8 @@ class TensorRTEngine(Engine):
                 f"{torch.__version__} finds no GPU; give engine=torch, or install a driver and a CUDA build: "
                 f"{INSTALL_TORCH}"
             )
+        # It has an allocator of its own, which does not see what torch keeps for itself.
+        torch.cuda.empty_cache()
         path = stored_plan(
             self._store,
             library,
@@ -75,7 +77,6 @@ class TensorRTEngine(Engine):
             self._workspace_bytes,
         )
         self._library = library
-        # It has an allocator of its own, which does not see what torch keeps for itself.
         torch.cuda.empty_cache()
         shape = (self.spec.batch_size, 3, self.spec.height, self.spec.width)
         kernels = kernels_file(path, torch.cuda.get_device_name())

@@ -61,7 +61,10 @@ def load_tensorrt() -> TensorRT:
 
 @cache
 def _listener(module: Any) -> Any:
-    """A logger of the library's kind that keeps errors for our messages and passes the rest on quietly."""
+    """The one logger of the library's kind, which knows but one at a time.
+
+    It keeps errors for our messages and passes the rest on quietly.
+    """
 
     class Listener(module.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -74,9 +77,11 @@ def _listener(module: Any) -> Any:
                 self.errors.append(one_line(message))
             _log.log(logging.INFO if serious else logging.DEBUG, "%s", message)
 
-    return Listener
+    return Listener()
 
 
 def make_listener(found: TensorRT) -> Any:
     """A logger for a builder, a parser or a runtime; `errors` has what went wrong."""
-    return _listener(found.module)()
+    listener = _listener(found.module)
+    listener.errors.clear()
+    return listener

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -89,22 +90,35 @@ def test_a_plan_keeps_what_it_compiled_when_it_was_opened_and_until_it_is_closed
 
     def context(config: Config) -> SimpleNamespace:
         assert (config.cache is not None) == named
-        if named:
-            config.cache.content = b"opened"
-        return SimpleNamespace(set_input_shape=lambda *_: True, set_tensor_address=lambda *_: True)
+
+        def execute_async_v3(stream: int) -> bool:
+            if named:
+                config.cache.content = b"opened"
+            return True
+
+        return SimpleNamespace(
+            set_input_shape=lambda *_: True, set_tensor_address=lambda *_: True, execute_async_v3=execute_async_v3
+        )
 
     engine = SimpleNamespace(create_runtime_config=lambda: made, create_execution_context=context)
     runtime = SimpleNamespace(deserialize_cuda_engine=lambda _: engine)
     strategies = SimpleNamespace(WHOLE_GRAPH_CAPTURE=1, DISABLED=0)
-    module = SimpleNamespace(__version__="1.7", Runtime=lambda _: runtime, CudaGraphStrategy=strategies)
+    module = SimpleNamespace(
+        __version__="1.7",
+        Runtime=lambda _: runtime,
+        CudaGraphStrategy=strategies,
+        DynamicShapesKernelSpecializationStrategy=SimpleNamespace(EAGER="eager"),
+    )
     monkeypatch.setattr(plan_runner, "make_listener", lambda _: None)
-    cuda = SimpleNamespace(Stream=lambda: None)
+    stream = SimpleNamespace(cuda_stream=0, synchronize=lambda: None)
+    cuda = SimpleNamespace(Stream=lambda: stream, stream=lambda _: nullcontext(), current_stream=lambda: stream)
     monkeypatch.setattr(
         plan_runner, "torch", SimpleNamespace(zeros=lambda shape, device: torch.zeros(shape), cuda=cuda)
     )
     plan, kept = tmp_path / "model.plan", tmp_path / "kernels.cache"
     plan.write_bytes(b"plan")
     runner = PlanRunner(TensorRT(module, rtx=True), plan, (1, 3, 4, 4), kernels=kept if named else None)
+    assert made.dynamic_shapes_kernel_specialization_strategy == "eager"
     if named:
         assert kept.read_bytes() == b"opened"
         made.cache.content = b"opened and run"

@@ -15,14 +15,16 @@ from filled import filled_arrays
 from reference import REFERENCE
 
 from birefnet_batch import engines, engines_command
-from birefnet_batch.engines import build_log, open_engine, tensorrt_builder
+from birefnet_batch.engines import build_log, open_engine, plan_check, plan_limits, tensorrt_builder
 from birefnet_batch.engines.memory import is_out_of_memory
 from birefnet_batch.engines.onnx_export.network import network_model
+from birefnet_batch.engines.plan_limits import largest_batch
 from birefnet_batch.engines.store import EngineStore
 from birefnet_batch.engines.stored_plan import plan_device, stored_plan
 from birefnet_batch.engines.tensorrt_builder import PlanProfile, build_plan
 from birefnet_batch.engines.tensorrt_module import TensorRT, load_tensorrt
-from birefnet_batch.errors import EngineError
+from birefnet_batch.errors import EngineError, EngineMemoryError
+from birefnet_batch.models.birefnet import NETWORKS
 from birefnet_batch.models.registry import find_model
 from birefnet_batch.models.weights import WeightsFile, load_network, locate_weights
 
@@ -124,6 +126,44 @@ def test_a_stored_plan_is_built_once_and_then_needs_no_weights_and_no_name_of_it
     assert stored_plan(store, rtx, DEMO, gone, (64, 64), "fp16", batch=2) == path
 
 
+def test_a_plan_of_this_machine_is_compared_with_torch_before_it_has_a_name(rtx, tmp_path, monkeypatch):
+    def compiled(library: Any, source: Path, path: Path, *_: Any) -> dict[str, Any]:
+        path.write_text("plan")
+        return {}
+
+    def check(plan: Path, *given: Any, graph: bool) -> str:
+        checked.append(plan)
+        if len(checked) == 1:
+            raise EngineError("the plan differs from torch")
+        return "logits max 0"
+
+    checked: list[Path] = []
+    monkeypatch.setattr(tensorrt_builder, "build_plan", compiled)
+    monkeypatch.setattr(plan_check, "check_plan", check)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (8, 9))
+    store, asked = EngineStore(tmp_path), (DEMO, locate_weights(DEMO), (64, 64), "fp16", 2)
+    with pytest.raises(EngineError, match="differs from torch"):
+        stored_plan(store, rtx, *asked)
+    assert [entry.artifact["kind"] for entry in store.entries()] == ["onnx"]
+    path = stored_plan(store, rtx, *asked)
+    assert path.read_text() == "plan"
+    assert path not in checked
+    (facts,) = (entry.facts for entry in store.entries() if entry.artifact["kind"] == "plan")
+    assert facts["facts"]["against_torch"] == "logits max 0"
+
+
+def test_a_plan_of_this_size_is_built_for_as_many_frames_as_tensorrt_s_tensors_hold(rtx, tmp_path):
+    light_2k = find_model("light_2k")
+    for name, config in NETWORKS.items():
+        assert plan_limits._CHANNELS[name] == config.last_inner
+    assert largest_batch(light_2k, (1024, 1024)) == 10
+    assert largest_batch(light_2k, (2560, 1440)) == 2
+    weights = locate_weights(DEMO)
+    with pytest.raises(EngineMemoryError, match=r"batches of 4 frames of light_2k at 2560x1440 .*engine.batch_size=2"):
+        stored_plan(EngineStore(tmp_path), rtx, light_2k, weights, (2560, 1440), "fp16", 4, capability="SM89")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_plan_of_tensorrt_is_of_one_gpu_and_one_generation_of_drivers(rtx, monkeypatch):
     class Driver:
         def cuDriverGetVersion(self, version: Any) -> int:  # noqa: N802
@@ -197,10 +237,14 @@ CLASSES = {
 }
 # What only TensorRT-RTX has, by the class that has it; checked against the module itself.
 RTX_ONLY = {
-    "": ("ComputeCapability", "CudaGraphStrategy"),
+    "": ("ComputeCapability", "CudaGraphStrategy", "DynamicShapesKernelSpecializationStrategy"),
     "IBuilderConfig": ("num_compute_capabilities", "set_compute_capability"),
     "ICudaEngine": ("create_runtime_config",),
-    "IRuntimeConfig": ("cuda_graph_strategy", "create_runtime_cache", "set_runtime_cache"),
+    "IRuntimeConfig": (
+        *("cuda_graph_strategy", "dynamic_shapes_kernel_specialization_strategy"),
+        *("create_runtime_cache", "set_runtime_cache"),
+    ),
+    "DynamicShapesKernelSpecializationStrategy": ("EAGER",),
     "IRuntimeCache": ("deserialize", "serialize"),
     "CudaGraphStrategy": ("WHOLE_GRAPH_CAPTURE", "DISABLED"),
 }
@@ -304,8 +348,8 @@ def test_a_build_that_fails_gives_the_library_s_own_reason_and_leaves_nothing(rt
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-@pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 1e-3), ("fp16", 0.05), ("bf16", 0.1)])
-def test_a_plan_that_runs_agrees_with_torch(tmp_path, precision, tolerance):
+@pytest.mark.parametrize(("precision", "share"), [("fp32", 1e-3), ("fp16", 0.01), ("bf16", 0.04)])
+def test_a_plan_that_runs_agrees_with_torch(tmp_path, precision, share):
     if not any(map(find_spec, ("tensorrt", "tensorrt_rtx"))):
         pytest.skip("neither TensorRT nor TensorRT-RTX is installed")
     library = load_tensorrt()
@@ -313,10 +357,11 @@ def test_a_plan_that_runs_agrees_with_torch(tmp_path, precision, tolerance):
         pytest.skip("TensorRT-RTX is for RTX cards, and this GPU is none")
     weights, images = locate_weights(DEMO), torch.randn(2, 3, 64, 96)
     with torch.inference_mode():
-        wanted = load_network(DEMO, weights)(images).sigmoid()
+        wanted = load_network(DEMO, weights)(images)
     asked = {"model": DEMO, "weights": weights, "width": 96, "height": 64, "precision": precision, "batch_size": 2}
     with open_engine("tensorrt", **asked, store=EngineStore(tmp_path)) as engine:
         for _ in range(3):
-            found = engine.infer(images.cuda()).sigmoid().cpu()
-            torch.testing.assert_close(found, wanted, atol=tolerance, rtol=0)
+            found = engine.infer(images.cuda()).cpu()
+            # Of the logits: in noise there is no subject, and a matte of nothing would be close.
+            assert (found - wanted).abs().mean() <= share * wanted.abs().max()
         assert engine.describe()["cuda_graph"]
