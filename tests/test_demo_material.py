@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 import sys
 import zlib
@@ -13,12 +14,14 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 
+from demo_model import travel
 from demo_model.backgrounds_split import is_held_out
 from demo_model.families import emoji_family, held_out
 from demo_model.qt_resources import read
 from demo_model.recipe import Recipe
 from demo_model.rings import without_rings
 from demo_model.surfaces import points, textured
+from demo_model.travel import pack, unpack
 from demo_model.weights import export, load
 
 from birefnet_batch.models import build_network
@@ -145,3 +148,23 @@ def test_pictures_are_read_out_of_qt_resource_files(tmp_path, compressed):
     assert read(tmp_path / "a.rcc", "folder/picture") == b"a picture" * 9
     with pytest.raises(SystemExit, match="holds no folder/other"):
         read(tmp_path / "a.rcc", "folder/other")
+
+
+def test_material_that_travelled_is_in_its_order_and_has_the_same_alpha(tmp_path, monkeypatch):
+    y, x = np.mgrid[:64, :64].astype(np.uint8)
+    subjects = np.stack([np.stack((3 * x, 2 * y, x + y, np.where(x >= n, 255, 4 * y)), -1) for n in range(3)])
+    backgrounds = {f"{name} 1": np.stack((x, y, 3 * x), -1)[: 32 + n] for n, name in enumerate(("venice", "alps"))}
+    monkeypatch.setattr(travel, "CACHE", tmp_path)
+    np.save(tmp_path / "subjects.npy", subjects)
+    np.savez(tmp_path / "backgrounds.npz", **backgrounds)
+    (tmp_path / "subjects.json").write_text(json.dumps(["1f34e", "1f34e", "2603"]))
+    pack(tmp_path / "material.zip")
+    monkeypatch.setattr(travel, "CACHE", tmp_path / "there")
+    unpack(tmp_path / "material.zip")
+    made = np.load(tmp_path / "there" / "subjects.npy")
+    assert np.array_equal(made[..., 3], subjects[..., 3])
+    assert np.abs(made.astype(int) - subjects)[subjects[..., 3] > 0].mean() < 3
+    photos = np.load(tmp_path / "there" / "backgrounds.npz")
+    assert {name: photos[name].shape for name in photos.files} == {n: b.shape for n, b in backgrounds.items()}
+    assert photos.files == list(backgrounds)
+    assert json.loads((tmp_path / "there" / "subjects.json").read_text())[2] == "2603"
