@@ -40,9 +40,9 @@ class RunStatus:
     seconds_left: float | None
     """An estimate of a running run; None where there is nothing to estimate from."""
     failures: list[dict[str, str]] = field(default_factory=list)
-    """input and reason of each failed video."""
+    """`input` and `error` of each failed video: its URI and the reason."""
     slowest: list[dict[str, Any]] = field(default_factory=list)
-    """input, seconds and frames of the videos that took longest."""
+    """`input`, `seconds`, `frames` and `status` of the videos that took longest."""
     runs: list[str] = field(default_factory=list)
     """All runs of this output, oldest first."""
 
