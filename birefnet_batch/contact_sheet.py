@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 
 from birefnet_batch.backdrop import parse_colour
 from birefnet_batch.errors import BirefnetBatchError, ConfigError
-from birefnet_batch.exit_status import while_read
+from birefnet_batch.exit_status import OK, WRONG_USE, while_read
 from birefnet_batch.output_files import MANIFEST
 from birefnet_batch.results import JobRecord, manifest_lines, read_record
 from birefnet_batch.settings import Alpha
@@ -163,15 +163,15 @@ def main() -> int:
 def _main() -> int:
     if len(sys.argv) != 2:
         print("usage: python -m birefnet_batch.contact_sheet OUTPUT", file=sys.stderr)
-        return 2
+        return WRONG_USE
     try:
         sheets = make_contact_sheets(Path(sys.argv[1]))
     except (BirefnetBatchError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return WRONG_USE
     for sheet in sheets:
         print(sheet)
-    return 0
+    return OK
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from birefnet_batch.console import table_console
 from birefnet_batch.errors import BirefnetBatchError
-from birefnet_batch.exit_status import INTERRUPTED, while_read
+from birefnet_batch.exit_status import INTERRUPTED, OK, WRONG_USE, while_read
 from birefnet_batch.option_values import given
 from birefnet_batch.standard_streams import mend_streams
 from birefnet_batch.status import RunStatus, read_status
@@ -56,16 +56,16 @@ def _main(arguments: Sequence[str] | None) -> int:
 
             count = export_manifest(store, options.manifest)
             print(f"{count} videos: {options.manifest}")
-            return 0
+            return OK
         status = read_status(store, options.run, options.slowest)
     except BirefnetBatchError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return WRONG_USE
     if options.json:
         print(json.dumps(asdict(status), indent=2, ensure_ascii=False))
     else:
         print_status(store.shown, status)
-    return 0
+    return OK
 
 
 def print_status(location: str, status: RunStatus) -> None:

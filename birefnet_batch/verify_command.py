@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 from birefnet_batch.errors import BirefnetBatchError
-from birefnet_batch.exit_status import while_read
+from birefnet_batch.exit_status import FAILED, INTERRUPTED, OK, WRONG_USE, while_read
 from birefnet_batch.option_values import folder, given
 from birefnet_batch.process_tuning import spin_briefly
 from birefnet_batch.standard_streams import mend_streams
@@ -74,10 +74,10 @@ def _main(arguments: Sequence[str] | None) -> int:
             )
     except (BirefnetBatchError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return WRONG_USE
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     if options.json:
         print(json.dumps([asdict(item) for item in compared], indent=2, ensure_ascii=False))
     else:
@@ -87,7 +87,7 @@ def _main(arguments: Sequence[str] | None) -> int:
             print(f"{item.verdict:11}  PSNR {psnr:>9}  matte error {matte:>7}  {item.input}  {item.reason}".rstrip())
         counts = Counter(item.verdict for item in compared)
         print(", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
-    return 0 if all(item.verdict in _GOOD for item in compared) else 1
+    return OK if all(item.verdict in _GOOD for item in compared) else FAILED
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
