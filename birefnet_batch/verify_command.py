@@ -26,11 +26,15 @@ _GOOD = ("identical", "close")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Verify; 0 when every video is identical or close, 1 when not, 2 when there is nothing to verify."""
+    """Verify; 0 when every video is identical or close, 1 when not, 2 for any error, 130 when interrupted."""
     mend_streams()
     # As Ctrl-C does: the repeats are as large as the results, and would stay in the temporary folder.
     signal.signal(signal.SIGTERM, _stop)
-    return while_read(lambda: _main(arguments))
+    try:
+        return while_read(lambda: _main(arguments))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
 
 
 def _main(arguments: Sequence[str] | None) -> int:
@@ -75,9 +79,6 @@ def _main(arguments: Sequence[str] | None) -> int:
     except (BirefnetBatchError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return WRONG_USE
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return INTERRUPTED
     if options.json:
         print(json.dumps([asdict(item) for item in compared], indent=2, ensure_ascii=False))
     else:
