@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING
 
+from birefnet_batch.config_errors import no_setting
 from birefnet_batch.settings.fields import plain
 from birefnet_batch.settings.run import Settings
 
@@ -46,7 +47,7 @@ def unknown_keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
     known = [item.name for item in fields(kind)] if is_dataclass(kind) else None
     for key in map(str, config):
         if known is not None and key not in known:
-            yield f"{prefix}{key} is no setting; {prefix[:-1] or 'the top level'} has {', '.join(known)}"
+            yield no_setting(f"{prefix}{key}")
             continue
         child = config._get_node(key)
         if isinstance(child, DictConfig) and not child._is_none() and not child._is_interpolation():
