@@ -60,17 +60,15 @@ def range_problems(settings: Settings) -> list[str]:
         for name, (value, most) in high.items()
         if value is not None and value > most
     ]
-    positive = {
-        "engine.memory_gib": 1 if settings.engine.memory_gib is None else settings.engine.memory_gib,
-        "engine.workspace_gib": 1 if settings.engine.workspace_gib is None else settings.engine.workspace_gib,
-        "executor.engine_memory_gib": 1
-        if settings.executor.engine_memory_gib is None
-        else settings.executor.engine_memory_gib,
+    memory = {
+        "engine.memory_gib": settings.engine.memory_gib,
+        "engine.workspace_gib": settings.engine.workspace_gib,
+        "executor.engine_memory_gib": settings.executor.engine_memory_gib,
     }
     problems += [
         f"{name} is {value}; it must be above 0, and at most {MOST_GIB}"
-        for name, value in positive.items()
-        if not 0 < value <= MOST_GIB
+        for name, value in memory.items()
+        if value is not None and not 0 < value <= MOST_GIB
     ]
     timeouts = {
         "storage.timeout_s": settings.storage.timeout_s,
@@ -103,7 +101,9 @@ def _share_problems(executor: ExecutorSettings) -> list[str]:
     amounts = {f"executor.resources.{name}": amount for name, amount in executor.resources.items() if name not in own}
     # Ray takes none of something for nothing.
     amounts = {name: amount for name, amount in amounts.items() if amount != 0}
-    amounts |= {own["GPU"]: share, own["CPU"]: 1 if executor.cpus_per_worker is None else executor.cpus_per_worker}
+    amounts[own["GPU"]] = share
+    if executor.cpus_per_worker is not None:
+        amounts[own["CPU"]] = executor.cpus_per_worker
     problems += [
         f"{name} is {amount}; it must be at least {_LEAST_SHARE}, and finite"
         for name, amount in amounts.items()
@@ -165,8 +165,9 @@ def engine_problems(engine: EngineSettings) -> list[str]:
     ]
 
 
-def _shown(value: object) -> object:
-    return value.value if isinstance(value, Provider) else str(value).lower()
+def _shown(value: object) -> str:
+    """A setting's value as a command line has it."""
+    return value.name if isinstance(value, Provider) else str(value).lower()
 
 
 def unused_settings(settings: Settings) -> list[str]:
