@@ -37,7 +37,7 @@ def decode_data_uri(uri: str, settings: StorageSettings) -> bytes:
         raise InputError(f"{shown} cannot be decoded: {str(error).lower()}; was it copied completely?") from None
 
 
-def data_facts(uri: str, content: bytes) -> SourceFacts:
+def data_facts(content: bytes) -> SourceFacts:
     """The facts of a data URI's content."""
     digest = hashlib.sha256(content).hexdigest()
     return SourceFacts(len(content), f"size={len(content)};sha256={digest}", digest)

@@ -44,7 +44,7 @@ def source_facts(uri: str, settings: StorageSettings) -> SourceFacts:
 
         return sequence_facts(local_path(uri), settings)
     if scheme_of(uri) == "data":
-        return data_facts(uri, decode_data_uri(uri, settings))
+        return data_facts(decode_data_uri(uri, settings))
     remote = open_remote(uri, settings)
     try:
         return retried(remote.facts, redact(uri), settings.max_retries)
