@@ -32,9 +32,8 @@ class LocalSource(ABC):
     `path` may still be growing while it is fetched: `growing_file.open_file` reads it, and `complete` waits for all.
     """
 
-    def __init__(self, path: Path, facts: SourceFacts) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self.facts = facts
 
     @abstractmethod
     def sha256(self) -> str:
@@ -63,8 +62,8 @@ class LocalSource(ABC):
 
 
 class _FileInPlace(LocalSource):
-    def __init__(self, path: Path, facts: SourceFacts) -> None:
-        super().__init__(path, facts)
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
         self._sha256: str | None = None
         self._error = OSError("its reading was cancelled")
         self._cancelled = threading.Event()
@@ -101,8 +100,8 @@ class _FileInPlace(LocalSource):
 
 
 class _Fetched(LocalSource):
-    def __init__(self, fetch: Fetch, facts: SourceFacts) -> None:
-        super().__init__(fetch.path, facts)
+    def __init__(self, fetch: Fetch) -> None:
+        super().__init__(fetch.path)
         self._fetch = fetch
 
     def sha256(self) -> str:
@@ -117,8 +116,8 @@ class _Fetched(LocalSource):
 
 
 class _Made(LocalSource):
-    def __init__(self, path: Path, facts: SourceFacts, sha256: str) -> None:
-        super().__init__(path, facts)
+    def __init__(self, path: Path, sha256: str) -> None:
+        super().__init__(path)
         self._sha256 = sha256
 
     def sha256(self) -> str:
@@ -143,7 +142,7 @@ def open_source(uri: str, facts: SourceFacts, scratch: Path, settings: StorageSe
     target = scratch / "source"
     if is_local(uri):
         path = local_path(uri)
-        source = _FileInPlace(path, facts)
+        source = _FileInPlace(path)
         try:
             yield source
             if local_facts(path) != facts:
@@ -154,7 +153,7 @@ def open_source(uri: str, facts: SourceFacts, scratch: Path, settings: StorageSe
         from birefnet_batch.storage.sequence_source import pack_sequence, sequence_facts
 
         try:
-            yield _Made(target, facts, pack_sequence(local_path(uri), target, settings))
+            yield _Made(target, pack_sequence(local_path(uri), target, settings))
             if sequence_facts(local_path(uri), settings) != facts:
                 raise changed(redact(uri))
         finally:
@@ -163,7 +162,7 @@ def open_source(uri: str, facts: SourceFacts, scratch: Path, settings: StorageSe
         try:
             target.write_bytes(decode_data_uri(uri, settings))
             assert facts.version is not None
-            yield _Made(target, facts, facts.version)
+            yield _Made(target, facts.version)
         except OSError as error:
             raise unwritable(error) from None
         finally:
@@ -172,7 +171,7 @@ def open_source(uri: str, facts: SourceFacts, scratch: Path, settings: StorageSe
         remote = open_remote(uri, settings)
         with Fetch(uri, remote, facts, target, settings, FetchLog(uri)) as fetch:
             try:
-                yield _Fetched(fetch, facts)
+                yield _Fetched(fetch)
             except BirefnetBatchError:
                 # A reader that did not get its bytes says so; the transfer knows why.
                 if fetch.error is not None:
