@@ -9,6 +9,7 @@ from typing import Any
 
 _SOURCES = {"CPU": "executor.cpus_per_worker, by default engine.threads", "GPU": "executor.gpus_per_worker"}
 _KINDS_OF_NODES = 8
+_REMIND_EVERY_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -100,10 +101,9 @@ def node_beside(
 
 
 class Reminder:
-    """When to say something that lasts: once, then every so often."""
+    """When to say something that lasts: once, then every minute."""
 
-    def __init__(self, every_s: float = 60.0) -> None:
-        self._every_s = every_s
+    def __init__(self) -> None:
         self._said: float | None = None
 
     def due(self, lasts: bool, now: float) -> bool:
@@ -111,7 +111,7 @@ class Reminder:
         if not lasts:
             self._said = None
             return False
-        if self._said is not None and now - self._said < self._every_s:
+        if self._said is not None and now - self._said < _REMIND_EVERY_S:
             return False
         self._said = now
         return True
