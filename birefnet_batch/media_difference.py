@@ -27,7 +27,7 @@ class Difference:
     """Why frames cannot be compared: another size or count. The figures are then those of the worst case."""
 
 
-def compare_media(first: Path, second: Path, timeout_s: float = 60.0) -> Difference:
+def compare_media(first: Path, second: Path) -> Difference:
     """Decode two videos side by side and compare them.
 
     PSNR is 10 log10(255² / mean squared error), over all pixels and colours of a frame, and likewise over its
@@ -38,7 +38,7 @@ def compare_media(first: Path, second: Path, timeout_s: float = 60.0) -> Differe
     """
     worst, count = math.inf, 0
     totals = {"colours": 0.0, "alpha": 0.0}
-    with FrameReader(first, timeout_s=timeout_s) as one, FrameReader(second, timeout_s=timeout_s) as two:
+    with FrameReader(first) as one, FrameReader(second) as two:
         transparent = one.info.alpha or two.info.alpha
         sizes = [(reader.info.width, reader.info.height) for reader in (one, two)]
         if sizes[0] != sizes[1]:
