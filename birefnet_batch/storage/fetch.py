@@ -155,7 +155,9 @@ class Fetch:
                     self._failed(error)
 
     def _next(self, blocks: Blocks) -> int | None:
-        return (self._facts.ranges and blocks.wanted) or blocks.first_missing()
+        """The block to go on with: one that a reader waits for, where any can be asked for; None when all are there."""
+        wanted = blocks.wanted if self._facts.ranges else None
+        return blocks.first_missing() if wanted is None else wanted
 
     def _elsewhere(self, blocks: Blocks, block: int) -> bool:
         """Whether to leave the stream that is at `block`: the next ones are there, or others are waited for."""
