@@ -16,6 +16,7 @@ from birefnet_batch.storage.filesystems import (
     bucket_errors,
     bucket_filesystem,
     bucket_reason,
+    causes,
     is_missing,
     is_not_offered,
     is_permanent,
@@ -180,8 +181,7 @@ class BucketStore(Store):
 
 def _was_there(error: BaseException) -> bool:
     """Whether a conditional write was refused because of its condition: S3 says 412, or 409 while another writes."""
-    cause: BaseException | None = error
-    while cause is not None:
+    for cause in causes(error):
         response = getattr(cause, "response", None)
         if isinstance(response, dict):
             status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
@@ -189,5 +189,4 @@ def _was_there(error: BaseException) -> bool:
                 return True
         if getattr(cause, "code", None) in (409, 412, "409", "412"):
             return True
-        cause = cause.__cause__ or cause.__context__
     return "PreconditionFailed" in str(error) or "At least one of the pre-conditions" in str(error)

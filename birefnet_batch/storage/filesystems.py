@@ -191,27 +191,33 @@ def _advice(scheme: str) -> str:
     )
 
 
-def _status(error: BaseException | None) -> int | None:
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """An error, and what it was raised for or in the course of, one after another."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def _status(error: BaseException) -> int | None:
     """The HTTP status behind an error, as azure.core and gcsfs keep it."""
-    while error is not None:
+    for cause in causes(error):
         for name in ("status_code", "code"):
-            value = getattr(error, name, None)
+            value = getattr(cause, name, None)
             if isinstance(value, int | str) and str(value).isdigit():
                 return int(value)
-        error = error.__cause__ or error.__context__
     return None
 
 
-def _code(error: BaseException | None) -> str:
+def _code(error: BaseException) -> str:
     """The store's own name of an error, as botocore and azure.core keep it."""
-    while error is not None:
-        response = getattr(error, "response", None)
-        code = getattr(error, "error_code", None) or (
+    for cause in causes(error):
+        response = getattr(cause, "response", None)
+        code = getattr(cause, "error_code", None) or (
             response.get("Error", {}).get("Code") if isinstance(response, dict) else None
         )
         if code:
             return str(getattr(code, "value", code))
-        error = error.__cause__ or error.__context__
     return ""
 
 
