@@ -37,8 +37,11 @@ class LiveLines:
         self._timer: threading.Timer | None = None
         if isinstance(output.store, LocalStore):
             path = output.store.root / relative
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("ab", buffering=0)
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = path.open("ab", buffering=0)
+            except OSError as error:
+                raise OutputError(f"{path} cannot be written: {named_reason(error)}") from None
 
     def append(self, line: str) -> None:
         """Add one line, without its end."""

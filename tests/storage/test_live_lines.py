@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from birefnet_batch.errors import OutputError
 from birefnet_batch.storage import live_lines
 from birefnet_batch.storage.live_lines import LiveLines
+from birefnet_batch.storage.local_store import LocalStore
 
 
 class Bucket:
@@ -86,6 +89,13 @@ def test_a_bucket_that_does_not_answer_is_not_asked_for_every_line_and_has_all_a
     assert bucket.count == 1
     lines.close()
     assert bucket.seen == [b"one\ntwo\nthree\n"]
+
+
+def test_a_file_that_cannot_be_opened_is_an_error_of_the_output(tmp_path: Path) -> None:
+    (tmp_path / "runs").touch()
+    output: Any = SimpleNamespace(store=LocalStore(tmp_path))
+    with pytest.raises(OutputError, match=r"one/manifest.jsonl cannot be written: not a directory"):
+        opened(output)
 
 
 def test_a_bucket_that_does_not_answer_at_the_end_is_told_of() -> None:
