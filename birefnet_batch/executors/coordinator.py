@@ -151,7 +151,8 @@ class Coordinator:
     def lost(self, worker: str, reason: str) -> JobOutcome | None:
         """A worker is gone; the outcome, if that was the last try of the job that it worked on."""
         node = self.scheduler.workers[worker].node
-        for unit in self.scheduler.leave(worker):
+        unit = self.scheduler.leave(worker)
+        if unit is not None:
             error = WorkerLostError(reason)
             # Each logs the reason, or the outcome has it.
             if self._stopping:

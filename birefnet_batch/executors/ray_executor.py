@@ -157,7 +157,8 @@ class Driver:
         self._crew.lose(name)
         self._watch.lost(name)
         scheduler = self._coordinator.scheduler
-        scheduler.add(scheduler.leave(name))
+        unit = scheduler.leave(name)
+        scheduler.add([] if unit is None else [unit])
 
     def _drop_parts(self, job: Job) -> None:
         try:

@@ -105,15 +105,15 @@ class Scheduler:
         """A worker is there."""
         self.workers[worker] = WorkerState(worker, node)
 
-    def leave(self, worker: str) -> list[Unit]:
-        """A worker is gone; what it had, the unit that it worked on first. The others are waiting again."""
+    def leave(self, worker: str) -> Unit | None:
+        """A worker is gone; the unit that it worked on, if any. What else it had is waiting again."""
         state = self.workers.pop(worker)
         self._assign(state, None)
         lost = list(state.running)
         for unit in lost:
             self._closed(unit)
         self.add(lost[1:])
-        return lost[:1]
+        return lost[0] if lost else None
 
     def done(self, worker: str, unit: Unit, *, frames: float = 0.0, seconds: float = 0.0) -> None:
         """A worker did a unit, or part of it, or could not; its pace counts when frames are given."""

@@ -115,10 +115,11 @@ def test_of_a_lost_worker_the_unit_that_it_worked_on_is_given_back_and_the_next_
     clock.now = 95.0
     assert jobs(scheduler.take("a")) == ["90"]
     lost = scheduler.leave("a")
-    assert jobs(*lost) == ["100"]
-    lost[0].tries += 1
-    lost[0].avoid |= {"b"}
-    scheduler.add(lost)
+    assert jobs(lost) == ["100"]
+    assert lost is not None
+    lost.tries += 1
+    lost.avoid |= {"b"}
+    scheduler.add([lost])
     scheduler.join("c", "n")
     # Lost on b too: it goes to another worker as long as there is one.
     assert jobs(scheduler.take("b"), scheduler.take("c")) == ["90", "100"]
