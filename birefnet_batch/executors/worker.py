@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import ExitStack
 from types import TracebackType
 
 from birefnet_batch.errors import BirefnetBatchError
@@ -36,17 +37,18 @@ class Worker:
         output = context.output
         self._workspace = Workspace(output.scratch / "sources", output.parts, context.settings.storage)
         self._spares = Spares()
+        self._stack = ExitStack()
 
     def __enter__(self) -> Worker:
-        self._spares.__enter__()
+        self._stack.enter_context(self._engines)
+        self._stack.enter_context(self._workspace)
+        self._stack.enter_context(self._spares)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._spares.__exit__(kind, error, trace)
-        self._workspace.__exit__(kind, error, trace)
-        self._engines.__exit__(kind, error, trace)
+        self._stack.close()
 
     def run(self, job: Job, observer: Observer, *, last: bool = False) -> JobOutcome:
         """Do one job, with further attempts after errors that may pass; a failure is the outcome.
