@@ -62,13 +62,14 @@ def _finish(
     ledger = Ledger(plan.record)
     source, folder = workspace.path(job, plan.facts), workspace.parts(job)
     tasks = [plan.task(index, source, folder) for index in range(len(plan.segments))]
-    frames, corrupt = (sum(getattr(item.segment, name) for item in done) for name in ("frames", "corrupt_frames"))
+    frames = sum(item.segment.frames for item in done)
+    corrupt = sum(item.segment.corrupt_frames for item in done)
     # Segments are not judged by their share; what is concealed is among the frames already, where the file lists them.
     check_share(job.display_uri, corrupt, plan.whole.info.frames or frames + corrupt)
     seconds: dict[str, float] = {}
     notes = [
         *plan.record.notes,
-        *finished_segments.notes(list(done)),
+        *finished_segments.notes(done),
         *summed_notes(note for item in done for note in item.segment.notes),
     ]
     for item in done:

@@ -103,7 +103,7 @@ def own_frames(done: Sequence[SegmentDone]) -> int:
     return sum(item.segment.frames for item in done if item.run_id is None)
 
 
-def notes(done: list[SegmentDone]) -> list[str]:
+def notes(done: Sequence[SegmentDone]) -> list[str]:
     """What a job's record says of segments that earlier runs did."""
     runs = [item.run_id for item in done if item.run_id is not None]
     return [
