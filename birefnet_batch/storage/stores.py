@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 
+from birefnet_batch.errors import ConfigError
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.uri_schemes import BUCKET_SCHEMES, scheme_of
 from birefnet_batch.uris import check_path, user_path
@@ -102,7 +103,6 @@ def open_store(location: str, settings: StorageSettings) -> Store:
     Raises:
         ConfigError: no such place can hold results.
     """
-    from birefnet_batch.errors import ConfigError
     from birefnet_batch.storage.bucket_store import BucketStore
     from birefnet_batch.storage.local_store import LocalStore
 
