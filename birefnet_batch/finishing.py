@@ -84,10 +84,10 @@ class Finishing:
             self._streams,
             task.info.time_base,
             task.decode_timeout_s,
-            task.encode.transfer,
-            task.encode.primaries,
-            task.decode_memory_bytes,
-            task.info.sample_aspect_ratio,
+            transfer=task.encode.transfer,
+            primaries=task.encode.primaries,
+            memory_bytes=task.decode_memory_bytes,
+            pixel_shape=task.info.sample_aspect_ratio,
         )
         self._painter = self._context.enter_context(painter)
         return self
