@@ -121,7 +121,7 @@ def wrong_fields(arguments: Mapping[str, Any], models: Catalogue = SHIPPED) -> d
     wrong: dict[str, str] = {}
     for name, value in arguments.items():
         if name not in _PARSERS:
-            wrong[name] = f"{_show(name)} is no field of a request; the fields are {', '.join(_PARSERS)}"
+            wrong[name] = _no_field(name)
         elif value is not None:
             try:
                 _parse(name, value, models)
@@ -139,7 +139,7 @@ def _canonical(arguments: Mapping[str, Any], models: Catalogue) -> dict[str, Any
     canonical: dict[str, Any] = {}
     for name in arguments:
         if name not in _PARSERS:
-            problems.append(f"{_show(name)} is no field of a request; the fields are {', '.join(_PARSERS)}")
+            problems.append(_no_field(name))
     for name in _PARSERS:
         value = arguments.get(name)
         if value is None and name in _DEFAULTS:
@@ -160,6 +160,10 @@ def _canonical(arguments: Mapping[str, Any], models: Catalogue) -> dict[str, Any
     if problems:
         raise RequestError(f"The request{_named(arguments)} has problems", problems)
     return canonical
+
+
+def _no_field(name: str) -> str:
+    return f"{_show(name)} is no field of a request; the fields are {', '.join(_PARSERS)}"
 
 
 def _named(arguments: Mapping[str, Any]) -> str:
@@ -186,9 +190,9 @@ def _one_of(value: Any, allowed: tuple[str, ...], short_names: Mapping[str, str]
         found = short_names.get(value.strip().lower())
         if found is not None:
             return found
-    given = ", ".join(repr(name) for name in allowed)
+    listed = ", ".join(map(repr, allowed))
     short = f" (short: {', '.join(short_names)})" if short_names else ""
-    raise _Refused(f"{_show(value)} is not allowed; give one of {given}{short}")
+    raise _Refused(f"{_show(value)} is not allowed; give one of {listed}{short}")
 
 
 def _choice(allowed: tuple[str, ...], short_names: Mapping[str, str]) -> Callable[[Any], str]:
