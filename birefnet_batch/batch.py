@@ -113,8 +113,7 @@ def run(
     settings.validate()
     if unused := unused_settings(settings):
         _log.warning("of Ray alone, and left out here: %s; give executor=ray to have workers", ", ".join(unused))
-    if settings.output is None:
-        raise ConfigError("output is missing; give output=FOLDER for the results")
+    folder = settings.required_output
     with no_garbage():
         jobs, refused = distinct_jobs(_request(request, settings) for request in requests)
     if refused and (settings.on_invalid is OnInvalid.fail or not jobs):
@@ -135,7 +134,7 @@ def run(
         bucket_filesystem(scheme, settings.storage)
     run_id = new_run_id()
     tally = _Tally()
-    with Output(settings.output, run_id, settings.storage) as output:
+    with Output(folder, run_id, settings.storage) as output:
         context = RunContext(run_id, settings, output, library_versions())
         todo, complete = split_complete(output, settings, jobs)
         try:

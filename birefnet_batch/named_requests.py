@@ -41,8 +41,7 @@ def requests_of(settings: Settings) -> tuple[tuple[Request, ...], tuple[InvalidE
         raise ConfigError(
             f"{' and '.join(given)} are given; a run takes one of them, and NAME=null leaves out an experiment's"
         )
-    if settings.output is None:
-        raise ConfigError("output is missing; give output=FOLDER for the results")
+    output = settings.required_output
     if settings.request_file is not None:
         return (load_request_file(settings.request_file, fields, _given(settings.request), settings.catalogue),), ()
     if settings.manifest is None:
@@ -52,7 +51,7 @@ def requests_of(settings: Settings) -> tuple[tuple[Request, ...], tuple[InvalidE
         # They are part of every entry, and none is to blame.
         raise RequestError("The command line has problems", [f"request.{reason}" for reason in wrong.values()])
     manifest = load_manifest(
-        settings.manifest, fields, exclude=settings.output, models=settings.catalogue, storage=settings.storage
+        settings.manifest, fields, exclude=output, models=settings.catalogue, storage=settings.storage
     )
     if manifest.problems and (settings.on_invalid is OnInvalid.fail or not manifest.requests):
         raise invalid_entries(settings.manifest, manifest)

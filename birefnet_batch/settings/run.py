@@ -79,6 +79,17 @@ class Settings(Group):
         """
         return SHIPPED.with_entries(self.models)
 
+    @property
+    def required_output(self) -> str:
+        """`output`, which a run cannot do without.
+
+        Raises:
+            ConfigError: it is not given.
+        """
+        if self.output is None:
+            raise ConfigError("output is missing; give output=FOLDER for the results")
+        return self.output
+
     @classmethod
     def from_config(cls, config: DictConfig) -> Settings:
         """Resolve and validate a composed configuration.
