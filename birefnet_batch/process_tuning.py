@@ -89,6 +89,11 @@ def no_garbage() -> Iterator[None]:
             gc.enable()
 
 
+def machine_memory() -> int:
+    """Bytes of memory that this machine has."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def usable_processors() -> int:
     """How many processors this process may use."""
     if hasattr(os, "sched_getaffinity"):

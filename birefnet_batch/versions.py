@@ -13,6 +13,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from birefnet_batch.process_tuning import machine_memory
+
 _PACKAGES = (
     *("birefnet-batch", "torch", "av", "numpy", "numba", "safetensors", "pillow", "huggingface-hub", "pydantic"),
     *("hydra-core", "omegaconf", "fsspec", "httpx"),
@@ -83,7 +85,7 @@ def _machine() -> tuple[tuple[str, Any], ...]:
         "machine": platform.machine(),
         "processor": _processor(),
         "processors": os.cpu_count(),
-        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "memory_bytes": machine_memory(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "gpus": [torch.cuda.get_device_name(index) for index in range(count)],
         "cuda": torch.version.cuda if count else None,
