@@ -14,7 +14,7 @@ from birefnet_batch.refusals import refusal
 from birefnet_batch.uris import user_path
 
 Kind = Literal["none", "colour", "blur", "picture", "video"]
-PICTURE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"))
+_PICTURE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"))
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def parse_background(text: str) -> Backdrop | None:
     if word == "blur":
         return Backdrop("blur")
     path = user_path(text.strip())
-    kinds: dict[Kind, frozenset[str]] = {"picture": PICTURE_SUFFIXES, "video": VIDEO_SUFFIXES}
+    kinds: dict[Kind, frozenset[str]] = {"picture": _PICTURE_SUFFIXES, "video": VIDEO_SUFFIXES}
     for kind, suffixes in kinds.items():
         if path.suffix.lower() in suffixes:
             if not os.path.isfile(path):  # noqa: PTH113  Path.is_file raises where a folder may not be entered

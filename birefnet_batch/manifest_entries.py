@@ -9,7 +9,7 @@ from typing import Any
 from birefnet_batch.errors import ManifestError
 from birefnet_batch.url_redaction import redact_text
 
-MOST_REASONS = 50
+_MOST_REASONS = 50
 BAD_TAG = "a value does not fit its tag, such as !!int or !!bool; leave the tag out"
 """Why a YAML file cannot be read where its library only fails."""
 BAD_TAG_ERRORS = (AttributeError, KeyError, IndexError)
@@ -40,7 +40,7 @@ class InvalidEntry:
     reasons: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        shown = tuple(short(redact_text(reason)) for reason in self.reasons[:MOST_REASONS])
+        shown = tuple(short(redact_text(reason)) for reason in self.reasons[:_MOST_REASONS])
         if len(self.reasons) > len(shown):
             shown += (f"and {len(self.reasons) - len(shown)} more",)
         object.__setattr__(self, "reasons", shown)

@@ -40,10 +40,10 @@ def read_settings(store: Store, run_id: str) -> Settings:
         plain = with_absolute_paths(record["settings"], Path(record.get("working_directory") or ""))
     except (ValueError, KeyError, TypeError, AttributeError):
         raise ConfigError(f"{store.uri(run_file(run_id, RUN))} is gone or damaged; it has the settings") from None
-    return settings_from_dict(plain)
+    return _settings_from_dict(plain)
 
 
-def settings_from_dict(plain: dict[str, Any]) -> Settings:
+def _settings_from_dict(plain: dict[str, Any]) -> Settings:
     """What `Settings.to_dict` gave.
 
     Raises:

@@ -27,7 +27,7 @@ from birefnet_batch.uri_schemes import scheme_of
 from birefnet_batch.url_redaction import redact
 
 # Of an upload in several parts, the size of one: a larger file than two of these is sent so.
-PART_BYTES = 16 * 1024**2
+_PART_BYTES = 16 * 1024**2
 # What of an output may be so large: results, records of runs, and parts that travel by way of it.
 _UPLOADED = frozenset((JOBS, RUNS, MANIFEST, PARTS))
 _log = logging.getLogger(__name__)
@@ -173,9 +173,9 @@ class BucketStore(Store):
 
     def _upload(self, content_type: str) -> dict[str, Any]:
         if self._scheme == "s3":
-            return {"chunksize": PART_BYTES, **({"ContentType": content_type} if content_type else {})}
+            return {"chunksize": _PART_BYTES, **({"ContentType": content_type} if content_type else {})}
         if self._scheme == "gs":
-            return {"chunksize": PART_BYTES, **({"content_type": content_type} if content_type else {})}
+            return {"chunksize": _PART_BYTES, **({"content_type": content_type} if content_type else {})}
         return {"content_settings": {"content_type": content_type}} if content_type else {}
 
 
