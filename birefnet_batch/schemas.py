@@ -84,4 +84,6 @@ def write_schemas(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    write_schemas(Path(sys.argv[1] if len(sys.argv) == 2 else "docs/schemas"))
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m birefnet_batch.schemas FOLDER")
+    write_schemas(Path(sys.argv[1]))
