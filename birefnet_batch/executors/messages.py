@@ -67,11 +67,15 @@ class GivenBack:
     """A step was not done, or not to its end, because the run is being stopped."""
 
 
+StepEnd = Planned | SegmentDone | JobOutcome | Lost | Failed | GivenBack
+"""What a step comes to."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """What a worker says when a step has ended."""
 
-    value: Planned | SegmentDone | JobOutcome | Lost | Failed | GivenBack
+    value: StepEnd
     frames: int = 0
     """Frames that the step made."""
     seconds: float = 0.0

@@ -18,7 +18,7 @@ from birefnet_batch.executors.engine_cache import EngineCache
 from birefnet_batch.executors.finish import finish, published
 from birefnet_batch.executors.finished_segments import find, keep
 from birefnet_batch.executors.ledger import Ledger, fail, failed
-from birefnet_batch.executors.messages import Answer, Call, Failed, GivenBack, Hello, Lost, Planned, Status
+from birefnet_batch.executors.messages import Answer, Call, Failed, GivenBack, Hello, Lost, Planned, Status, StepEnd
 from birefnet_batch.executors.parts import open_parts
 from birefnet_batch.executors.prepare import Plan, prepare
 from birefnet_batch.executors.ray_metrics import WorkerMetrics
@@ -90,7 +90,7 @@ class RayWorker:
         ledger = Ledger(call.plan.record) if call.plan else Ledger.opened(self._context, call.job, call.history)
         opened: list[tuple[EngineKey, float]] = []
         try:
-            value: Planned | SegmentDone | JobOutcome | Lost | Failed | GivenBack = self._step(call, ledger, opened)
+            value: StepEnd = self._step(call, ledger, opened)
             self._losses = 0
         except StoppedError:
             value = GivenBack()
