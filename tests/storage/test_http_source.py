@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from http_site import CONTENT, SETTINGS, Site, fetched
 
-from birefnet_batch.errors import FetchError, InputError
+from birefnet_batch.errors import FetchError, InputError, OutputError
 from birefnet_batch.storage import backoff, fetch_log, open_source, source_facts, sources
 from birefnet_batch.storage.facts import SourceFacts
 from birefnet_batch.storage.fetch import Fetch
@@ -178,7 +180,11 @@ def test_an_input_over_the_limit_or_over_the_disk_is_not_fetched(
 ) -> None:
     with pytest.raises(InputError, match="storage.max_input_bytes=1000"):
         fetched(site, tmp_path, settings=replace(SETTINGS, max_input_bytes=1000))
-    assert site.asked == ["bytes=0-0"]
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    with pytest.raises(OutputError, match=f"needs {len(CONTENT)} bytes of scratch space .* has 1000; make room"):
+        fetched(site, tmp_path)
+    assert site.asked == ["bytes=0-0"] * 2
+    assert not list(tmp_path.iterdir())
 
 
 def test_progress_is_told_to_the_last_byte(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
