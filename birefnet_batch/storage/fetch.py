@@ -41,7 +41,8 @@ class Fetch:
         told: called with the bytes that are there and the full length.
 
     Raises:
-        InputError: the file is larger than it may be, or than there is room for.
+        InputError: the file is larger than it may be.
+        OutputError: there is no room for it, or it cannot be written.
     """
 
     def __init__(

@@ -136,6 +136,7 @@ def open_source(uri: str, facts: SourceFacts, scratch: Path, settings: StorageSe
 
     Raises:
         InputError: it cannot be fetched, is larger than allowed, or changed while it was read.
+        OutputError: there is no room for a copy, or it cannot be written.
     """
     check_scheme(uri, settings)
     # No name of the URL's: it may be anything, and decoders look at the content.
@@ -159,12 +160,13 @@ def open_source(uri: str, facts: SourceFacts, scratch: Path, settings: StorageSe
         finally:
             target.unlink(missing_ok=True)
     elif scheme_of(uri) == "data":
+        assert facts.version is not None
         try:
-            target.write_bytes(decode_data_uri(uri, settings))
-            assert facts.version is not None
+            try:
+                target.write_bytes(decode_data_uri(uri, settings))
+            except OSError as error:
+                raise unwritable(error) from None
             yield _Made(target, facts.version)
-        except OSError as error:
-            raise unwritable(error) from None
         finally:
             target.unlink(missing_ok=True)
     else:
