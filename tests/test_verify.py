@@ -184,7 +184,7 @@ def test_a_result_that_is_damaged_or_of_other_files_is_no_match(
 
 
 def test_near_frames_of_another_machine_are_close_and_far_ones_differ(
-    output: Path, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    output: Path, made: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     repeat_by_copying(monkeypatch, made)
 

@@ -216,7 +216,7 @@ def elsewhere(job: Job) -> Answer:
 
 
 def test_segments_that_a_node_cannot_make_as_their_video_was_begun_are_made_by_others_and_cost_it_nothing(
-    coordinator: Coordinator, job: Job, elsewhere: Answer, tmp_path: Path, now: list[float]
+    coordinator: Coordinator, job: Job, elsewhere: Answer, tmp_path: Path
 ) -> None:
     scheduler = coordinator.scheduler
     units = [segment(job, index) for index in range(4)]

@@ -203,9 +203,7 @@ def test_on_the_only_machine_that_there_ever_is_every_failure_is_the_videos(
     assert not caplog.text, "nothing waits for another machine"
 
 
-def test_settings_that_do_not_go_with_a_videos_type_are_its_own_failure(
-    machines: Machines, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_settings_that_do_not_go_with_a_videos_type_are_its_own_failure(machines: Machines, tmp_path: Path) -> None:
     settings = replace(machines.context.settings, media=MediaSettings(background="none"))
     context = replace(machines.context, settings=settings)
     strict = Coordinator(context, lambda: machines.now, lambda job: None, patience_s=PATIENCE_S)

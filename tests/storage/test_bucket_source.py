@@ -82,9 +82,7 @@ def test_an_object_may_come_slowly_and_not_take_for_ever(bucket: Bucket, tmp_pat
 
 @pytest.mark.parametrize("scheme", ["s3", "gs", "az"])
 @pytest.mark.timeout(150)
-def test_a_bucket_that_is_silent_is_given_up_after_so_many_tries_of_so_many_seconds(
-    scheme: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_bucket_that_is_silent_is_given_up_after_so_many_tries_of_so_many_seconds(scheme: str) -> None:
     pytest.importorskip({"s3": "s3fs", "gs": "gcsfs", "az": "adlfs"}[scheme])
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"

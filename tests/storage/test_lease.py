@@ -256,9 +256,7 @@ def test_a_folder_among_the_leases_stops_no_run_and_stays(tmp_path: Path, name: 
 
 
 @pytest.mark.parametrize("when", ["between", "before", "same number"])
-def test_a_run_that_was_silent_and_renews_while_another_takes_the_output_stops(
-    when: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_that_was_silent_and_renews_while_another_takes_the_output_stops(when: str, tmp_path: Path) -> None:
     class Interleaved(LocalStore):
         def get(self, relative: str) -> bytes | None:
             if when == "same number":
