@@ -44,6 +44,9 @@ def test_a_data_uri_is_an_input_that_is_named_by_its_digest(tmp_path: Path) -> N
         assert source.path.read_bytes() == CONTENT[:5000]
         assert source.sha256() == hashlib.sha256(CONTENT[:5000]).hexdigest()
     assert not list(tmp_path.iterdir())
+    with pytest.raises(BrokenPipeError, match="of the reader"), open_source(uri, facts, tmp_path, SETTINGS):
+        raise BrokenPipeError("of the reader")
+    assert not list(tmp_path.iterdir())
     with pytest.raises(InputError, match="was it copied completely") as caught:
         source_facts(uri[:-3], SETTINGS)
     assert len(str(caught.value)) < 200
