@@ -93,8 +93,6 @@ def test_with_nothing_to_do_it_says_what_to_try(program: Program, capsys: pytest
         ),
         (("request.output_mask=2", "request.model=cat", "request.video_url=a.mp4", "output=o"), "model: 'cat' is not"),
         (("request.output_mask=yes", "request.video_url=a.mp4", "output=o"), "output_mask: 'yes' is not allowed"),
-        (("engine.device=tpu", "request.video_url=a.mp4", "output=o"), "cuda"),
-        (("engine=none",), "none"),
         (("media.encoder_threads=0", "request.video_url=a.mp4", "output=o"), "at least 1"),
         (("request.video_url=a.mp4",), "output=FOLDER"),
         (("request.video_url=a.mp4", "manifest=b.yaml", "output=o"), "a run takes one of them"),
@@ -443,8 +441,6 @@ def test_the_clips_of_the_demo_are_found_in_a_folder_whose_name_is_a_pattern(
 
 def test_every_shipped_experiment_and_group_composes() -> None:
     from hydra import compose, initialize_config_dir
-
-    from birefnet_batch.settings import Settings
 
     app.register()
     conf = ROOT / "conf"
