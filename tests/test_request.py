@@ -183,6 +183,7 @@ def test_schemas_in_the_docs_are_those_of_the_code(tmp_path: Path) -> None:
 
     write_schemas(tmp_path)
     kept = Path(__file__).parent.parent / "docs" / "schemas"
+    assert {made.name for made in tmp_path.iterdir()} == {file.name for file in kept.iterdir()}
     for made in sorted(tmp_path.iterdir()):
         assert json.loads(made.read_text()) == json.loads((kept / made.name).read_text()), (
             f"docs/schemas/{made.name} is stale: python -m birefnet_batch.schemas docs/schemas"
