@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import faults
+from batch_runs import request
 
-from birefnet_batch import Request, RunSummary, Settings, run
+from birefnet_batch import RunSummary, Settings, run
 from birefnet_batch.executors.base import JobOutcome
 from birefnet_batch.progress import PlainProgress
 from birefnet_batch.settings import EngineSettings, ExecutorName, ExecutorSettings
@@ -61,10 +62,3 @@ class OnRay:
         """(process, segment) of each time that a worker began a segment of the clip."""
         log = self.faults / f"{clip.stem}.log"
         return [tuple(map(int, line.split())) for line in log.read_text().splitlines()]  # type: ignore[misc]
-
-
-def request(path: Path, **fields: Any) -> Request:
-    """A small request of a clip."""
-    return Request.from_dict(
-        {"video_url": str(path), "model": "demo", "operating_resolution": 256, "video_write_mode": "fast", **fields}
-    )

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from batch_runs import request
 from clips import make_clip
-from ray_runs import request
 from trivial import TrivialEngine
 from video_clips import Clip, Sound, make, read
 

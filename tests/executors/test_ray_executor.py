@@ -13,8 +13,9 @@ from typing import Any
 
 import faults
 import pytest
+from batch_runs import request
 from clips import make_clip
-from ray_runs import OnRay, request
+from ray_runs import OnRay
 
 from birefnet_batch import Settings, engines, run
 from birefnet_batch.errors import OutputError
