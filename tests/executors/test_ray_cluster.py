@@ -42,6 +42,21 @@ class Nodes:
         return {name: sum(node.get(name, 0) for node in self.there) for name in ("CPU", "GPU")}
 
 
+class Startable(Nodes):
+    """A Ray that a run starts and ends."""
+
+    exceptions = SimpleNamespace(RayError=KeyError)
+
+    def is_initialized(self) -> bool:
+        return False
+
+    def init(self, **_: Any) -> None:
+        pass
+
+    def shutdown(self) -> None:
+        pass
+
+
 def on(nodes: Nodes, device: Device = Device.auto, **executor: Any) -> RayCluster:
     settings = replace(
         Settings(), engine=EngineSettings(device=device, threads=2), executor=ExecutorSettings(**executor)
@@ -115,15 +130,8 @@ for pid in range(4):
 
 
 def test_this_machine_says_at_once_that_it_has_no_room_for_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Alone(Nodes):
-        def is_initialized(self) -> bool:
-            return False
-
-        def shutdown(self) -> None:
-            pass
-
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    cluster = on(Alone(), device=Device.cpu, resources={"fast_disk": 1.0})
+    cluster = on(Startable(), device=Device.cpu, resources={"fast_disk": 1.0})
     monkeypatch.setattr(cluster, "_start", lambda: None)
     with pytest.raises(ConfigError, match=r"on this machine: .* reserves 2 CPU, 1 fast_disk .*; ask for less"):
         cluster.__enter__()
@@ -133,12 +141,8 @@ def test_this_machine_says_at_once_that_it_has_no_room_for_a_worker(monkeypatch:
 def test_a_run_that_is_told_to_stop_while_ray_starts_is_interrupted_as_at_any_other_time(
     address: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    class Slow(Nodes):
-        exceptions = SimpleNamespace(RayError=KeyError)
+    class Slow(Startable):
         ended = False
-
-        def is_initialized(self) -> bool:
-            return False
 
         def init(self, **_: Any) -> None:
             # The first thing that ray.init does.
@@ -167,19 +171,9 @@ def test_a_run_that_is_told_to_stop_while_ray_starts_is_interrupted_as_at_any_ot
 def test_only_a_cluster_that_was_joined_may_get_further_machines_to_wait_for(
     address: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    class Either(Nodes):
-        def is_initialized(self) -> bool:
-            return False
-
-        def init(self, **_: Any) -> None:
-            pass
-
-        def shutdown(self) -> None:
-            pass
-
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    nodes = Either()
+    nodes = Startable()
     nodes.there = [{"CPU": 4.0}]
     with on(nodes, device=Device.cpu, address=address) as cluster:
         assert cluster.grows is (address is not None)
@@ -188,17 +182,9 @@ def test_only_a_cluster_that_was_joined_may_get_further_machines_to_wait_for(
 def test_a_ray_that_cannot_be_started_here_is_one_error_that_names_its_folder(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    class Broken(Nodes):
-        exceptions = SimpleNamespace(RayError=KeyError)
-
-        def is_initialized(self) -> bool:
-            return False
-
+    class Broken(Startable):
         def init(self, **_: Any) -> None:
             raise OSError("validate_socket_filename failed: AF_UNIX path length cannot exceed 107 bytes")
-
-        def shutdown(self) -> None:
-            pass
 
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
