@@ -306,10 +306,6 @@ def test_the_records_of_a_table_are_read_side_by_side_and_its_rows_are_in_order(
 
 
 def test_without_the_library_the_pip_command_is_named(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
-    from birefnet_batch.manifest_export import export_manifest
-
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(ConfigError, match=r"pip install 'birefnet-batch\[parquet\]'"):
-        export_manifest(store, Path("x.csv"))
+        manifest_export.export_manifest(store, Path("x.csv"))
