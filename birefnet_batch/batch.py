@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-import secrets
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ from birefnet_batch.request import Request
 from birefnet_batch.result import Result
 from birefnet_batch.results import ManifestLine
 from birefnet_batch.resume import split_complete
+from birefnet_batch.run_ids import new_run_id
 from birefnet_batch.run_record import RunRecorder
 from birefnet_batch.settings import OnInvalid, Settings
 from birefnet_batch.settings.checks import unused_settings
@@ -71,12 +70,6 @@ class _Tally:
         if outcome.status == "failed":
             self.failures.append((uri, outcome.error or ""))
         return line
-
-
-def new_run_id() -> str:
-    """A name that sorts by time, to the microsecond, and is unique."""
-    now = datetime.now(UTC)
-    return f"{now:%Y%m%dT%H%M%SZ}-{now.microsecond:05x}{secrets.token_hex(1)[0]}"
 
 
 def run(

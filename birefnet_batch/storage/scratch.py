@@ -21,13 +21,12 @@ from filelock import FileLock
 from birefnet_batch.errors import OutputError
 from birefnet_batch.file_locks import is_held
 from birefnet_batch.refusals import named_reason
+from birefnet_batch.run_ids import is_run_id
 from birefnet_batch.storage.finished_parts import keep_finished, move_finished
 
 _RUN_LOCK = f"run-{socket.gethostname()}.lock"
 _RUN_LOCKS = "run*.lock"
 _ALL_LOCKS = "*.lock"
-# As `batch.new_run_id` makes them: other folders of a user's scratch space have files that end in .lock too.
-_RUN_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}", re.ASCII)
 # In a folder that several outputs share, another output's finished segments wait for its next run so long, and nothing
 # is removed of a run on another machine at which nothing changed for less.
 _KEPT_S = 7 * 24 * 3600.0
@@ -75,7 +74,8 @@ class Scratch:
             OSError: they cannot be moved.
         """
         for entry in self.path.parent.iterdir():
-            if entry == self.path or not _RUN_ID.fullmatch(entry.name):
+            # Other folders of a user's scratch space have files that end in .lock too.
+            if entry == self.path or not is_run_id(entry.name):
                 continue
             if self._may_live_elsewhere(entry):
                 continue
@@ -97,7 +97,7 @@ class Scratch:
         """
         self._make()
         for entry in self.path.parent.iterdir():
-            locks = list(entry.glob(_ALL_LOCKS)) if entry != self.path and _RUN_ID.fullmatch(entry.name) else []
+            locks = list(entry.glob(_ALL_LOCKS)) if entry != self.path and is_run_id(entry.name) else []
             if locks and all(map(_is_dead_workers, locks)):
                 shutil.rmtree(entry, ignore_errors=True)
         for lock in filter(_is_dead_workers, list(self.path.glob(_ALL_LOCKS))):

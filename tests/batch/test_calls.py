@@ -13,7 +13,7 @@ from batch_runs import Quiet, request, settings
 
 import birefnet_batch
 from birefnet_batch import ConfigError, RequestError, Settings, run
-from birefnet_batch.batch import new_run_id
+from birefnet_batch.run_ids import new_run_id
 from birefnet_batch.settings import ExecutorName, ExecutorSettings
 from birefnet_batch.settings.checks import unused_settings
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from birefnet_batch.batch import new_run_id
+from birefnet_batch.run_ids import new_run_id
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage import Output
 from birefnet_batch.storage.finished_parts import keep_finished, part_name, seal

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 from servers import Cloud
 
-from birefnet_batch.batch import new_run_id
 from birefnet_batch.errors import ConfigError, OutputError
+from birefnet_batch.run_ids import new_run_id
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage import Output, lease
 from birefnet_batch.storage.lease import Lease, holder_of, holders_of, is_held_by

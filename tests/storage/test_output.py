@@ -20,8 +20,8 @@ import pytest
 from filelock import FileLock
 
 from birefnet_batch import Request, Settings, run
-from birefnet_batch.batch import new_run_id
 from birefnet_batch.errors import ConfigError, OutputError
+from birefnet_batch.run_ids import new_run_id
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage import Output
 
