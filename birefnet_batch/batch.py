@@ -20,7 +20,7 @@ from birefnet_batch.progress import Progress, make_progress
 from birefnet_batch.publish import complete_result
 from birefnet_batch.request import Request
 from birefnet_batch.result import Result
-from birefnet_batch.results import ManifestLine
+from birefnet_batch.result_lines import ManifestLine
 from birefnet_batch.resume import split_complete
 from birefnet_batch.run_ids import new_run_id
 from birefnet_batch.run_record import RunRecorder

@@ -13,7 +13,8 @@ from birefnet_batch.console import table_console
 from birefnet_batch.errors import BirefnetBatchError
 from birefnet_batch.media_difference import compare_media
 from birefnet_batch.recorded_media import bring_media
-from birefnet_batch.results import OF_EARLIER_RUN, JobRecord, read_record, read_result, run_lines
+from birefnet_batch.result_lines import run_lines
+from birefnet_batch.results import OF_EARLIER_RUN, JobRecord, read_record, read_result
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage.stores import Store, open_store
 

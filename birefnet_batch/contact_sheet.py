@@ -18,7 +18,8 @@ from birefnet_batch.backdrop import parse_colour
 from birefnet_batch.errors import BirefnetBatchError, ConfigError
 from birefnet_batch.exit_status import OK, WRONG_USE, while_read
 from birefnet_batch.output_files import MANIFEST
-from birefnet_batch.results import JobRecord, manifest_lines, read_record
+from birefnet_batch.result_lines import manifest_lines
+from birefnet_batch.results import JobRecord, read_record
 from birefnet_batch.settings import Alpha
 from birefnet_batch.storage.local_store import LocalStore
 from birefnet_batch.uris import is_local, local_path

@@ -13,7 +13,8 @@ from typing import Any
 from birefnet_batch.errors import ConfigError, OutputError
 from birefnet_batch.output_files import FAILED, MANIFEST, RUNNING, RUNS
 from birefnet_batch.refusals import named_reason, one_line
-from birefnet_batch.results import READ_AT_ONCE, JobRecord, merged_lines, read_record, run_lines
+from birefnet_batch.result_lines import merged_lines, run_lines
+from birefnet_batch.results import READ_AT_ONCE, JobRecord, read_record
 from birefnet_batch.storage.stores import Store
 
 _TEXT = (

@@ -1,19 +1,17 @@
-"""What a run writes of its videos: job.json of each, manifest.jsonl over all; and result.json read back."""
+"""job.json, the record of a video, written and read; and result.json read back."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from birefnet_batch.output_files import MANIFEST, RECORD, RESULT, job_file, run_file
+from birefnet_batch.output_files import RECORD, RESULT, job_file
 from birefnet_batch.result import Result
-from birefnet_batch.storage import Output
 from birefnet_batch.storage.stores import Store
 
 SCHEMA_VERSION: Literal[1] = 1
@@ -171,36 +169,6 @@ class JobRecord:
 _RECORDS: TypeAdapter[JobRecord] = TypeAdapter(JobRecord)
 
 
-@dataclass(frozen=True)
-class ManifestLine:
-    """One line of manifest.jsonl: what became of one video."""
-
-    job_id: str
-    input: str
-    """The source's URI without credentials."""
-    status: Outcome
-    result: str | None = None
-    """result.json relative to the output root."""
-    error: str | None = None
-
-    def to_json(self) -> str:
-        """The line, without its end."""
-        return json.dumps(vars(self), ensure_ascii=False)
-
-
-@dataclass(frozen=True)
-class RunLine(ManifestLine):
-    """One line of a run's own manifest.jsonl, with what the video took."""
-
-    frames: int = 0
-    seconds: float = 0.0
-    finished: str = ""
-    """UTC, ISO 8601."""
-
-
-_RUN_LINES: TypeAdapter[RunLine] = TypeAdapter(RunLine)
-
-
 def pretty_json(value: Mapping[str, Any]) -> bytes:
     """A document for people and programs: indented, UTF-8, ended by a newline."""
     return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode("utf-8", "replace")
@@ -234,44 +202,3 @@ def read_result(store: Store, job_id: str) -> Result | None:
         return Result.from_dict(json.loads(store.get(job_file(job_id, RESULT)) or b""))
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
-
-
-def merge_manifest(output: Output, lines: Iterable[ManifestLine]) -> None:
-    """Write manifest.jsonl: this run's lines, and those of earlier runs for videos that this one does not name."""
-    merged = merged_lines(output.read(MANIFEST) or b"", lines)
-    output.write(MANIFEST, "".join(f"{text}\n" for text in merged.values()).encode("utf-8", "replace"))
-
-
-def merged_lines(manifest: bytes, lines: Iterable[ManifestLine]) -> dict[str, str]:
-    """The lines of a manifest.jsonl by job, and in their place later ones of the same jobs.
-
-    A video that was skipped because it is complete keeps the status of the run that completed it.
-    """
-    merged: dict[str, str] = {}
-    for text in manifest.decode("utf-8", "replace").split("\n"):
-        try:
-            merged[str(json.loads(text)["job_id"])] = text
-        except (ValueError, KeyError, TypeError):
-            continue
-    for line in lines:
-        status = "succeeded" if line.status == "skipped" else line.status
-        merged[line.job_id] = ManifestLine(line.job_id, line.input, status, line.result, line.error).to_json()
-    return merged
-
-
-def manifest_lines(content: bytes) -> list[RunLine]:
-    """The lines of a manifest.jsonl; one that is being written or damaged is left out."""
-    lines = []
-    for text in content.decode("utf-8", "replace").split("\n"):
-        with suppress(ValueError):
-            lines.append(_RUN_LINES.validate_json(text))
-    return lines
-
-
-def run_lines(store: Store, run_id: str) -> list[RunLine]:
-    """The videos of a run that ended so far, in that order.
-
-    Raises:
-        OutputError: the output cannot be read.
-    """
-    return manifest_lines(store.get(run_file(run_id, MANIFEST)) or b"")

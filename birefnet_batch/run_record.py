@@ -17,16 +17,8 @@ from birefnet_batch.errors import OutputError
 from birefnet_batch.executors.base import RunContext
 from birefnet_batch.output_files import MANIFEST, RUN, RUNNING, RUNS, run_file
 from birefnet_batch.redaction import Redactor, secret_variables
-from birefnet_batch.results import (
-    SCHEMA_VERSION,
-    ManifestLine,
-    RunLine,
-    merge_manifest,
-    pretty_json,
-    read_record,
-    run_lines,
-    utc_now,
-)
+from birefnet_batch.result_lines import ManifestLine, RunLine, merge_manifest, run_lines
+from birefnet_batch.results import SCHEMA_VERSION, pretty_json, read_record, utc_now
 from birefnet_batch.storage import Output
 from birefnet_batch.storage.live_lines import LiveLines
 from birefnet_batch.versions import git_revision, machine

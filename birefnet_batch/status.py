@@ -9,7 +9,7 @@ from typing import Any
 
 from birefnet_batch.errors import ConfigError
 from birefnet_batch.output_files import RUN, RUNS, run_file
-from birefnet_batch.results import RunLine, run_lines
+from birefnet_batch.result_lines import RunLine, run_lines
 from birefnet_batch.storage.lease import RENEW_S, holder_of, holders_of
 from birefnet_batch.storage.lease_holder import Holder
 from birefnet_batch.storage.stores import Store

@@ -9,15 +9,8 @@ from typing import Any
 
 import pytest
 
-from birefnet_batch.results import (
-    ErrorRecord,
-    JobRecord,
-    ManifestLine,
-    SourceRecord,
-    manifest_lines,
-    merge_manifest,
-    read_record,
-)
+from birefnet_batch.result_lines import ManifestLine, manifest_lines, merge_manifest
+from birefnet_batch.results import ErrorRecord, JobRecord, SourceRecord, read_record
 from birefnet_batch.storage import Output
 
 

@@ -13,7 +13,8 @@ import pytest
 
 from birefnet_batch.errors import OutputError
 from birefnet_batch.executors.base import RunContext
-from birefnet_batch.results import ManifestLine, Outcome
+from birefnet_batch.result_lines import ManifestLine
+from birefnet_batch.results import Outcome
 from birefnet_batch.run_record import RunRecorder
 from birefnet_batch.settings import Settings, StorageSettings
 from birefnet_batch.storage import Output
