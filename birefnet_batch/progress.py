@@ -7,10 +7,10 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from contextlib import suppress
-from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
+from birefnet_batch.cluster_view import ClusterView
 from birefnet_batch.refusals import one_line
 from birefnet_batch.results import Outcome
 
@@ -22,39 +22,6 @@ if TYPE_CHECKING:
 _WORKER_LINES = 8
 # Of a disk that is full, a reader or a terminal that is gone, a stream that was closed: no video is to fail for a log.
 _UNWRITABLE = (OSError, ValueError)
-
-
-@dataclass(frozen=True)
-class WorkerView:
-    """A worker of a cluster, as it is shown."""
-
-    name: str
-    job_id: str | None
-    """What it is at; None when it is idle."""
-    rate: float
-    """Frames a second, lately."""
-
-
-@dataclass(frozen=True)
-class ClusterView:
-    """All workers of a cluster, as they are shown."""
-
-    workers: tuple[WorkerView, ...]
-    waiting: int
-    """Videos and segments that no worker has."""
-    retries: int
-    seconds_left: float | None
-    """None while there is nothing to estimate it from."""
-
-    @property
-    def brief(self) -> str:
-        """What stands beside a line for each worker."""
-        return f"{self.waiting} waiting{f', {self.retries} retries' if self.retries else ''}"
-
-    def __str__(self) -> str:
-        rates = sorted(worker.rate for worker in self.workers if worker.job_id is not None)
-        each = f" ({rates[0]:.1f} to {rates[-1]:.1f} frames/s each)" if rates else ""
-        return f"{len(rates)} of {len(self.workers)} workers busy{each}, {self.brief}"
 
 
 class Progress(ABC):

@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from birefnet_batch.progress import ClusterView, PlainProgress, WorkerView, make_progress
+from birefnet_batch.cluster_view import ClusterView, WorkerView
+from birefnet_batch.progress import PlainProgress, make_progress
 
 
 def test_a_stream_that_is_no_terminal_gets_a_line_per_video() -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from birefnet_batch.cluster_view import ClusterView, WorkerView
 from birefnet_batch.executors.coordinator import Coordinator
 from birefnet_batch.executors.messages import Answer, Status
 from birefnet_batch.executors.ray_crew import Crew
-from birefnet_batch.progress import ClusterView, Progress, WorkerView
+from birefnet_batch.progress import Progress
 
 # One driver asks a thousand workers a hundred times a second at most.
 _LEAST_S, _PER_WORKER_S = 1.0, 0.01

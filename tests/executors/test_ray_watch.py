@@ -9,11 +9,11 @@ import pytest
 
 pytest.importorskip("ray", reason="Ray is not installed; pip install 'birefnet-batch[test]'")
 
+from birefnet_batch.cluster_view import ClusterView
 from birefnet_batch.executors import ray_watch
 from birefnet_batch.executors.messages import Status
 from birefnet_batch.executors.ray_crew import Member
 from birefnet_batch.executors.ray_watch import Watch
-from birefnet_batch.progress import ClusterView
 
 
 class Answers:
