@@ -34,7 +34,7 @@ class Fetch:
 
     Args:
         uri: the input, for messages.
-        remote: where it comes from; closed at the end.
+        remote: where it comes from.
         facts: which version of it.
         target: the file to make.
         settings: limits and retries.
@@ -87,7 +87,6 @@ class Fetch:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
-        self._remote.close()
         for path in (self.path, Path(f"{self.path}.blocks")):
             path.unlink(missing_ok=True)
 

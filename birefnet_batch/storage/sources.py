@@ -6,7 +6,7 @@ import hashlib
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from birefnet_batch.errors import BirefnetBatchError, InputError
@@ -170,8 +170,10 @@ def open_source(uri: str, facts: SourceFacts, scratch: Path, settings: StorageSe
         finally:
             target.unlink(missing_ok=True)
     else:
-        remote = open_remote(uri, settings)
-        with Fetch(uri, remote, facts, target, settings, FetchLog(uri)) as fetch:
+        with (
+            closing(open_remote(uri, settings)) as remote,
+            Fetch(uri, remote, facts, target, settings, FetchLog(uri)) as fetch,
+        ):
             try:
                 yield _Fetched(fetch)
             except BirefnetBatchError:
