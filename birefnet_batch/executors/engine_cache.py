@@ -133,7 +133,7 @@ class EngineCache:
             self._engines.popitem(last=False)[1].__exit__(None, None, None)
 
     def halve(self, spec: ModelSpec, size: tuple[int, int]) -> Engine | None:
-        """The model's engine with half its batch, from now on; None where the batch is one already.
+        """The model's engine with half its batch, from now on; None, with the engine closed, where that is one already.
 
         Raises:
             BirefnetBatchError: it cannot be opened again.
