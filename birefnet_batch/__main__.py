@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from birefnet_batch.exit_status import INTERRUPTED, while_read
+from birefnet_batch.exit_status import INTERRUPTED, OK, while_read
 from birefnet_batch.standard_streams import mend_streams
 
 
@@ -23,7 +23,7 @@ def _main(words: list[str]) -> int:
         from birefnet_batch.command_help import help_text
 
         print(help_text())
-        return 0
+        return OK
     if "--version" in words:
         from importlib.metadata import PackageNotFoundError, version
 
@@ -31,7 +31,7 @@ def _main(words: list[str]) -> int:
             print(version("birefnet-batch"))
         except PackageNotFoundError:
             print("birefnet-batch, from a checkout that is not installed")
-        return 0
+        return OK
     from birefnet_batch.process_tuning import keep_freed_memory, spin_briefly
 
     spin_briefly()
