@@ -6,17 +6,15 @@ import os
 import signal
 import sys
 import tempfile
-import threading
 from multiprocessing.connection import Pipe
-from pathlib import Path
 from typing import Any
 
-from birefnet_batch.video import decode_process, reader
-from birefnet_batch.video.child import MEMORY_BYTES, Child, serve
+from birefnet_batch.video import child, decode_process
+from birefnet_batch.video.child_process import ChildProcess, child_process
 
 
 class _Process:
-    """As much of `subprocess.Popen` as `Child` uses."""
+    """As much of `subprocess.Popen` as `Child` and `ChildProcess.close` use."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
@@ -34,41 +32,34 @@ class _Process:
         return self._code
 
 
-class ForkedChild(Child):
-    """A child that is forked; for a program with one thread that forks."""
+class ForkedProcess(ChildProcess):
+    """A decoder's process that is forked; for a program with one thread that forks."""
 
-    def __init__(
-        self, module: str, subject: Path, task: object, timeout_s: float, memory_bytes: int = MEMORY_BYTES
-    ) -> None:
+    def __init__(self, module: str, memory_bytes: int) -> None:
         assert module == decode_process.__name__
-        self._subject = subject
-        self._memory_bytes = memory_bytes
-        self._timeout_s = timeout_s
-        self._sending = threading.Lock()
         self.memory = os.memfd_create("fuzz")
         ours, theirs = Pipe()
-        self._connection: Any = ours
-        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115  closed with the child
+        self.connection: Any = ours
+        self.complaints = tempfile.TemporaryFile()  # noqa: SIM115  closed with the child
         pid = os.fork()
         if pid == 0:
             ours.close()
-            os.dup2(self._complaints.fileno(), 2)
+            os.dup2(self.complaints.fileno(), 2)
             sys.argv = ["", str(theirs.fileno()), str(self.memory), str(memory_bytes)]
             try:
-                serve(decode_process.work)
+                child.serve(decode_process.work)
             except BaseException as error:
                 os.write(2, f"{type(error).__name__}: {error}".encode())
             os._exit(1)
         theirs.close()
-        self._process: Any = _Process(pid)
-        self.send(task)
+        self.process: Any = _Process(pid)
 
 
 def fork_decoders() -> None:
     """Let FrameReader fork its decoders from now on."""
-    reader.Child = ForkedChild  # type: ignore[misc]
+    child.child_process = ForkedProcess  # type: ignore[assignment]
 
 
 def start_decoders() -> None:
     """Let FrameReader start its decoders as it does in use."""
-    reader.Child = Child  # type: ignore[misc]
+    child.child_process = child_process
