@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from birefnet_batch.conf_folder import demo_clips
 from birefnet_batch.engines.measured_once import measured_once
@@ -18,8 +18,6 @@ from birefnet_batch.process_tuning import exact_float32
 
 if TYPE_CHECKING:
     import torch
-
-    from birefnet_batch.models.birefnet import BiRefNet
 
 _log = logging.getLogger(__name__)
 _SIDE = 256
@@ -89,7 +87,7 @@ def _measure(model: ModelSpec, weights: WeightsFile, precision: str, device: str
     inputs = [frames_to_input(picture.to(device), _SIDE, _SIDE) for picture in _pictures()]
     mattes = {}
     for name in ("fp32", precision):
-        network = cast("BiRefNet", load_network(model, weights))
+        network = load_network(model, weights)
         network.to(device, DTYPES[name]).prepare()
         with torch.inference_mode():
             made = [network(image.to(DTYPES[name])).float().sigmoid().cpu() for image in inputs]

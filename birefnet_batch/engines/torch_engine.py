@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import platform
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
 
 from birefnet_batch.engines.base import Engine, EngineSpec
-from birefnet_batch.models.birefnet import BiRefNet
 from birefnet_batch.models.registry import ModelSpec
 from birefnet_batch.models.weights import WeightsFile, load_network
 
@@ -46,7 +45,7 @@ class TorchEngine(Engine):
         """
         if self.spec.threads is not None:
             torch.set_num_threads(self.spec.threads)
-        network = cast(BiRefNet, load_network(self._model, self._weights))
+        network = load_network(self._model, self._weights)
         network.to(self.device, DTYPES[self.spec.precision])
         # Counted first: a layer that is prepared may keep its weights outside of its parameters.
         self.weight_bytes = sum(weight.nbytes for weight in network.parameters())

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from birefnet_batch.errors import WeightsError
 from birefnet_batch.models import build_network
-from birefnet_batch.models.birefnet import NETWORKS
+from birefnet_batch.models.birefnet import NETWORKS, BiRefNet
 from birefnet_batch.models.checkpoint_numbers import check_numbers
 from birefnet_batch.models.derived_buffers import derived_buffers, fixed_buffers, is_derived
 from birefnet_batch.models.file_text import listed, shown
@@ -35,7 +35,7 @@ class _Found(NamedTuple):
     kind: str
 
 
-def network_from(path: Path, spec: ModelSpec) -> nn.Module:
+def network_from(path: Path, spec: ModelSpec) -> BiRefNet:
     """A model's network with a checkpoint, float32, in eval mode, on the CPU.
 
     A file is judged by its header first: what does not fit costs no memory.
@@ -88,7 +88,7 @@ def check_file(path: Path, spec: ModelSpec | None) -> str:
     return name
 
 
-def _unallocated(network: str) -> nn.Module:
+def _unallocated(network: str) -> BiRefNet:
     with torch.device("meta"):
         return build_network(network)
 

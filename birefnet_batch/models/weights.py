@@ -22,7 +22,7 @@ from birefnet_batch.uris import user_path
 from birefnet_batch.url_redaction import redact, redact_value
 
 if TYPE_CHECKING:
-    from torch import nn
+    from birefnet_batch.models.birefnet import BiRefNet
 
 DEFAULT_FOLDER = "weights"
 _DEMO = Path(__file__).parent / "demo" / "demo.safetensors"
@@ -97,7 +97,7 @@ def locate_weights(
     return _from_hub(spec, *hub, given_by)
 
 
-def load_network(spec: ModelSpec, weights: WeightsFile) -> nn.Module:
+def load_network(spec: ModelSpec, weights: WeightsFile) -> BiRefNet:
     """The model's network with its checkpoint, float32, in eval mode, on the CPU.
 
     Raises:
