@@ -65,7 +65,7 @@ class VideoInfo:
     average_rate: Fraction | None
     """Frames a second, as the container says."""
     frames: int | None
-    """How many the container's tables list; None where it has none."""
+    """How many are shown, as the container says; None where it does not."""
     duration: Fraction | None
     """Seconds, as the container declares."""
     sample_aspect_ratio: Fraction | None

@@ -25,7 +25,7 @@ def table(white: int, wanted: int, black: int = 0) -> NDArray[np.uint16]:
 
     Args:
         white: what becomes `wanted`.
-        wanted: 255 or 65535.
+        wanted: 255, `WHITE` or `LIMITED_WHITE`.
         black: what becomes 0, as does all below.
     """
     levels = np.rint((np.arange(65536) - black) * (wanted / (white - black)))
