@@ -51,7 +51,7 @@ class DecodingTimes:
             self._waiting.clear()
             return
         self._last = packet.pts
-        if self._packed is None or self._packed.gives_frame(packet):
+        if self._packed is None or self._packed.sent(packet):
             self._waiting.append(packet.pts)
 
     def refused(self) -> None:

@@ -59,7 +59,7 @@ class _Packets:
             return
         self._times.append(packet.pts)
         if self._packed is not None and self._may_lack_times:
-            self._packed.gives_frame(packet)
+            self._packed.sent(packet)
         if packet.is_keyframe:
             seek = packet.pts if packet.dts is None else min(packet.pts, packet.dts)
             self._keys.append((packet.pts, seek, self._access.is_exact(packet)))

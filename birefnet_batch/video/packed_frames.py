@@ -19,8 +19,8 @@ class PackedFrames:
         """Whether packets are packed, so that frames have the times of others."""
         self._waiting = False
 
-    def gives_frame(self, packet: av.Packet[VideoStream]) -> bool:
-        """Whether a frame comes of the next packet: of an empty one only where another was packed before it."""
+    def sent(self, packet: av.Packet[VideoStream]) -> bool:
+        """A packet is given to the decoder; whether a frame comes of it: of an empty one only if another was packed."""
         content = bytes(packet)
         empty = len(content) <= _LONGEST_EMPTY
         gives = self._waiting or not empty

@@ -27,5 +27,5 @@ def test_an_empty_packet_gives_a_frame_only_if_one_was_packed(
 ) -> None:
     frames = PackedFrames()
     made: list[Any] = [av.Packet(packet) for packet in packets]
-    assert [frames.gives_frame(packet) for packet in made] == given
+    assert [frames.sent(packet) for packet in made] == given
     assert frames.seen == packed
