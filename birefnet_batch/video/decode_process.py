@@ -40,7 +40,7 @@ def work(connection: Connection[Any, Any], memory: int, task: DecodeTask) -> Non
         _send_frames(connection, slots, timeline, chosen, picture)
         chosen.check_end()
     notes = (*_notes(chosen, picture, timeline), *shortened)
-    connection.send(DecodeEnd(chosen.corrupt, notes))
+    connection.send(DecodeEnd(chosen.corrupt_frames, notes))
 
 
 def _send_frames(
@@ -77,8 +77,8 @@ def _send_frames(
 
 
 def _notes(chosen: FrameRange, picture: Picture, timeline: Timeline) -> Iterator[Note]:
-    if chosen.corrupt:
-        yield Note("corrupt frames could not be decoded, or only in part", chosen.corrupt)
+    if chosen.corrupt_frames:
+        yield Note("corrupt frames could not be decoded, or only in part", chosen.corrupt_frames)
     if chosen.deinterlaced:
         yield Note("frames were deinterlaced", chosen.deinterlaced)
     if picture.transparent:

@@ -88,7 +88,7 @@ class Decoder:
         return origin_of(self._container, self._stream, self.first)
 
     @property
-    def corrupt(self) -> int:
+    def corrupt_frames(self) -> int:
         """How many frames could not be decoded, or only in part."""
         return self._damage.count(self._ended)
 
@@ -130,13 +130,13 @@ class Decoder:
         Raises:
             InputError: too many frames cannot be decoded.
         """
-        if self.corrupt and self._policy == "fail":
+        if self.corrupt_frames and self._policy == "fail":
             raise InputError(
-                f"{self._shown} has {counted(self.corrupt, 'frames')} that cannot be decoded, or only in part, and "
-                "media.corrupt_frames=fail; give an intact copy, or conceal or drop"
+                f"{self._shown} has {counted(self.corrupt_frames, 'frames')} that cannot be decoded, or only in part, "
+                "and media.corrupt_frames=fail; give an intact copy, or conceal or drop"
             )
         if share:
-            check_share(self._shown, self.corrupt, self._packets)
+            check_share(self._shown, self.corrupt_frames, self._packets)
 
     def _decode(self) -> Iterator[av.VideoFrame]:
         context = self._context

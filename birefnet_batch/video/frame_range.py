@@ -92,9 +92,9 @@ class FrameRange:
         self._index, self._last = self._first, None
 
     @property
-    def corrupt(self) -> int:
+    def corrupt_frames(self) -> int:
         """How many frames could not be decoded, or only in part."""
-        return self._decoder.corrupt
+        return self._decoder.corrupt_frames
 
     def check_end(self) -> None:
         """Refuse what ended too early or is too damaged; to be called when the frames are at an end.

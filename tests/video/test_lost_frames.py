@@ -63,7 +63,7 @@ def times_within(
     with open_video(task.path, corrupt) as (_, _, decoder):
         chosen = FrameRange(task, decoder)
         times = [frame.pts for place, _, frame in chosen if place is Place.within]
-        return times, chosen.corrupt
+        return times, chosen.corrupt_frames
 
 
 @pytest.mark.parametrize("clip", [H264, HEVC], ids=["H.264", "HEVC"])
