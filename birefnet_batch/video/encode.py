@@ -86,7 +86,7 @@ class PartWriter(ABC):
 
         Args:
             image: (H, W, 3) RGB for a video, (H, W, 4) RGBA for one with alpha, (H, W) for a mask, contiguous.
-                uint8; a video's uint16 too where its type has more than 8 bits.
+                uint8; uint16 too where the type has more than 8 bits.
             pts: presentation time in ticks of the spec's time base, larger than the one before.
             duration: ticks until the next frame.
 

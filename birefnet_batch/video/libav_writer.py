@@ -121,7 +121,7 @@ class LibavWriter(PartWriter):
 
     def write(self, image: Levels, pts: int, duration: int) -> None:
         """See `PartWriter.write`."""
-        frame = self._grey(cast(NDArray[np.uint8], image)) if self.kind == "mask" else self._colour(image)
+        frame = self._grey(image) if self.kind == "mask" else self._colour(image)
         frame.pts = self._tick(pts)
         frame.time_base = self._base
         # ProRes repeats these in each frame's header, from the frame and not from the encoder's own.
@@ -178,7 +178,7 @@ class LibavWriter(PartWriter):
         return _ACCURATE
 
     @abstractmethod
-    def _grey(self, mask: NDArray[np.uint8]) -> av.VideoFrame:
+    def _grey(self, mask: Levels) -> av.VideoFrame:
         """A mask (H, W) as a frame of the encoder's format, from black where alpha is 0 to white."""
 
 
