@@ -75,7 +75,8 @@ def _join_somehow(pulse: Pulse, task: JoinTask, parts: Parts) -> JoinedFacts:
                 continue
             else:
                 task = replace(task, audio_from=None)
-            notes.append(f"the {error.what} was left out: {error}".replace("subtitles was", "subtitles were"))
+            verb = "were" if error.what == "subtitles" else "was"
+            notes.append(f"the {error.what} {verb} left out: {error}")
         else:
             return replace(facts, notes=(*facts.notes, *notes))
 
