@@ -44,6 +44,7 @@ MOST_SCRATCH_BYTES = 32 * 1024**3
 _OPAQUE_FROM = 128
 _WAITING = 4  # frames between palette and encoder
 _OPAQUE = np.uint32(255 << 24)
+_COUNTED = Fraction(1, 25)  # seconds a tick where frames are only counted: in the scratch file and the graphs
 _FORMAT = av.VideoFormat("bgra")
 assert GIF.tick is not None
 _TICK = GIF.tick
@@ -68,7 +69,7 @@ class GifWriter(PartWriter):
             self._container = av.open(str(self._scratch), "w", format="nut")
             # Level 3 cuts pictures into slices, and cannot cut one that is a pixel wide.
             level = "3" if spec.width > 1 else "1"
-            self._stream = self._container.add_stream("ffv1", rate=25, options={"level": level})
+            self._stream = self._container.add_stream("ffv1", rate=1 / _COUNTED, options={"level": level})
             self._stream.width, self._stream.height = spec.width, spec.height
             self._stream.pix_fmt = "bgra"
             self._stream.codec_context.thread_count = spec.threads
@@ -76,7 +77,7 @@ class GifWriter(PartWriter):
     def write(self, image: NDArray[np.uint8], pts: int, duration: int) -> None:
         """See `PartWriter.write`."""
         frame = self._bgra(image)
-        frame.pts, frame.time_base = len(self._times), Fraction(1, 25)
+        frame.pts, frame.time_base = len(self._times), _COUNTED
         if not self._times:
             self._first = pts
         at = self._tick(pts)
@@ -184,9 +185,9 @@ class GifWriter(PartWriter):
         self._palette.vpush(None)
         palette = self._palette.vpull()
         graph = Graph()
-        source = graph.add_buffer(width=spec.width, height=spec.height, format=_FORMAT, time_base=Fraction(1, 25))
+        source = graph.add_buffer(width=spec.width, height=spec.height, format=_FORMAT, time_base=_COUNTED)
         colours = graph.add_buffer(
-            width=palette.width, height=palette.height, format=palette.format, time_base=Fraction(1, 25)
+            width=palette.width, height=palette.height, format=palette.format, time_base=_COUNTED
         )
         use = graph.add(
             "paletteuse", f"dither={DITHER[spec.write_mode]}:alpha_threshold={_OPAQUE_FROM}:diff_mode=rectangle"
@@ -196,11 +197,11 @@ class GifWriter(PartWriter):
         colours.link_to(use, 0, 1)
         use.link_to(sink)
         graph.configure()
-        palette.pts, palette.time_base = 0, Fraction(1, 25)
+        palette.pts, palette.time_base = 0, _COUNTED
         colours.push(palette)
         colours.push(None)
         for index, frame in enumerate(frames):
-            frame.pts, frame.time_base = index, Fraction(1, 25)
+            frame.pts, frame.time_base = index, _COUNTED
             source.push(frame)
             yield from _pulled(graph)
         source.push(None)
@@ -217,7 +218,7 @@ def _pulled(graph: Graph) -> Iterator[av.VideoFrame]:
 
 def _palette_graph(spec: EncodeSpec, transparent: bool) -> Graph:
     graph = Graph()
-    source = graph.add_buffer(width=spec.width, height=spec.height, format=_FORMAT, time_base=Fraction(1, 25))
+    source = graph.add_buffer(width=spec.width, height=spec.height, format=_FORMAT, time_base=_COUNTED)
     generate = graph.add(
         "palettegen",
         f"max_colors={COLOURS[spec.quality]}:reserve_transparent={int(transparent)}"
