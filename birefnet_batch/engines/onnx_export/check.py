@@ -121,7 +121,7 @@ def check_onnx(
     if precision == "fp16" and not np.isfinite(found).all():
         raise EngineError(
             f"The ONNX file of {model.name} at {width}x{height} in fp16 gives logits that are no finite numbers: "
-            "values inside the network go beyond float16's 65504; give precision=fp32 or bf16"
+            "values inside the network go beyond float16's 65504; give engine.precision=fp32 or bf16"
         )
     network = load_network(model, weights)
     with torch.inference_mode():

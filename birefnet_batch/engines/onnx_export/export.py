@@ -59,7 +59,7 @@ def write_onnx(
     require_onnx()
     if form == "openvino" and precision == "bf16":
         raise EngineError(
-            "OpenVINO's form, which onnxruntime's TensorRT takes too, has no bf16; give precision=fp32 or fp16"
+            "OpenVINO's form, which onnxruntime's TensorRT takes too, has no bf16; give engine.precision=fp32 or fp16"
         )
     from birefnet_batch.engines.onnx_export.network import network_model
 
@@ -80,7 +80,7 @@ def write_onnx(
     if made.ByteSize() > _LARGEST:
         raise EngineError(
             f"The ONNX file of {model.name} at {width}x{height} would have {made.ByteSize() / 2**30:.1f} GiB; "
-            "one file holds 2 GiB: give precision=fp16 or a smaller resolution"
+            "one file holds 2 GiB: give engine.precision=fp16 or a smaller resolution"
         )
     destination.write_bytes(made.SerializeToString())
     return {"nodes": len(made.graph.node), **metadata}

@@ -171,11 +171,11 @@ def _tensor(name: str, value: Array, precision: str) -> TensorProto:
     if precision == "fp32":
         return numpy_helper.from_array(value.astype(np.float32, copy=False), name)
     if precision == "fp16":
-        kind, ends = np.dtype(np.float16), "float16 ends at 65504; give precision=fp32 or bf16"
+        kind, ends = np.dtype(np.float16), "float16 ends at 65504; give engine.precision=fp32 or bf16"
     else:
         import ml_dtypes
 
-        kind, ends = np.dtype(ml_dtypes.bfloat16), "bfloat16 ends at 3.39e38; give precision=fp32"
+        kind, ends = np.dtype(ml_dtypes.bfloat16), "bfloat16 ends at 3.39e38; give engine.precision=fp32"
     with np.errstate(over="ignore"):
         half = value.astype(kind)
     if (np.isinf(half.astype(np.float32)) & np.isfinite(value)).any():
