@@ -45,10 +45,10 @@ def build(
     Raises:
         ConfigError: the matrix is wrong, or has no row of what is named.
     """
-    path = matrix or default_matrix()
+    source = matrix or default_matrix()
     rows = [
         row
-        for row in read_matrix(path, models)
+        for row in read_matrix(source, models)
         if (not names or row.model.short_name in names) and (not engines or row.engine in engines)
     ]
     missing = [name for name in names if all(row.model.short_name != name for row in rows)]
@@ -56,7 +56,7 @@ def build(
         of = f" of {', '.join(missing)}" if missing else ""
         engine = f" with engine {' or '.join(engines)}" if engines else ""
         raise ConfigError(
-            f"the matrix {path} has no row{of}{engine}, so that there is nothing to build; give --matrix FILE with "
+            f"the matrix {source} has no row{of}{engine}, so that there is nothing to build; give --matrix FILE with "
             f"rows such as {{model: {missing[0] if missing else 'demo'}, resolution: 1024x1024, engine: onnxruntime}}"
         )
     failed, here = 0, set[str]()
@@ -71,12 +71,12 @@ def build(
         started = time.perf_counter()
         try:
             for capability in capabilities if row.engine == "tensorrt" and capabilities else (None,):
-                path = _build(store, row, weights.get(row.model.short_name), capability, workspace_bytes)
+                built = _build(store, row, weights.get(row.model.short_name), capability, workspace_bytes)
                 # Built before there was a shared store, or while it could not be reached.
-                store.offer(path)
-                size, seconds = path.stat().st_size / 1e6, time.perf_counter() - started
+                store.offer(built)
+                size, seconds = built.stat().st_size / 1e6, time.perf_counter() - started
                 which = f" for {capability}" if capability else ""
-                print(f"{place}{which}: {path.parent.name}, {size:.0f} MB, {seconds:.0f} s", flush=True)
+                print(f"{place}{which}: {built.parent.name}, {size:.0f} MB, {seconds:.0f} s", flush=True)
                 started = time.perf_counter()
         except BirefnetBatchError as error:
             failed += 1

@@ -28,8 +28,8 @@ class Row:
     height: int
     engine: str
     precision: str
-    provider: str = "cpu"
-    batch_size: int = _BATCH
+    provider: str
+    batch_size: int
 
     def __str__(self) -> str:
         return f"{self.engine} {self.model.short_name} {self.width}x{self.height} {self.precision}"
