@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from birefnet_batch.matting.preprocess import MEAN, STD
 from birefnet_batch.models import build_network
 from demo_model.composites import Library, composite
 from demo_model.paths import WEIGHTS
@@ -20,8 +21,8 @@ LARGEST_VARIANCE = 1024.0
 
 def normalised(images: Tensor) -> Tensor:
     """Return images in [0, 1], (B, 3, H, W), as the network takes them."""
-    mean = images.new_tensor((0.485, 0.456, 0.406)).view(1, 3, 1, 1)
-    return (images - mean) / images.new_tensor((0.229, 0.224, 0.225)).view(1, 3, 1, 1)
+    mean, std = (images.new_tensor(numbers).view(1, 3, 1, 1) for numbers in (MEAN, STD))
+    return (images - mean) / std
 
 
 @torch.no_grad()
