@@ -33,7 +33,7 @@ from demo_model.losses import total_loss
 from demo_model.paths import CHECKPOINT, WEIGHTS
 from demo_model.schedule import FROZEN_FROM, PEAK_RATE, RESTART, patterns_at, rate_at, restyled_at, side_at
 from demo_model.scoring import evaluate, held_out_frames
-from demo_model.weights import export, normalised, recalibrate
+from demo_model.weights import export, normalised, norms_of, recalibrate
 
 CLIP = 5.0
 REPORT_SECONDS = 30
@@ -51,10 +51,6 @@ def _average_gradients(network: nn.Module, world: int) -> None:
     for gradient in gradients:
         gradient.copy_(flat[offset : offset + gradient.numel()].view_as(gradient))
         offset += gradient.numel()
-
-
-def _norms(network: nn.Module) -> list[nn.BatchNorm2d]:
-    return [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
 
 
 def _save(path: Path, state: dict[str, object]) -> None:
@@ -98,12 +94,12 @@ def work(rank: int, world: int, options: argparse.Namespace) -> None:
     now = time.monotonic if device == "cuda" else time.process_time
     # What a GPU's first batch waits for, the making of the processes, is no part of the budget.
     done = spent / budget
-    batches.begin(BatchRecipe(128, round(PIXELS * 16 / 128**2), restyled_at(done), patterns_at(done)))
+    scale = 16 if device == "cuda" else 1
+    batches.begin(BatchRecipe(128, round(PIXELS * scale / 128**2), restyled_at(done), patterns_at(done)))
     began = now() - spent
     reported, saved, validated, losses = step, time.monotonic(), spent, []
     # What was loaded brings the statistics that it was trained with.
     frozen = spent >= FROZEN_FROM * budget
-    scale = 16 if device == "cuda" else 1
     told = time.monotonic()
     while True:
         # All processes must agree on the size, the rate and the end: the first one's clock counts.
@@ -127,7 +123,7 @@ def work(rank: int, world: int, options: argparse.Namespace) -> None:
             frozen = True
         network.train()
         if frozen:
-            for norm in _norms(network):
+            for norm in norms_of(network):
                 norm.eval()
         for group in optimiser.param_groups:
             group["lr"] = rate_at(done, step)

@@ -25,13 +25,18 @@ def normalised(images: Tensor) -> Tensor:
     return (images - mean) / std
 
 
+def norms_of(network: nn.Module) -> list[nn.BatchNorm2d]:
+    """Return the network's batch normalisations."""
+    return [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+
+
 @torch.no_grad()
 def recalibrate(network: nn.Module, library: Library, device: str) -> None:
     """Set the batch normalisations' statistics to those of large composites.
 
     Training runs mostly on small pictures, whose statistics differ.
     """
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    norms = norms_of(network)
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # a plain average over the batches below
