@@ -112,8 +112,10 @@ class _Track:
             yield from self._copy()
             return
         copied = isinstance(self._counted, CopiedPcm)
-        yield from self._counted.packets(self._heard() if copied else self._all())
-        self.dropped = self._counted.dropped
+        try:
+            yield from self._counted.packets(self._heard() if copied else self._all())
+        finally:
+            self.dropped = self._counted.dropped
 
     def _read(self, container: InputContainer) -> Iterator[av.Packet[AudioStream]]:
         for packet in container.demux(self._source):
