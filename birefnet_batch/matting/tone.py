@@ -29,6 +29,7 @@ PEAK = 1000.0
 """cd/m2 that are mapped to SDR's white where nothing says more; brighter light is cut off there."""
 _LEAST_PEAK, _MOST_PEAK = 400.0, 10000.0
 WHITE = 203.0
+"""cd/m2 of HDR's reference white, which SDR's white stands for."""
 _PQ_PEAK = 10000.0
 _M1, _M2 = 2610 / 16384, 2523 / 4096 * 128
 _C1, _C2, _C3 = 3424 / 4096, 2413 / 4096 * 32, 2392 / 4096 * 32

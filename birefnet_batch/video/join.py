@@ -15,7 +15,7 @@ from birefnet_batch.video.encode import EncodeSpec
 
 @dataclass(frozen=True)
 class JoinTask:
-    """What to join; picklable."""
+    """What to join; picklable. The fields are what `join_parts` is given, paths of sources as bytes."""
 
     parts: tuple[Path, ...]
     destination: Path

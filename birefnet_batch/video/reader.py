@@ -53,6 +53,7 @@ class FrameReader:
     """
 
     info: VideoInfo
+    """Known within the context."""
 
     def __init__(
         self,
@@ -75,7 +76,9 @@ class FrameReader:
         self._child: Child | None = None
         self._memory: mmap.mmap | None = None
         self.corrupt_frames = 0
+        """How many frames of the range could not be decoded, or only in part; known when the frames are at an end."""
         self.notes: list[Note] = []
+        """What was done to the frames, likewise."""
 
     def __enter__(self) -> FrameReader:
         """Start the decoder and read the video's facts.
