@@ -40,7 +40,7 @@ class HubFile:
     url: str | None
     """None: only the hub's cache on this machine is known to have it."""
 
-    def verify(self, path: Path) -> bool:
+    def matches(self, path: Path) -> bool:
         """Whether a file has this version's content, as far as the hub says what that is.
 
         Raises:
@@ -143,11 +143,11 @@ def fetch_to_file(file: HubFile, target: Path, judge: Callable[[Path], object] |
     """
     with refusals(file.repository, file.commit):
         with _alone(target.with_name(".lock"), file):
-            if target.exists() and file.verify(target):
+            if target.exists() and file.matches(target):
                 return False
             partial = target.with_name(f"{file.etag}.incomplete")
             known = cached(file.repository, file.commit)
-            if known is not None and file.verify(known):
+            if known is not None and file.matches(known):
                 _copy(known, partial)
             elif file.url is not None:
                 _download(file, file.url, partial)
@@ -195,7 +195,7 @@ def _download(file: HubFile, url: str, partial: Path) -> None:
                 f"the download broke off ({reason}); {kept:,}{whole} bytes are kept in {partial}, and the "
                 "same command goes on from there"
             ) from None
-        if file.verify(partial):
+        if file.matches(partial):
             return
         partial.unlink()
         if left:
