@@ -33,7 +33,7 @@ class NoSpares(Spares):
 
 def shortened(path: Path, frames: int) -> Path:
     """The first frames of a demo clip."""
-    source = min(Path(str(demo_clips())).glob("*.mp4"))
+    source = min(demo_clips().glob("*.mp4"))
     with av.open(str(source)) as container, av.open(str(path), "w") as made:
         original = container.streams.video[0]
         stream = made.add_stream("libx264", rate=25)

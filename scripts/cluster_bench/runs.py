@@ -38,7 +38,7 @@ print(json.dumps(ends))
 
 def copies(folder: Path, count: int) -> list[str]:
     """So many videos that are the same work."""
-    source = sorted(Path(str(demo_clips())).glob("*.mp4"))[0]
+    source = min(demo_clips().glob("*.mp4"))
     return [str(shutil.copy(source, folder / f"{number:03d}.mp4")) for number in range(count)]
 
 

@@ -185,7 +185,9 @@ def _frames_a_second(work: Callable[[int], None], batch: int, seconds: float, ta
 
 def pipeline_check(table: Table) -> None:
     def check() -> None:
-        clip = min((ROOT / "birefnet_batch" / "models" / "demo" / "clips").glob("*.mp4"))
+        from birefnet_batch.conf_folder import demo_clips
+
+        clip = min(demo_clips().glob("*.mp4"))
         command = [sys.executable, "-m", "birefnet_batch", f"request.video_url={clip}", "request.model=demo"]
         command += [f"output={table.scratch / 'out'}", "engine.name=torch", f"engine.device={table.options.device}"]
         size = 512 if table.options.size >= 512 else 256
