@@ -6,11 +6,15 @@ import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from plain_birefnet import SIZES, PlainBiRefNet
 
 from gpu_checks.table import BASELINE, DTYPES, Table, measure, network_of
+
+if TYPE_CHECKING:
+    from birefnet_batch.engines.cuda_network import CudaOptions
 
 
 def torch_checks(table: Table) -> None:
@@ -92,7 +96,7 @@ def _plain(table: Table) -> Callable[[torch.Tensor], torch.Tensor]:
     return run
 
 
-def _ours(table: Table, precision: str, name: str, batch: int, how: object) -> None:
+def _ours(table: Table, precision: str, name: str, batch: int, how: CudaOptions) -> None:
     from birefnet_batch.engines.cuda_network import CudaNetwork
 
     shape, label = (batch, 3, table.options.size, table.options.size), f"torch {precision}, {name}"
