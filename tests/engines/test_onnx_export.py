@@ -100,6 +100,7 @@ def test_a_bfloat16_model_is_valid_and_multiplies_in_bfloat16(form):
     onnx.checker.check_model(model, full_check=True)
     inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True)
     kinds = {value.name: value.type.tensor_type.elem_type for value in inferred.graph.value_info}
+    assert {"Conv", "MatMul", "Softmax"} <= {node.op_type for node in model.graph.node}
     for node in model.graph.node:
         if node.op_type in ("Conv", "MatMul", "DeformConv"):
             assert kinds[node.output[0]] == onnx.TensorProto.BFLOAT16
@@ -179,8 +180,6 @@ def test_in_half_precision_what_sees_nothing_in_noise_is_not_taken_for_what_is_r
 
 def test_positions_that_are_rounded_to_pixels_are_found_in_half_precision(tmp_path):
     """What builders make of the newer name of the mode, and what a matte of noise hardly shows."""
-    from birefnet_batch.engines.onnx_export.export import write_onnx
-
     path, weights = tmp_path / "model.onnx", locate_weights(DEMO)
     write_onnx(path, DEMO, weights, 64, 64, "fp16", "gridsample")
     assert check_onnx(path, DEMO, weights, 64, 64, "fp16", form="gridsample")
@@ -194,8 +193,6 @@ def test_positions_that_are_rounded_to_pixels_are_found_in_half_precision(tmp_pa
 
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path):
-    from birefnet_batch.engines.onnx_export.export import write_onnx
-
     demo = locate_weights(DEMO)
     heavy = find_model("heavy")
     with pytest.raises(WeightsError, match="not those of General Use"):

@@ -69,6 +69,7 @@ def test_logits_match_the_official_implementation(name, shape):
     with torch.inference_mode():
         logits = network(torch.from_numpy(golden_input(*shape))).numpy()
 
+    assert seen.keys() == {"squeeze", "decoder_block4", "decoder_block3", "decoder_block2"}
     for label, output in seen.items():
         mean, deviation, wanted_shape = statistics[label]
         assert list(output.shape) == wanted_shape, label
