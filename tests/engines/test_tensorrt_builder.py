@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -213,9 +214,7 @@ def test_a_machine_without_a_gpu_is_told_before_anything_is_built(rtx, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_machine_without_tensorrt_is_told_what_to_install(monkeypatch, tmp_path):
-    import sys
-
+def test_a_machine_without_tensorrt_is_told_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
     with pytest.raises(EngineError, match=r"cannot be had .*pip install 'birefnet-batch\[tensorrt\]'"):

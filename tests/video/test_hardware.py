@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
-from test_encode import SPEC
+from test_encode import SPEC, planes, write
 
 from birefnet_batch.errors import ConfigError, OutputError
 from birefnet_batch.jobs import Job, job_key
@@ -105,8 +106,6 @@ def test_another_word_is_refused_before_anything_starts() -> None:
 
 
 def test_the_hardware_writer_gives_the_encoder_options_that_it_has() -> None:
-    from dataclasses import replace
-
     context = av.CodecContext.create("h264_nvenc", "w")
     options = {option.name: option for option in context.supported_options.private}
     generic = {option.name for option in context.supported_options.generic}
@@ -123,8 +122,6 @@ def test_the_hardware_writer_gives_the_encoder_options_that_it_has() -> None:
 
 @NONE_HERE
 def test_a_worker_without_the_hardware_fails_clearly(tmp_path: Path) -> None:
-    from dataclasses import replace
-
     spec = replace(SPEC, encoder="h264_nvenc", width=320, height=192)
     with (
         pytest.raises(OutputError, match=r"0\.part cannot be written"),
@@ -137,10 +134,6 @@ def test_a_worker_without_the_hardware_fails_clearly(tmp_path: Path) -> None:
 @pytest.mark.gpu
 @pytest.mark.skipif(HERE is not None, reason=f"no hardware encoder: {HERE}")
 def test_what_the_hardware_writes_is_read_back(tmp_path: Path) -> None:
-    from dataclasses import replace
-
-    from test_encode import planes, write
-
     image = np.full((192, 320, 3), 90, np.uint8)
     write(tmp_path / "out.mp4", [image] * 10, replace(SPEC, encoder="h264_nvenc", width=320, height=192))
     luma, _, frame = planes(tmp_path / "out.mp4")

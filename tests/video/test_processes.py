@@ -136,7 +136,7 @@ def test_leaving_early_ends_the_decoder_at_once(clip: Path) -> None:
     reader.stop()
 
 
-def test_the_decoder_dies_with_its_parent(clip: Path, tmp_path: Path) -> None:
+def test_the_decoder_dies_with_its_parent(clip: Path) -> None:
     script = (
         "import sys, os, time\nfrom pathlib import Path\nfrom birefnet_batch.video.reader import FrameReader\n"
         "reader = FrameReader(Path(sys.argv[1])).__enter__()\nframe = next(iter(reader))\n"
