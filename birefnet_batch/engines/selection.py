@@ -12,7 +12,7 @@ from birefnet_batch.engines.plan_limits import largest_batch
 from birefnet_batch.errors import EngineError
 from birefnet_batch.models.precision import MEASURED, precision_warning
 from birefnet_batch.models.registry import ModelSpec
-from birefnet_batch.settings.engine import PROVIDER_DEVICES, Provider
+from birefnet_batch.settings.engine import PROVIDER_DEVICES, EngineName, Precision, Provider
 from birefnet_batch.versions import INSTALL_TORCH
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from birefnet_batch.models.weights import WeightsFile
 
 _log = logging.getLogger(__name__)
-FAMILIES = ("torch", "onnxruntime", "tensorrt")
-PRECISIONS = ("fp32", "fp16", "bf16")
+FAMILIES = tuple(name.value for name in EngineName if name is not EngineName.auto)
+PRECISIONS = tuple(kind.value for kind in Precision if kind is not Precision.auto)
 
 
 def resolve_device(device: str, asked: str | None = None, instead: str = "engine.device=cpu") -> str:
