@@ -31,7 +31,8 @@ class Difference:
     logits_mean: float
     matte_max: float
     matte_mean: float
-    largest_logit: float = 1.0
+    largest_logit: float
+    """Of torch's, whatever its sign."""
 
     def acceptable(self, precision: str) -> bool:
         """Whether it is what the precision promises.
