@@ -7,7 +7,6 @@ name, so nothing stays behind whoever dies. Both ends see the other's death as t
 
 from __future__ import annotations
 
-import mmap
 import os
 import select
 import signal
@@ -213,8 +212,3 @@ def _die_with_the_parent(descriptor: int) -> None:
     poller.register(descriptor, 0)
     poller.poll()
     os._exit(1)
-
-
-def map_memory(descriptor: int, size: int) -> mmap.mmap:
-    """Map the shared memory file, `size` bytes."""
-    return mmap.mmap(descriptor, size)

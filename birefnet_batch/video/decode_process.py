@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from birefnet_batch.counted import Note
 from birefnet_batch.storage.growing_file import open_file
-from birefnet_batch.video.child import Pulse, map_memory, serve
+from birefnet_batch.video.child import Pulse, serve
 from birefnet_batch.video.container import has_alpha
 from birefnet_batch.video.decoding import open_video
 from birefnet_batch.video.facts import info_of
@@ -34,7 +35,7 @@ def work(connection: Connection[Any, Any], memory: int, task: DecodeTask) -> Non
         start = connection.recv()
         assert isinstance(start, Start)
         size = info.frame_bytes(task.wide)
-        slots = np.frombuffer(map_memory(memory, start.slots * size), np.uint8).reshape(start.slots, size)
+        slots = np.frombuffer(mmap.mmap(memory, start.slots * size), np.uint8).reshape(start.slots, size)
         timeline = Timeline(round(info.origin / info.time_base), info.time_base, info.average_rate)
         chosen = FrameRange(task, decoder)
         _send_frames(connection, slots, timeline, chosen, picture)

@@ -14,7 +14,7 @@ from types import TracebackType
 import numpy as np
 
 from birefnet_batch.counted import Note
-from birefnet_batch.video.child import MEMORY_BYTES, Child, map_memory
+from birefnet_batch.video.child import MEMORY_BYTES, Child
 from birefnet_batch.video.info import Keyframe, Levels, VideoInfo, split
 from birefnet_batch.video.messages import Decoded, DecodeEnd, DecodeTask, Start
 
@@ -94,7 +94,7 @@ class FrameReader:
             self.info = self._child.receive()
             size = self._slots * self.info.frame_bytes(self._task.wide)
             os.ftruncate(self._child.memory, size)
-            self._memory = map_memory(self._child.memory, size)
+            self._memory = mmap.mmap(self._child.memory, size)
         except BaseException:
             self.close()
             raise
