@@ -10,7 +10,7 @@ from torch import Tensor
 
 from birefnet_batch.engines.compiled_kernels import CompiledKernels
 from birefnet_batch.engines.cuda_graph import capture
-from birefnet_batch.engines.tensorrt_module import TensorRT, make_listener
+from birefnet_batch.engines.tensorrt_module import TensorRT, listener_of
 from birefnet_batch.errors import EngineError
 
 
@@ -36,7 +36,7 @@ class PlanRunner:
         graph: bool = True,
         kernels: Path | None = None,
     ) -> None:
-        self._listener = make_listener(library)
+        self._listener = listener_of(library)
         # The context needs the engine, and the engine its runtime, as long as it lives.
         self._runtime = library.module.Runtime(self._listener)
         self._engine = self._runtime.deserialize_cuda_engine(plan.read_bytes())

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from birefnet_batch.engines.build_log import make_monitor
-from birefnet_batch.engines.tensorrt_module import TensorRT, make_listener
+from birefnet_batch.engines.tensorrt_module import TensorRT, listener_of
 from birefnet_batch.errors import EngineError
 from birefnet_batch.refusals import one_line
 from birefnet_batch.storage.durable import write_whole
@@ -53,7 +53,7 @@ def build_plan(
     Raises:
         EngineError: the library cannot parse or build it; the message names the layer.
     """
-    trt, listener, monitor = library.module, make_listener(library), make_monitor(library)
+    trt, listener, monitor = library.module, listener_of(library), make_monitor(library)
     builder = trt.Builder(listener)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, listener)

@@ -80,8 +80,8 @@ def _listener(module: Any) -> Any:
     return Listener()
 
 
-def make_listener(found: TensorRT) -> Any:
-    """A logger for a builder, a parser or a runtime; `errors` has what went wrong."""
-    listener = _listener(found.module)
+def listener_of(library: TensorRT) -> Any:
+    """The library's logger, for a builder, a parser or a runtime; `errors` has what goes wrong from now on."""
+    listener = _listener(library.module)
     listener.errors.clear()
     return listener

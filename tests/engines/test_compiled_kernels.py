@@ -109,7 +109,7 @@ def test_a_plan_keeps_what_it_compiled_when_it_was_opened_and_until_it_is_closed
         CudaGraphStrategy=strategies,
         DynamicShapesKernelSpecializationStrategy=SimpleNamespace(EAGER="eager"),
     )
-    monkeypatch.setattr(plan_runner, "make_listener", lambda _: None)
+    monkeypatch.setattr(plan_runner, "listener_of", lambda _: None)
     stream = SimpleNamespace(cuda_stream=0, synchronize=lambda: None)
     cuda = SimpleNamespace(Stream=lambda: stream, stream=lambda _: nullcontext(), current_stream=lambda: stream)
     monkeypatch.setattr(

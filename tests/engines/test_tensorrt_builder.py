@@ -70,7 +70,7 @@ def test_sampling_is_linear_whatever_the_parser_made_of_it(rtx, tmp_path):
     for node in samplers:
         next(item for item in node.attribute if item.name == "mode").s = b"nearest"
     trt = rtx.module
-    listener = tensorrt_builder.make_listener(rtx)
+    listener = tensorrt_builder.listener_of(rtx)
     builder = trt.Builder(listener)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, listener)
