@@ -101,7 +101,7 @@ def _join(pulse: Pulse, task: JoinTask, parts: Parts, copied: frozenset[str]) ->
             video = parts.packets(output)
             audio.add_streams(output)
             subtitles.add_streams(output)
-            _start(output, _doubtful(bool(audio.count), bool(subtitles.count), bool(copied)))
+            _start(output, _doubtful(audio=bool(audio.count), subtitles=bool(subtitles.count), copied=bool(copied)))
             languages = [stream.metadata.get("language") for stream in output.streams]
             try:
                 _mux(pulse, output, heapq.merge(video, *audio.packets(), *subtitles.packets()))
@@ -147,7 +147,7 @@ def _chapters(spec: EncodeSpec) -> list[av.container.Chapter]:
     ]
 
 
-def _doubtful(audio: bool, subtitles: bool, copied: bool) -> str:
+def _doubtful(*, audio: bool, subtitles: bool, copied: bool) -> str:
     """What the container refuses, if it refuses the header: first what can still be carried over in another form."""
     if audio and (copied or not subtitles):
         return "audio"
