@@ -56,9 +56,12 @@ class Artifact:
         size: tuple[int, int],
         precision: str,
         options: Mapping[str, Any],
-        **of_a_plan: Any,
+        *,
+        batch: int | None = None,
+        libraries: Mapping[str, str] | None = None,
+        device: Mapping[str, str] | None = None,
     ) -> Artifact:
-        """What this version's exporter makes of a model; `size` is (width, height), `of_a_plan` further fields."""
+        """What this version's exporter makes of a model; `size` is (width, height), what follows `options` a plan's."""
         return cls(
             kind=kind,
             model=model.short_name,
@@ -68,8 +71,10 @@ class Artifact:
             height=size[1],
             precision=precision,
             options=options,
+            batch=batch,
+            libraries=libraries or {},
+            device=device or {},
             code=source_digest(kind),
-            **of_a_plan,
         )
 
     @property
