@@ -16,6 +16,20 @@ def edit(path: Path, edits: Sequence[tuple[float, float]]) -> Path:
     return path
 
 
+def hide_first(path: Path, frames: int) -> Path:
+    """Begin so many frames in, as a phone's trim does: the samples stay, the edit list hides them.
+
+    Of an MP4 of 25 frames a second that libav wrote.
+    """
+    data = bytearray(path.read_bytes())
+    # After version and flags, count and the edit's duration: its start in the media.
+    start = data.index(b"elst") + 4 + 8 + 4
+    assert int.from_bytes(data[start : start + 4], "big") == 0
+    data[start : start + 4] = (frames * 512).to_bytes(4, "big")
+    path.write_bytes(data)
+    return path
+
+
 def _edited(content: bytes, edits: Sequence[tuple[float, float]], movie: int, media: int) -> bytes:
     movie, media = _ticks(content, b"mvhd") or movie, _ticks(content, b"mdhd") or media
     out = b""

@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import av
 import pytest
+from edits import hide_first
 from video_clips import Clip, Sound, make
 
 from birefnet_batch.segments import Segment, cut
@@ -102,11 +103,8 @@ def test_keyframes_that_give_no_whole_picture_are_decoded_up_to(name: str, tmp_p
 
 
 def test_frames_that_an_edit_list_hides_are_in_no_segment(tmp_path: Path) -> None:
-    path = make(tmp_path / "clip.mp4", Clip(frames=100, options={"g": "10", "bf": "0", "sc_threshold": "0"}))
-    data = bytearray(path.read_bytes())
-    entry = data.index(b"elst") + 4 + 8
-    data[entry + 4 : entry + 8] = (35 * 512).to_bytes(4, "big")
-    path.write_bytes(data)
+    options = {"g": "10", "bf": "0", "sc_threshold": "0"}
+    path = hide_first(make(tmp_path / "clip.mp4", Clip(frames=100, options=options)), 35)
     found = find_keyframes(path)
     assert found.frames == 65
     assert [segment.start.frame for segment in check(path, found, 20)[1:] if segment.start] == [15, 35, 55]

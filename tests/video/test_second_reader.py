@@ -6,12 +6,14 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from math import floor
 from pathlib import Path
 from shutil import which
 
 import numpy as np
 import pytest
+from edits import hide_first
 from video_clips import Clip, Image, make
 
 from birefnet_batch.video.encode import EncodeSpec, Kind, open_part
@@ -21,14 +23,6 @@ from birefnet_batch.video.reader import FrameReader
 
 pytestmark = pytest.mark.skipif(which("ffprobe") is None, reason="ffprobe, the second reader, is not installed")
 COUNT = 30
-
-
-def _hide_the_first(path: Path) -> None:
-    """Begin ten frames in, as a phone's trim does: the samples stay, the edit list hides them."""
-    data = bytearray(path.read_bytes())
-    entry = data.index(b"elst") + 12
-    data[entry + 4 : entry + 8] = (10 * 512).to_bytes(4, "big")
-    path.write_bytes(data)
 
 
 def _lie(path: Path) -> None:
@@ -47,7 +41,7 @@ class Case:
 
     clip: Clip
     times: list[Fraction]
-    change: Callable[[Path], None] = lambda path: None
+    change: Callable[[Path], object] = lambda path: None
 
 
 def constant(rate: Fraction, count: int = COUNT) -> list[Fraction]:
@@ -73,7 +67,9 @@ CASES = {
         ),
         constant(NTSC),
     ),
-    "edit list": Case(Clip(frames=COUNT + 10, options={"bf": "0", "g": "10"}), constant(Fraction(25)), _hide_the_first),
+    "edit list": Case(
+        Clip(frames=COUNT + 10, options={"bf": "0", "g": "10"}), constant(Fraction(25)), partial(hide_first, frames=10)
+    ),
     "header that lies": Case(Clip(frames=COUNT, options=B_FRAMES), constant(Fraction(25)), _lie),
 }
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from shutil import which
 
 import pytest
+from edits import hide_first
 from video_clips import Clip, Sound, convert, look, make, read
 
 from birefnet_batch.video.probe import probe
@@ -87,14 +88,7 @@ def test_a_picture_that_starts_after_the_sound_stays_late(tmp_path: Path) -> Non
 
 
 def test_frames_outside_an_edit_list_are_neither_delivered_nor_declared(tmp_path: Path) -> None:
-    path = make(tmp_path / "clip.mp4", Clip(frames=100, options={"g": "10", "bf": "0"}))
-    data = bytearray(path.read_bytes())
-    entry = data.index(b"elst") + 4 + 8  # version and flags, count
-    assert int.from_bytes(data[entry + 4 : entry + 8], "big") == 0
-    # Start 35 frames in, as a phone's trim does: the samples stay, the edit hides them.
-    ticks = 35 * 512
-    data[entry + 4 : entry + 8] = ticks.to_bytes(4, "big")
-    path.write_bytes(data)
+    path = hide_first(make(tmp_path / "clip.mp4", Clip(frames=100, options={"g": "10", "bf": "0"})), 35)
     assert read(path).numbers == look(path).numbers == list(range(35, 100))
     assert probe(path).frames == 65
 
