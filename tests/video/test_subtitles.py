@@ -13,7 +13,7 @@ import av
 import pytest
 from av.subtitles.subtitle import SubtitleSet
 from test_join_process import Parent, task_of
-from video_clips import Sound, _add_sound, _beep, convert, look, numbered
+from video_clips import Sound, add_sound, beep, convert, look, numbered
 
 from birefnet_batch.video import join_process
 from birefnet_batch.video.carried import RefusedError
@@ -36,7 +36,7 @@ def make_said(
     with av.open(str(path), "w", format=form) as container:
         video = container.add_stream("libx264", rate=25, options={"bf": "2"})
         video.width, video.height, video.pix_fmt = 96, 64, "yuv420p"
-        audio = _add_sound(container, sound) if sound else None
+        audio = add_sound(container, sound) if sound else None
         tracks: list[Any] = []
         for language, codec in codecs.items():
             track: Any = container.add_stream(codec)  # type: ignore[call-overload]
@@ -57,7 +57,7 @@ def make_said(
                 packet.duration, packet.time_base, packet.stream = duration, Fraction(1, 1000), track
                 container.mux(packet)
         if sound:
-            for chunk in (*_beep(sound, audio), None):
+            for chunk in (*beep(sound, audio), None):
                 container.mux(audio.encode(chunk))
     return path
 

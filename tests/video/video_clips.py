@@ -97,7 +97,7 @@ def make(path: Path, clip: Clip) -> Path:
                 video.codec_context.sample_aspect_ratio = clip.aspect
             if clip.rotation or clip.hflip:
                 video.set_display_rotation(clip.rotation, hflip=clip.hflip)
-        outputs = [_add_sound(container, sound) for sound in clip.sounds]
+        outputs = [add_sound(container, sound) for sound in clip.sounds]
         for index in range(clip.frames):
             frame = av.VideoFrame.from_ndarray(numbered(index, clip.size), format="rgb24")
             frame.pts, frame.time_base = (clip.times[index] if clip.times else index), base
@@ -105,7 +105,7 @@ def make(path: Path, clip: Clip) -> Path:
         if clip.frames:
             container.mux(video.encode(None))
         for sound, stream in zip(clip.sounds, outputs, strict=True):
-            for chunk in _beep(sound, stream):
+            for chunk in beep(sound, stream):
                 container.mux(stream.encode(chunk))
             container.mux(stream.encode(None))
     return path
@@ -123,14 +123,16 @@ def destroy(path: Path, packets: range, kept: int = 0) -> Path:
     return path
 
 
-def _add_sound(container: Any, sound: Sound) -> Any:
+def add_sound(container: Any, sound: Sound) -> Any:
+    """Declare a track; its stream."""
     stream = container.add_stream(sound.codec, rate=sound.rate, layout=sound.layout, options={"strict": "experimental"})
     if sound.language:
         stream.metadata["language"] = sound.language
     return stream
 
 
-def _beep(sound: Sound, stream: Any) -> Iterator[av.AudioFrame]:
+def beep(sound: Sound, stream: Any) -> Iterator[av.AudioFrame]:
+    """The track's sound, a frame of its encoder at a time."""
     count = int(sound.rate * sound.seconds)
     times = sound.start_s + np.arange(count) / sound.rate
     wave = np.where(times >= sound.beep_s, 0.5 * np.sin(times * 2 * np.pi * 1000), 0.0)
