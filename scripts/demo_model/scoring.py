@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from demo_model.composites import Library, composite
+from demo_model.weights import normalised
 
 SIDE = 512
-
-
 Frame = tuple[np.ndarray, np.ndarray]
+"""A picture (SIDE, SIDE, 3) uint8 and its alpha (SIDE, SIDE) float32 in [0, 1]."""
 QUANTILES = (0.1, 0.25, 0.5)
 
 
@@ -79,8 +79,6 @@ def iou(mask: np.ndarray, alpha: np.ndarray) -> float:
 @torch.no_grad()
 def matte(network: nn.Module, picture: np.ndarray, device: str = "cpu") -> np.ndarray:
     """Return the matte (H, W) of a picture (H, W, 3) uint8 whose sides are multiples of 32."""
-    from demo_model.weights import normalised
-
     image = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float().to(device) / 255
     return torch.sigmoid(network(normalised(image)).float())[0, 0].cpu().numpy()
 
