@@ -13,24 +13,25 @@ import av
 import numpy as np
 
 KILOBYTE = 1024
+_FRAMES = 12
 Case = tuple[str, str, bytes]
 """Kind, name, content."""
 
 
-def clip(path: Path, form: str, codec: str, pixels: str, frames: int = 12, sound: str | None = "aac") -> bytes:
-    """A small video with sound."""
+def clip(path: Path, form: str, codec: str, pixels: str, sound: str | None = "aac") -> bytes:
+    """A small video of half a second, with sound where an encoder of it is given."""
     with av.open(str(path), "w", format=form, options={"movflags": "+faststart"} if form == "mp4" else {}) as container:
         video = container.add_stream(codec, rate=25, options={"g": "6"})
         video.width, video.height, video.pix_fmt = 96, 64, pixels
         tone = container.add_stream(sound, rate=48000, layout="mono") if sound else None
         rows, columns = np.mgrid[:64, :96]
-        for index in range(frames):
+        for index in range(_FRAMES):
             image = np.stack([rows * 3, columns * 2, (rows + columns + 9 * index) % 256], axis=-1).astype(np.uint8)
             container.mux(video.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(video.encode(None))
         if tone is not None:
             size = tone.codec_context.frame_size or 1024
-            for start in range(0, 48000 * frames // 25, size):
+            for start in range(0, 48000 * _FRAMES // 25, size):
                 wave = np.sin(np.arange(start, start + size) / 20).astype(np.float32)[None] * 0.3
                 chunk = av.AudioFrame.from_ndarray(wave, format="fltp", layout="mono")
                 chunk.sample_rate, chunk.pts, chunk.time_base = 48000, start, Fraction(1, 48000)

@@ -55,9 +55,9 @@ def planes(path: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8], Any]:
         return coded[: frame.height], coded[frame.height :], frame
 
 
-def ramp(width: int = 256, height: int = 64) -> NDArray[np.uint8]:
-    """Grey from 0 to 255, left to right."""
-    return np.tile((np.arange(width) * 256 // width).astype(np.uint8), (height, 1))
+def ramp() -> NDArray[np.uint8]:
+    """Grey from 0 to 255, left to right; (64, 256)."""
+    return np.tile(np.arange(256, dtype=np.uint8), (64, 1))
 
 
 @pytest.mark.parametrize("kind", ["video", "mask"])
