@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 from birefnet_batch.errors import ConfigError
-from birefnet_batch.models.registry import SHIPPED, Catalogue, ModelSpec
+from birefnet_batch.models.registry import Catalogue, ModelSpec
 
 
-def parse_model(name: str, models: Catalogue = SHIPPED) -> ModelSpec:
+def parse_model(name: str, models: Catalogue) -> ModelSpec:
     """The model with this name.
 
     Raises:

@@ -37,8 +37,8 @@ class Decoder:
         container: the file, at its beginning or at or before a keyframe.
         stream: which of its streams.
         shown: the file's name, for messages.
-        first: the keyframe that decoding begins with; None: the first packet there is.
         corrupt: what is done with frames that are decoded in part: conceal, drop (all but the file's first) or fail.
+        first: the keyframe that decoding begins with; None: the first packet there is.
 
     Raises:
         InputError: nothing can be decoded.
@@ -50,8 +50,8 @@ class Decoder:
         container: InputContainer,
         stream: VideoStream,
         shown: str,
+        corrupt: str,
         first: Keyframe | None = None,
-        corrupt: str = "conceal",
     ) -> None:
         self._context = decoder_of(stream)
         # Of frames that are decoded side by side libav may give one before it knows that it was decoded in part only:
@@ -222,7 +222,7 @@ def open_video(path: bytes, corrupt: str = "conceal") -> Iterator[tuple[InputCon
     with open_input(path) as container:
         stream = pick_video(container, path)
         check_whole(path, container, stream)
-        decoder = Decoder(container, stream, shown, corrupt=corrupt)
+        decoder = Decoder(container, stream, shown, corrupt)
         pixels = decoder.first.width * decoder.first.height
         if pixels > MOST_PIXELS:
             raise InputError(
@@ -233,7 +233,7 @@ def open_video(path: bytes, corrupt: str = "conceal") -> Iterator[tuple[InputCon
 
 
 @contextmanager
-def open_at(path: bytes, keyframe: Keyframe, corrupt: str = "conceal") -> Iterator[Decoder]:
+def open_at(path: bytes, keyframe: Keyframe, corrupt: str) -> Iterator[Decoder]:
     """Open a file and decode from a keyframe on: its frame, and whatever of before it comes out after it.
 
     Raises:
@@ -246,7 +246,7 @@ def open_at(path: bytes, keyframe: Keyframe, corrupt: str = "conceal") -> Iterat
         at = keyframe.pts if "matroska" in container.format.name else keyframe.seek
         try:
             container.seek(at, stream=stream, backward=True)
-            decoder = Decoder(container, stream, os.fsdecode(path), keyframe, corrupt)
+            decoder = Decoder(container, stream, os.fsdecode(path), corrupt, keyframe)
         except (InputError, av.error.FFmpegError, OSError) as error:
             raise LostError from error
         yield decoder
