@@ -45,20 +45,7 @@ def build(
     Raises:
         ConfigError: the matrix is wrong, or has no row of what is named.
     """
-    source = matrix or default_matrix()
-    rows = [
-        row
-        for row in read_matrix(source, models)
-        if (not names or row.model.short_name in names) and (not engines or row.engine in engines)
-    ]
-    missing = [name for name in names if all(row.model.short_name != name for row in rows)]
-    if missing or not rows:
-        of = f" of {', '.join(missing)}" if missing else ""
-        engine = f" with engine {' or '.join(engines)}" if engines else ""
-        raise ConfigError(
-            f"the matrix {source} has no row{of}{engine}, so that there is nothing to build; give --matrix FILE with "
-            f"rows such as {{model: {missing[0] if missing else 'demo'}, resolution: 1024x1024, engine: onnxruntime}}"
-        )
+    rows = _asked_for(matrix or default_matrix(), models, names, engines)
     failed, here = 0, set[str]()
     for number, row in enumerate(rows, 1):
         place = f"[{number}/{len(rows)}] {row}"
@@ -85,6 +72,23 @@ def build(
     if unmet:
         print(f"nothing was built of {', '.join(unmet)}", flush=True)
     return failed == 0 and not unmet
+
+
+def _asked_for(matrix: Path, models: Catalogue, names: Sequence[str], engines: Sequence[str]) -> list[Row]:
+    rows = [
+        row
+        for row in read_matrix(matrix, models)
+        if (not names or row.model.short_name in names) and (not engines or row.engine in engines)
+    ]
+    missing = [name for name in names if all(row.model.short_name != name for row in rows)]
+    if missing or not rows:
+        of = f" of {', '.join(missing)}" if missing else ""
+        engine = f" with engine {' or '.join(engines)}" if engines else ""
+        raise ConfigError(
+            f"the matrix {matrix} has no row{of}{engine}, so that there is nothing to build; give --matrix FILE with "
+            f"rows such as {{model: {missing[0] if missing else 'demo'}, resolution: 1024x1024, engine: onnxruntime}}"
+        )
+    return rows
 
 
 def _not_here(row: Row, capabilities: tuple[str, ...]) -> str | None:
