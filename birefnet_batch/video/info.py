@@ -71,7 +71,9 @@ class VideoInfo:
     sample_aspect_ratio: Fraction | None
     """Width of a pixel over its height, as displayed; None where it is not known or square."""
     container: str
+    """libav's name of its format; of one with several, all of them, separated by commas."""
     codec: str
+    """libav's name of it."""
     audio_tracks: int
     subtitle_tracks: int
     origin: Fraction
