@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "scripts"))
 
 from demo_model import travel
 from demo_model.backgrounds_split import is_held_out
-from demo_model.families import emoji_family, held_out
+from demo_model.families import emoji_family, held_out, published
 from demo_model.qt_resources import read
 from demo_model.recipe import Recipe
 from demo_model.rings import without_rings
@@ -25,6 +25,30 @@ from demo_model.travel import pack, unpack
 from demo_model.weights import export, load
 
 from birefnet_batch.models import build_network
+
+
+@pytest.mark.parametrize(
+    "stem",
+    [
+        "1f1e9-1f1ea",
+        "1f3f4-e0067_e0062_e0073_e0063_e0074",
+        "1f468-200d-1f469-200d-1f466",
+        "1f9d1-1f3fb-200d-1f91d-200d-1f9d1-1f3fb",
+        "1f46f-200d-2640-fe0f",
+        "1f469-1f3fd-200d-1f4bb",
+        "1f4ce",
+        "1f426-200d-2b1b",
+    ],
+)
+def test_pictures_whose_source_the_package_of_emoji_does_not_name_are_left_out(stem: str):
+    assert not published(stem)
+
+
+@pytest.mark.parametrize(
+    "stem", ["1f600", "2640-fe0f", "1f3f3-fe0f", "1f469-1f3fd-200d-1f680", "1f44d-1f3fd", "0023-fe0f-20e3"]
+)
+def test_pictures_that_microsoft_publishes_are_taken(stem: str):
+    assert published(stem)
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ OTHER_GAMES: dict[str, Box] = {
     "clickgame/sea5": (0, 0, 1, 1),
     "erase/gibbon": (0, 0, 0.35, 1),
 }
-# The package's sunrise, sunset and studio are those that we have from another one.
+# Not its sunrise, sunset and studio: names of panoramas that we have from another one.
 WORLDS: dict[str, Box] = {
     "courtyard": (0.285, 0.05, 0.555, 0.95),
     "forest": (0, 0.05, 1, 0.95),

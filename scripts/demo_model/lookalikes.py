@@ -24,7 +24,7 @@ LEAST_OVERLAP, LEAST_CORRELATION = 0.75, 0.6
 BY_EYE = {
     *("1f4ec", "2666", "1f405", "1f5b1", "1f6eb", "1f432"),
     *("1f3da", "1f3d8", "1f37d", "1f6e0", "1f334"),
-    *("person 1f9af", "1f453", "1f58b", "1f69b", "26a1", "1f4cb"),
+    *("person 1f9af", "1f453", "1f58b", "1f69b", "26a1", "1f4cb", "26f4", "1f6a2", "2618", "1f528"),
 }
 
 

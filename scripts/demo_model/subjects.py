@@ -9,7 +9,7 @@ import numpy as np
 import pybullet
 from PIL import Image
 
-from demo_model.families import emoji_family, held_out
+from demo_model.families import emoji_family, held_out, published
 from demo_model.paths import CACHE, SOURCES
 from demo_model.recipe import Recipe
 from demo_model.surfaces import points, textured
@@ -25,7 +25,7 @@ def _emoji() -> list[tuple[str, np.ndarray]]:
     subjects = []
     for path in sorted((SOURCES / "emoji" / "package" / "assets").glob("*.webp")):
         picture = np.asarray(Image.open(path).convert("RGBA").resize((SIDE, SIDE), Image.Resampling.LANCZOS))
-        if (picture[..., 3] > 127).mean() > 0.03:
+        if published(path.stem) and (picture[..., 3] > 127).mean() > 0.03:
             subjects.append((emoji_family(path.stem), picture))
     return subjects
 
