@@ -72,7 +72,7 @@ CLIPS_MADE = (
         25,
         75,
         "konarkSunTemple",
-        lambda t: (0.1 + 0.05 * t, 0.04, 0.8),
+        lambda t: (0.25 + 0.05 * t, 0.04, 0.7),
         (("1f3cd", lambda t: Pose(-0.75 + 3.3 * t, 0.66 + 0.012 * _wave(t, 9), 0.5, 3 * _wave(t, 4), True)),),
     ),
     Clip(
