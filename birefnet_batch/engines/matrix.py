@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from birefnet_batch.engines.onnx_session import PROVIDERS
-from birefnet_batch.engines.plan_limits import largest_batch
+from birefnet_batch.engines.plan_limits import USUAL_BATCH, usual_batch
 from birefnet_batch.engines.selection import PRECISIONS
 from birefnet_batch.engines.sizes import parse_model, parse_resolution
 from birefnet_batch.errors import BirefnetBatchError, ConfigError, ProblemsError
@@ -16,7 +16,6 @@ from birefnet_batch.models.registry import SHIPPED, Catalogue, ModelSpec
 from birefnet_batch.yaml_file import read_yaml
 
 _ENGINES = ("onnxruntime", "tensorrt")
-_BATCH = 4
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ def _row(entry: Any, models: Catalogue) -> Row:
     engine = _one_of("engine", entry["engine"], _ENGINES)
     model = parse_model(str(entry["model"]), models)
     width, height = parse_resolution(str(entry["resolution"]), model)
-    usual = max(1, min(_BATCH, largest_batch(model, (width, height)))) if engine == "tensorrt" else _BATCH
+    usual = usual_batch(model, (width, height)) if engine == "tensorrt" else USUAL_BATCH
     batch = entry.get("batch_size", usual)
     if not isinstance(batch, int) or batch < 1:
         raise ConfigError(f"batch_size is {batch!r}; it must be a whole number of at least 1")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from birefnet_batch.models.registry import ModelSpec
 
+USUAL_BATCH = 4
+"""Frames a batch on a GPU unless told otherwise."""
 _NUMBERS = 2**31 - 1
 # `NetworkConfig.last_inner`, without an import of the network, which the opening of a plan does not need.
 _CHANNELS = {"swin_v1_l": 64, "swin_v1_t": 64, "demo": 8}
@@ -23,3 +25,13 @@ def largest_batch(model: ModelSpec, size: tuple[int, int]) -> int:
     """
     width, height = size
     return _NUMBERS // (_CHANNELS[model.network] * _TAPS * (width // 4) * (height // 4))
+
+
+def usual_batch(model: ModelSpec, size: tuple[int, int]) -> int:
+    """The frames of a plan's batch unless told otherwise: as many as on a GPU, or what fits of them, at least one.
+
+    Args:
+        model: the model.
+        size: (width, height) in pixels.
+    """
+    return max(1, min(USUAL_BATCH, largest_batch(model, size)))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from birefnet_batch.engines.base import Engine, EngineSpec
-from birefnet_batch.engines.plan_limits import largest_batch
+from birefnet_batch.engines.plan_limits import USUAL_BATCH, usual_batch
 from birefnet_batch.errors import EngineError
 from birefnet_batch.models.precision import MEASURED, precision_warning
 from birefnet_batch.models.registry import ModelSpec
@@ -131,9 +131,9 @@ def open_engine(
 
         load_tensorrt()
     resolved = device_of(name, provider, device)
-    usual = 4 if resolved == "cuda" else 1
+    usual = USUAL_BATCH if resolved == "cuda" else 1
     if name == "tensorrt":
-        usual = max(1, min(usual, largest_batch(model, (width, height))))
+        usual = usual_batch(model, (width, height))
     spec = EngineSpec(
         model=model.short_name,
         width=width,

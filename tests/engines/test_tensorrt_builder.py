@@ -26,6 +26,7 @@ from birefnet_batch.engines.tensorrt_builder import PlanProfile, build_plan
 from birefnet_batch.engines.tensorrt_module import TensorRT, load_tensorrt
 from birefnet_batch.errors import EngineError, EngineMemoryError
 from birefnet_batch.models.birefnet import NETWORKS
+from birefnet_batch.models.decoder import ASPP_KERNELS
 from birefnet_batch.models.registry import find_model
 from birefnet_batch.models.weights import WeightsFile, load_network, locate_weights
 
@@ -157,6 +158,7 @@ def test_a_plan_of_this_size_is_built_for_as_many_frames_as_tensorrt_s_tensors_h
     light_2k = find_model("light_2k")
     for name, config in NETWORKS.items():
         assert plan_limits._CHANNELS[name] == config.last_inner
+    assert max(ASPP_KERNELS) ** 2 == plan_limits._TAPS
     assert largest_batch(light_2k, (1024, 1024)) == 10
     assert largest_batch(light_2k, (2560, 1440)) == 2
     weights = locate_weights(DEMO)
