@@ -195,12 +195,15 @@ class DeformableConv2d(nn.Module):
         """Return the offset and the modulation at each pixel of x."""
         # They come from one convolution: it reads and rearranges the input once.
         planned = F.conv2d(x, *kept(self, "plan", self._join), padding=self.kernel // 2)
-        coordinates = 2 * self.kernel**2
-        return planned[:, :coordinates], 2 * torch.sigmoid(planned[:, coordinates:])
+        taps = self.kernel**2
+        return planned[:, : 2 * taps], 2 * torch.sigmoid(planned[:, 2 * taps : 3 * taps])
 
     def _join(self) -> tuple[Tensor, Tensor]:
         both = (self.offset_conv, self.modulator_conv)
-        return torch.cat([one.weight for one in both]), torch.cat([bias_of(one) for one in both])
+        weight, bias = torch.cat([one.weight for one in both]), torch.cat([bias_of(one) for one in both])
+        # Tensor cores take eight outputs at a time; others cost slower kernels.
+        missing = -len(weight) % 8
+        return F.pad(weight, (0, 0, 0, 0, 0, 0, 0, missing)), F.pad(bias, (0, missing))
 
 
 def set_operator(network: nn.Module, operator: DeformableOperator) -> None:

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from birefnet_batch.models.deformable import (
@@ -81,6 +82,25 @@ def test_training_has_gradients_for_positions_too():
     case = [tensor.requires_grad_() for tensor in inputs(3, 0.7)]
     deformable_convolution(*case).square().sum().backward()
     assert all(tensor.grad is not None and tensor.grad.abs().sum() > 0 for tensor in case)
+
+
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_offsets_and_factors_come_from_one_convolution_that_tensor_cores_take(monkeypatch, kernel):
+    convolution = DeformableConv2d(8, 4, kernel)
+    for parameter in convolution.parameters():
+        torch.nn.init.normal_(parameter)
+    x, outputs, convolve = torch.randn(2, 8, 5, 6), [], F.conv2d
+
+    def counted(image, weight, *given, **named):
+        outputs.append(len(weight))
+        return convolve(image, weight, *given, **named)
+
+    monkeypatch.setattr(F, "conv2d", counted)
+    offset, modulation = convolution.plan(x)
+    assert len(outputs) == 1
+    assert outputs[0] % 8 == 0
+    torch.testing.assert_close(offset, convolution.offset_conv(x))
+    torch.testing.assert_close(modulation, 2 * convolution.modulator_conv(x).sigmoid())
 
 
 def test_the_operator_of_a_whole_network_can_be_replaced():
