@@ -18,6 +18,7 @@ from birefnet_batch.models.deformable import (
     grid_sample_convolution,
     set_operator,
 )
+from birefnet_batch.models.swin import set_block_operator
 from birefnet_batch.process_tuning import exact_float32
 from birefnet_batch.refusals import one_line
 
@@ -31,6 +32,9 @@ class CudaOptions:
 
     triton: bool = True
     """Deformable convolutions as one kernel each, where triton can be imported."""
+    fused: bool = True
+    """With triton's kernels, the encoder's tokens are gathered, added and normalised in one pass each; what is compiled
+    has kernels of that kind by itself."""
     channels_last: bool = True
     """Maps are stored pixel by pixel in half precision, as tensor cores take them."""
     graph: bool = True
@@ -57,6 +61,7 @@ class CudaNetwork:
         if self.channels_last:
             network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.triton = options.triton and _use_triton(network)
+        self.fused = self.triton and options.fused and not options.compile and _use_fused_blocks(network)
         prepare = getattr(network, "prepare", None)
         if callable(prepare):
             prepare()
@@ -109,15 +114,37 @@ def _use_triton(network: nn.Module) -> bool:
         for weight in {tuple(weight.shape): weight for weight in weights}.values():
             _compare(triton_convolution, weight.detach())
     except Exception as error:
-        if is_out_of_memory(error):
-            raise
-        _log.warning(
-            "deformable convolutions run as plain torch operations, for triton's kernel cannot be had here: %s: %s",
-            *(type(error).__name__, one_line(error, 300)),
-        )
+        _go_without("deformable convolutions", error)
         return False
     set_operator(network, triton_convolution)
     return True
+
+
+def _use_fused_blocks(network: nn.Module) -> bool:
+    """Let the encoder's blocks make fewer passes over their tokens; whether triton can do it."""
+    try:
+        from birefnet_batch.engines.fused_blocks import compare_blocks, fused_block
+
+        compare_blocks(network)
+    except Exception as error:
+        _go_without("passes over tokens", error)
+        return False
+    set_block_operator(network, fused_block)
+    return True
+
+
+def _go_without(what: str, error: Exception) -> None:
+    """Say that plain operations do what triton's kernels cannot.
+
+    Raises:
+        Exception: the error, where it is about memory: less of it is needed of smaller batches.
+    """
+    if is_out_of_memory(error):
+        raise error
+    _log.warning(
+        "%s run as plain torch operations, for triton's kernel cannot be had here: %s: %s",
+        *(what, type(error).__name__, one_line(error, 300)),
+    )
 
 
 def _compare(operator: DeformableOperator, weight: Tensor) -> None:

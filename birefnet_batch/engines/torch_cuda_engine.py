@@ -73,6 +73,7 @@ class TorchCudaEngine(TorchEngine):
         return {
             **super().describe(),
             "triton": self._runner.triton,
+            "fused_blocks": self._runner.fused,
             "channels_last": self._runner.channels_last,
             "cuda_graph": self._runner.graphed,
             "compiled": self._options.compile,

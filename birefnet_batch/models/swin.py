@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Protocol, cast
 
 import torch
 import torch.nn.functional as F
@@ -61,17 +61,20 @@ class WindowAttention(nn.Module):
 
         `bias` is (heads, window², window²).
         """
-        count = self.window**2
-        channels = tokens.shape[-1]
-        qkv = self.qkv(tokens).view(-1, count, 3, self.heads, channels // self.heads)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        return self.mix(self.qkv(tokens), bias)
+
+    def mix(self, qkv: Tensor, bias: Tensor) -> Tensor:
+        """Do what `forward` does with the queries, keys and values of the tokens, (windows * window², 3 * channels)."""
+        count, channels = self.window**2, qkv.shape[-1] // 3
+        by_head = qkv.view(-1, count, 3, self.heads, channels // self.heads)
+        query, key, value = by_head.permute(2, 0, 3, 1, 4).unbind(0)
         if bias.requires_grad and bias.device.type == "cpu":
             # For a mask that is trained, torch has no fused kernel on a CPU, and looks for rows that see nothing.
             scores: Tensor = query * query.shape[-1] ** -0.5 @ key.transpose(-2, -1) + bias
             mixed: Tensor = scores.softmax(dim=-1) @ value
         else:
             mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias.unsqueeze(0))
-        return mixed.transpose(1, 2).reshape(tokens.shape)
+        return mixed.transpose(1, 2).reshape(-1, channels)
 
 
 class Mlp(nn.Module):
@@ -87,6 +90,12 @@ class Mlp(nn.Module):
         return output
 
 
+class BlockOperator(Protocol):
+    """What a block computes, (B, H, W, channels) of its tokens in the same shape and dtype."""
+
+    def __call__(self, block: SwinBlock, tokens: Tensor) -> Tensor: ...
+
+
 class SwinBlock(nn.Module):
     """Attention in windows, shifted by half a window where `shifted`, and an MLP, both residual."""
 
@@ -94,6 +103,8 @@ class SwinBlock(nn.Module):
         super().__init__()
         self.window = window
         self.shift = window // 2 if shifted else 0
+        # In place of its own: see `set_block_operator`.
+        self.operator: BlockOperator | None = None
         self.norm1 = nn.LayerNorm(channels)
         self.attn = WindowAttention(channels, heads, window)
         self.norm2 = nn.LayerNorm(channels)
@@ -101,6 +112,8 @@ class SwinBlock(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Map (B, H, W, channels) to the same shape."""
+        if self.operator is not None:
+            return self.operator(self, tokens)
         flat = tokens.reshape(-1, tokens.shape[-1])
         # What is made of tokens is four times as wide: of some at a time, it stays in a processor's caches.
         budget = CPU_CHUNK_ELEMENTS if tokens.device.type == "cpu" else GPU_CHUNK_ELEMENTS
@@ -118,7 +131,7 @@ class SwinBlock(nn.Module):
         batch, height, width = shape
         place = (batch, height, width, self.window, self.shift, windows, flat.device)
         plan = kept(self, place, lambda: plan_windows(*place))
-        masked = kept(self, "masked", self._masked)
+        masked = self.masked_bias()
         mixed = []
         for group in plan.groups:
             gathered = self.norm1(F.embedding(group.source, flat))
@@ -129,8 +142,14 @@ class SwinBlock(nn.Module):
         attended: Tensor = self.attn.proj(F.embedding(plan.back, together))
         return attended
 
+    def masked_bias(self) -> dict[tuple[bool, bool], Tensor]:
+        """Return what is added to the scores of windows, by whether they join what lay apart below, and on the right.
+
+        Each is (heads, window², window²): the bias, and the mask of a shifted map with it.
+        """
+        return kept(self, "masked", self._masked)
+
     def _masked(self) -> dict[tuple[bool, bool], Tensor]:
-        """The bias, and the mask with it, of windows by whether they join what was far apart below and on the right."""
         bias = self.attn.position_bias()
         masked = {(False, False): bias}
         if self.shift:
@@ -231,3 +250,10 @@ class SwinTransformer(nn.Module):
             if merge is not None:
                 tokens = merge(tokens)
         return maps
+
+
+def set_block_operator(network: nn.Module, operator: BlockOperator | None) -> None:
+    """Let every block of an encoder inside `network` compute with `operator`, or by itself."""
+    for module in network.modules():
+        if isinstance(module, SwinBlock):
+            module.operator = operator

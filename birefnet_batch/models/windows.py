@@ -41,6 +41,44 @@ class WindowPlan:
     back: Tensor
 
 
+@dataclass(frozen=True)
+class WindowRows:
+    """The same of all windows together.
+
+    Attributes:
+        source: (windows * window²,) int32, the token of each row, or -1 where it is padding.
+        back: (B*H*W,) int32, the row of each token.
+        groups: how many rows there are, one group after another, with each of the masks: (rows, below, right).
+    """
+
+    source: Tensor
+    back: Tensor
+    groups: tuple[tuple[int, bool, bool], ...]
+
+
+@lru_cache(maxsize=128)
+def plan_rows(batch: int, height: int, width: int, window: int, shift: int, device: torch.device) -> WindowRows:
+    """Plan windows as `plan_windows` does, with one group for each mask.
+
+    Args:
+        batch: maps.
+        height: of each, tokens.
+        width: of each, tokens.
+        window: side of a window, tokens.
+        shift: tokens; 0 or window//2.
+        device: of the indices.
+    """
+    plan = plan_windows(batch, height, width, window, shift, batch * height * width, torch.device("cpu"))
+    # As there: training in the same process may use them.
+    with torch.inference_mode(False), torch.device("cpu"):
+        sources = []
+        for group in plan.groups:
+            source = group.source.int()
+            sources.append(source if group.padding is None else source.index_fill(0, group.padding, -1))
+        groups = tuple((len(group.source), group.below, group.right) for group in plan.groups)
+        return WindowRows(torch.cat(sources).to(device), plan.back.int().to(device), groups)
+
+
 @lru_cache(maxsize=128)
 def plan_windows(
     batch: int, height: int, width: int, window: int, shift: int, limit: int, device: torch.device

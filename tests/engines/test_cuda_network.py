@@ -11,7 +11,7 @@ from birefnet_batch.engines.base import EngineSpec
 from birefnet_batch.engines.cuda_network import CudaNetwork, CudaOptions
 from birefnet_batch.engines.torch_cuda_engine import TorchCudaEngine
 from birefnet_batch.errors import EngineError
-from birefnet_batch.models import swin
+from birefnet_batch.models import linear, swin
 from birefnet_batch.models.deformable import grid_sample_convolution
 from birefnet_batch.models.registry import find_model
 from birefnet_batch.models.weights import locate_weights
@@ -40,6 +40,7 @@ def test_where_triton_cannot_make_its_kernel_plain_operations_run(caplog):
         wanted = filled_network("demo")(images)
     runner = CudaNetwork(filled_network("demo"), (1, 3, 64, 64), CudaOptions(graph=False))
     assert not runner.triton
+    assert not runner.fused
     assert "triton's kernel cannot be had here" in caplog.text
     torch.testing.assert_close(runner(images), wanted, atol=1e-4, rtol=0)
 
@@ -53,6 +54,36 @@ def test_a_kernel_that_computes_something_else_is_not_used(monkeypatch, caplog, 
     runner = CudaNetwork(filled_network("demo"), (1, 3, 64, 64), CudaOptions(graph=False))
     assert runner.triton == taken
     assert ("what it computes is wrong" in caplog.text) != taken
+
+
+def gather_normalised(tokens, source, norm):
+    return norm(tokens[source.clamp(min=0)]).masked_fill(source[:, None] < 0, 0)
+
+
+def add_normalised(tokens, mixed, back, norm, ahead):
+    total = tokens + mixed[back]
+    return total + ahead, norm(total)
+
+
+@pytest.mark.parametrize(("factor", "taken"), [(1.0, True), (1.1, False)])
+def test_blocks_are_fused_where_their_kernels_are_right(monkeypatch, caplog, factor, taken):
+    """With plain operations in the kernels' place, for there are none on a processor."""
+    fused_blocks = pytest.importorskip("birefnet_batch.engines.fused_blocks")
+    triton_deformable = pytest.importorskip("birefnet_batch.engines.triton_deformable")
+    monkeypatch.setattr(triton_deformable, "triton_convolution", grid_sample_convolution)
+    monkeypatch.setattr(fused_blocks, "gather_normalised", lambda *given: factor * gather_normalised(*given))
+    monkeypatch.setattr(fused_blocks, "add_normalised", add_normalised)
+    # On a GPU weights stay as they are.
+    monkeypatch.setattr(linear, "_PACKED_DTYPES", ())
+    images = torch.randn(2, 3, 96, 160)
+    with torch.inference_mode():
+        wanted = filled_network("demo")(images)
+    runner = CudaNetwork(filled_network("demo"), (2, 3, 96, 160), CudaOptions(graph=False))
+    assert runner.triton
+    assert runner.fused == taken
+    assert ("passes over tokens run as plain torch operations" in caplog.text) != taken
+    torch.testing.assert_close(runner(images), wanted, atol=1e-4, rtol=0)
+    assert not CudaNetwork(filled_network("demo"), (2, 3, 96, 160), CudaOptions(fused=False, graph=False)).fused
 
 
 def test_bf16_is_refused_where_a_gpu_has_none(monkeypatch, tmp_path):

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 import torch
+from triton_compiled import SHARED_BYTES, compiled
 
 from birefnet_batch.models.deformable import grid_sample_convolution
 
@@ -33,8 +34,6 @@ offset[0, 1, 1, 2] = float("nan")
 assert triton_convolution(x, offset, modulation, weight).isnan()[0, :, 1, 2].all()
 print("equal")
 """
-# What a block may have on compute capability 8.6, 8.9 and 12.0 (CUDA C++ Programming Guide, technical specifications).
-SHARED_BYTES = 99 * 1024
 
 
 def test_the_kernel_matches_plain_torch_in_the_interpreter():
@@ -43,25 +42,13 @@ def test_the_kernel_matches_plain_torch_in_the_interpreter():
     assert done.stdout.strip() == "equal", done.stderr[-2000:]
 
 
-def compiled(channels, dtype, name, capability):
-    """The kernel as triton compiles it for a card, which need not be here."""
-    import triton
-    from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource
-
+def compiled_for(channels, dtype, name, capability):
     from birefnet_batch.engines import triton_deformable
 
     kernel = triton_deformable._kernel
     constants = triton_deformable.kernel_constants(channels, 256, 3)
     types = dict.fromkeys(kernel.arg_names[:6], f"*{name}")
-    types |= {argument: "constexpr" if argument in constants else "i32" for argument in kernel.arg_names[6:]}
-    aligned = {
-        (place,): [["tt.divisibility", 16]] for place, type_ in enumerate(types.values()) if type_ != "constexpr"
-    }
-    places = {(kernel.arg_names.index(argument),): value for argument, value in constants.items()}
-    source = ASTSource(kernel, signature=types, constexprs=places, attrs=aligned)
-    options = triton_deformable.launch_options(dtype)
-    return triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
+    return compiled(kernel, types, constants, triton_deformable.launch_options(dtype), capability)
 
 
 @pytest.mark.parametrize(("dtype", "name"), [(torch.float16, "fp16"), (torch.float32, "fp32")])
@@ -69,14 +56,14 @@ def test_the_kernel_compiles_for_cards_and_fits_their_shared_memory(dtype, name,
     pytest.importorskip("triton", reason="triton has no build for this machine")
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     for capability in (89, 90):
-        assert compiled(64, dtype, name, capability).metadata.shared <= SHARED_BYTES
+        assert compiled_for(64, dtype, name, capability).metadata.shared <= SHARED_BYTES
 
 
 def test_indices_into_batches_of_more_than_two_to_the_31_values_do_not_overflow(tmp_path, monkeypatch):
     pytest.importorskip("triton", reason="triton has no build for this machine")
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     # With fewer channels than pixels in a block, so that only pixels come in 64.
-    text = compiled(16, torch.float16, "fp16", 90).asm["ttir"]
+    text = compiled_for(16, torch.float16, "fp16", 90).asm["ttir"]
     products = re.findall(r"arith\.muli .*: tensor<64(?:x1)?x(i\d+)>", text)
     assert set(products) == {"i64"}
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from birefnet_batch.models.windows import plan_windows
+from birefnet_batch.models.windows import plan_rows, plan_windows
 
 
 @pytest.mark.parametrize("shift", [0, 3])
@@ -40,3 +40,23 @@ def test_only_windows_at_the_far_edges_of_a_shifted_map_are_masked():
     assert counts == {(False, False): 4, (False, True): 2, (True, False): 2, (True, True): 1}
     plain = plan_windows(1, 21, 21, 7, 0, 100, torch.device("cpu"))
     assert [(group.below, group.right) for group in plain.groups] == [(False, False)]
+
+
+@pytest.mark.parametrize("shift", [0, 3])
+@pytest.mark.parametrize(("batch", "height", "width"), [(1, 7, 7), (2, 14, 21), (3, 8, 30), (1, 1, 1)])
+def test_rows_are_those_of_the_groups_with_padding_marked(batch, height, width, shift):
+    device = torch.device("cpu")
+    rows = plan_rows(batch, height, width, 7, shift, device)
+    plan = plan_windows(batch, height, width, 7, shift, 1 << 30, device)
+    assert [(len(group.source), group.below, group.right) for group in plan.groups] == list(rows.groups)
+    at = 0
+    for group in plan.groups:
+        mine = rows.source[at : at + len(group.source)]
+        padding = torch.zeros(len(mine), dtype=torch.bool)
+        if group.padding is not None:
+            padding[group.padding] = True
+        assert torch.equal(mine[~padding].long(), group.source[~padding])
+        assert (mine[padding] == -1).all()
+        at += len(mine)
+    assert at == len(rows.source)
+    assert torch.equal(rows.back.long(), plan.back)
