@@ -34,7 +34,8 @@ def torch_checks(table: Table) -> None:
         "all of it but triton": CudaOptions(triton=False, graph=on_gpu),
     }
     with_triton = {
-        "prepared, triton": CudaOptions(triton=on_gpu, channels_last=False, graph=False),
+        "prepared, triton": CudaOptions(triton=on_gpu, fused=False, channels_last=False, graph=False),
+        "all of it but fused blocks": CudaOptions(triton=on_gpu, fused=False, graph=on_gpu),
         "all of it but channels last": CudaOptions(triton=on_gpu, channels_last=False, graph=on_gpu),
         "all of it, cuDNN's attention allowed": CudaOptions(triton=on_gpu, graph=on_gpu, any_attention=True),
     }
@@ -112,6 +113,8 @@ def _ours(table: Table, precision: str, name: str, batch: int, how: CudaOptions)
         if how.triton and not made.triton:
             # It warns and goes on, under this row's name.
             raise RuntimeError("triton cannot make this network's kernels here; standard error says why")
+        if how.triton and how.fused and not how.compile and not made.fused:
+            raise RuntimeError("triton cannot make the kernels of fused blocks here; standard error says why")
         return made
 
     table.tried(label, check)

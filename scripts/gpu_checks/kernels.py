@@ -1,4 +1,4 @@
-"""The deformable convolution by itself: one kernel, in ways that it can be launched, and what it stands for."""
+"""Triton's kernels by themselves, beside what they stand for; the deformable one in ways that it can be launched."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
+import torch.nn.functional as F
 
 from gpu_checks.table import Table, seconds_of
 
 # Of the network's kernels; the last takes most of the time.
 SIDES = (1, 3, 7)
+# Channels of swin_v1_l's stages, and how many times smaller than the image their maps are.
+WIDTHS = ((192, 4), (384, 8), (768, 16), (1536, 32))
 # What the kernel's launch might have been given: pixels and outputs of a program, warps, stages.
 LAUNCHES = (
     *((64, 128, 4, 2), (64, 128, 4, 3), (64, 128, 8, 1), (64, 128, 8, 2)),
@@ -42,9 +45,11 @@ class Launched:
 
 
 def triton_checks(table: Table) -> None:
-    """Each size of the kernel beside plain torch, then the largest one in each of `LAUNCHES`."""
+    """Each size of the kernel beside plain torch, passes over tokens, then the largest size in each of `LAUNCHES`."""
     for side in SIDES:
         table.tried(f"triton {side}x{side} against plain torch", lambda side=side: _beside_plain(table, side))
+    for channels, shrink in WIDTHS:
+        table.tried(f"tokens of {channels}", lambda c=channels, s=shrink: _passes_beside_plain(table, c, s))
     for launch in LAUNCHES:
         table.tried(_name(*launch), lambda launch=launch: _as_launched(table, *launch))
 
@@ -65,6 +70,41 @@ def _beside_plain(table: Table, side: int) -> None:
     ]
     speed = " / ".join(f"{1e3 * value:.2f}" for value in times)
     table.add(f"deformable {side}x{side}: triton/table/grid, ms", "2", speed, f"max {float(error):.1e}", "")
+
+
+def _passes_beside_plain(table: Table, channels: int, shrink: int) -> None:
+    """Tokens of two images gathered into shifted windows and normalised, and added and normalised, in fp16."""
+    from birefnet_batch.engines.triton_tokens import add_normalised, gather_normalised
+    from birefnet_batch.models.windows import plan_rows
+
+    device, side = table.options.device, max(1, table.options.size // shrink)
+    generator = torch.Generator(device).manual_seed(0)
+    rows = plan_rows(2, side, side, 12, 6, torch.device(device))
+    norm = torch.nn.LayerNorm(channels).to(device).half()
+    tokens, mixed = (
+        torch.randn(count, channels, device=device, generator=generator).half()
+        for count in (len(rows.back), len(rows.source))
+    )
+    source, padding, back = rows.source.clamp(min=0).long(), (rows.source < 0).nonzero().flatten(), rows.back.long()
+    forms: dict[str, tuple[Callable[[], torch.Tensor], Callable[[], torch.Tensor], int]] = {
+        "gathered": (
+            lambda: gather_normalised(tokens, rows.source, norm),
+            lambda: norm(F.embedding(source, tokens)).index_fill_(0, padding, 0),
+            2 * mixed.numel(),
+        ),
+        "added": (
+            lambda: add_normalised(tokens, mixed, rows.back, norm, norm.bias)[1],
+            lambda: norm(tokens + F.embedding(back, mixed)),
+            4 * tokens.numel(),
+        ),
+    }
+    for name, (ours, plain, values) in forms.items():
+        with torch.inference_mode():
+            error = float((ours() - plain()).float().abs().max())
+            times = [seconds_of(form, table.options) for form in (ours, plain)]
+        speed = " / ".join(f"{1e3 * value:.3f}" for value in times)
+        rate = f"{2e-12 * values / times[0]:.2f} TB/s"
+        table.add(f"tokens of {channels} {name}: triton/plain, ms", "2", speed, f"max {error:.1e}, {rate}", "")
 
 
 def _as_launched(table: Table, pixels: int, outputs: int, warps: int, stages: int) -> None:
