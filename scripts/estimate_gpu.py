@@ -30,7 +30,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from birefnet_batch.models import build_network, swin
-from birefnet_batch.models.deformable import set_operator
+from birefnet_batch.models.deformable import deformable_convolution, set_operator
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 # Operations that only look at memory in another way, or take some.
@@ -50,8 +50,8 @@ def _stand_in(signature: str, make: Callable[..., Any]) -> Any:
 
 
 _deform = _stand_in(
-    "deform(Tensor x, Tensor offset, Tensor modulation, Tensor weight, Tensor? bias) -> Tensor",
-    lambda x, _offset, _modulation, weight, _bias: x.new_empty(x.shape[0], weight.shape[0], *x.shape[2:]),
+    "deform(Tensor total, Tensor x, Tensor offset, Tensor factor, Tensor weight, Tensor bias, Tensor head) -> Tensor",
+    lambda total, *_: torch.empty_like(total),
 )
 _attend = _stand_in(
     "attend(Tensor query, Tensor key, Tensor value, Tensor mask) -> Tensor",
@@ -116,8 +116,8 @@ class Counting(TorchDispatchMode):
 
 def _flops(name: str, operation: Any, arguments: tuple[Any, ...], named: dict[str, Any], result: Any) -> float:
     if name == "deform":
-        image, weight = arguments[0], arguments[3]
-        return 2.0 * image.shape[0] * image.shape[2] * image.shape[3] * weight.numel()
+        total, weight, head = arguments[0], arguments[4], arguments[6]
+        return 2.0 * len(total) * (weight.numel() + head.numel())
     if name == "attend":
         return 4.0 * arguments[0].numel() * arguments[1].shape[2]
     if name == "addmm_":
@@ -161,7 +161,7 @@ def prepared(network: str, dtype: torch.dtype, fused: bool) -> nn.Module:
     from birefnet_batch.engines.fused_blocks import fused_block
 
     built = build_network(network).eval().to("meta", dtype)
-    set_operator(built, lambda x, offset, modulation, weight, bias=None: _deform(x, offset, modulation, weight, bias))
+    set_operator(built, deformable_convolution, _deform)
     swin.set_block_operator(built, fused_block if fused else None)
     built.prepare()
     return built

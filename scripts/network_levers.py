@@ -27,7 +27,7 @@ def without_adding_up() -> None:
     """Every branch of a pyramid as a whole map before the 1x1 convolution."""
     from birefnet_batch.models.decoder import DeformableBranch
 
-    DeformableBranch.samples_by_rows = property(lambda branch: False)  # type: ignore[assignment]
+    DeformableBranch.projects = property(lambda branch: False)  # type: ignore[assignment]
 
 
 def without_tables() -> None:

@@ -15,6 +15,7 @@ from birefnet_batch.engines.memory import is_out_of_memory
 from birefnet_batch.models.deformable import (
     DeformableConv2d,
     DeformableOperator,
+    ProjectedOperator,
     grid_sample_convolution,
     set_operator,
 )
@@ -106,17 +107,17 @@ class CudaNetwork:
 def _use_triton(network: nn.Module) -> bool:
     """Let deformable convolutions be one kernel each; whether triton can do it."""
     try:
-        from birefnet_batch.engines.triton_deformable import triton_convolution
+        from birefnet_batch.engines.triton_deformable import triton_convolution, triton_projection
 
         # At its first launch triton needs a C compiler and Python's headers, and each kernel so much of the GPU's
         # memory; of maps like these it is compiled once for all that there will be.
         weights = [module.regular_conv.weight for module in network.modules() if isinstance(module, DeformableConv2d)]
         for weight in {tuple(weight.shape): weight for weight in weights}.values():
-            _compare(triton_convolution, weight.detach())
+            _compare(triton_convolution, triton_projection, weight.detach())
     except Exception as error:
         _go_without("deformable convolutions", error)
         return False
-    set_operator(network, triton_convolution)
+    set_operator(network, triton_convolution, triton_projection)
     return True
 
 
@@ -147,20 +148,28 @@ def _go_without(what: str, error: Exception) -> None:
     )
 
 
-def _compare(operator: DeformableOperator, weight: Tensor) -> None:
-    """Hold its result on small maps beside that of plain operations: compilers are wrong on some cards.
+def _compare(operator: DeformableOperator, projector: ProjectedOperator, weight: Tensor) -> None:
+    """Hold their results on small maps beside those of plain operations: compilers are wrong on some cards.
 
     Raises:
         RuntimeError: they differ by more than rounding.
     """
-    generator, taps = torch.Generator().manual_seed(0), weight.shape[2] ** 2
+    generator, (outputs, channels, side, _) = torch.Generator().manual_seed(0), weight.shape
+    taps = side**2
     image, offset, modulation = (
         torch.randn(2, depth, 16, 16, generator=generator).to(weight.device, weight.dtype)
-        for depth in (weight.shape[1], 2 * taps, taps)
+        for depth in (channels, 2 * taps, taps)
+    )
+    head, total = (
+        torch.randn(rows, columns, generator=generator).to(weight.device, weight.dtype)
+        for rows, columns in ((channels, outputs), (2 * 16 * 16, channels))
     )
     arguments = (image, 2 * offset, modulation.sigmoid(), weight)
-    found = operator(*arguments).float()
     wanted = grid_sample_convolution(*(value.float() for value in arguments))
-    # Half precision rounds to 3 % of the largest. A comparison with what is no number is false.
-    if not (found - wanted).abs().max() <= 0.05 * wanted.abs().max():
-        raise RuntimeError("what it computes is wrong")
+    rows = wanted.permute(0, 2, 3, 1).reshape(-1, outputs)
+    projected = total.float() + rows.relu() @ head.float().T
+    projector(total, *arguments, None, head)
+    for found, right in ((operator(*arguments), wanted), (total, projected)):
+        # Half precision rounds to 3 % of the largest. A comparison with what is no number is false.
+        if not (found.float() - right).abs().max() <= 0.05 * right.abs().max():
+            raise RuntimeError("what it computes is wrong")

@@ -42,15 +42,19 @@ class DeformableBranch(nn.Module):
         return F.relu(self.atrous_conv(x, *folded(self.atrous_conv.regular_conv, self.bn)), inplace=True)
 
     @property
-    def samples_by_rows(self) -> bool:
-        """Whether `add_projected` computes what `forward` does: nobody has replaced the operator."""
-        return self.atrous_conv.operator is deformable_convolution
+    def projects(self) -> bool:
+        """Whether `add_projected` computes what `forward` does: no operator is given that has none for it."""
+        return self.atrous_conv.operator is deformable_convolution or self.atrous_conv.projector is not None
 
     def add_projected(self, total: Tensor, x: Tensor, head: Tensor) -> None:
         """Add the product by `head` (outputs, out_channels) of what `forward` gives to total (B*H*W, outputs)."""
+        convolution = self.atrous_conv
+        if convolution.projector is not None:
+            weight, bias = folded(convolution.regular_conv, self.bn)
+            convolution.projector(total, x, *convolution.plan(x), weight, bias, head)
+            return
         product = kept(self, "product", self._make_product)
-        kernel = self.atrous_conv.kernel
-        for pixels, samples in sample_rows(x, *self.atrous_conv.plan(x), kernel):
+        for pixels, samples in sample_rows(x, *convolution.plan(x), convolution.kernel):
             total[pixels].addmm_(product(samples), head.T)
 
 
@@ -77,7 +81,7 @@ class DeformableAspp(nn.Module):
         # The 1x1 convolution is applied branch by branch: the wide concatenation is never stored, and what
         # comes from the average, the same everywhere, is computed for one pixel.
         branches = cast(list[DeformableBranch], [self.aspp1, *self.aspp_deforms])
-        if self.bn1.training or torch.is_grad_enabled() or not all(branch.samples_by_rows for branch in branches):
+        if self.bn1.training or torch.is_grad_enabled() or not all(branch.projects for branch in branches):
             *own, everywhere = self.conv1.weight.chunk(1 + len(branches), dim=1)
             mixed = F.conv2d(self.global_avg_pool(x), everywhere)
             for branch, share in zip(branches, own, strict=True):

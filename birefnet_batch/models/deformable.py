@@ -2,7 +2,8 @@
 
 Networks use `deformable_convolution`: `table_convolution`, which is fast, where no gradients are asked for, and
 `grid_sample_convolution`, the plain form that tests and benchmarks compare with, where they are. All have one
-signature, `DeformableOperator`, and so has the kernel for GPUs that may take their place (`set_operator`).
+signature, `DeformableOperator`, and so has the kernel for GPUs that may take their place (`set_operator`); another one
+projects what it computes before it is written (`ProjectedOperator`).
 """
 
 from __future__ import annotations
@@ -41,6 +42,27 @@ class DeformableOperator(Protocol):
     def __call__(
         self, x: Tensor, offset: Tensor, modulation: Tensor, weight: Tensor, bias: Tensor | None = None
     ) -> Tensor: ...
+
+
+class ProjectedOperator(Protocol):
+    """Add, to the pixels of a total, the product by a matrix of what `DeformableOperator` gives, negatives as zero.
+
+    Args:
+        total: (B*H*W, P), changed.
+        x: as there, and the other arguments too.
+        head: (P, O).
+    """
+
+    def __call__(
+        self,
+        total: Tensor,
+        x: Tensor,
+        offset: Tensor,
+        modulation: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        head: Tensor,
+    ) -> None: ...
 
 
 def deformable_convolution(
@@ -176,8 +198,9 @@ class DeformableConv2d(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, kernel: int) -> None:
         super().__init__()
         self.kernel = kernel
-        # Replaceable by a kernel for GPUs: see `set_operator`.
+        # Replaceable by kernels for GPUs: see `set_operator`.
         self.operator: DeformableOperator = deformable_convolution
+        self.projector: ProjectedOperator | None = None
         taps, padding = kernel**2, kernel // 2
         self.offset_conv = nn.Conv2d(in_channels, 2 * taps, kernel, padding=padding)
         self.modulator_conv = nn.Conv2d(in_channels, taps, kernel, padding=padding)
@@ -206,8 +229,9 @@ class DeformableConv2d(nn.Module):
         return F.pad(weight, (0, 0, 0, 0, 0, 0, 0, missing)), F.pad(bias, (0, missing))
 
 
-def set_operator(network: nn.Module, operator: DeformableOperator) -> None:
-    """Let every deformable convolution inside `network` compute with `operator`."""
+def set_operator(network: nn.Module, operator: DeformableOperator, projector: ProjectedOperator | None = None) -> None:
+    """Let every deformable convolution inside `network` compute with `operator`, what is projected with `projector`."""
     for module in network.modules():
         if isinstance(module, DeformableConv2d):
             module.operator = operator
+            module.projector = projector

@@ -15,11 +15,8 @@ from gpu_checks.table import Table, seconds_of
 SIDES = (1, 3, 7)
 # Channels of swin_v1_l's stages, and how many times smaller than the image their maps are.
 WIDTHS = ((192, 4), (384, 8), (768, 16), (1536, 32))
-# What the kernel's launch might have been given: pixels and outputs of a program, warps, stages.
-LAUNCHES = (
-    *((64, 128, 4, 2), (64, 128, 4, 3), (64, 128, 8, 1), (64, 128, 8, 2)),
-    *((64, 256, 8, 1), (64, 256, 8, 2), (128, 128, 8, 1), (128, 128, 8, 2)),
-)
+# What the projecting kernel's launch might have been given: pixels of a program, warps, stages.
+LAUNCHES = ((64, 16, 2), (64, 16, 1), (64, 16, 3), (64, 8, 2), (64, 8, 1), (32, 8, 2), (32, 8, 1), (128, 16, 2))
 
 
 class Launched:
@@ -45,7 +42,7 @@ class Launched:
 
 
 def triton_checks(table: Table) -> None:
-    """Each size of the kernel beside plain torch, passes over tokens, then the largest size in each of `LAUNCHES`."""
+    """Each size of the deformable kernels beside plain torch, passes over tokens, and each of `LAUNCHES`."""
     for side in SIDES:
         table.tried(f"triton {side}x{side} against plain torch", lambda side=side: _beside_plain(table, side))
     for channels, shrink in WIDTHS:
@@ -54,8 +51,8 @@ def triton_checks(table: Table) -> None:
         table.tried(_name(*launch), lambda launch=launch: _as_launched(table, *launch))
 
 
-def _name(pixels: int, outputs: int, warps: int, stages: int) -> str:
-    return f"deformable {SIDES[-1]}x{SIDES[-1]}: {pixels}x{outputs}, {warps} warps, {stages} stages"
+def _name(pixels: int, warps: int, stages: int) -> str:
+    return f"projected {SIDES[-1]}x{SIDES[-1]}: {pixels} pixels, {warps} warps, {stages} stages"
 
 
 def _beside_plain(table: Table, side: int) -> None:
@@ -70,6 +67,31 @@ def _beside_plain(table: Table, side: int) -> None:
     ]
     speed = " / ".join(f"{1e3 * value:.2f}" for value in times)
     table.add(f"deformable {side}x{side}: triton/table/grid, ms", "2", speed, f"max {float(error):.1e}", "")
+    error, together = _projected(table, arguments, wanted)
+    head = _head_of(table)
+
+    def apart() -> torch.Tensor:
+        return triton_convolution(*arguments).permute(0, 2, 3, 1).reshape(-1, len(wanted[0])).relu_() @ head.T
+
+    speed = f"{1e3 * together:.2f} / {1e3 * seconds_of(apart, table.options):.2f}"
+    table.add(f"projected {side}x{side}: in the kernel/behind it, ms", "2", speed, f"max {error:.1e}", "")
+
+
+def _head_of(table: Table) -> torch.Tensor:
+    generator = torch.Generator(table.options.device).manual_seed(1)
+    return torch.randn(64, 256, device=table.options.device, generator=generator).half() / 16
+
+
+def _projected(table: Table, arguments: tuple[torch.Tensor, ...], wanted: torch.Tensor) -> tuple[float, float]:
+    """The error of the projecting kernel beside plain operations, and its seconds."""
+    from birefnet_batch.engines import triton_deformable as ours
+
+    head = _head_of(table)
+    rows = wanted.permute(0, 2, 3, 1).reshape(-1, 256).relu() @ head.float().T
+    total = torch.zeros_like(rows, dtype=torch.float16)
+    ours.triton_projection(total, *arguments, None, head)
+    error = float((total.float() - rows).abs().max())
+    return error, seconds_of(lambda: ours.triton_projection(total, *arguments, None, head), table.options)
 
 
 def _passes_beside_plain(table: Table, channels: int, shrink: int) -> None:
@@ -107,24 +129,16 @@ def _passes_beside_plain(table: Table, channels: int, shrink: int) -> None:
         table.add(f"tokens of {channels} {name}: triton/plain, ms", "2", speed, f"max {error:.1e}, {rate}", "")
 
 
-def _as_launched(table: Table, pixels: int, outputs: int, warps: int, stages: int) -> None:
+def _as_launched(table: Table, pixels: int, warps: int, stages: int) -> None:
     from birefnet_batch.engines import triton_deformable as ours
 
-    arguments, wanted = _case(table, SIDES[-1])
-    launched = Launched(ours._kernel, num_warps=warps, num_stages=stages)
-    with (
-        patch.object(ours, "_kernel", launched),
-        patch.object(ours, "_PIXELS", pixels),
-        patch.object(ours, "_OUTPUTS", outputs),
-    ):
-        error = (ours.triton_convolution(*arguments).float() - wanted).abs().max()
-        seconds = seconds_of(lambda: ours.triton_convolution(*arguments), table.options)
+    launched = Launched(ours._projecting_kernel, num_warps=warps, num_stages=stages)
+    with patch.object(ours, "_projecting_kernel", launched), patch.object(ours, "_PIXELS", pixels):
+        error, seconds = _projected(table, *_case(table, SIDES[-1]))
     made = launched.compiled
     facts = "" if made is None else f", {made.n_regs} registers, {made.n_spills} spilled"
     shared = "" if made is None else f"{made.metadata.shared / 1024:.0f} KiB"
-    table.add(
-        _name(pixels, outputs, warps, stages), "2", f"{1e3 * seconds:.2f} ms", f"max {float(error):.1e}{facts}", shared
-    )
+    table.add(_name(pixels, warps, stages), "2", f"{1e3 * seconds:.2f} ms", f"max {error:.1e}{facts}", shared)
 
 
 def _case(table: Table, side: int) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:

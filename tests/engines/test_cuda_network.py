@@ -45,12 +45,28 @@ def test_where_triton_cannot_make_its_kernel_plain_operations_run(caplog):
     torch.testing.assert_close(runner(images), wanted, atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize(("factor", "taken"), [(1.0, True), (1.1, False), (float("nan"), False)])
-def test_a_kernel_that_computes_something_else_is_not_used(monkeypatch, caplog, factor, taken):
-    """What triton makes for a card that nobody has tried may be wrong."""
+def stand_in(monkeypatch, factor=1.0, projected=1.0):
+    """Put plain operations in the place of the deformable kernels, for there are none on a processor."""
     triton_deformable = pytest.importorskip("birefnet_batch.engines.triton_deformable")
-    operator = lambda *given: factor * grid_sample_convolution(*given)  # noqa: E731
+
+    def operator(*given):
+        return factor * grid_sample_convolution(*given)
+
+    def projector(total, x, offset, modulation, weight, bias, head):
+        rows = grid_sample_convolution(x, offset, modulation, weight, bias).permute(0, 2, 3, 1)
+        total += projected * rows.reshape(-1, len(weight)).relu() @ head.T
+
     monkeypatch.setattr(triton_deformable, "triton_convolution", operator)
+    monkeypatch.setattr(triton_deformable, "triton_projection", projector)
+
+
+@pytest.mark.parametrize(
+    ("factor", "projected", "taken"),
+    [(1.0, 1.0, True), (1.1, 1.0, False), (float("nan"), 1.0, False), (1.0, 1.1, False)],
+)
+def test_a_kernel_that_computes_something_else_is_not_used(monkeypatch, caplog, factor, projected, taken):
+    """What triton makes for a card that nobody has tried may be wrong."""
+    stand_in(monkeypatch, factor, projected)
     runner = CudaNetwork(filled_network("demo"), (1, 3, 64, 64), CudaOptions(graph=False))
     assert runner.triton == taken
     assert ("what it computes is wrong" in caplog.text) != taken
@@ -67,10 +83,8 @@ def add_normalised(tokens, mixed, back, norm, ahead):
 
 @pytest.mark.parametrize(("factor", "taken"), [(1.0, True), (1.1, False)])
 def test_blocks_are_fused_where_their_kernels_are_right(monkeypatch, caplog, factor, taken):
-    """With plain operations in the kernels' place, for there are none on a processor."""
     fused_blocks = pytest.importorskip("birefnet_batch.engines.fused_blocks")
-    triton_deformable = pytest.importorskip("birefnet_batch.engines.triton_deformable")
-    monkeypatch.setattr(triton_deformable, "triton_convolution", grid_sample_convolution)
+    stand_in(monkeypatch)
     monkeypatch.setattr(fused_blocks, "gather_normalised", lambda *given: factor * gather_normalised(*given))
     monkeypatch.setattr(fused_blocks, "add_normalised", add_normalised)
     # On a GPU weights stay as they are.

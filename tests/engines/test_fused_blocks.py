@@ -62,7 +62,7 @@ def test_the_kernels_compile_for_cards_in_each_width_of_the_networks(name, tmp_p
             types = dict.fromkeys(kernel.arg_names[: kernel.arg_names.index("count")], f"*{name}")
             types |= {"source": "*i32", "back": "*i32", "epsilon": "fp32"}
             made = compiled(kernel, types, triton_tokens.row_constants(channels), {}, 90)
-            assert made.metadata.shared <= SHARED_BYTES
+            assert made.metadata.shared <= SHARED_BYTES[90]
             # Whole vectors of 16 bytes are read and written, or memory would be slower than it can be.
             assert "ld.global.v4.b32" in made.asm["ptx"]
             assert "st.global.v4.b32" in made.asm["ptx"]

@@ -17,9 +17,22 @@ PROCESS = """
 import os, sys
 os.environ["TRITON_INTERPRET"] = "1"
 import torch
-from birefnet_batch.engines.triton_deformable import triton_convolution
+from birefnet_batch.engines import triton_deformable
+from birefnet_batch.engines.triton_deformable import triton_convolution, triton_projection
 from birefnet_batch.models.deformable import grid_sample_convolution
 torch.manual_seed(0)
+
+
+def check_projection(arguments, atol):
+    outputs, channels = arguments[3].shape[:2]
+    given = torch.randn(arguments[0].shape[0] * arguments[0][0, 0].numel(), channels).to(arguments[0].dtype)
+    head = torch.randn(channels, outputs).to(given.dtype) / outputs**0.5
+    wanted = grid_sample_convolution(*(None if value is None else value.float() for value in arguments))
+    wanted = given.float() + wanted.permute(0, 2, 3, 1).reshape(-1, outputs).relu() @ head.float().T
+    triton_projection(given, *arguments, head)
+    torch.testing.assert_close(given.float(), wanted, atol=atol, rtol=atol)
+
+
 cases = ((2, 16, 32, 6, 11, 3), (1, 8, 24, 9, 8, 7), (1, 64, 256, 5, 4, 1))
 for batch, channels, outputs, height, width, kernel in cases:
     x = torch.randn(batch, channels, height, width)
@@ -30,6 +43,13 @@ for batch, channels, outputs, height, width, kernel in cases:
         arguments = (x, offset, modulation, weight, bias)
         found, wanted = triton_convolution(*arguments), grid_sample_convolution(*arguments)
         torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
+        check_projection(arguments, 1e-4)
+        halves = tuple(None if value is None else value.half() for value in arguments)
+        check_projection(halves, 1e-2)
+        # As where a convolution has more outputs than a program.
+        triton_deformable._OUTPUTS = 16
+        check_projection(halves, 1e-2)
+        triton_deformable._OUTPUTS = 256
 offset[0, 1, 1, 2] = float("nan")
 assert triton_convolution(x, offset, modulation, weight).isnan()[0, :, 1, 2].all()
 print("equal")
@@ -42,21 +62,28 @@ def test_the_kernel_matches_plain_torch_in_the_interpreter():
     assert done.stdout.strip() == "equal", done.stderr[-2000:]
 
 
-def compiled_for(channels, dtype, name, capability):
+def compiled_for(channels, dtype, name, capability, projected=0):
     from birefnet_batch.engines import triton_deformable
 
+    constants = triton_deformable.kernel_constants(channels, 256, 3, dtype)
+    options = triton_deformable.launch_options(constants, dtype)
     kernel = triton_deformable._kernel
-    constants = triton_deformable.kernel_constants(channels, 256, 3)
-    types = dict.fromkeys(kernel.arg_names[:6], f"*{name}")
-    return compiled(kernel, types, constants, triton_deformable.launch_options(dtype), capability)
+    if projected:
+        kernel = triton_deformable._projecting_kernel
+        constants |= {"projected": projected, "projected_block": projected}
+    types = dict.fromkeys(kernel.arg_names[: kernel.arg_names.index("count")], f"*{name}")
+    return compiled(kernel, types, constants, options, capability)
 
 
-@pytest.mark.parametrize(("dtype", "name"), [(torch.float16, "fp16"), (torch.float32, "fp32")])
-def test_the_kernel_compiles_for_cards_and_fits_their_shared_memory(dtype, name, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("dtype", "name", "projected"),
+    [(torch.float16, "fp16", 0), (torch.float16, "fp16", 64), (torch.bfloat16, "bf16", 64), (torch.float32, "fp32", 0)],
+)
+def test_the_kernels_compile_for_cards_and_fit_their_shared_memory(dtype, name, projected, tmp_path, monkeypatch):
     pytest.importorskip("triton", reason="triton has no build for this machine")
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    for capability in (89, 90):
-        assert compiled_for(64, dtype, name, capability).metadata.shared <= SHARED_BYTES
+    for capability, most in SHARED_BYTES.items():
+        assert compiled_for(64, dtype, name, capability, projected).metadata.shared <= most
 
 
 def test_indices_into_batches_of_more_than_two_to_the_31_values_do_not_overflow(tmp_path, monkeypatch):
@@ -72,7 +99,7 @@ def test_indices_into_batches_of_more_than_two_to_the_31_values_do_not_overflow(
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.float16, 1e-2), (torch.bfloat16, 6e-2)])
 def test_the_kernel_matches_plain_torch_on_a_gpu(dtype, tolerance):
-    from birefnet_batch.engines.triton_deformable import triton_convolution
+    from birefnet_batch.engines.triton_deformable import triton_convolution, triton_projection
 
     generator = torch.Generator("cuda").manual_seed(0)
 
@@ -85,3 +112,7 @@ def test_the_kernel_matches_plain_torch_on_a_gpu(dtype, tolerance):
         arguments = [value.to(dtype) for value in (x, offset, modulation, weight, normal(256))]
         wanted = grid_sample_convolution(*(value.float() for value in arguments))
         torch.testing.assert_close(triton_convolution(*arguments).float(), wanted, atol=tolerance, rtol=tolerance)
+        total, head = normal(2 * 33 * 40, 64).to(dtype), (normal(64, 256) / 16).to(dtype)
+        projected = total.float() + wanted.permute(0, 2, 3, 1).reshape(-1, 256).relu() @ head.float().T
+        triton_projection(total, *arguments, head)
+        torch.testing.assert_close(total.float(), projected, atol=2 * tolerance, rtol=2 * tolerance)
