@@ -120,7 +120,7 @@ def _flops(name: str, operation: Any, arguments: tuple[Any, ...], named: dict[st
         return 2.0 * len(total) * (weight.numel() + head.numel())
     if name == "attend":
         return 4.0 * arguments[0].numel() * arguments[1].shape[2]
-    if name == "addmm_":
+    if name in ("addmm_", "_addmm_activation"):
         return 2.0 * arguments[1].numel() * arguments[2].shape[1]
     count = flop_registry.get(operation._overloadpacket)
     return 0.0 if count is None else float(count(*arguments, **named, out_val=result))

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 import torch
+import torch.nn.functional as F
 from triton_compiled import SHARED_BYTES, compiled
 
+from birefnet_batch.models.registry import find_model
 from birefnet_batch.models.swin import SwinBlock
+from birefnet_batch.models.weights import load_network, locate_weights
 
 # In a process of its own: the interpreter is chosen when triton is imported.
 PROCESS = """
 import os
 os.environ["TRITON_INTERPRET"] = "1"
+from copy import deepcopy
 import torch
 from birefnet_batch.engines import fused_blocks
 from birefnet_batch.models.swin import SwinBlock
@@ -34,6 +39,9 @@ for channels, heads, window, shape in (
         with torch.inference_mode():
             found, wanted = fused_blocks.fused_block(block, tokens), block(tokens)
         torch.testing.assert_close(found, wanted, atol=2e-5, rtol=2e-5)
+        with torch.inference_mode():
+            halved = fused_blocks.fused_block(deepcopy(block).half(), tokens.half()).float()
+        assert (halved - wanted).abs().max() <= 0.02 * wanted.abs().max()
         assert torch.equal(tokens, before)
         fused_blocks.compare_blocks(block)
 kernel = fused_blocks.add_normalised
@@ -49,6 +57,21 @@ def test_a_fused_block_matches_the_plain_one_in_the_interpreter():
     pytest.importorskip("triton", reason="triton has no build for this machine")
     done = subprocess.run([sys.executable, "-c", PROCESS], capture_output=True, text=True)
     assert done.stdout.strip() == "what it computes is wrong", done.stderr[-2000:]
+
+
+def test_gelu_by_its_tanh_moves_logits_by_less_than_half_precision_does(monkeypatch):
+    images = torch.randn(1, 3, 128, 128, generator=torch.Generator().manual_seed(0))
+
+    def logits(dtype):
+        network = load_network(find_model("demo"), locate_weights(find_model("demo"))).to(dtype)
+        with torch.inference_mode():
+            return network(images.to(dtype)).float()
+
+    exact, half = logits(torch.float32), logits(torch.float16)
+    monkeypatch.setattr(F, "gelu", partial(F.gelu, approximate="tanh"))
+    by_tanh = logits(torch.float32)
+    assert not torch.equal(by_tanh, exact)
+    assert (by_tanh - exact).abs().mean() < 0.25 * (half - exact).abs().mean()
 
 
 @pytest.mark.parametrize("name", ["fp16", "fp32", "bf16"])
