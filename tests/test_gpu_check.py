@@ -75,7 +75,8 @@ def test_every_row_that_needs_no_gpu_is_measured() -> None:
     assert done.returncode == 0, done.stderr
     rows = {line.split("|")[1].strip(): line for line in done.stdout.splitlines() if line.startswith("| ")}
     stages = [f"320x180 frames to bytes for encoders, {way}" for way in ("one by one", "overlapping")]
-    for name in ("torch fp32, prepared", "onnxruntime cpu fp32 native", "foreground estimation 640x360", *stages):
+    fused = "foreground 640x360: compiled/plain, ms"
+    for name in ("torch fp32, prepared", "onnxruntime cpu fp32 native", fused, *stages):
         assert "left out" not in rows[name]
     for kind in ("video", "mask"):
         assert "max 0 of 255 in 0 of 6 frames" in rows[f"{kind}: overlapping against one by one"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from birefnet_batch.engines.cuda_graph import capture
-from birefnet_batch.engines.memory import is_out_of_memory
+from birefnet_batch.engines.plain_operations import go_without
 from birefnet_batch.models.deformable import (
     DeformableConv2d,
     DeformableOperator,
@@ -21,9 +20,7 @@ from birefnet_batch.models.deformable import (
 )
 from birefnet_batch.models.swin import set_block_operator
 from birefnet_batch.process_tuning import exact_float32
-from birefnet_batch.refusals import one_line
 
-_log = logging.getLogger(__name__)
 _ATTENTION = (SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH)
 
 
@@ -115,7 +112,7 @@ def _use_triton(network: nn.Module) -> bool:
         for weight in {tuple(weight.shape): weight for weight in weights}.values():
             _compare(triton_convolution, triton_projection, weight.detach())
     except Exception as error:
-        _go_without("deformable convolutions", error)
+        go_without("deformable convolutions", error)
         return False
     set_operator(network, triton_convolution, triton_projection)
     return True
@@ -128,24 +125,10 @@ def _use_fused_blocks(network: nn.Module) -> bool:
 
         compare_blocks(network)
     except Exception as error:
-        _go_without("passes over tokens", error)
+        go_without("passes over tokens", error)
         return False
     set_block_operator(network, fused_block)
     return True
-
-
-def _go_without(what: str, error: Exception) -> None:
-    """Say that plain operations do what triton's kernels cannot.
-
-    Raises:
-        Exception: the error, where it is about memory: less of it is needed of smaller batches.
-    """
-    if is_out_of_memory(error):
-        raise error
-    _log.warning(
-        "%s run as plain torch operations, for triton's kernel cannot be had here: %s: %s",
-        *(what, type(error).__name__, one_line(error, 300)),
-    )
 
 
 def _compare(operator: DeformableOperator, projector: ProjectedOperator, weight: Tensor) -> None:

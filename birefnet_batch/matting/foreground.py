@@ -10,9 +10,12 @@ first with r = 90 and F = B = I, then with r = 6, the first pass's F and its B_b
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from torch import Tensor
 
+from birefnet_batch.engines.plain_operations import go_without
 from birefnet_batch.process_tuning import usable_processors
 
 SIDES = (90, 6)
@@ -29,8 +32,8 @@ def estimate_foreground(image: Tensor, alpha: Tensor, threads: int | None = None
         in_place: the image is not wanted any more: on a CPU the result takes its place.
 
     Returns:
-        (B, 3, H, W) in [0, 1]; where alpha is 0 its colours are those of the nearest subject. On a CPU float32 is
-        compiled code (some seconds at its first use on a machine).
+        (B, 3, H, W) in [0, 1]; where alpha is 0 its colours are those of the nearest subject. float32 is compiled code
+        (some seconds at its first use on a machine).
 
     Raises:
         ValueError: the shapes do not fit.
@@ -40,8 +43,11 @@ def estimate_foreground(image: Tensor, alpha: Tensor, threads: int | None = None
             f"estimate_foreground was given an image of shape {tuple(image.shape)} and an alpha of shape "
             f"{tuple(alpha.shape)}; it takes (B, 3, H, W) and (B, 1, H, W)"
         )
-    if image.device.type == "cpu" and image.dtype == alpha.dtype == torch.float32:
-        return _on_cpu(image, alpha, threads or usable_processors(), in_place)
+    if image.dtype == alpha.dtype == torch.float32:
+        if image.device.type == "cpu":
+            return _on_cpu(image, alpha, threads or usable_processors(), in_place)
+        if image.device.type == "cuda" and _has_kernels(image.device):
+            return _on_gpu(image, alpha)
     return estimate_by_arrays(image, alpha)
 
 
@@ -72,6 +78,28 @@ def _on_cpu(image: Tensor, alpha: Tensor, threads: int, in_place: bool) -> Tenso
             foreground, background = fuse(picture, foreground, background, matte[0], side, threads)
         fuse(picture, foreground, background, matte[0], SIDES[-1], threads, result)
     return made
+
+
+@cache
+def _has_kernels(device: torch.device) -> bool:
+    """Whether triton's kernels can be made for a GPU and compute there what the plain operations do."""
+    generator = torch.Generator().manual_seed(0)
+    image, alpha = (torch.rand(1, depth, 70, 150, generator=generator).to(device) for depth in (3, 1))
+    try:
+        found, wanted = _on_gpu(image, alpha), estimate_by_arrays(image, alpha)
+        # A comparison with what is no number is false.
+        if not (found - wanted).abs().max() <= 1e-4:
+            raise RuntimeError("what it computes is wrong")
+    except Exception as error:
+        go_without("foreground colours", error)
+        return False
+    return True
+
+
+def _on_gpu(image: Tensor, alpha: Tensor) -> Tensor:
+    from birefnet_batch.matting.foreground_triton import fuse_on_gpu
+
+    return fuse_on_gpu(image, alpha, SIDES, _EPSILON)
 
 
 def _pass(image: Tensor, foreground: Tensor, background: Tensor, alpha: Tensor, side: int) -> tuple[Tensor, Tensor]:
