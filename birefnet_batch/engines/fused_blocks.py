@@ -55,8 +55,9 @@ def compare_blocks(network: nn.Module) -> None:
     generator = torch.Generator().manual_seed(0)
     for channels, block in {module.norm1.weight.shape[0]: module for module in shifted}.items():
         weight = block.norm1.weight
-        # Larger than a window both ways, and filled up: each mask and padding.
-        shape = (1, block.window + 1, 2 * block.window, channels)
+        # Larger than a window both ways, and filled up: each mask and padding. The tokens of networks are multiples of
+        # 16, too, and triton compiles others apart.
+        shape = (8, block.window + 2, 2 * block.window, channels)
         tokens = torch.randn(shape, generator=generator).to(weight.device, weight.dtype)
         with torch.inference_mode():
             found, wanted = fused_block(block, tokens).float(), block(tokens).float()
