@@ -1,7 +1,7 @@
 """What the network takes of a card by its arithmetic and its traffic: a reckoning, for where no GPU can be measured.
 
     .venv/bin/python scripts/estimate_gpu.py [--network swin_v1_l] [--size 1024] [--batch 4] [--precision fp16]
-                     [--tflops 590] [--terabytes 2.7] [--launch 2] [--top 12]
+                     [--tflops 590] [--terabytes 2.7] [--launch 2] [--frame 1920x1080] [--top 12]
 
 The forward pass of each form runs on tensors without memory, and every operation that is not a view is a kernel:
 it takes the longer of its arithmetic and of what it reads and writes once, and the launch. Forms: the plain network;
@@ -29,6 +29,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+from birefnet_batch.matting.foreground import estimate_by_arrays
 from birefnet_batch.models import build_network, swin
 from birefnet_batch.models.deformable import deformable_convolution, set_operator
 
@@ -185,6 +186,12 @@ def main() -> None:
     parser.add_argument("--tflops", type=float, default=590.0, help="reached by products")
     parser.add_argument("--terabytes", type=float, default=2.7, help="a second, reached by memory")
     parser.add_argument("--launch", type=float, default=2.0, help="microseconds between two kernels of a graph")
+    parser.add_argument(
+        "--frame",
+        type=lambda text: tuple(int(word) for word in text.split("x")),
+        default=(1920, 1080),
+        help="WIDTHxHEIGHT whose foreground is estimated",
+    )
     parser.add_argument("--top", type=int, default=12, help="rows a form")
     card = parser.parse_args()
 
@@ -202,13 +209,23 @@ def main() -> None:
         seconds = sum(cost.seconds for cost in costs.values()) / card.batch
         first = first or seconds
         print(f"\n{name}: {1e3 * seconds:.2f} ms a frame, {1 / seconds:.0f} frames/s, {first / seconds:.2f}x")
-        print(f"{'operation':28}{'kernels':>9}{'GFLOP':>10}{'GB':>8}{'ms':>8}   a frame, kernels a batch")
-        everything = ("all", Cost(*(sum(getattr(one, key) for one in costs.values()) for key in vars(Cost()))))
-        by_time = sorted(costs.items(), key=lambda item: -item[1].seconds)
-        for operation, cost in [*by_time[: card.top], everything]:
-            each = (cost.flops / 1e9, cost.bytes / 1e9, 1e3 * cost.seconds)
-            flops, moved, milliseconds = (value / card.batch for value in each)
-            print(f"{operation:28}{cost.kernels:>9}{flops:>10.1f}{moved:>8.2f}{milliseconds:>8.3f}")
+        show(costs, card.batch, card.top)
+    width, height = card.frame
+    with Counting(card) as counting:
+        estimate_by_arrays(*(torch.empty(1, depth, height, width, device="meta") for depth in (3, 1)))
+    print(f"\nforeground of {width}x{height} by operations on tensors, beside the network")
+    show(dict(counting.costs), 1, 0)
+
+
+def show(costs: dict[str, Cost], batch: int, top: int) -> None:
+    """Print what the operations take a frame, those that take longest, and all of them."""
+    print(f"{'operation':28}{'kernels':>9}{'GFLOP':>10}{'GB':>8}{'ms':>8}   a frame, kernels a batch")
+    everything = ("all", Cost(*(sum(getattr(one, key) for one in costs.values()) for key in vars(Cost()))))
+    by_time = sorted(costs.items(), key=lambda item: -item[1].seconds)
+    for operation, cost in [*by_time[:top], everything]:
+        each = (cost.flops / 1e9, cost.bytes / 1e9, 1e3 * cost.seconds)
+        flops, moved, milliseconds = (value / batch for value in each)
+        print(f"{operation:28}{cost.kernels:>9}{flops:>10.1f}{moved:>8.2f}{milliseconds:>8.3f}")
 
 
 if __name__ == "__main__":
