@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 # What a block may have by compute capability (CUDA C++ Programming Guide, technical specifications).
-SHARED_BYTES = {80: 163 * 1024, 86: 99 * 1024, 89: 99 * 1024, 90: 227 * 1024, 120: 99 * 1024}
+SHARED_BYTES = {80: 163 * 1024, 89: 99 * 1024, 90: 227 * 1024, 120: 99 * 1024}
 
 
 def compiled(kernel: Any, types: dict[str, str], constants: dict[str, int], options: dict[str, int], capability: int):
