@@ -25,7 +25,7 @@ def without_chunks() -> None:
 
 def without_adding_up() -> None:
     """Every branch of a pyramid as a whole map before the 1x1 convolution."""
-    from birefnet_batch.models.decoder import DeformableBranch
+    from birefnet_batch.models.pyramid import DeformableBranch
 
     DeformableBranch.projects = property(lambda branch: False)  # type: ignore[assignment]
 
@@ -55,18 +55,19 @@ def without_preparing() -> None:
 
 def without_folding() -> None:
     """Batch normalisation a pass of its own behind each convolution, and so no 1x1 convolution merged across it."""
-    from birefnet_batch.models import decoder
-    from birefnet_batch.models.decoder import DecoderBlock, DeformableAspp, DeformableBranch
+    from birefnet_batch.models import decoder, pyramid
+    from birefnet_batch.models.decoder import DecoderBlock
+    from birefnet_batch.models.pyramid import DeformableAspp, DeformableBranch
 
     def normalised(x: torch.Tensor, norm: torch.nn.BatchNorm2d) -> torch.Tensor:
         return F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
 
     def add_projected(branch: DeformableBranch, total: torch.Tensor, x: torch.Tensor, head: torch.Tensor) -> None:
-        product = decoder.kept(branch, "product", branch._make_product)
-        for pixels, samples in decoder.sample_rows(x, *branch.atrous_conv.plan(x), branch.atrous_conv.kernel):
+        product = pyramid.kept(branch, "product", branch._make_product)
+        for pixels, samples in pyramid.sample_rows(x, *branch.atrous_conv.plan(x), branch.atrous_conv.kernel):
             total[pixels].addmm_(normalised(product(samples), branch.bn).relu_(), head.T)
 
-    def pyramid(self: DeformableAspp, x: torch.Tensor) -> torch.Tensor:
+    def without_folds(self: DeformableAspp, x: torch.Tensor) -> torch.Tensor:
         branches = [self.aspp1, *self.aspp_deforms]
         *own, everywhere = self.conv1.weight.chunk(1 + len(branches), dim=1)
         batch, channels, height, width = x.shape
@@ -77,11 +78,11 @@ def without_folding() -> None:
         return normalised(total, self.bn1).relu_().view(batch, height, width, channels).permute(0, 3, 1, 2)
 
     decoder.convolve_normalised = lambda x, convolution, norm: normalised(convolution(x), norm)
-    DeformableBranch._make_product = lambda branch: decoder.Product(
-        decoder.weight_rows(branch.atrous_conv.regular_conv.weight), None
+    DeformableBranch._make_product = lambda branch: pyramid.Product(
+        pyramid.weight_rows(branch.atrous_conv.regular_conv.weight), None
     )
     DeformableBranch.add_projected = add_projected
-    DeformableAspp.forward = pyramid
+    DeformableAspp.forward = without_folds
     DecoderBlock.project = lambda block, x, head: F.conv2d(block(x), head)
 
 

@@ -19,7 +19,7 @@ DeformableForm = Literal["native", "gridsample", "openvino"]
 
 _PACKAGE = Path(__file__).parent.parent
 # The code that decides what a file holds; a plan is made of an ONNX file.
-_ONNX_SOURCES = ("engines/onnx_export/*.py", "models/birefnet.py", "models/decoder.py")
+_ONNX_SOURCES = ("engines/onnx_export/*.py", "models/birefnet.py", "models/decoder.py", "models/pyramid.py")
 _SOURCES = {"onnx": _ONNX_SOURCES, "plan": (*_ONNX_SOURCES, "engines/tensorrt_builder.py")}
 
 

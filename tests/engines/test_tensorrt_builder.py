@@ -26,7 +26,7 @@ from birefnet_batch.engines.tensorrt_builder import PlanProfile, build_plan
 from birefnet_batch.engines.tensorrt_module import TensorRT, load_tensorrt
 from birefnet_batch.errors import EngineError, EngineMemoryError
 from birefnet_batch.models.birefnet import NETWORKS
-from birefnet_batch.models.decoder import ASPP_KERNELS
+from birefnet_batch.models.pyramid import ASPP_KERNELS
 from birefnet_batch.models.registry import find_model
 from birefnet_batch.models.weights import WeightsFile, load_network, locate_weights
 

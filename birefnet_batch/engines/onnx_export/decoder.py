@@ -9,7 +9,7 @@ import numpy as np
 from birefnet_batch.engines.artifact import DeformableForm
 from birefnet_batch.engines.onnx_export.deformable import deformable
 from birefnet_batch.engines.onnx_export.graph import Array, Graph, Map
-from birefnet_batch.models.decoder import ASPP_KERNELS
+from birefnet_batch.models.pyramid import ASPP_KERNELS
 
 _EPSILON = 1e-5
 
