@@ -33,11 +33,12 @@ def _row_kernel(  # type: ignore[no-untyped-def]
     means,
     height,
     width,
-    before,
-    after,
+    before: tl.constexpr,
+    after: tl.constexpr,
+    reach: tl.constexpr,
+    steps: tl.constexpr,
     rows: tl.constexpr,
     columns: tl.constexpr,
-    reach: tl.constexpr,
 ):
     plane = tl.program_id(1)
     size = tl.full((), height, tl.int64) * width
@@ -52,8 +53,8 @@ def _row_kernel(  # type: ignore[no-untyped-def]
     # What the box of the column before the first holds. Each column adds what enters it and takes off what leaves it.
     ahead = tl.arange(0, reach)[None, :]
     total = tl.sum(_weighed(source, alpha, first + ahead, real & (ahead < after) & (ahead < width), least, slope), 1)
-    for start in range(0, width, columns):
-        column = (start + tl.arange(0, columns))[None, :]
+    for index in range(steps):
+        column = (index * columns + tl.arange(0, columns))[None, :]
         enters, leaves = column + after, column - before - 1
         step = _weighed(source, alpha, first + enters, real & (enters < width), least, slope)
         step -= _weighed(source, alpha, first + leaves, real & (leaves >= 0) & (leaves < width), least, slope)
@@ -83,9 +84,9 @@ def _column_kernel(  # type: ignore[no-untyped-def]
     background,
     height,
     width,
-    before,
-    after,
     epsilon,
+    before: tl.constexpr,
+    after: tl.constexpr,
     rows: tl.constexpr,
     columns: tl.constexpr,
 ):
@@ -97,20 +98,22 @@ def _column_kernel(  # type: ignore[no-untyped-def]
     # What the box of the row above the first holds, as along a row.
     blurred = tl.zeros((columns,), dtype=tl.float64)
     behind, matte = blurred, blurred
-    for y in range(start - 1 - before, start + after):
+    for index in range(before + 1 + after):
+        y = start - 1 - before + index
         blurred += _line(own, y, column, height, width)
         behind += _line(other, y, column, height, width)
         matte += _line(both, y, column, height, width)
-    for y in range(start, tl.minimum(start + rows, height)):
+    for index in range(rows):
+        y = start + index
         enters, leaves = y + after, y - before - 1
         blurred += _line(own, enters, column, height, width) - _line(own, leaves, column, height, width)
         behind += _line(other, enters, column, height, width) - _line(other, leaves, column, height, width)
         matte += _line(both, enters, column, height, width) - _line(both, leaves, column, height, width)
-        count = (tl.minimum(enters, height - 1) - tl.maximum(leaves, -1)).to(tl.float32)
+        count = tl.maximum(tl.minimum(enters, height - 1) - tl.maximum(leaves, -1), 1).to(tl.float32)
         mean_alpha = matte.to(tl.float32) / count
         fused = blurred.to(tl.float32) / count / (mean_alpha + epsilon)
         rest = behind.to(tl.float32) / count / (1.0 + epsilon - mean_alpha)
-        place, inside = y * width + column, column < width
+        place, inside = column + y * width, (column < width) & (column * 0 + y < height)
         share = tl.load(alpha + place, inside, other=0.0)
         missing = tl.load(image + colour + place, inside, other=0.0) - share * fused - (1.0 - share) * rest
         fused = tl.clamp(fused + share * missing, 0.0, 1.0, propagate_nan=tl.PropagateNan.ALL)
@@ -137,14 +140,17 @@ def fuse_on_gpu(image: Tensor, alpha: Tensor, sides: tuple[int, ...], epsilon: f
     for picture, matte, result in zip(image, alpha, made, strict=True):
         foreground, behind = picture, picture
         for side in sides:
-            before, after = side // 2, side - 1 - side // 2
-            reach = triton.next_power_of_2(max(1, after))
+            reach = {"before": side // 2, "after": side - 1 - side // 2}
             _row_kernel[(triton.cdiv(height, _ROW_BLOCK["rows"]), _PLANES)](
-                *(foreground, behind, matte, means, height, width, before, after), **_ROW_BLOCK, reach=reach
+                *(foreground, behind, matte, means, height, width),
+                **reach,
+                reach=triton.next_power_of_2(max(1, reach["after"])),
+                steps=triton.cdiv(width, _ROW_BLOCK["columns"]),
+                **_ROW_BLOCK,
             )
             grid = (triton.cdiv(width, _COLUMN_BLOCK["columns"]), triton.cdiv(height, _COLUMN_BLOCK["rows"]), 3)
             _column_kernel[grid](
-                *(picture, matte, means, result, background, height, width, before, after, epsilon), **_COLUMN_BLOCK
+                *(picture, matte, means, result, background, height, width, epsilon), **reach, **_COLUMN_BLOCK
             )
             foreground, behind = result, background
     return made

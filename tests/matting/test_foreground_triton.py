@@ -62,8 +62,8 @@ def test_the_kernels_compile_for_cards(tmp_path, monkeypatch):
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     planes = dict.fromkeys(("image", "foreground", "background", "alpha", "means"), "*fp32")
     cases = (
-        (kernels._row_kernel, {**kernels._ROW_BLOCK, "reach": 64}),
-        (kernels._column_kernel, kernels._COLUMN_BLOCK),
+        (kernels._row_kernel, {"before": 45, "after": 44, "reach": 64, "steps": 2, **kernels._ROW_BLOCK}),
+        (kernels._column_kernel, {"before": 45, "after": 44, **kernels._COLUMN_BLOCK}),
     )
     for capability, most in SHARED_BYTES.items():
         for kernel, constants in cases:
