@@ -73,6 +73,8 @@ def stages_check(table: Table) -> None:
         precision = "fp16" if on_gpu else "fp32"
         how = CudaOptions(triton=on_gpu, graph=on_gpu)
         runner = CudaNetwork(network_of(table, precision), (batch, 3, *size), how)
+        if on_gpu and not (runner.triton and runner.fused):
+            raise RuntimeError("triton cannot make this network's kernels here; standard error says why")
 
         class CheckedEngine(Engine):
             family = "checked"
