@@ -14,7 +14,7 @@ from torch import Tensor
 # The colours times alpha, those behind times the rest, and alpha.
 _PLANES = 7
 _ROW_BLOCK = {"rows": 1, "columns": 1024}
-_COLUMN_BLOCK = {"rows": 32, "columns": 128}
+_COLUMN_BLOCK = {"rows": 64, "columns": 128}
 
 
 # Triton reads the annotations of a kernel, and stops at every name that is not its own: it has no others.
