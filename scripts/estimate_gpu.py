@@ -51,7 +51,7 @@ def _stand_in(signature: str, make: Callable[..., Any]) -> Any:
 
 
 _deform = _stand_in(
-    "deform(Tensor total, Tensor x, Tensor offset, Tensor factor, Tensor weight, Tensor bias, Tensor head) -> Tensor",
+    "deform(Tensor total, Tensor x, Tensor offset, Tensor factor, Tensor rows, Tensor bias, Tensor head) -> Tensor",
     lambda total, *_: torch.empty_like(total),
 )
 _attend = _stand_in(
@@ -117,8 +117,8 @@ class Counting(TorchDispatchMode):
 
 def _flops(name: str, operation: Any, arguments: tuple[Any, ...], named: dict[str, Any], result: Any) -> float:
     if name == "deform":
-        total, weight, head = arguments[0], arguments[4], arguments[6]
-        return 2.0 * len(total) * (weight.numel() + head.numel())
+        total, rows, head = arguments[0], arguments[4], arguments[6]
+        return 2.0 * len(total) * (rows.numel() + head.numel())
     if name == "attend":
         return 4.0 * arguments[0].numel() * arguments[1].shape[2]
     if name in ("addmm_", "_addmm_activation"):
@@ -161,8 +161,13 @@ def prepared(network: str, dtype: torch.dtype, fused: bool) -> nn.Module:
     """The network as an engine on a GPU prepares it, without memory, with or without fused blocks."""
     from birefnet_batch.engines.fused_blocks import fused_block
 
-    built = build_network(network).eval().to("meta", dtype)
-    set_operator(built, deformable_convolution, _deform)
+    built = build_network(network).eval().to("meta", dtype).to(memory_format=torch.channels_last)
+    # The kernel reads planes, and copies what is laid out otherwise.
+    set_operator(
+        built,
+        deformable_convolution,
+        lambda total, x, offset, factor, *given: _deform(total, x, offset.contiguous(), factor.contiguous(), *given),
+    )
     swin.set_block_operator(built, fused_block if fused else None)
     built.prepare()
     return built

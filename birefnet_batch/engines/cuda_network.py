@@ -16,6 +16,7 @@ from birefnet_batch.models.deformable import (
     ProjectedOperator,
     grid_sample_convolution,
     set_operator,
+    weight_rows,
 )
 from birefnet_batch.models.swin import set_block_operator
 from birefnet_batch.process_tuning import exact_float32
@@ -57,12 +58,14 @@ class CudaNetwork:
         self.channels_last = options.channels_last and half
         if self.channels_last:
             network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._attention = (*_ATTENTION, SDPBackend.CUDNN_ATTENTION) if options.any_attention else _ATTENTION
         self.triton = options.triton and _use_triton(network)
-        self.fused = self.triton and options.fused and not options.compile and _use_fused_blocks(network)
+        # By the attention that a batch has.
+        with sdpa_kernel([*self._attention]):
+            self.fused = self.triton and options.fused and not options.compile and _use_fused_blocks(network)
         prepare = getattr(network, "prepare", None)
         if callable(prepare):
             prepare()
-        self._attention = (*_ATTENTION, SDPBackend.CUDNN_ATTENTION) if options.any_attention else _ATTENTION
         if not half:
             exact_float32()
         self._image = torch.zeros(shape, dtype=parameter.dtype, device=parameter.device)
@@ -106,8 +109,9 @@ def _use_triton(network: nn.Module) -> bool:
         from birefnet_batch.engines.triton_deformable import triton_convolution, triton_projection
 
         # At its first launch triton needs a C compiler and Python's headers, and each kernel so much of the GPU's
-        # memory; of maps like these it is compiled once for all that there will be.
+        # memory; of maps like these it is compiled once for all whose sides are multiples of 16.
         weights = [module.regular_conv.weight for module in network.modules() if isinstance(module, DeformableConv2d)]
+        _require_tensor_cores(weights[0])
         for weight in {tuple(weight.shape): weight for weight in weights}.values():
             _compare(triton_projection, weight.detach())
     except Exception as error:
@@ -130,6 +134,16 @@ def _use_fused_blocks(network: nn.Module) -> bool:
     return True
 
 
+def _require_tensor_cores(weight: Tensor) -> None:
+    """Refuse a kernel that would be right and slower than plain operations.
+
+    Raises:
+        RuntimeError: triton multiplies in half precision without this GPU's tensor cores.
+    """
+    if weight.is_cuda and weight.dtype != torch.float32 and torch.cuda.get_device_capability(weight.device) < (8, 0):
+        raise RuntimeError("below compute capability 8.0 triton does not use tensor cores")
+
+
 def _compare(projector: ProjectedOperator, weight: Tensor) -> None:
     """Hold its result on small maps beside that of plain operations: compilers are wrong on some cards.
 
@@ -146,11 +160,11 @@ def _compare(projector: ProjectedOperator, weight: Tensor) -> None:
         torch.randn(rows, columns, generator=generator).to(weight.device, weight.dtype)
         for rows, columns in ((channels, outputs), (2 * 16 * 16, channels))
     )
-    arguments = (image, 2 * offset, modulation.sigmoid(), weight)
-    wanted = grid_sample_convolution(*(value.float() for value in arguments))
-    rows = wanted.permute(0, 2, 3, 1).reshape(-1, outputs)
-    projected = total.float() + rows.relu() @ head.float().T
-    projector(total, *arguments, None, head)
+    plan = (2 * offset, modulation.sigmoid())
+    bias = torch.randn(outputs, generator=generator).to(weight.device, weight.dtype)
+    wanted = grid_sample_convolution(*(value.float() for value in (image, *plan, weight, bias)))
+    wanted = total.float() + wanted.permute(0, 2, 3, 1).reshape(-1, outputs).relu() @ head.float().T
+    projector(total, image, *plan, weight_rows(weight).T.contiguous(), bias, head)
     # Half precision rounds to 3 % of the largest. A comparison with what is no number is false.
-    if not (total.float() - projected).abs().max() <= 0.05 * projected.abs().max():
+    if not (total.float() - wanted).abs().max() <= 0.05 * wanted.abs().max():
         raise RuntimeError("what it computes is wrong")

@@ -61,6 +61,8 @@ def compare_blocks(network: nn.Module) -> None:
         tokens = torch.randn(shape, generator=generator).to(weight.device, weight.dtype)
         with torch.inference_mode():
             found, wanted = fused_block(block, tokens).float(), block(tokens).float()
-        # Half precision rounds to 3 % of the largest. A comparison with what is no number is false.
-        if not (found - wanted).abs().max() <= 0.05 * wanted.abs().max():
+        # Channel by channel, for some of large networks are a hundred times as large as others. Half precision is off
+        # by half a percent. A comparison with what is no number is false.
+        off, size = ((value.flatten(0, 2)).norm(dim=0) for value in (found - wanted, wanted))
+        if not (off <= 0.02 * size).all():
             raise RuntimeError("what it computes is wrong")

@@ -7,6 +7,8 @@ In half precision it has all outputs of its pixels, so that it can project them 
 
 from __future__ import annotations
 
+import math
+
 import torch
 import triton
 import triton.language as tl
@@ -42,8 +44,10 @@ def launch_options(constants: dict[str, int], dtype: torch.dtype) -> dict[str, i
     """
     if dtype == torch.float32:
         return {"num_warps": 8, "num_stages": 1}
-    # More threads have fewer registers each: 16 warps use all that a multiprocessor has, 8 the same for half of them.
-    return {"num_warps": max(4, constants["output_block"] // 16), "num_stages": 2}
+    # More threads have fewer registers each: 16 warps use all that a multiprocessor has. With a single tap triton lays
+    # two products in a row out for fewer.
+    most = 8 if constants["kernel"] == 1 else 16
+    return {"num_warps": min(most, max(4, constants["output_block"] // 16)), "num_stages": 2}
 
 
 # Triton reads the annotations of a kernel, and stops at every name that is not its own: it has no others.
@@ -222,24 +226,25 @@ def triton_convolution(
     count = batch * height * width
     constants = kernel_constants(channels, outputs, kernel, x.dtype)
     grid = (triton.cdiv(count, _PIXELS), triton.cdiv(outputs, constants["output_block"]))
-    inputs = _laid_out(x, offset, modulation, weight, bias)
-    _kernel[grid](*inputs, output, count, height, width, **constants, **launch_options(constants, x.dtype))
+    if bias is None:
+        bias = torch.zeros(outputs, dtype=x.dtype, device=x.device)
+    rows = weight.permute(2, 3, 1, 0).contiguous()
+    _kernel[grid](
+        *(_pixels(x), offset.contiguous(), modulation.contiguous(), rows, bias, output, count, height, width),
+        **constants,
+        **launch_options(constants, x.dtype),
+    )
     return output.permute(0, 3, 1, 2)
 
 
 def triton_projection(
-    total: Tensor,
-    x: Tensor,
-    offset: Tensor,
-    modulation: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    head: Tensor,
+    total: Tensor, x: Tensor, offset: Tensor, modulation: Tensor, rows: Tensor, bias: Tensor, head: Tensor
 ) -> None:
     """Implement `ProjectedOperator`, in half precision without the map in between. Without gradients."""
-    batch, _, height, width = x.shape
-    outputs, channels, kernel, _ = weight.shape
+    batch, channels, height, width = x.shape
+    outputs, kernel = rows.shape[1], math.isqrt(modulation.shape[1])
     if x.dtype == torch.float32 or outputs > _OUTPUTS:
+        weight = rows.view(kernel, kernel, channels, outputs).permute(3, 2, 0, 1)
         between = triton_convolution(x, offset, modulation, weight, bias).permute(0, 2, 3, 1)
         total.addmm_(between.reshape(-1, outputs).relu_(), head.T)
         return
@@ -249,17 +254,13 @@ def triton_projection(
         "projected": len(head),
         "projected_block": max(_LEAST, triton.next_power_of_2(len(head))),
     }
-    inputs = _laid_out(x, offset, modulation, weight, bias)
     _projecting_kernel[(triton.cdiv(count, _PIXELS),)](
-        *(*inputs, head.contiguous(), total, count, height, width), **constants, **launch_options(constants, x.dtype)
+        *(_pixels(x), offset.contiguous(), modulation.contiguous(), rows, bias, head, total, count, height, width),
+        **constants,
+        **launch_options(constants, x.dtype),
     )
 
 
-def _laid_out(
-    x: Tensor, offset: Tensor, modulation: Tensor, weight: Tensor, bias: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """What the kernels read: pixels and the weights of taps as rows."""
-    if bias is None:
-        bias = torch.zeros(len(weight), dtype=x.dtype, device=x.device)
-    image, rows = x.permute(0, 2, 3, 1).contiguous(), weight.permute(2, 3, 1, 0).contiguous()
-    return image, offset.contiguous(), modulation.contiguous(), rows, bias
+def _pixels(x: Tensor) -> Tensor:
+    """All channels of a pixel side by side."""
+    return x.permute(0, 2, 3, 1).contiguous()

@@ -49,19 +49,14 @@ class ProjectedOperator(Protocol):
 
     Args:
         total: (B*H*W, P), changed.
-        x: as there, and the other arguments too.
-        head: (P, O).
+        x: as there, and the offset and the modulation too.
+        rows: (k²*C, O), the weight as `weight_rows` gives it, transposed; contiguous.
+        bias: (O,).
+        head: (P, O), contiguous.
     """
 
     def __call__(
-        self,
-        total: Tensor,
-        x: Tensor,
-        offset: Tensor,
-        modulation: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        head: Tensor,
+        self, total: Tensor, x: Tensor, offset: Tensor, modulation: Tensor, rows: Tensor, bias: Tensor, head: Tensor
     ) -> None: ...
 
 
@@ -224,8 +219,8 @@ class DeformableConv2d(nn.Module):
     def _join(self) -> tuple[Tensor, Tensor]:
         both = (self.offset_conv, self.modulator_conv)
         weight, bias = torch.cat([one.weight for one in both]), torch.cat([bias_of(one) for one in both])
-        # Tensor cores take eight outputs at a time; others cost slower kernels.
-        missing = -len(weight) % 8
+        # Tensor cores take eight outputs at a time; others cost slower kernels there.
+        missing = 0 if weight.device.type == "cpu" else -len(weight) % 8
         return F.pad(weight, (0, 0, 0, 0, 0, 0, 0, missing)), F.pad(bias, (0, missing))
 
 

@@ -28,6 +28,10 @@ class DeformableBranch(nn.Module):
         weight, bias = folded(self.atrous_conv.regular_conv, self.bn)
         return Product(weight_rows(weight), bias, activation="relu")
 
+    def _make_rows(self) -> tuple[Tensor, Tensor]:
+        weight, bias = folded(self.atrous_conv.regular_conv, self.bn)
+        return weight_rows(weight).T.contiguous(), bias
+
     def forward(self, x: Tensor) -> Tensor:
         if self.bn.training:
             return F.relu(self.bn(self.atrous_conv(x)))
@@ -42,8 +46,8 @@ class DeformableBranch(nn.Module):
         """Add the product by `head` (outputs, out_channels) of what `forward` gives to total (B*H*W, outputs)."""
         convolution = self.atrous_conv
         if convolution.projector is not None:
-            weight, bias = folded(convolution.regular_conv, self.bn)
-            convolution.projector(total, x, *convolution.plan(x), weight, bias, head)
+            laid_out = kept(self, "projected", lambda: (*self._make_rows(), head.contiguous()))
+            convolution.projector(total, x, *convolution.plan(x), *laid_out)
             return
         product = kept(self, "product", self._make_product)
         for pixels, samples in sample_rows(x, *convolution.plan(x), convolution.kernel):

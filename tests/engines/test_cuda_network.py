@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from contextlib import nullcontext
+from unittest.mock import Mock
+
 import pytest
 import torch
 from filled import filled_network
 
-from birefnet_batch.engines import open_engine
+from birefnet_batch.engines import cuda_network, open_engine
 from birefnet_batch.engines.base import EngineSpec
 from birefnet_batch.engines.cuda_network import CudaNetwork, CudaOptions
 from birefnet_batch.engines.torch_cuda_engine import TorchCudaEngine
@@ -49,9 +53,11 @@ def stand_in(monkeypatch, factor=1.0):
     """Put plain operations in the place of the deformable kernels, for there are none on a processor."""
     triton_deformable = pytest.importorskip("birefnet_batch.engines.triton_deformable")
 
-    def projector(total, x, offset, modulation, weight, bias, head):
-        rows = grid_sample_convolution(x, offset, modulation, weight, bias).permute(0, 2, 3, 1)
-        total += factor * rows.reshape(-1, len(weight)).relu() @ head.T
+    def projector(total, x, offset, modulation, rows, bias, head):
+        side = math.isqrt(modulation.shape[1])
+        weight = rows.view(side, side, x.shape[1], -1).permute(3, 2, 0, 1)
+        made = grid_sample_convolution(x, offset, modulation, weight, bias).permute(0, 2, 3, 1)
+        total += factor * made.reshape(-1, len(weight)).relu() @ head.T
 
     monkeypatch.setattr(triton_deformable, "triton_projection", projector)
 
@@ -100,6 +106,18 @@ def test_bf16_is_refused_where_a_gpu_has_none(monkeypatch, tmp_path):
     engine = TorchCudaEngine(spec, DEMO, locate_weights(DEMO), CudaOptions(), tmp_path)
     with pytest.raises(EngineError, match=r"8\.0 or newer; Tesla T4 is older: give engine\.precision=fp16"):
         engine.open()
+
+
+@pytest.mark.parametrize(
+    ("capability", "dtype", "refused"),
+    [((7, 5), torch.float16, True), ((7, 5), torch.float32, False), ((8, 0), torch.float16, False)],
+)
+def test_half_precision_without_tensor_cores_is_left_to_plain_operations(monkeypatch, capability, dtype, refused):
+    """There triton's kernel is right, and slower than what it stands for."""
+    weight = Mock(is_cuda=True, dtype=dtype)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    with pytest.raises(RuntimeError, match="tensor cores") if refused else nullcontext():
+        cuda_network._require_tensor_cores(weight)
 
 
 def test_a_prepared_network_owns_what_a_graph_reads(monkeypatch):

@@ -10,7 +10,7 @@ import pytest
 import torch
 from triton_compiled import SHARED_BYTES, compiled
 
-from birefnet_batch.models.deformable import grid_sample_convolution
+from birefnet_batch.models.deformable import grid_sample_convolution, weight_rows
 
 # In a process of its own: the interpreter is chosen when triton is imported.
 PROCESS = """
@@ -19,17 +19,18 @@ os.environ["TRITON_INTERPRET"] = "1"
 import torch
 from birefnet_batch.engines import triton_deformable
 from birefnet_batch.engines.triton_deformable import triton_convolution, triton_projection
-from birefnet_batch.models.deformable import grid_sample_convolution
+from birefnet_batch.models.deformable import grid_sample_convolution, weight_rows
 torch.manual_seed(0)
 
 
 def check_projection(arguments, atol):
-    outputs, channels = arguments[3].shape[:2]
-    given = torch.randn(arguments[0].shape[0] * arguments[0][0, 0].numel(), channels).to(arguments[0].dtype)
-    head = torch.randn(channels, outputs).to(given.dtype) / outputs**0.5
-    wanted = grid_sample_convolution(*(None if value is None else value.float() for value in arguments))
+    x, offset, modulation, weight, bias = arguments
+    outputs, channels = weight.shape[:2]
+    given = torch.randn(len(x) * x[0, 0].numel(), channels).to(x.dtype)
+    head = (torch.randn(channels, outputs) / outputs**0.5).to(x.dtype)
+    wanted = grid_sample_convolution(*(value.float() for value in arguments))
     wanted = given.float() + wanted.permute(0, 2, 3, 1).reshape(-1, outputs).relu() @ head.float().T
-    triton_projection(given, *arguments, head)
+    triton_projection(given, x, offset, modulation, weight_rows(weight).T.contiguous(), bias, head)
     torch.testing.assert_close(given.float(), wanted, atol=atol, rtol=atol)
 
 
@@ -63,10 +64,10 @@ def test_the_kernel_matches_plain_torch_in_the_interpreter():
     assert done.stdout.strip() == "equal", done.stderr[-2000:]
 
 
-def compiled_for(channels, dtype, name, capability, projected=0):
+def compiled_for(channels, dtype, name, capability, projected=0, side=3):
     from birefnet_batch.engines import triton_deformable
 
-    constants = triton_deformable.kernel_constants(channels, 256, 3, dtype)
+    constants = triton_deformable.kernel_constants(channels, 256, side, dtype)
     options = triton_deformable.launch_options(constants, dtype)
     kernel = triton_deformable._kernel
     if projected:
@@ -84,7 +85,8 @@ def test_the_kernels_compile_for_cards_and_fit_their_shared_memory(dtype, name, 
     pytest.importorskip("triton", reason="triton has no build for this machine")
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     for capability, most in SHARED_BYTES.items():
-        assert compiled_for(64, dtype, name, capability, projected).metadata.shared <= most
+        for side in (1, 3):
+            assert compiled_for(64, dtype, name, capability, projected, side).metadata.shared <= most
 
 
 def test_indices_into_batches_of_more_than_two_to_the_31_values_do_not_overflow(tmp_path, monkeypatch):
@@ -115,5 +117,6 @@ def test_the_kernel_matches_plain_torch_on_a_gpu(dtype, tolerance):
         torch.testing.assert_close(triton_convolution(*arguments).float(), wanted, atol=tolerance, rtol=tolerance)
         total, head = normal(2 * 33 * 40, 64).to(dtype), (normal(64, 256) / 16).to(dtype)
         projected = total.float() + wanted.permute(0, 2, 3, 1).reshape(-1, 256).relu() @ head.float().T
-        triton_projection(total, *arguments, head)
+        *plan, weight, bias = arguments
+        triton_projection(total, *plan, weight_rows(weight).T.contiguous(), bias, head)
         torch.testing.assert_close(total.float(), projected, atol=2 * tolerance, rtol=2 * tolerance)

@@ -85,22 +85,30 @@ def test_training_has_gradients_for_positions_too():
 
 
 @pytest.mark.parametrize("kernel", [1, 3])
-def test_offsets_and_factors_come_from_one_convolution_that_tensor_cores_take(monkeypatch, kernel):
+def test_offsets_and_factors_come_from_one_convolution(monkeypatch, kernel):
     convolution = DeformableConv2d(8, 4, kernel)
     for parameter in convolution.parameters():
         torch.nn.init.normal_(parameter)
-    x, outputs, convolve = torch.randn(2, 8, 5, 6), [], F.conv2d
+    x = torch.randn(2, 8, 5, 6)
+    wanted = convolution.offset_conv(x), 2 * convolution.modulator_conv(x).sigmoid()
+    join = convolution._join
 
-    def counted(image, weight, *given, **named):
-        outputs.append(len(weight))
-        return convolve(image, weight, *given, **named)
+    def padded():
+        """As on a GPU, whose tensor cores take eight outputs at a time."""
+        weight, bias = join()
+        missing = -len(weight) % 8
+        return F.pad(weight, (0, 0, 0, 0, 0, 0, 0, missing)), F.pad(bias, (0, missing))
 
-    monkeypatch.setattr(F, "conv2d", counted)
-    offset, modulation = convolution.plan(x)
-    assert len(outputs) == 1
-    assert outputs[0] % 8 == 0
-    torch.testing.assert_close(offset, convolution.offset_conv(x))
-    torch.testing.assert_close(modulation, 2 * convolution.modulator_conv(x).sigmoid())
+    for way in (join, padded):
+        monkeypatch.setattr(convolution, "_join", way)
+        for found, right in zip(convolution.plan(x), wanted, strict=True):
+            torch.testing.assert_close(found, right)
+
+
+def test_a_gpu_gets_offsets_and_factors_in_eights():
+    for kernel, outputs in ((1, 8), (3, 32), (7, 152)):
+        weight, bias = DeformableConv2d(8, 4, kernel).to("meta")._join()
+        assert (len(weight), len(bias)) == (outputs, outputs)
 
 
 def test_the_operator_of_a_whole_network_can_be_replaced():
