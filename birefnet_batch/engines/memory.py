@@ -23,6 +23,8 @@ _SIGNS = (
     # cuBLAS and cuDNN
     "alloc_failed",
     "allocation_failed",
+    # oneDNN, which says no more
+    "could not create a primitive",
     # torch's interpolation, of a batch whose maps are too large for its indices
     "int_max elements",
 )

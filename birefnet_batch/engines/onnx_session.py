@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from birefnet_batch.engines.artifact import DeformableForm
+from birefnet_batch.engines.installed import installed
 from birefnet_batch.errors import EngineError
 from birefnet_batch.process_tuning import usable_processors
 from birefnet_batch.refusals import one_line
@@ -65,7 +66,9 @@ def require_provider(provider: str, form: DeformableForm | None = None) -> Modul
     try:
         import onnxruntime
     except ImportError:
-        raise EngineError(f"engine.name=onnxruntime needs onnxruntime, which is not installed: {install}") from None
+        raise EngineError(
+            f"engine.name=onnxruntime needs onnxruntime, which is not installed (there is {installed()}): {install}"
+        ) from None
     version = tuple(map(int, onnxruntime.__version__.split(".")[:2]))
     oldest, reason = _OLDEST[form or form_of(provider)]
     if version < oldest:

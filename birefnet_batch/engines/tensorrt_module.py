@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from birefnet_batch.engines.installed import installed
 from birefnet_batch.errors import EngineError
 from birefnet_batch.refusals import one_line
 
@@ -56,7 +57,7 @@ def load_tensorrt() -> TensorRT:
             problems.append(f"tensorrt {found.version} is not one of 10.1 to 11")
             continue
         return found
-    raise EngineError(f"engine.name=tensorrt cannot be had ({'; '.join(problems)}): {_INSTALL}")
+    raise EngineError(f"engine.name=tensorrt cannot be had ({'; '.join(problems)}; there is {installed()}): {_INSTALL}")
 
 
 @cache

@@ -83,9 +83,12 @@ def failed(record: JobRecord, error: Exception) -> tuple[JobRecord, BirefnetBatc
     ledger = Ledger(record)
     unexpected = known is not error and not isinstance(error, OSError) and not is_unwell(error)
     kind = type(error if unexpected else known).__name__
+    before = [redact_text(note) for note in getattr(error, "__notes__", ())]
     ledger.note(
         status="failed",
         error=ErrorRecord(kind, redact_text(str(known)) or type(error).__name__),
+        notes=[*record.notes, *before],
+        reproducible=record.reproducible and not before,
         timings={**record.timings, "total": round(ledger.seconds, 3)},
         finished=utc_now(),
     )

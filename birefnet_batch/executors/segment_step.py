@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import logging
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -63,7 +65,7 @@ def do_segment(engines: EngineCache, workspace: Workspace, plan: Plan, index: in
         for batch in engine.refused_batches[-1:]
     ]
     shown = _Shown(observer)
-    with workspace.naming(job):
+    with workspace.naming(job), _told(notes):
         while True:
             try:
                 segment = process_segment(task, engine, shown.frames)
@@ -92,6 +94,17 @@ def do_segment(engines: EngineCache, workspace: Workspace, plan: Plan, index: in
             reproducible=not notes,
             machine=kind_of_machine(),
         )
+
+
+@contextmanager
+def _told(notes: list[str]) -> Iterator[None]:
+    """Add to an error what was noted before it, for the record of the job that fails."""
+    try:
+        yield
+    except Exception as error:
+        for note in notes:
+            error.add_note(note)
+        raise
 
 
 def _same_weights(engines: EngineCache, spec: ModelSpec, plan: Plan) -> None:

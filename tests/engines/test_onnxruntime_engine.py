@@ -68,7 +68,10 @@ def test_an_engine_holds_the_weights_of_its_file(store):
 
 def test_a_missing_package_is_named_with_its_command(store, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(EngineError, match=r"not installed: pip install 'birefnet-batch\[onnx\]'"), engine_of(store):
+    with (
+        pytest.raises(EngineError, match=r"not installed \(there is torch.*\): pip install 'birefnet-batch\[onnx\]'"),
+        engine_of(store),
+    ):
         pass
 
 

@@ -96,6 +96,10 @@ def test_a_frame_that_does_not_fit_alone_fails_with_what_to_do(tmp_path, monkeyp
     record = cut_out(tmp_path, monkeypatch, holds=0)
     assert record["status"] == "failed"
     assert "give a smaller operating_resolution" in record["error"]["message"]
+    assert record["reproducible"] is False
+    assert record["notes"] == [
+        f"out of memory with batches of {batch}: segment 0 was done again with {batch // 2}" for batch in (4, 2)
+    ]
 
 
 def test_each_librarys_words_for_it_are_known():
@@ -107,6 +111,7 @@ def test_each_librarys_words_for_it_are_known():
     assert not is_out_of_memory(ValueError("out of bounds"))
     few = "upsample_bilinear2d_nhwc only supports output tensors with less than INT_MAX elements, but got [32, 24, ...]"
     assert is_out_of_memory(RuntimeError(few))
+    assert is_out_of_memory(RuntimeError("could not create a primitive"))
 
 
 def test_a_file_s_name_does_not_say_that_memory_ran_out():
