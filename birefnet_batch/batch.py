@@ -125,6 +125,11 @@ def run(
         from birefnet_batch.storage.filesystems import bucket_filesystem
 
         bucket_filesystem(scheme, settings.storage)
+    if settings.engine.shared_store is not None:
+        from birefnet_batch.engines.shared_store import SharedStore
+
+        # As little a video's fault.
+        SharedStore(settings.engine.shared_store, settings.storage)
     run_id = new_run_id()
     tally = _Tally()
     with Output(folder, run_id, settings.storage) as output:

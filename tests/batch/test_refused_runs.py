@@ -11,7 +11,7 @@ from batch_runs import request, run_all, settings
 
 from birefnet_batch import BirefnetBatchError, ConfigError, Settings, run
 from birefnet_batch.errors import ProblemsError
-from birefnet_batch.settings import MediaSettings, OnInvalid
+from birefnet_batch.settings import EngineSettings, MediaSettings, OnInvalid
 from birefnet_batch.storage import backoff
 
 
@@ -39,6 +39,12 @@ def test_an_empty_run_and_a_run_without_output_are_refused(clip: Path, output: P
         run(settings(output), [])
     with pytest.raises(BirefnetBatchError, match="output=FOLDER"):
         run(Settings(), [request(clip)])
+    assert not output.exists()
+
+
+def test_a_shared_engine_store_that_cannot_be_one_is_no_fault_of_the_videos(clip: Path, output: Path) -> None:
+    with pytest.raises(ConfigError, match=r"engine\.shared_store=foo://x cannot be used: no readable URL"):
+        run_all(output, request(clip), engine=EngineSettings(shared_store="foo://x"))
     assert not output.exists()
 
 
