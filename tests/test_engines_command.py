@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -258,10 +259,11 @@ def test_engines_are_not_pruned_by_days_that_there_are_not(number, tmp_path, cap
 def test_what_is_damaged_or_was_left_by_killed_processes_is_listed_named_and_pruned(tmp_path, capsys):
     store = EngineStore(tmp_path)
     whole = Artifact("onnx", "mine", "demo", "0", 64, 64, "fp32", {"deform_conv": "native"}, code=source_digest("onnx"))
-    kept, *paths = (store.get(replace(whole, width=width), wrote) for width in (64, 96, 128, 160))
+    kept, *paths = (store.get(replace(whole, width=width), wrote) for width in (64, 96, 128, 160, 192))
     paths[0].unlink()
     (paths[1].parent / "entry.json").write_text("{")
     (paths[2].parent / "used").unlink()
+    shutil.copy(kept.parent / "entry.json", paths[3].parent)
     removed = f".removed-{whole.key}-00000000"
     for name in (f".building/{whole.key}-0000dead", f".building/{removed}", f".removed-{removed}-0000beef"):
         (tmp_path / name).mkdir(parents=True)
@@ -270,11 +272,11 @@ def test_what_is_damaged_or_was_left_by_killed_processes_is_listed_named_and_pru
     assert run(["list", *words]) == OK
     said = capsys.readouterr().out
     assert ": 1 engines, " in said
-    assert "3 damaged, 0.0 MB: prune removes them" in said
+    assert "4 damaged, 0.0 MB: prune removes them" in said
     assert "3 left by processes that were killed, 3.0 MB: prune removes them" in said
     assert run(["verify", *words]) == FAILED
     said = capsys.readouterr().out
-    assert all(f"{path.parent.name}  damaged: not all of its files can be read" in said for path in paths)
+    assert all(f"{path.parent.name}  damaged: a file is missing, unreadable or of another; " in said for path in paths)
     assert run(["prune", *words]) == OK
     assert "3.0 MB freed" in capsys.readouterr().out
     assert list(tmp_path.rglob("model.*")) == [kept]

@@ -80,18 +80,28 @@ class Artifact:
     @property
     def key(self) -> str:
         """The digest that names it."""
-        identity = json.dumps(asdict(self), sort_keys=True)
-        return hashlib.sha256(identity.encode()).hexdigest()[:32]
+        return key_of(asdict(self))
 
     @property
     def file_name(self) -> str:
         """The name of its file."""
-        return f"model.{self.kind}"
+        return file_name(self.kind)
 
     def __str__(self) -> str:
         form = " ".join(str(value) for value in self.options.values())
         where = f" for {self.device['name']}" if "name" in self.device else ""
         return f"{self.kind} of {self.model} at {self.width}x{self.height} in {self.precision} ({form}){where}"
+
+
+def key_of(artifact: Mapping[str, Any]) -> str:
+    """The digest of an artifact's fields."""
+    identity = json.dumps(artifact, sort_keys=True)
+    return hashlib.sha256(identity.encode()).hexdigest()[:32]
+
+
+def file_name(kind: str) -> str:
+    """The name of a file of a kind, onnx or plan, in its folder."""
+    return f"model.{kind}"
 
 
 @cache

@@ -11,7 +11,8 @@ from typing import cast
 
 from birefnet_batch.engines.artifact import source_digest
 from birefnet_batch.engines.memory import is_out_of_memory
-from birefnet_batch.engines.store import EngineStore, Entry
+from birefnet_batch.engines.store import EngineStore
+from birefnet_batch.engines.store_entry import Entry
 from birefnet_batch.engines.store_names import CACHES
 from birefnet_batch.errors import BirefnetBatchError, EngineError, WeightsError
 from birefnet_batch.models.registry import Catalogue
@@ -56,7 +57,7 @@ def verify(store: EngineStore, weights: Mapping[str, str], models: Catalogue) ->
     if not broken and not entries:
         print(f"{store.root}: 0 engines")
     for folder in broken:
-        print(f"{folder.name}  damaged: not all of its files can be read; it is made again at its next use")
+        print(f"{folder.name}  damaged: a file is missing, unreadable or of another; it is made again at its next use")
     right = not broken
     for entry in entries:
         if not entry.intact():

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import logging
 import os
+import shutil
 import socket
 import stat
 import subprocess
@@ -14,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +116,74 @@ def test_a_damaged_engine_is_made_again_with_a_warning(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         assert store.get(ARTIFACT, builder(b"again")).read_bytes() == b"again"
     assert "damaged: it is made again" in caplog.text
+
+
+def test_an_engine_under_the_name_of_another_is_not_taken_for_it(tmp_path):
+    store, half = EngineStore(tmp_path), replace(ARTIFACT, precision="fp16")
+    one, other = (store.get(artifact, builder(artifact.precision.encode())).parent for artifact in (ARTIFACT, half))
+    one.rename(tmp_path / "aside")
+    other.rename(one)
+    (tmp_path / "aside").rename(other)
+    assert list(store.entries()) == []
+    assert store.broken() == sorted((one, other))
+    assert store.get(ARTIFACT, builder(b"again")).read_bytes() == b"again"
+    assert store.get(half, builder(b"again")).read_bytes() == b"again"
+    assert store.broken() == []
+
+
+def edited(folder: Path, change: dict[str, Any]) -> None:
+    entry = json.loads((folder / "entry.json").read_text())
+    entry = {name: value for name, value in {**entry, **change}.items() if value is not None}
+    (folder / "entry.json").write_text(json.dumps(entry))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({name: None} for name in ("file", "sha256", "artifact", "created", "facts")),
+        *({"created": when} for when in ("yesterday", True, float("nan"), 10**400)),
+        *({"artifact": what} for what in ([], {}, {"model": "demo"})),
+        {"facts": []},
+        {"file": 3},
+        {"sha256": 3},
+    ],
+    ids=str,
+)
+def test_a_record_that_is_not_whole_is_of_a_damaged_engine_that_is_made_again(tmp_path, change):
+    store = EngineStore(tmp_path)
+    folder = store.get(ARTIFACT, builder()).parent
+    edited(folder, change)
+    assert (list(store.entries()), store.broken()) == ([], [folder])
+    assert store.get(ARTIFACT, builder(b"again")).read_bytes() == b"again"
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "null", "[" * 100_000, "\xff"], ids=lambda content: content[:4])
+def test_what_is_no_record_is_of_a_damaged_engine_that_is_made_again(tmp_path, content):
+    store = EngineStore(tmp_path)
+    folder = store.get(ARTIFACT, builder()).parent
+    (folder / "entry.json").write_bytes(content.encode("latin-1"))
+    assert (list(store.entries()), store.broken()) == ([], [folder])
+    assert store.get(ARTIFACT, builder(b"again")).read_bytes() == b"again"
+
+
+@pytest.mark.parametrize("change", [{"width": 0}, {"batch": "2"}, {"options": {}}, {"device": {"name": 3}}], ids=str)
+def test_what_no_engine_can_be_is_a_damaged_one_under_the_key_that_fits_it(tmp_path, change):
+    store, wrong = EngineStore(tmp_path), replace(ARTIFACT, **change)
+    store.get(ARTIFACT, builder()).parent.rename(tmp_path / wrong.key)
+    edited(tmp_path / wrong.key, {"artifact": {**asdict(ARTIFACT), **change}})
+    assert (list(store.entries()), store.broken()) == ([], [tmp_path / wrong.key])
+
+
+@pytest.mark.parametrize("place", ["../../s.mp4", "{folder}/s.mp4", "entry.json"])
+def test_an_engine_is_the_file_that_a_store_gives_its_name_to_and_no_other(tmp_path, place):
+    (tmp_path / "s.mp4").write_bytes(b"of the user")
+    store = EngineStore(tmp_path / "store")
+    folder = store.get(ARTIFACT, builder()).parent
+    sha256 = hashlib.sha256(b"of the user").hexdigest()
+    edited(folder, {"file": place.format(folder=tmp_path), "sha256": sha256})
+    assert (list(store.entries()), store.broken()) == ([], [folder])
+    assert store.get(ARTIFACT, builder(b"again")) == folder / "model.onnx"
+    assert (tmp_path / "s.mp4").read_bytes() == b"of the user"
 
 
 def test_an_engine_that_cannot_be_built_leaves_nothing(tmp_path):
@@ -235,6 +305,29 @@ def test_a_damaged_engine_of_a_shared_store_is_not_taken(tmp_path, caplog):
     assert "damaged" in caplog.text
     assert json.loads((shared / ARTIFACT.key / "entry.json").read_text())["file"] == "model.onnx"
     assert (shared / ARTIFACT.key / "model.onnx").read_bytes() == b"again"
+
+
+def test_an_engine_of_a_shared_store_under_the_name_of_another_is_not_taken_and_is_mended(tmp_path, caplog):
+    shared = SharedStore(str(tmp_path / "shared"))
+    half = replace(ARTIFACT, precision="fp16")
+    EngineStore(tmp_path / "one", shared).get(half, builder(b"half"))
+    shutil.copytree(tmp_path / "shared" / half.key, tmp_path / "shared" / ARTIFACT.key)
+    with caplog.at_level(logging.WARNING):
+        assert EngineStore(tmp_path / "other", shared).get(ARTIFACT, builder()).read_bytes() == b"engine"
+    assert caplog.text.count("is damaged: it is made again") == 1
+    assert EngineStore(tmp_path / "third", shared).get(ARTIFACT, unexpected).read_bytes() == b"engine"
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"file": "model.onnx"}'])
+def test_what_is_no_record_in_a_shared_store_is_said_to_be_damaged_and_mended(tmp_path, caplog, content):
+    shared = SharedStore(str(tmp_path / "shared"))
+    EngineStore(tmp_path / "one", shared).get(ARTIFACT, builder())
+    (tmp_path / "shared" / ARTIFACT.key / "entry.json").write_text(content)
+    with caplog.at_level(logging.WARNING):
+        assert EngineStore(tmp_path / "other", shared).get(ARTIFACT, builder(b"again")).read_bytes() == b"again"
+    (said,) = caplog.messages
+    assert said.endswith(f"in the shared store {tmp_path / 'shared'} is damaged: it is made again")
+    assert EngineStore(tmp_path / "third", shared).get(ARTIFACT, unexpected).read_bytes() == b"again"
 
 
 def test_a_shared_store_that_cannot_be_written_costs_a_warning(tmp_path, caplog):
