@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import secrets
 import shutil
 import time
@@ -169,13 +168,11 @@ class EngineStore:
     def _intact(self, artifact: Artifact) -> Path | None:
         folder = self.root / artifact.key
         entry = read_entry(folder)
-        if entry is not None and entry.intact():
-            with suppress(OSError):
-                (folder / USED).touch()
-            return entry.path
-        if os.path.exists(folder):  # noqa: PTH110  Path.exists raises where a folder may not be entered
-            _log.warning("the %s in %s is damaged: it is made again", artifact, folder)
-        return None
+        if entry is None or not entry.intact():
+            return None
+        with suppress(OSError):
+            (folder / USED).touch()
+        return entry.path
 
     def _make(self, artifact: Artifact, build: Builder) -> Path:
         folder = self.root / artifact.key
@@ -183,6 +180,7 @@ class EngineStore:
             # The lock is ours, so that whoever left it is dead.
             _remove(left)
         if folder.exists():
+            _log.warning("the %s in %s is damaged: it is made again", artifact, folder)
             _remove(folder)
         work = self.root / ".building" / f"{artifact.key}-{secrets.token_hex(4)}"
         work.mkdir(parents=True)
