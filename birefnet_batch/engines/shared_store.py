@@ -48,6 +48,8 @@ class SharedStore:
         """None where it cannot be asked, or has not answered once: nobody waits for it again and again."""
         self._root = ""
         self._timeout_s: float | None = None
+        self._told: set[str] = set()
+        """What kinds of errors were said: each engine would say the same of it up to three times."""
         if self._scheme in BUCKET_SCHEMES:
             settings = storage or StorageSettings()
             self._files = bucket_filesystem(self._scheme, settings)
@@ -148,4 +150,7 @@ class SharedStore:
             reason = bucket_reason(self._shown, error)
         else:
             reason = one_line(redact_text(str(error)), 200) or type(error).__name__
-        _log.warning("the shared engine store %s cannot be used: %s; this machine builds its own", self._shown, reason)
+        level = logging.DEBUG if type(error).__name__ in self._told else logging.WARNING
+        self._told.add(type(error).__name__)
+        said = "the shared engine store %s cannot be used: %s; this machine builds its own"
+        _log.log(level, said, self._shown, reason)

@@ -45,6 +45,13 @@ def builder(content: bytes = b"engine", log: list[str] | None = None) -> Callabl
     return build
 
 
+def refusing(error: Exception) -> Callable[..., Any]:
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise error
+
+    return refuse
+
+
 def unexpected(path: Path) -> dict[str, Any]:
     raise AssertionError("it is there already")
 
@@ -330,12 +337,29 @@ def test_what_is_no_record_in_a_shared_store_is_said_to_be_damaged_and_mended(tm
     assert EngineStore(tmp_path / "third", shared).get(ARTIFACT, unexpected).read_bytes() == b"again"
 
 
-def test_a_shared_store_that_cannot_be_written_costs_a_warning(tmp_path, caplog):
+def test_a_shared_store_that_cannot_be_reached_costs_one_warning_for_all_engines(tmp_path, caplog):
     (tmp_path / "file").write_text("")
     store = EngineStore(tmp_path / "one", SharedStore(str(tmp_path / "file" / "shared")))
     with caplog.at_level(logging.WARNING):
-        assert store.get(ARTIFACT, builder()).read_bytes() == b"engine"
-    assert "cannot be used" in caplog.text
+        for artifact in (ARTIFACT, replace(ARTIFACT, width=96)):
+            path = store.get(artifact, builder())
+            assert path.read_bytes() == b"engine"
+            store.offer(path)
+    assert caplog.text.count("cannot be used: [Errno 20] Not a directory") == 1
+
+
+def test_a_shared_store_that_fails_in_another_way_is_said_again(tmp_path, caplog, monkeypatch):
+    shared = SharedStore(f"memory://engines-{tmp_path.name}")
+    store = EngineStore(tmp_path / "one", shared)
+    with caplog.at_level(logging.WARNING):
+        for width, error in enumerate((PermissionError("no key"), OSError("disk full"), OSError("disk full")), 1):
+            with monkeypatch.context() as patch:
+                patch.setattr(type(shared._files), "put_file", refusing(error))
+                store.get(replace(ARTIFACT, width=width), builder())
+    assert [message.partition("cannot be used: ")[2] for message in caplog.messages] == [
+        "no key; this machine builds its own",
+        "disk full; this machine builds its own",
+    ]
 
 
 def test_a_bucket_that_does_not_answer_is_waited_for_once(tmp_path, caplog):
