@@ -18,8 +18,11 @@ DeformableForm = Literal["native", "gridsample", "openvino"]
 """How an ONNX file has its deformable convolutions: as DeformConv, or as GridSample and a convolution."""
 
 _PACKAGE = Path(__file__).parent.parent
-# The code that decides what a file holds; a plan is made of an ONNX file.
-_ONNX_SOURCES = ("engines/onnx_export/*.py", "models/birefnet.py", "models/decoder.py", "models/pyramid.py")
+# The code that decides what a file holds: the writer, the network, whose tensors it asks for by name, and what reads
+# them from a checkpoint. A plan is made of an ONNX file.
+_NETWORK = ("__init__", "birefnet", "decoder", "deformable", "linear", "pyramid", "swin")
+_READERS = ("checkpoint", "derived_buffers", "pickled")
+_ONNX_SOURCES = ("engines/onnx_export/*.py", *(f"models/{name}.py" for name in (*_NETWORK, *_READERS)))
 _SOURCES = {"onnx": _ONNX_SOURCES, "plan": (*_ONNX_SOURCES, "engines/tensorrt_builder.py")}
 
 
