@@ -14,6 +14,7 @@ import birefnet_batch
 from birefnet_batch.engines import build_command, shared_store
 from birefnet_batch.engines.artifact import Artifact, source_digest
 from birefnet_batch.engines.store import EngineStore
+from birefnet_batch.engines.tensorrt_module import load_tensorrt
 from birefnet_batch.engines_command import run
 from birefnet_batch.errors import EngineError, WeightsError
 from birefnet_batch.exit_status import FAILED, OK, WRONG_USE
@@ -247,6 +248,33 @@ def test_engines_of_another_exporter_are_pruned_and_current_ones_kept(tmp_path, 
     run(["prune", "--store", str(tmp_path), "--all"])
     assert list(store.entries()) == []
     assert not (tmp_path / "inductor").exists()
+
+
+def test_plans_of_another_version_of_the_library_are_told_and_kept_for_machines_that_have_it(
+    tmp_path, capsys, monkeypatch
+):
+    try:
+        library = load_tensorrt()
+    except EngineError as error:
+        pytest.skip(str(error))
+    store, here = EngineStore(tmp_path), {library.name: library.version}
+    options = {"deform_conv": "gridsample"}
+    plan = Artifact("plan", "demo", "demo", "0", 64, 64, "fp32", options, 4, here, code=source_digest("plan"))
+    store.get(plan, wrote)
+    older = store.get(replace(plan, libraries={library.name: "1.6.0.1"}), wrote).parent.name
+    words = ["--store", str(tmp_path)]
+    assert run(["list", *words]) == OK
+    (said,) = (line for line in capsys.readouterr().out.splitlines() if "no run with" in line)
+    assert said.startswith(older)
+    assert said.endswith(
+        f", of {library.name} 1.6.0.1: no run with {library.name} {library.version}, which is here, opens it; "
+        "prune --unused-days N removes it"
+    )
+    assert run(["prune", *words]) == OK
+    assert len(list(store.entries())) == 2
+    monkeypatch.setattr("birefnet_batch.engines.tensorrt_module.load_tensorrt", refusing(EngineError("none")))
+    assert run(["list", *words]) == OK
+    assert "no run with" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("number", ["-1", "nan", "x"])
