@@ -304,7 +304,8 @@ def test_what_is_damaged_or_was_left_by_killed_processes_is_listed_named_and_pru
     assert "3 left by processes that were killed, 3.0 MB: prune removes them" in said
     assert run(["verify", *words]) == FAILED
     said = capsys.readouterr().out
-    assert all(f"{path.parent.name}  damaged: a file is missing, unreadable or of another; " in said for path in paths)
+    reason = "damaged: files are missing, unreadable or another engine's; made again at its next use"
+    assert all(f"{path.parent.name}  {reason}" in said for path in paths)
     assert run(["prune", *words]) == OK
     assert "3.0 MB freed" in capsys.readouterr().out
     assert list(tmp_path.rglob("model.*")) == [kept]

@@ -57,7 +57,7 @@ def verify(store: EngineStore, weights: Mapping[str, str], models: Catalogue) ->
     if not broken and not entries:
         print(f"{store.root}: 0 engines")
     for folder in broken:
-        print(f"{folder.name}  damaged: a file is missing, unreadable or of another; it is made again at its next use")
+        print(f"{folder.name}  damaged: files are missing, unreadable or another engine's; made again at its next use")
     right = not broken
     for entry in entries:
         if not entry.intact():
