@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import birefnet_batch
 from birefnet_batch.engines import build_command, shared_store
 from birefnet_batch.engines.artifact import Artifact, source_digest
 from birefnet_batch.engines.store import EngineStore
+from birefnet_batch.engines.tensorrt_module import load_tensorrt
 from birefnet_batch.engines_command import run
 from birefnet_batch.errors import EngineError, WeightsError
 from birefnet_batch.exit_status import FAILED, OK, WRONG_USE
@@ -248,6 +250,33 @@ def test_engines_of_another_exporter_are_pruned_and_current_ones_kept(tmp_path, 
     assert not (tmp_path / "inductor").exists()
 
 
+def test_plans_of_another_version_of_the_library_are_told_and_kept_for_machines_that_have_it(
+    tmp_path, capsys, monkeypatch
+):
+    try:
+        library = load_tensorrt()
+    except EngineError as error:
+        pytest.skip(str(error))
+    store, here = EngineStore(tmp_path), {library.name: library.version}
+    options = {"deform_conv": "gridsample"}
+    plan = Artifact("plan", "demo", "demo", "0", 64, 64, "fp32", options, 4, here, code=source_digest("plan"))
+    store.get(plan, wrote)
+    older = store.get(replace(plan, libraries={library.name: "1.6.0.1"}), wrote).parent.name
+    words = ["--store", str(tmp_path)]
+    assert run(["list", *words]) == OK
+    (said,) = (line for line in capsys.readouterr().out.splitlines() if "no run with" in line)
+    assert said.startswith(older)
+    assert said.endswith(
+        f", of {library.name} 1.6.0.1: no run with {library.name} {library.version}, which is here, opens it; "
+        "prune --unused-days N removes it"
+    )
+    assert run(["prune", *words]) == OK
+    assert len(list(store.entries())) == 2
+    monkeypatch.setattr("birefnet_batch.engines.tensorrt_module.load_tensorrt", refusing(EngineError("none")))
+    assert run(["list", *words]) == OK
+    assert "no run with" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("number", ["-1", "nan", "x"])
 def test_engines_are_not_pruned_by_days_that_there_are_not(number, tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
@@ -258,10 +287,11 @@ def test_engines_are_not_pruned_by_days_that_there_are_not(number, tmp_path, cap
 def test_what_is_damaged_or_was_left_by_killed_processes_is_listed_named_and_pruned(tmp_path, capsys):
     store = EngineStore(tmp_path)
     whole = Artifact("onnx", "mine", "demo", "0", 64, 64, "fp32", {"deform_conv": "native"}, code=source_digest("onnx"))
-    kept, *paths = (store.get(replace(whole, width=width), wrote) for width in (64, 96, 128, 160))
+    kept, *paths = (store.get(replace(whole, width=width), wrote) for width in (64, 96, 128, 160, 192))
     paths[0].unlink()
     (paths[1].parent / "entry.json").write_text("{")
     (paths[2].parent / "used").unlink()
+    shutil.copy(kept.parent / "entry.json", paths[3].parent)
     removed = f".removed-{whole.key}-00000000"
     for name in (f".building/{whole.key}-0000dead", f".building/{removed}", f".removed-{removed}-0000beef"):
         (tmp_path / name).mkdir(parents=True)
@@ -270,11 +300,12 @@ def test_what_is_damaged_or_was_left_by_killed_processes_is_listed_named_and_pru
     assert run(["list", *words]) == OK
     said = capsys.readouterr().out
     assert ": 1 engines, " in said
-    assert "3 damaged, 0.0 MB: prune removes them" in said
+    assert "4 damaged, 0.0 MB: prune removes them" in said
     assert "3 left by processes that were killed, 3.0 MB: prune removes them" in said
     assert run(["verify", *words]) == FAILED
     said = capsys.readouterr().out
-    assert all(f"{path.parent.name}  damaged: not all of its files can be read" in said for path in paths)
+    reason = "damaged: files are missing, unreadable or another engine's; made again at its next use"
+    assert all(f"{path.parent.name}  {reason}" in said for path in paths)
     assert run(["prune", *words]) == OK
     assert "3.0 MB freed" in capsys.readouterr().out
     assert list(tmp_path.rglob("model.*")) == [kept]

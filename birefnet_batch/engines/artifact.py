@@ -18,8 +18,11 @@ DeformableForm = Literal["native", "gridsample", "openvino"]
 """How an ONNX file has its deformable convolutions: as DeformConv, or as GridSample and a convolution."""
 
 _PACKAGE = Path(__file__).parent.parent
-# The code that decides what a file holds; a plan is made of an ONNX file.
-_ONNX_SOURCES = ("engines/onnx_export/*.py", "models/birefnet.py", "models/decoder.py", "models/pyramid.py")
+# The code that decides what a file holds: the writer, the network, whose tensors it asks for by name, and what reads
+# them from a checkpoint. A plan is made of an ONNX file.
+_NETWORK = ("__init__", "birefnet", "decoder", "deformable", "linear", "pyramid", "swin")
+_READERS = ("checkpoint", "derived_buffers", "pickled")
+_ONNX_SOURCES = ("engines/onnx_export/*.py", *(f"models/{name}.py" for name in (*_NETWORK, *_READERS)))
 _SOURCES = {"onnx": _ONNX_SOURCES, "plan": (*_ONNX_SOURCES, "engines/tensorrt_builder.py")}
 
 
@@ -80,18 +83,28 @@ class Artifact:
     @property
     def key(self) -> str:
         """The digest that names it."""
-        identity = json.dumps(asdict(self), sort_keys=True)
-        return hashlib.sha256(identity.encode()).hexdigest()[:32]
+        return key_of(asdict(self))
 
     @property
     def file_name(self) -> str:
         """The name of its file."""
-        return f"model.{self.kind}"
+        return file_name(self.kind)
 
     def __str__(self) -> str:
         form = " ".join(str(value) for value in self.options.values())
         where = f" for {self.device['name']}" if "name" in self.device else ""
         return f"{self.kind} of {self.model} at {self.width}x{self.height} in {self.precision} ({form}){where}"
+
+
+def key_of(artifact: Mapping[str, Any]) -> str:
+    """The digest of an artifact's fields."""
+    identity = json.dumps(artifact, sort_keys=True)
+    return hashlib.sha256(identity.encode()).hexdigest()[:32]
+
+
+def file_name(kind: str) -> str:
+    """The name of a file of a kind, onnx or plan, in its folder."""
+    return f"model.{kind}"
 
 
 @cache

@@ -72,9 +72,12 @@ def probed_batch(
         }
 
     def read(facts: Mapping[str, Any]) -> int:
-        if facts.get("free_bytes") and free_bytes > _MORE * facts["free_bytes"]:
+        if facts.get("free_bytes") and free_bytes / _MORE > facts["free_bytes"]:
             raise ValueError("more memory is free than when it ended the trial")
-        return int(facts["batch"])
+        batch = facts["batch"]
+        if type(batch) is not int or not 1 <= batch <= _LARGEST:
+            raise ValueError(f"a batch of {batch} is none that is tried")
+        return batch
 
     what = f"batch size of {identity.get('model')}"
     try:

@@ -32,7 +32,8 @@ def measured_once(
         kind: a folder of it.
         name: a file name without its suffix that stands for all that the result depends on.
         what: is measured, for the log of those who wait.
-        read: makes the result of a record; raises ValueError, KeyError or TypeError of one that is not whole.
+        read: makes the result of a record, a JSON object; raises ValueError, KeyError or TypeError of one that is not
+            whole, or that was not measured.
         measure: makes a record; None where nothing can be measured, which is not kept.
 
     Returns:
@@ -44,10 +45,10 @@ def measured_once(
     path = root / kind / f"{name}.json"
     # Who may not write the store, and so not lock it, may still read what is there.
     with suppress(OSError, ValueError, KeyError, TypeError):
-        return read(json.loads(path.read_text("utf-8")))
+        return read(_record(path))
     with build_lock(root / ".locks" / f"{kind}-{name}.lock", what):
         with suppress(OSError, ValueError, KeyError, TypeError):
-            return read(json.loads(path.read_text("utf-8")))
+            return read(_record(path))
         found = measure()
         if found is None:
             return None
@@ -55,3 +56,13 @@ def measured_once(
         write_whole(path, (json.dumps(found, indent=2, default=str) + "\n").encode())
         made_here["record"] += 1
         return read(found)
+
+
+def _record(path: Path) -> Mapping[str, Any]:
+    try:
+        record = json.loads(path.read_text("utf-8"))
+    except RecursionError:
+        raise ValueError(f"{path} is nested too deeply") from None
+    if not isinstance(record, dict):
+        raise TypeError(f"{path} holds no JSON object")
+    return record

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from birefnet_batch.conf_folder import demo_clips
 from birefnet_batch.engines.measured_once import measured_once
@@ -57,7 +57,15 @@ def _kept(root: Path, model: ModelSpec, weights: WeightsFile, precision: str, de
 
     name = f"{model.network}-{weights.sha256[:32]}-{precision}-{device}"
     what = f"{precision} of {model.short_name}"
-    return measured_once(root, "precision", name, what, lambda facts: PrecisionError(**facts), measure)
+    return measured_once(root, "precision", name, what, _read, measure)
+
+
+def _read(facts: Mapping[str, Any]) -> PrecisionError:
+    error = PrecisionError(**facts)
+    # NaN was measured: of a network whose values go beyond float16's.
+    if any(type(value) not in (int, float) or value < 0 or value > 1 for value in facts.values()):
+        raise ValueError(f"{facts} are no differences of mattes")
+    return error
 
 
 def precision_error(found: torch.Tensor, wanted: torch.Tensor) -> PrecisionError:

@@ -11,7 +11,7 @@ from typing import Any
 
 from birefnet_batch.digests import file_sha256
 from birefnet_batch.engines.artifact import Artifact
-from birefnet_batch.engines.store import ENTRY
+from birefnet_batch.engines.store_entry import ENTRY, RecordError, read_record
 from birefnet_batch.errors import ConfigError
 from birefnet_batch.refusals import one_line
 from birefnet_batch.settings import StorageSettings
@@ -48,6 +48,8 @@ class SharedStore:
         """None where it cannot be asked, or has not answered once: nobody waits for it again and again."""
         self._root = ""
         self._timeout_s: float | None = None
+        self._told: set[str] = set()
+        """What kinds of errors were said: each engine would say the same of it up to three times."""
         if self._scheme in BUCKET_SCHEMES:
             settings = storage or StorageSettings()
             self._files = bucket_filesystem(self._scheme, settings)
@@ -74,26 +76,31 @@ class SharedStore:
             return False
         remote = f"{self._root}/{artifact.key}"
         path = folder / artifact.file_name
+        whole = False
         try:
-            entry = json.loads(self._files.cat_file(f"{remote}/{ENTRY}", **self._patience()))
+            entry = read_record(self._files.cat_file(f"{remote}/{ENTRY}", **self._patience()), artifact.key)
             place = f"{remote}/{artifact.file_name}"
             size = 0 if self._timeout_s is None else self._files.info(place, **self._patience())["size"]
             self._files.get_file(place, str(path), **self._patience(size))
-            whole: bool = file_sha256(path) == entry["sha256"]
+            whole = file_sha256(path) == entry["sha256"]
             if not whole:
-                _log.warning("the %s in the shared store %s is damaged: it is made again", artifact, self._shown)
+                self._damaged(artifact)
         except FileNotFoundError:
-            whole = False
+            pass
+        except RecordError:
+            self._damaged(artifact)
         except Exception as error:
             # fsspec's file systems raise errors of their own libraries.
             self._unreachable(error)
-            whole = False
         if whole:
             (folder / ENTRY).write_text(json.dumps(entry, indent=2) + "\n", "utf-8")
             _log.info("took the %s from the shared store %s", artifact, self._shown)
         else:
             path.unlink(missing_ok=True)
         return whole
+
+    def _damaged(self, artifact: Artifact) -> None:
+        _log.warning("the %s in the shared store %s is damaged: it is made again", artifact, self._shown)
 
     def put(self, artifact: Artifact, folder: Path) -> None:
         """Give an engine to the others; its entry comes last, so that nobody sees half of it."""
@@ -143,4 +150,7 @@ class SharedStore:
             reason = bucket_reason(self._shown, error)
         else:
             reason = one_line(redact_text(str(error)), 200) or type(error).__name__
-        _log.warning("the shared engine store %s cannot be used: %s; this machine builds its own", self._shown, reason)
+        level = logging.DEBUG if type(error).__name__ in self._told else logging.WARNING
+        self._told.add(type(error).__name__)
+        said = "the shared engine store %s cannot be used: %s; this machine builds its own"
+        _log.log(level, said, self._shown, reason)

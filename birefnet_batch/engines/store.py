@@ -14,13 +14,12 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +28,7 @@ from birefnet_batch.digests import file_sha256
 from birefnet_batch.engines.artifact import Artifact
 from birefnet_batch.engines.build_lock import build_lock, holder
 from birefnet_batch.engines.made_here import made_here
+from birefnet_batch.engines.store_entry import ENTRY, USED, Entry, read_entry
 from birefnet_batch.engines.store_names import CACHES, cached, is_of_an_engine, is_store, was_left
 from birefnet_batch.errors import EngineError
 from birefnet_batch.file_locks import is_held
@@ -40,37 +40,9 @@ if TYPE_CHECKING:
     from birefnet_batch.engines.shared_store import SharedStore
 
 _log = logging.getLogger(__name__)
-ENTRY = "entry.json"
-_USED = "used"
 
 Builder = Callable[[Path], dict[str, Any]]
 """Writes the engine to the path that it is given, and returns facts for entry.json."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One engine in a store."""
-
-    key: str
-    path: Path
-    size: int
-    facts: dict[str, Any]
-    """entry.json."""
-    used: float
-    """Seconds since the epoch."""
-
-    @property
-    def artifact(self) -> dict[str, Any]:
-        """What it is."""
-        found: dict[str, Any] = self.facts["artifact"]
-        return found
-
-    def intact(self) -> bool:
-        """Whether the file is the one that was written."""
-        try:
-            return file_sha256(self.path) == str(self.facts["sha256"])
-        except OSError:
-            return False
 
 
 def default_root() -> Path:
@@ -143,13 +115,12 @@ class EngineStore:
     def entries(self) -> Iterator[Entry]:
         """What is there, without looking at content; folders that are no entries are left out."""
         for folder in sorted(self.root.glob("[0-9a-f]*")):
-            with suppress(OSError, ValueError, KeyError, TypeError):
-                facts = json.loads((folder / ENTRY).read_text("utf-8"))
-                path = folder / facts["file"]
-                yield Entry(folder.name, path, path.stat().st_size, facts, (folder / _USED).stat().st_mtime)
+            entry = read_entry(folder)
+            if entry is not None:
+                yield entry
 
     def broken(self) -> list[Path]:
-        """Folders of engines that are no entries: of their files one is missing or cannot be read."""
+        """Folders of engines that are no entries: of their files one is missing, cannot be read or is another's."""
         if not is_store(self.root):
             return []
         # Listed first: what is built meanwhile is whole.
@@ -196,14 +167,12 @@ class EngineStore:
 
     def _intact(self, artifact: Artifact) -> Path | None:
         folder = self.root / artifact.key
-        entry = next((entry for entry in self.entries() if entry.key == artifact.key), None)
-        if entry is not None and entry.intact():
-            with suppress(OSError):
-                (folder / _USED).touch()
-            return entry.path
-        if os.path.exists(folder):  # noqa: PTH110  Path.exists raises where a folder may not be entered
-            _log.warning("the %s in %s is damaged: it is made again", artifact, folder)
-        return None
+        entry = read_entry(folder)
+        if entry is None or not entry.intact():
+            return None
+        with suppress(OSError):
+            (folder / USED).touch()
+        return entry.path
 
     def _make(self, artifact: Artifact, build: Builder) -> Path:
         folder = self.root / artifact.key
@@ -211,6 +180,7 @@ class EngineStore:
             # The lock is ours, so that whoever left it is dead.
             _remove(left)
         if folder.exists():
+            _log.warning("the %s in %s is damaged: it is made again", artifact, folder)
             _remove(folder)
         work = self.root / ".building" / f"{artifact.key}-{secrets.token_hex(4)}"
         work.mkdir(parents=True)
@@ -219,7 +189,7 @@ class EngineStore:
                 self._build(artifact, build, work)
                 if self._shared is not None:
                     self._shared.put(artifact, work)
-            (work / _USED).touch()
+            (work / USED).touch()
             for path in (*work.iterdir(), work):
                 sync(path)
             work.rename(folder)

@@ -11,7 +11,8 @@ from typing import cast
 
 from birefnet_batch.engines.artifact import source_digest
 from birefnet_batch.engines.memory import is_out_of_memory
-from birefnet_batch.engines.store import EngineStore, Entry
+from birefnet_batch.engines.store import EngineStore
+from birefnet_batch.engines.store_entry import Entry
 from birefnet_batch.engines.store_names import CACHES
 from birefnet_batch.errors import BirefnetBatchError, EngineError, WeightsError
 from birefnet_batch.models.registry import Catalogue
@@ -30,7 +31,7 @@ def list_engines(store: EngineStore) -> None:
         size = f"{entry.size / 1e6:7.1f} MB"
         for unit in ("nodes", "layers"):
             size += f", {entry.facts['facts'][unit]} {unit}" if unit in entry.facts["facts"] else ""
-        stale = "" if _current(entry) else ", of an earlier version: prune removes it"
+        stale = _of_another_library(entry) if _current(entry) else ", of an earlier version: prune removes it"
         print(f"{entry.key}  {_what(entry):52} {size}  made {made} ago, used {used} ago{stale}")
     for what, folders in (("damaged", store.broken()), ("left by processes that were killed", store.leftovers())):
         if folders:
@@ -56,7 +57,7 @@ def verify(store: EngineStore, weights: Mapping[str, str], models: Catalogue) ->
     if not broken and not entries:
         print(f"{store.root}: 0 engines")
     for folder in broken:
-        print(f"{folder.name}  damaged: not all of its files can be read; it is made again at its next use")
+        print(f"{folder.name}  damaged: files are missing, unreadable or another engine's; made again at its next use")
     right = not broken
     for entry in entries:
         if not entry.intact():
@@ -142,8 +143,7 @@ def _run(entry: Entry, weights: str | None, models: Catalogue) -> str:
     except EngineError as error:
         return f"intact; not run: {error}"
     if artifact["libraries"] != {library.name: library.version}:
-        made = ", ".join(" ".join(pair) for pair in artifact["libraries"].items())
-        return f"intact; not run: it is of {made}, and here is {library.name} {library.version}"
+        return f"intact; not run: it is of {_libraries(entry)}, and here is {library.name} {library.version}"
     if artifact["device"] != plan_device(library):
         return f"intact; not run: it is of another device ({', '.join(artifact['device'].values())})"
     difference = check_plan(entry.path, library, model, checkpoint, size, artifact["batch"], artifact["precision"])
@@ -173,6 +173,28 @@ def _bytes_in(where: Path) -> int:
 
 def _current(entry: Entry) -> bool:
     return bool(entry.artifact["code"] == source_digest(entry.artifact["kind"]))
+
+
+def _of_another_library(entry: Entry) -> str:
+    """What is said of a plan that the library here does not open; another machine with this store may."""
+    from birefnet_batch.engines.tensorrt_module import load_tensorrt
+
+    if entry.artifact["kind"] != "plan":
+        return ""
+    try:
+        library = load_tensorrt()
+    except EngineError:
+        return ""
+    if entry.artifact["libraries"] == {library.name: library.version}:
+        return ""
+    return (
+        f", of {_libraries(entry)}: no run with {library.name} {library.version}, which is here, opens it; "
+        "prune --unused-days N removes it"
+    )
+
+
+def _libraries(entry: Entry) -> str:
+    return ", ".join(" ".join(pair) for pair in entry.artifact["libraries"].items())
 
 
 def _what(entry: Entry) -> str:

@@ -48,6 +48,22 @@ def test_the_quickest_batch_that_fits_is_taken_and_kept(tmp_path, budget, holds,
     assert json.loads(kept.read_text())["batch"] == best
 
 
+@pytest.mark.parametrize(
+    "damaged",
+    [*({"batch": batch} for batch in (-3, 0, 65, 100_000, True, 2.0, "2", None)), {"free_bytes": "x"}],
+    ids=str,
+)
+def test_a_kept_batch_that_no_trial_gives_is_measured_again(tmp_path, damaged):
+    seconds = {1: 1.0, 2: 0.7, 4: 0.7}
+    assert probed_batch(tmp_path, {"model": "demo"}, 100 * GIB, machine(seconds, [])) == 2
+    (kept,) = (tmp_path / "batch").glob("*.json")
+    kept.write_text(json.dumps({**json.loads(kept.read_text()), **damaged}))
+    tried: list[int] = []
+    assert probed_batch(tmp_path, {"model": "demo"}, 100 * GIB, machine(seconds, tried)) == 2
+    assert tried == [1, 2, 4]
+    assert json.loads(kept.read_text())["batch"] == 2
+
+
 def test_what_other_engines_left_no_memory_for_is_measured_again_when_they_are_gone(tmp_path):
     seconds = {1: 1.0, 2: 0.7, 4: 0.5, 8: 0.5}
 

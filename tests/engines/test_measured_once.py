@@ -11,7 +11,9 @@ import pytest
 from birefnet_batch.engines.measured_once import measured_once
 
 
-@pytest.mark.parametrize("damaged", ["", "{", "[1]", '{"other": 1}', '{"batch": null}'])
+@pytest.mark.parametrize(
+    "damaged", ["", "{", "[]", "[" * 100_000, '{"other": 1}', '{"batch": null}'], ids=lambda text: text[:16]
+)
 def test_a_record_that_is_not_whole_is_measured_again_and_mended(tmp_path: Path, damaged: str):
     counted: list[int] = []
 
@@ -20,7 +22,7 @@ def test_a_record_that_is_not_whole_is_measured_again_and_mended(tmp_path: Path,
         return {"batch": 4}
 
     def found() -> int | None:
-        return measured_once(tmp_path, "batch", "one", "batch of one", lambda facts: int(facts["batch"]), measure)
+        return measured_once(tmp_path, "batch", "one", "batch of one", lambda facts: int(facts.get("batch")), measure)
 
     (tmp_path / "batch").mkdir()
     (tmp_path / "batch" / "one.json").write_text(damaged)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import logging
 import os
+import shutil
 import socket
 import stat
 import subprocess
@@ -14,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,13 @@ def builder(content: bytes = b"engine", log: list[str] | None = None) -> Callabl
         return {"nodes": 3}
 
     return build
+
+
+def refusing(error: Exception) -> Callable[..., Any]:
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise error
+
+    return refuse
 
 
 def unexpected(path: Path) -> dict[str, Any]:
@@ -107,13 +116,81 @@ def test_whatever_decides_an_engine_is_in_its_key(tmp_path, change):
     assert len(log) == 2
 
 
-def test_a_damaged_engine_is_made_again_with_a_warning(tmp_path, caplog):
+def test_a_damaged_engine_is_made_again_with_one_warning(tmp_path, caplog):
     store = EngineStore(tmp_path)
     path = store.get(ARTIFACT, builder())
     path.write_bytes(b"engjne")
     with caplog.at_level(logging.WARNING):
         assert store.get(ARTIFACT, builder(b"again")).read_bytes() == b"again"
-    assert "damaged: it is made again" in caplog.text
+    assert caplog.text.count("damaged: it is made again") == 1
+
+
+def test_an_engine_under_the_name_of_another_is_not_taken_for_it(tmp_path):
+    store, half = EngineStore(tmp_path), replace(ARTIFACT, precision="fp16")
+    one, other = (store.get(artifact, builder(artifact.precision.encode())).parent for artifact in (ARTIFACT, half))
+    one.rename(tmp_path / "aside")
+    other.rename(one)
+    (tmp_path / "aside").rename(other)
+    assert list(store.entries()) == []
+    assert store.broken() == sorted((one, other))
+    assert store.get(ARTIFACT, builder(b"again")).read_bytes() == b"again"
+    assert store.get(half, builder(b"again")).read_bytes() == b"again"
+    assert store.broken() == []
+
+
+def edited(folder: Path, change: dict[str, Any]) -> None:
+    entry = json.loads((folder / "entry.json").read_text())
+    entry = {name: value for name, value in {**entry, **change}.items() if value is not None}
+    (folder / "entry.json").write_text(json.dumps(entry))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({name: None} for name in ("file", "sha256", "artifact", "created", "facts")),
+        *({"created": when} for when in ("yesterday", True, float("nan"), 10**400)),
+        *({"artifact": what} for what in ([], {}, {"model": "demo"})),
+        {"facts": []},
+        {"file": 3},
+        {"sha256": 3},
+    ],
+    ids=str,
+)
+def test_a_record_that_is_not_whole_is_of_a_damaged_engine_that_is_made_again(tmp_path, change):
+    store = EngineStore(tmp_path)
+    folder = store.get(ARTIFACT, builder()).parent
+    edited(folder, change)
+    assert (list(store.entries()), store.broken()) == ([], [folder])
+    assert store.get(ARTIFACT, builder(b"again")).read_bytes() == b"again"
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "null", "[" * 100_000, "\xff"], ids=lambda content: content[:4])
+def test_what_is_no_record_is_of_a_damaged_engine_that_is_made_again(tmp_path, content):
+    store = EngineStore(tmp_path)
+    folder = store.get(ARTIFACT, builder()).parent
+    (folder / "entry.json").write_bytes(content.encode("latin-1"))
+    assert (list(store.entries()), store.broken()) == ([], [folder])
+    assert store.get(ARTIFACT, builder(b"again")).read_bytes() == b"again"
+
+
+@pytest.mark.parametrize("change", [{"width": 0}, {"batch": "2"}, {"options": {}}, {"device": {"name": 3}}], ids=str)
+def test_what_no_engine_can_be_is_a_damaged_one_under_the_key_that_fits_it(tmp_path, change):
+    store, wrong = EngineStore(tmp_path), replace(ARTIFACT, **change)
+    store.get(ARTIFACT, builder()).parent.rename(tmp_path / wrong.key)
+    edited(tmp_path / wrong.key, {"artifact": {**asdict(ARTIFACT), **change}})
+    assert (list(store.entries()), store.broken()) == ([], [tmp_path / wrong.key])
+
+
+@pytest.mark.parametrize("place", ["../../s.mp4", "{folder}/s.mp4", "entry.json"])
+def test_an_engine_is_the_file_that_a_store_gives_its_name_to_and_no_other(tmp_path, place):
+    (tmp_path / "s.mp4").write_bytes(b"of the user")
+    store = EngineStore(tmp_path / "store")
+    folder = store.get(ARTIFACT, builder()).parent
+    sha256 = hashlib.sha256(b"of the user").hexdigest()
+    edited(folder, {"file": place.format(folder=tmp_path), "sha256": sha256})
+    assert (list(store.entries()), store.broken()) == ([], [folder])
+    assert store.get(ARTIFACT, builder(b"again")) == folder / "model.onnx"
+    assert (tmp_path / "s.mp4").read_bytes() == b"of the user"
 
 
 def test_an_engine_that_cannot_be_built_leaves_nothing(tmp_path):
@@ -237,12 +314,52 @@ def test_a_damaged_engine_of_a_shared_store_is_not_taken(tmp_path, caplog):
     assert (shared / ARTIFACT.key / "model.onnx").read_bytes() == b"again"
 
 
-def test_a_shared_store_that_cannot_be_written_costs_a_warning(tmp_path, caplog):
+def test_an_engine_of_a_shared_store_under_the_name_of_another_is_not_taken_and_is_mended(tmp_path, caplog):
+    shared = SharedStore(str(tmp_path / "shared"))
+    half = replace(ARTIFACT, precision="fp16")
+    EngineStore(tmp_path / "one", shared).get(half, builder(b"half"))
+    shutil.copytree(tmp_path / "shared" / half.key, tmp_path / "shared" / ARTIFACT.key)
+    with caplog.at_level(logging.WARNING):
+        assert EngineStore(tmp_path / "other", shared).get(ARTIFACT, builder()).read_bytes() == b"engine"
+    assert caplog.text.count("is damaged: it is made again") == 1
+    assert EngineStore(tmp_path / "third", shared).get(ARTIFACT, unexpected).read_bytes() == b"engine"
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"file": "model.onnx"}'])
+def test_what_is_no_record_in_a_shared_store_is_said_to_be_damaged_and_mended(tmp_path, caplog, content):
+    shared = SharedStore(str(tmp_path / "shared"))
+    EngineStore(tmp_path / "one", shared).get(ARTIFACT, builder())
+    (tmp_path / "shared" / ARTIFACT.key / "entry.json").write_text(content)
+    with caplog.at_level(logging.WARNING):
+        assert EngineStore(tmp_path / "other", shared).get(ARTIFACT, builder(b"again")).read_bytes() == b"again"
+    (said,) = caplog.messages
+    assert said.endswith(f"in the shared store {tmp_path / 'shared'} is damaged: it is made again")
+    assert EngineStore(tmp_path / "third", shared).get(ARTIFACT, unexpected).read_bytes() == b"again"
+
+
+def test_a_shared_store_that_cannot_be_reached_costs_one_warning_for_all_engines(tmp_path, caplog):
     (tmp_path / "file").write_text("")
     store = EngineStore(tmp_path / "one", SharedStore(str(tmp_path / "file" / "shared")))
     with caplog.at_level(logging.WARNING):
-        assert store.get(ARTIFACT, builder()).read_bytes() == b"engine"
-    assert "cannot be used" in caplog.text
+        for artifact in (ARTIFACT, replace(ARTIFACT, width=96)):
+            path = store.get(artifact, builder())
+            assert path.read_bytes() == b"engine"
+            store.offer(path)
+    assert caplog.text.count("cannot be used: [Errno 20] Not a directory") == 1
+
+
+def test_a_shared_store_that_fails_in_another_way_is_said_again(tmp_path, caplog, monkeypatch):
+    shared = SharedStore(f"memory://engines-{tmp_path.name}")
+    store = EngineStore(tmp_path / "one", shared)
+    with caplog.at_level(logging.WARNING):
+        for width, error in enumerate((PermissionError("no key"), OSError("disk full"), OSError("disk full")), 1):
+            with monkeypatch.context() as patch:
+                patch.setattr(type(shared._files), "put_file", refusing(error))
+                store.get(replace(ARTIFACT, width=width), builder())
+    assert [message.partition("cannot be used: ")[2] for message in caplog.messages] == [
+        "no key; this machine builds its own",
+        "disk full; this machine builds its own",
+    ]
 
 
 def test_a_bucket_that_does_not_answer_is_waited_for_once(tmp_path, caplog):

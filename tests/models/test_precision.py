@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 from pathlib import Path
 
@@ -63,6 +64,23 @@ def test_a_checkpoint_is_measured_once_and_by_its_digest(caplog, steep, tmp_path
     assert messages(caplog, "bf16", tmp_path / "store", steep) == first
     with pytest.raises(TypeError):
         messages(caplog, "bf16", tmp_path / "store")
+
+
+@pytest.mark.parametrize(
+    "damaged", ["[]", '{"mean": "x", "high": 1}', '{"mean": -1, "high": 1}', '{"mean": 2, "high": 1}', '{"mean": 0}']
+)
+def test_a_kept_error_that_is_none_is_measured_again(caplog, steep, tmp_path, monkeypatch, damaged):
+    monkeypatch.setattr(precision_check, "_measure", lambda *_: PrecisionError(mean=2 / 255, high=math.nan))
+    first = messages(caplog, "bf16", tmp_path / "store", steep)
+    (kept,) = (tmp_path / "store" / "precision").glob("*.json")
+    whole = kept.read_text()
+    kept.write_text(damaged)
+    caplog.clear()
+    assert messages(caplog, "bf16", tmp_path / "store", steep) == first
+    assert kept.read_text() == whole
+    monkeypatch.setattr(precision_check, "_measure", None)
+    caplog.clear()
+    assert messages(caplog, "bf16", tmp_path / "store", steep) == first, "a percentile that is no number was measured"
 
 
 def test_without_a_store_that_can_be_written_it_is_measured_and_not_kept(caplog, steep, tmp_path):
