@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import ast
+import gc
+import logging
 import re
+import signal
 import sys
+import threading
+import weakref
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -98,6 +104,28 @@ def test_a_build_that_takes_long_says_how_far_it_is(rtx, tmp_path, monkeypatch, 
     assert lines
     for line in lines:
         assert re.match(r"tensorrt_rtx compiles since \d+ s: .+ \d+ of \d+", line)
+
+
+def test_ctrl_c_ends_a_build_at_its_next_step(rtx, tmp_path, monkeypatch):
+    class Pressed(logging.Handler):
+        steps = 0
+
+        def emit(self, record: logging.LogRecord) -> None:
+            self.steps += 1
+            if self.steps == 1:
+                signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    pressed, log = Pressed(), logging.getLogger(build_log.__name__)
+    monkeypatch.setattr(build_log, "EVERY_S", 0.0)
+    monkeypatch.setattr(log, "level", logging.INFO)
+    source = onnx_file(tmp_path, "demo", 64, 64, "fp32")
+    log.addHandler(pressed)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            build_plan(rtx, source, tmp_path / "plan", PlanProfile(64, 64, batch=1, capabilities=CARD))
+    finally:
+        log.removeHandler(pressed)
+    assert not (tmp_path / "plan").exists()
 
 
 def test_what_cannot_be_parsed_is_named_by_its_node(rtx, tmp_path):
@@ -345,6 +373,27 @@ def test_a_build_that_fails_gives_the_library_s_own_reason_and_leaves_nothing(rt
         build_plan(rtx, source, tmp_path / "plan", profile)
     assert is_out_of_memory(caught.value), "it is tried again with half the batch"
     assert not (tmp_path / "plan").exists()
+
+
+def test_a_build_that_failed_holds_no_memory_when_it_is_tried_again(rtx, tmp_path, monkeypatch):
+    made: list[weakref.ref[Any]] = []
+
+    def monitor(library: TensorRT) -> Any:
+        monitor = build_log.make_monitor(library)
+        made.append(weakref.ref(monitor))
+        return monitor
+
+    monkeypatch.setattr(tensorrt_builder, "make_monitor", monitor)
+    source = onnx_file(tmp_path, "demo", 64, 64, "fp32")
+    profile = PlanProfile(64, 64, batch=1, workspace_bytes=1024, capabilities=CARD)
+    gc.disable()
+    try:
+        with suppress(EngineError):
+            build_plan(rtx, source, tmp_path / "plan", profile)
+        # It lives as long as the builder.
+        assert [monitor() for monitor in made] == [None]
+    finally:
+        gc.enable()
 
 
 @pytest.mark.gpu
