@@ -131,10 +131,6 @@ def _joined(problems: Sequence[str]) -> str:
 
 
 def _set_capabilities(trt: Any, config: Any, names: tuple[str, ...]) -> None:
-    known = [name for name in dir(trt.ComputeCapability) if name.startswith("SM")]
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise EngineError(f"TensorRT-RTX does not compile for {', '.join(unknown)}; it knows {', '.join(known)}")
     wanted = [getattr(trt.ComputeCapability, name) for name in names or ("CURRENT",)]
     config.num_compute_capabilities = len(wanted)
     for index, capability in enumerate(wanted):
