@@ -125,6 +125,17 @@ def test_what_is_named_is_built_or_the_status_says_that_it_was_not(tmp_path, mon
     assert (capsys.readouterr().out.splitlines()[-1] == unmet) == bool(unmet)
 
 
+def test_a_row_that_no_run_can_use_is_left_out(tmp_path, capsys):
+    pytest.importorskip("onnxruntime")
+    matrix = tmp_path / "matrix.yaml"
+    matrix.write_text("- {model: demo, resolution: 256x256, engine: onnxruntime, precision: bf16}\n")
+    assert run(["build", "demo", "--matrix", str(matrix), "--store", str(tmp_path / "store")]) == FAILED
+    said = capsys.readouterr().out
+    assert "onnxruntime demo 256x256 bf16: left out: onnxruntime's CPU provider has no bf16; give" in said
+    assert "nothing was built of demo" in said
+    assert not (tmp_path / "store").exists()
+
+
 def test_of_an_empty_store_verify_says_that_it_is_empty(tmp_path, capsys):
     assert run(["verify", "--store", str(tmp_path)]) == OK
     assert capsys.readouterr().out == f"{tmp_path}: 0 engines\n"

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from birefnet_batch.engines.matrix import Row, default_matrix, read_matrix
-from birefnet_batch.engines.onnx_session import form_of, require_provider
+from birefnet_batch.engines.onnx_session import form_of, require_precision, require_provider
 from birefnet_batch.engines.store import EngineStore
 from birefnet_batch.engines.stored_onnx import stored_onnx
 from birefnet_batch.engines.tensorrt_module import check_capabilities, load_tensorrt
@@ -109,6 +109,7 @@ def _not_here(row: Row, capabilities: tuple[str, ...]) -> str | None:
     try:
         if row.engine == "onnxruntime":
             require_provider(row.provider)
+            require_precision(row.provider, row.precision)
             return None
         library = load_tensorrt()
         if library.rtx and capabilities:

@@ -51,6 +51,16 @@ def form_of(provider: str) -> DeformableForm:
     return _FORMS[provider]
 
 
+def require_precision(provider: str, precision: str) -> None:
+    """Make sure that a provider computes in a precision.
+
+    Raises:
+        EngineError: it does not.
+    """
+    if provider == "cpu" and precision == "bf16":
+        raise EngineError("onnxruntime's CPU provider has no bf16; give engine.precision=fp32, or engine.name=torch")
+
+
 def require_provider(provider: str, form: DeformableForm | None = None) -> ModuleType:
     """The onnxruntime module, with this provider in it.
 
