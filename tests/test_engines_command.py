@@ -198,6 +198,8 @@ def test_a_model_of_yours_is_exported_built_and_verified_from_the_file_of_the_ma
         (["demo", "light"], "has no row of light, so that"),
         (["--engine", "tensorrt"], "has no row with engine tensorrt, so that"),
         (["demo", "--engine", "tensorrt"], "has no row of demo with engine tensorrt, so that"),
+        (["--compute-capability", "SM89"], "--compute-capability is of plans, and no row to build has engine tensorrt"),
+        (["--workspace-gib", "1"], "--workspace-gib is of plans, and no row to build has engine tensorrt"),
         (["--weights", "dmeo=nowhere"], "there is no model 'dmeo'; the models are General Use (Light), "),
     ],
 )
@@ -419,6 +421,9 @@ def test_wrong_rows_of_a_matrix_are_all_named(tmp_path, capsys):
         "- {model: nobody, resolution: 256, engine: onnxruntime}\n"
         "- {model: demo, resolution: 256, engine: caffe}\n"
         "- {model: demo, engine: tensorrt, size: 3}\n"
+        "- {model: demo, resolution: 256, engine: tensorrt, provider: cuda}\n"
+        "- {model: demo, resolution: 256, engine: onnxruntime, batch_size: 8}\n"
+        "- {model: demo, resolution: 256, engine: tensorrt, batch_size: true}\n"
     )
     assert run(["build", "--matrix", str(path), "--store", str(tmp_path)]) == WRONG_USE
     said = capsys.readouterr().err
@@ -427,6 +432,9 @@ def test_wrong_rows_of_a_matrix_are_all_named(tmp_path, capsys):
         "row 2: there is no model 'nobody'",
         "row 3: engine is 'caffe'",
         "row 4",
+        "row 5: provider is of onnxruntime and means nothing with engine tensorrt; leave it out",
+        "row 6: batch_size is of tensorrt and means nothing with engine onnxruntime; leave it out",
+        "row 7: batch_size is True; it must be a whole number of at least 1",
     ):
         assert problem in said
 

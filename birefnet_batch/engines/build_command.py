@@ -43,9 +43,13 @@ def build(
         failures.
 
     Raises:
-        ConfigError: the matrix is wrong, or has no row of what is named, or a capability is none.
+        ConfigError: the matrix is wrong, or has no row of what is named, or an option that means nothing here.
     """
     rows = _asked_for(matrix or default_matrix(), models, names, engines)
+    of_plans = {"--compute-capability": capabilities, "--workspace-gib": workspace_bytes}
+    given = [option for option, value in of_plans.items() if value]
+    if given and all(row.engine != "tensorrt" for row in rows):
+        raise ConfigError(f"{given[0]} is of plans, and no row to build has engine tensorrt; leave it out")
     if capabilities:
         _check_capabilities(capabilities)
     failed, here = 0, set[str]()
