@@ -261,6 +261,31 @@ def test_engines_of_another_exporter_are_pruned_and_current_ones_kept(tmp_path, 
     assert not (tmp_path / "inductor").exists()
 
 
+def test_plans_that_are_not_the_same_are_told_apart(tmp_path, capsys):
+    def plan(device: dict[str, str], library: str, workspace: int | None = None) -> Artifact:
+        options = {"deform_conv": "gridsample", "workspace_bytes": workspace}
+        return Artifact("plan", "demo", "demo", "0", 64, 64, "fp16", options, 4, {"tensorrt": library}, device)
+
+    card = {"name": "NVIDIA H200", "compute_capability": "9.0", "cuda": "13"}
+    plans = {
+        "for SM89 by tensorrt 11.1": plan({"name": "any", "compute_capability": "SM89"}, "11.1"),
+        "for SM89 by tensorrt 11.2": plan({"name": "any", "compute_capability": "SM89"}, "11.2"),
+        "for SM86 by tensorrt 11.1": plan({"name": "any", "compute_capability": "SM86"}, "11.1"),
+        "for NVIDIA H200 with CUDA 13 by tensorrt 11.1": plan(card, "11.1"),
+        "for NVIDIA H200 with CUDA 12 by tensorrt 11.1": plan({**card, "cuda": "12"}, "11.1"),
+        "workspace 1.5 GiB for NVIDIA H200 with CUDA 13 by tensorrt 11.1": plan(card, "11.1", 3 << 29),
+    }
+    for artifact in plans.values():
+        EngineStore(tmp_path).get(artifact, wrote)
+    words = ["--store", str(tmp_path)]
+    for command in (["list"], ["verify"], ["prune", "--all"]):
+        run([*command, *words])
+        said = capsys.readouterr().out
+        for which, artifact in plans.items():
+            assert re.search(f"{artifact.key}  plan demo 64x64 fp16 gridsample batch 4 {which}(:|  |$)", said, re.M)
+            assert str(artifact) == f"plan demo 64x64 fp16 gridsample batch 4 {which}"
+
+
 @pytest.mark.parametrize("number", ["-1", "nan", "x"])
 def test_engines_are_not_pruned_by_days_that_there_are_not(number, tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):

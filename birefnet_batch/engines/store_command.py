@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
-from birefnet_batch.engines.artifact import source_digest
+from birefnet_batch.engines.artifact import label, source_digest
 from birefnet_batch.engines.memory import is_out_of_memory
 from birefnet_batch.engines.store import EngineStore, Entry
 from birefnet_batch.engines.store_names import CACHES
@@ -25,13 +25,14 @@ def list_engines(store: EngineStore) -> None:
     entries = list(store.entries())
     print(f"{store.root}: {len(entries)} engines, {sum(entry.size for entry in entries) / 1e9:.2f} GB")
     now = time.time()
+    widest = max((len(label(entry.artifact)) for entry in entries), default=0)
     for entry in entries:
         made, used = _age(now - entry.facts["created"]), _age(now - entry.used)
         size = f"{entry.size / 1e6:7.1f} MB"
         for unit in ("nodes", "layers"):
             size += f", {entry.facts['facts'][unit]} {unit}" if unit in entry.facts["facts"] else ""
         stale = "" if _current(entry) else ", of an earlier version: prune removes it"
-        print(f"{entry.key}  {_what(entry):52} {size}  made {made} ago, used {used} ago{stale}")
+        print(f"{entry.key}  {label(entry.artifact):{widest}} {size}  made {made} ago, used {used} ago{stale}")
     for what, folders in (("damaged", store.broken()), ("left by processes that were killed", store.leftovers())):
         if folders:
             print(f"{len(folders)} {what}, {sum(map(_bytes_in, folders)) / 1e6:.1f} MB: prune removes them")
@@ -61,7 +62,7 @@ def verify(store: EngineStore, weights: Mapping[str, str], models: Catalogue) ->
     for entry in entries:
         if not entry.intact():
             right = False
-            print(f"{entry.key}  {_what(entry)}: damaged; it is made again at its next use")
+            print(f"{entry.key}  {label(entry.artifact)}: damaged; it is made again at its next use")
             continue
         try:
             found = _run(entry, weights.get(entry.artifact["model"]), models)
@@ -73,7 +74,7 @@ def verify(store: EngineStore, weights: Mapping[str, str], models: Catalogue) ->
                 found = str(error)
             else:
                 raise
-        print(f"{entry.key}  {_what(entry)}: {found}", flush=True)
+        print(f"{entry.key}  {label(entry.artifact)}: {found}", flush=True)
     return right
 
 
@@ -91,7 +92,7 @@ def prune(store: EngineStore, unused_days: float | None, everything: bool) -> No
         if everything or old or not _current(entry) or not entry.intact():
             store.remove(store.root / entry.key)
             freed += entry.size
-            print(f"removed {entry.key}  {_what(entry)}")
+            print(f"removed {entry.key}  {label(entry.artifact)}")
     for what, folders in (("damaged", store.broken()), ("left by a process that was killed", store.leftovers())):
         for folder in folders:
             freed += _bytes_in(folder)
@@ -173,15 +174,6 @@ def _bytes_in(where: Path) -> int:
 
 def _current(entry: Entry) -> bool:
     return bool(entry.artifact["code"] == source_digest(entry.artifact["kind"]))
-
-
-def _what(entry: Entry) -> str:
-    artifact = entry.artifact
-    batch = f" batch {artifact['batch']}" if artifact["batch"] else ""
-    return (
-        f"{artifact['kind']} {artifact['model']} {artifact['width']}x{artifact['height']} {artifact['precision']} "
-        f"{artifact['options']['deform_conv']}{batch}"
-    )
 
 
 def _age(seconds: float) -> str:
