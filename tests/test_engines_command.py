@@ -523,6 +523,22 @@ def test_a_place_that_no_file_can_have_is_refused_before_anything_is_exported(pl
     assert re.search(r"--output .* (is a folder; give|has no folder .*none to be in; make it)", capsys.readouterr().err)
 
 
+def test_an_onnxruntime_that_cannot_check_the_file_is_named_before_anything_is_exported(tmp_path, capsys, monkeypatch):
+    runtime = pytest.importorskip("onnxruntime")
+    monkeypatch.setattr("birefnet_batch.engines.onnx_export.export.write_onnx", None)
+    monkeypatch.setattr(runtime, "__version__", "1.24.1")
+    words = ["export", "demo", "256x256", "--output", str(tmp_path / "demo.onnx")]
+    assert run(words) == FAILED
+    assert re.search("onnxruntime 1.24.1 is too old: .*; or give --no-check\n", capsys.readouterr().err)
+    (tmp_path / "onnxruntime_openvino-1.24.1.dist-info").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert run(words) == FAILED
+    assert re.search(
+        "; pip uninstall .*onnxruntime-openvino, then pip install .*; or give --deform-conv openvino or --no-check\n",
+        capsys.readouterr().err,
+    )
+
+
 @pytest.mark.parametrize(("closed", "reason"), [(False, "file name too long"), (True, "permission denied")])
 def test_a_file_that_cannot_be_looked_at_is_no_place_for_an_export(closed, reason, tmp_path, capsys, monkeypatch):
     pytest.importorskip("onnx")
