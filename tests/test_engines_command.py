@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import signal
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +15,9 @@ import birefnet_batch
 from birefnet_batch.engines import build_command, shared_store
 from birefnet_batch.engines.artifact import Artifact, source_digest
 from birefnet_batch.engines.store import EngineStore
-from birefnet_batch.engines_command import run
+from birefnet_batch.engines_command import main, run
 from birefnet_batch.errors import EngineError, WeightsError
-from birefnet_batch.exit_status import FAILED, OK, WRONG_USE
+from birefnet_batch.exit_status import FAILED, INTERRUPTED, OK, WRONG_USE
 from birefnet_batch.models.registry import find_model
 from birefnet_batch.models.weights import locate_weights
 
@@ -33,6 +35,25 @@ def test_export_writes_one_checked_file_that_says_what_it_is(tmp_path, capsys):
     assert len(facts["weights_sha256"]) == 64
     assert facts["exporter"].startswith("birefnet_batch ")
     assert [entry.name for entry in tmp_path.iterdir()] == ["demo.onnx"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_export_that_is_ended_leaves_nothing(tmp_path, monkeypatch, number):
+    def ended(partial: Path, *_: object) -> None:
+        partial.write_bytes(b"half")
+        signal.raise_signal(number)
+        raise AssertionError("the signal did nothing")
+
+    monkeypatch.setattr("birefnet_batch.engines.onnx_export.export.write_onnx", ended)
+    monkeypatch.setattr(sys, "argv", ["birefnet-batch-engines", "export", "demo", "256", "--output", f"{tmp_path}/a"])
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with pytest.raises(SystemExit) as status:
+            main()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert status.value.code == INTERRUPTED
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
