@@ -32,3 +32,26 @@ def test_each_precision_that_a_cpu_has_is_measured_by_default() -> None:
     # ONNX Runtime has no bf16 there.
     wanted |= {f"onnxruntime/cpu:{precision}" for precision in ("fp32", "fp16")}
     assert wanted <= set(bench_engine.ON_A_CPU)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--engines", "torch"], "'torch' is no ENGINE:PRECISION; engines are torch, onnxruntime, tensorrt, "),
+        (["--engines", "torch:fp32,torch:fp64"], "'torch:fp64' is no ENGINE:PRECISION"),
+        (["--engines", "onnxruntime/foo:fp32"], "precisions fp32, fp16, bf16"),
+        (["--model", "nosuch"], "invalid choice: 'nosuch'"),
+        (["--rounds", "0"], "'0' is no whole number of at least 1"),
+        (["--threads", "-1"], "'-1' is no whole number of at least 1"),
+        (["--batches", "1,0"], "'0' is no whole number of at least 1"),
+        (["--resolution", "100x100"], "'100' is no multiple of 32"),
+        (["--resolution", "wide"], "'wide' is no WIDTHxHEIGHT"),
+    ],
+)
+def test_wrong_words_are_named_before_anything_is_measured(monkeypatch, capsys, words, message) -> None:
+    monkeypatch.setattr(bench_engine, "in_child", None)
+    monkeypatch.setattr(sys, "argv", ["bench_engine.py", *words])
+    with pytest.raises(SystemExit) as ended:
+        bench_engine.main()
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
