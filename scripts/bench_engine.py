@@ -61,11 +61,11 @@ def measure(given: dict[str, Any]) -> dict[str, Any]:
     name, _, provider = given["engine"].partition("/")
     name, _, compiled = name.partition("+")
     model = find_model(given["model"])
-    weights = locate_weights(model, given["weights"])
     width, height = given["resolution"]
     images = torch.randn(given["batch"], 3, height, width, generator=torch.Generator().manual_seed(0))
-    started = time.perf_counter()
     try:
+        weights = locate_weights(model, given["weights"])
+        started = time.perf_counter()
         with open_engine(
             name,
             provider=provider or "auto",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -25,6 +26,13 @@ def test_each_engine_has_its_row_and_what_cannot_be_had_its_reason() -> None:
         assert part in rows["onnxruntime/cpu:fp32"]
     assert "engine.provider=openvino cannot be had" in rows["onnxruntime/openvino:fp32"]
     assert "engine.compile=true is for torch on CUDA" in rows["torch+compile:fp32"]
+
+
+def test_weights_that_are_not_there_are_the_reason_of_each_row() -> None:
+    words = ["--model", "demo", "--engines", "torch:fp32", "--weights", "nowhere.pth"]
+    done = subprocess.run([sys.executable, SCRIPT, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^torch:fp32 +batch 1: weights.demo=nowhere.pth does not exist; give", done.stdout, re.M)
 
 
 def test_each_precision_that_a_cpu_has_is_measured_by_default() -> None:
