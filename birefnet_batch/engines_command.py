@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from birefnet_batch.errors import ConfigError
-from birefnet_batch.exit_status import FAILED, INTERRUPTED, OK, status_of
+from birefnet_batch.exit_status import FAILED, INTERRUPTED, OK, end_as_at_ctrl_c, status_of
 from birefnet_batch.models.models_file import add_models_option, read_models
 from birefnet_batch.option_values import folder, given
 from birefnet_batch.process_tuning import spin_briefly
@@ -25,6 +25,8 @@ def main() -> None:
     """Run the program."""
     mend_streams()
     spin_briefly()
+    # An export has hundreds of megabytes under another name until it is whole.
+    end_as_at_ctrl_c()
     try:
         sys.exit(run(sys.argv[1:]))
     except KeyboardInterrupt:

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
 from collections.abc import Callable
+from types import FrameType
 
 from birefnet_batch.errors import BirefnetBatchError, ConfigError
 
 OK, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
+
+
+def end_as_at_ctrl_c() -> None:
+    """Have SIGTERM raise KeyboardInterrupt, so that what a program has half made is removed."""
+    signal.signal(signal.SIGTERM, _stop)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    # Once: what is made of it must come to its end.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def while_read(command: Callable[[], int]) -> int:

@@ -6,17 +6,15 @@ import argparse
 import json
 import logging
 import os
-import signal
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from types import FrameType
 
 from birefnet_batch.errors import BirefnetBatchError
-from birefnet_batch.exit_status import FAILED, INTERRUPTED, OK, WRONG_USE, while_read
+from birefnet_batch.exit_status import FAILED, INTERRUPTED, OK, WRONG_USE, end_as_at_ctrl_c, while_read
 from birefnet_batch.option_values import folder, given
 from birefnet_batch.process_tuning import spin_briefly
 from birefnet_batch.standard_streams import mend_streams
@@ -28,8 +26,8 @@ _GOOD = ("identical", "close")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Verify; 0 when every video is identical or close, 1 when not, 2 for any error, 130 when interrupted."""
     mend_streams()
-    # As Ctrl-C does: the repeats are as large as the results, and would stay in the temporary folder.
-    signal.signal(signal.SIGTERM, _stop)
+    # The repeats are as large as the results, and would stay in the temporary folder.
+    end_as_at_ctrl_c()
     try:
         return while_read(lambda: _main(arguments))
     except KeyboardInterrupt:
@@ -89,12 +87,6 @@ def _main(arguments: Sequence[str] | None) -> int:
         counts = Counter(item.verdict for item in compared)
         print(", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
     return OK if all(item.verdict in _GOOD for item in compared) else FAILED
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    # Once: what is made of it must come to its end.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -23,8 +23,14 @@ from statistics import median
 from typing import Any
 
 import torch
-from bench_model import size_of, write_weights
+from bench_model import write_weights
+from counts import count, counts, sides
 
+from birefnet_batch.engines.onnx_session import PROVIDERS
+from birefnet_batch.engines.selection import FAMILIES, PRECISIONS
+from birefnet_batch.models.registry import SHIPPED, find_model
+
+ENGINES = (*FAMILIES, "torch+compile", *(f"onnxruntime/{provider}" for provider in PROVIDERS))
 ON_A_CPU = (
     "torch:fp32",
     "torch:bf16",
@@ -49,18 +55,17 @@ def measure(given: dict[str, Any]) -> dict[str, Any]:
     from birefnet_batch.engines.memory import peak_bytes
     from birefnet_batch.engines.store import EngineStore
     from birefnet_batch.errors import BirefnetBatchError
-    from birefnet_batch.models.registry import find_model
     from birefnet_batch.models.weights import load_network, locate_weights
     from birefnet_batch.process_tuning import exact_float32
 
     name, _, provider = given["engine"].partition("/")
     name, _, compiled = name.partition("+")
     model = find_model(given["model"])
-    weights = locate_weights(model, given["weights"])
-    width, height = size_of(given["resolution"])
+    width, height = given["resolution"]
     images = torch.randn(given["batch"], 3, height, width, generator=torch.Generator().manual_seed(0))
-    started = time.perf_counter()
     try:
+        weights = locate_weights(model, given["weights"])
+        started = time.perf_counter()
         with open_engine(
             name,
             provider=provider or "auto",
@@ -108,34 +113,47 @@ def in_child(given: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+def engines(text: str) -> list[str]:
+    """What `--engines` names, for argparse's `type`.
+
+    Raises:
+        ArgumentTypeError: one is none.
+    """
+    for word in text.split(","):
+        name, _, precision = word.partition(":")
+        if name not in ENGINES or precision not in PRECISIONS:
+            raise argparse.ArgumentTypeError(
+                f"{word!r} is no ENGINE:PRECISION; engines are {', '.join(ENGINES)}, precisions {', '.join(PRECISIONS)}"
+            )
+    return text.split(",")
+
+
 def main() -> None:
     """Print a line per engine and batch."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="heavy")
-    parser.add_argument("--resolution", default="1024x1024")
-    parser.add_argument("--batches", default="1,2,4")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--engines")
+    parser.add_argument("--model", default="heavy", choices=SHIPPED.short_names)
+    parser.add_argument("--resolution", type=sides, default="1024x1024")
+    parser.add_argument("--batches", type=counts, default="1,2,4")
+    parser.add_argument("--rounds", type=count, default=3)
+    parser.add_argument("--engines", type=engines)
     parser.add_argument("--weights")
-    parser.add_argument("--threads", type=int)
+    parser.add_argument("--threads", type=count)
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         print(json.dumps(measure(json.loads(options.child))))
         return
     on_gpu = torch.cuda.is_available()
-    usual = ",".join(ON_CUDA if on_gpu else ON_A_CPU)
-    print(torch.cuda.get_device_name() if on_gpu else "CPU", f"{options.model} at {options.resolution}")
+    at = "{}x{}".format(*options.resolution)
+    print(torch.cuda.get_device_name() if on_gpu else "CPU", f"{options.model} at {at}")
     with tempfile.TemporaryDirectory() as folder:
         weights = options.weights
         if weights is None:
-            from birefnet_batch.models.registry import find_model
-
             weights = f"{folder}/weights.safetensors"
             write_weights(find_model(options.model).network, Path(weights))
-        for name in (options.engines or usual).split(","):
+        for name in options.engines or (ON_CUDA if on_gpu else ON_A_CPU):
             engine, _, precision = name.partition(":")
-            for batch in map(int, options.batches.split(",")):
+            for batch in options.batches:
                 given = {
                     **{key: getattr(options, key) for key in ("model", "resolution", "rounds", "threads")},
                     "engine": engine,

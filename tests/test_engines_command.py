@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shutil
+import signal
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,9 +17,9 @@ from birefnet_batch.engines import build_command, shared_store
 from birefnet_batch.engines.artifact import Artifact, source_digest
 from birefnet_batch.engines.store import EngineStore
 from birefnet_batch.engines.tensorrt_module import load_tensorrt
-from birefnet_batch.engines_command import run
+from birefnet_batch.engines_command import main, run
 from birefnet_batch.errors import EngineError, WeightsError
-from birefnet_batch.exit_status import FAILED, OK, WRONG_USE
+from birefnet_batch.exit_status import FAILED, INTERRUPTED, OK, WRONG_USE
 from birefnet_batch.models.registry import find_model
 from birefnet_batch.models.weights import locate_weights
 
@@ -35,6 +37,25 @@ def test_export_writes_one_checked_file_that_says_what_it_is(tmp_path, capsys):
     assert len(facts["weights_sha256"]) == 64
     assert facts["exporter"].startswith("birefnet_batch ")
     assert [entry.name for entry in tmp_path.iterdir()] == ["demo.onnx"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_export_that_is_ended_leaves_nothing(tmp_path, monkeypatch, number):
+    def ended(partial: Path, *_: object) -> None:
+        partial.write_bytes(b"half")
+        signal.raise_signal(number)
+        raise AssertionError("the signal did nothing")
+
+    monkeypatch.setattr("birefnet_batch.engines.onnx_export.export.write_onnx", ended)
+    monkeypatch.setattr(sys, "argv", ["birefnet-batch-engines", "export", "demo", "256", "--output", f"{tmp_path}/a"])
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with pytest.raises(SystemExit) as status:
+            main()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert status.value.code == INTERRUPTED
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -127,6 +148,17 @@ def test_what_is_named_is_built_or_the_status_says_that_it_was_not(tmp_path, mon
     assert (capsys.readouterr().out.splitlines()[-1] == unmet) == bool(unmet)
 
 
+def test_a_row_that_no_run_can_use_is_left_out(tmp_path, capsys):
+    pytest.importorskip("onnxruntime")
+    matrix = tmp_path / "matrix.yaml"
+    matrix.write_text("- {model: demo, resolution: 256x256, engine: onnxruntime, precision: bf16}\n")
+    assert run(["build", "demo", "--matrix", str(matrix), "--store", str(tmp_path / "store")]) == FAILED
+    said = capsys.readouterr().out
+    assert "onnxruntime demo 256x256 bf16: left out: onnxruntime's CPU provider has no bf16; give" in said
+    assert "nothing was built of demo" in said
+    assert not (tmp_path / "store").exists()
+
+
 def test_of_an_empty_store_verify_says_that_it_is_empty(tmp_path, capsys):
     assert run(["verify", "--store", str(tmp_path)]) == OK
     assert capsys.readouterr().out == f"{tmp_path}: 0 engines\n"
@@ -189,6 +221,8 @@ def test_a_model_of_yours_is_exported_built_and_verified_from_the_file_of_the_ma
         (["demo", "light"], "has no row of light, so that"),
         (["--engine", "tensorrt"], "has no row with engine tensorrt, so that"),
         (["demo", "--engine", "tensorrt"], "has no row of demo with engine tensorrt, so that"),
+        (["--compute-capability", "SM89"], "--compute-capability is of plans, and no row to build has engine tensorrt"),
+        (["--workspace-gib", "1"], "--workspace-gib is of plans, and no row to build has engine tensorrt"),
         (["--weights", "dmeo=nowhere"], "there is no model 'dmeo'; the models are General Use (Light), "),
     ],
 )
@@ -267,14 +301,38 @@ def test_plans_of_another_version_of_the_library_are_told_and_kept_for_machines_
     (said,) = (line for line in capsys.readouterr().out.splitlines() if "no run with" in line)
     assert said.startswith(older)
     assert said.endswith(
-        f", of {library.name} 1.6.0.1: no run with {library.name} {library.version}, which is here, opens it; "
-        "prune --unused-days N removes it"
+        f", which no run with {library.name} {library.version}, as it is here, opens; prune --unused-days N removes it"
     )
     assert run(["prune", *words]) == OK
     assert len(list(store.entries())) == 2
     monkeypatch.setattr("birefnet_batch.engines.tensorrt_module.load_tensorrt", refusing(EngineError("none")))
     assert run(["list", *words]) == OK
     assert "no run with" not in capsys.readouterr().out
+
+
+def test_plans_that_are_not_the_same_are_told_apart(tmp_path, capsys):
+    def plan(device: dict[str, str], library: str, workspace: int | None = None) -> Artifact:
+        options = {"deform_conv": "gridsample", "workspace_bytes": workspace}
+        return Artifact("plan", "demo", "demo", "0", 64, 64, "fp16", options, 4, {"tensorrt": library}, device)
+
+    card = {"name": "NVIDIA H200", "compute_capability": "9.0", "cuda": "13"}
+    plans = {
+        "for SM89 by tensorrt 11.1": plan({"name": "any", "compute_capability": "SM89"}, "11.1"),
+        "for SM89 by tensorrt 11.2": plan({"name": "any", "compute_capability": "SM89"}, "11.2"),
+        "for SM86 by tensorrt 11.1": plan({"name": "any", "compute_capability": "SM86"}, "11.1"),
+        "for NVIDIA H200 with CUDA 13 by tensorrt 11.1": plan(card, "11.1"),
+        "for NVIDIA H200 with CUDA 12 by tensorrt 11.1": plan({**card, "cuda": "12"}, "11.1"),
+        "workspace 1.5 GiB for NVIDIA H200 with CUDA 13 by tensorrt 11.1": plan(card, "11.1", 3 << 29),
+    }
+    for artifact in plans.values():
+        EngineStore(tmp_path).get(artifact, wrote)
+    words = ["--store", str(tmp_path)]
+    for command in (["list"], ["verify"], ["prune", "--all"]):
+        run([*command, *words])
+        said = capsys.readouterr().out
+        for which, artifact in plans.items():
+            assert re.search(f"{artifact.key}  plan demo 64x64 fp16 gridsample batch 4 {which}(:|  |$)", said, re.M)
+            assert str(artifact) == f"plan demo 64x64 fp16 gridsample batch 4 {which}"
 
 
 @pytest.mark.parametrize("number", ["-1", "nan", "x"])
@@ -439,6 +497,9 @@ def test_wrong_rows_of_a_matrix_are_all_named(tmp_path, capsys):
         "- {model: nobody, resolution: 256, engine: onnxruntime}\n"
         "- {model: demo, resolution: 256, engine: caffe}\n"
         "- {model: demo, engine: tensorrt, size: 3}\n"
+        "- {model: demo, resolution: 256, engine: tensorrt, provider: cuda}\n"
+        "- {model: demo, resolution: 256, engine: onnxruntime, batch_size: 8}\n"
+        "- {model: demo, resolution: 256, engine: tensorrt, batch_size: true}\n"
     )
     assert run(["build", "--matrix", str(path), "--store", str(tmp_path)]) == WRONG_USE
     said = capsys.readouterr().err
@@ -447,6 +508,9 @@ def test_wrong_rows_of_a_matrix_are_all_named(tmp_path, capsys):
         "row 2: there is no model 'nobody'",
         "row 3: engine is 'caffe'",
         "row 4",
+        "row 5: provider is of onnxruntime and means nothing with engine tensorrt; leave it out",
+        "row 6: batch_size is of tensorrt and means nothing with engine onnxruntime; leave it out",
+        "row 7: batch_size is True; it must be a whole number of at least 1",
     ):
         assert problem in said
 
@@ -508,6 +572,22 @@ def test_a_place_that_no_file_can_have_is_refused_before_anything_is_exported(pl
     monkeypatch.setattr("birefnet_batch.engines.onnx_export.export.write_onnx", None)
     assert run(["export", "demo", "256x256", "--output", str(tmp_path / place)]) == FAILED
     assert re.search(r"--output .* (is a folder; give|has no folder .*none to be in; make it)", capsys.readouterr().err)
+
+
+def test_an_onnxruntime_that_cannot_check_the_file_is_named_before_anything_is_exported(tmp_path, capsys, monkeypatch):
+    runtime = pytest.importorskip("onnxruntime")
+    monkeypatch.setattr("birefnet_batch.engines.onnx_export.export.write_onnx", None)
+    monkeypatch.setattr(runtime, "__version__", "1.24.1")
+    words = ["export", "demo", "256x256", "--output", str(tmp_path / "demo.onnx")]
+    assert run(words) == FAILED
+    assert re.search("onnxruntime 1.24.1 is too old: .*; or give --no-check\n", capsys.readouterr().err)
+    (tmp_path / "onnxruntime_openvino-1.24.1.dist-info").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert run(words) == FAILED
+    assert re.search(
+        "; pip uninstall .*onnxruntime-openvino, then pip install .*; or give --deform-conv openvino or --no-check\n",
+        capsys.readouterr().err,
+    )
 
 
 @pytest.mark.parametrize(("closed", "reason"), [(False, "file name too long"), (True, "permission denied")])

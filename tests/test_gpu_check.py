@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import runpy
 import signal
 import subprocess
 import sys
@@ -40,6 +42,32 @@ def test_onnx_runtime_s_rows_need_nothing_beside_torch_numpy_yaml_and_onnxruntim
     code = f"{without}; import torch, onnxruntime; {wanted}; require_provider('cpu')"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_python_without_torch_is_told_what_is_needed() -> None:
+    # -S: without what is installed.
+    words = [sys.executable, "-S", SCRIPT, "--device", "cpu"]
+    done = subprocess.run(words, env={}, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert re.fullmatch(r"gpu_check needs torch and numpy and pyyaml, which .* does not have; pip.*\n", done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--batches", "0"], "argument --batches: '0' is no whole number of at least 1"),
+        (["--batches", "x"], "argument --batches: 'x' is no whole number of at least 1"),
+        (["--size", "100"], "argument --size: '100' is no multiple of 32"),
+        (["--frame", "1920"], "argument --frame: '1920' is no WIDTHxHEIGHT"),
+    ],
+)
+def test_wrong_words_are_named_before_anything_is_measured(monkeypatch, capsys, words, message) -> None:
+    monkeypatch.setattr(sys, "argv", ["gpu_check", "--device", "cpu", *words])
+    main = runpy.run_path(str(SCRIPT))["main"]
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
 
 
 def test_a_missing_provider_is_found_before_its_file_is_written(tmp_path, monkeypatch) -> None:

@@ -91,9 +91,25 @@ class Artifact:
         return file_name(self.kind)
 
     def __str__(self) -> str:
-        form = " ".join(str(value) for value in self.options.values())
-        where = f" for {self.device['name']}" if "name" in self.device else ""
-        return f"{self.kind} of {self.model} at {self.width}x{self.height} in {self.precision} ({form}){where}"
+        return label(asdict(self))
+
+
+def label(artifact: Mapping[str, Any]) -> str:
+    """What a user tells engines apart by, from an `Artifact`'s fields as entry.json has them."""
+    options, device = artifact["options"], artifact["device"]
+    words = [artifact[name] for name in ("kind", "model")]
+    words += [f"{artifact['width']}x{artifact['height']}", artifact["precision"], options["deform_conv"]]
+    if artifact["batch"]:
+        words.append(f"batch {artifact['batch']}")
+    if options.get("workspace_bytes"):
+        words.append(f"workspace {options['workspace_bytes'] / 2**30:g} GiB")
+    if device:
+        # A plan that is of no one GPU is of all with its capability.
+        words.append(f"for {device['compute_capability'] if device['name'] == 'any' else device['name']}")
+    if "cuda" in device:
+        words.append(f"with CUDA {device['cuda']}")
+    words += [f"by {name} {version}" for name, version in artifact["libraries"].items()]
+    return " ".join(words)
 
 
 def key_of(artifact: Mapping[str, Any]) -> str:

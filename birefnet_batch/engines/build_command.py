@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from birefnet_batch.engines.matrix import Row, default_matrix, read_matrix
-from birefnet_batch.engines.onnx_session import form_of, require_provider
+from birefnet_batch.engines.onnx_session import form_of, require_precision, require_provider
 from birefnet_batch.engines.store import EngineStore
 from birefnet_batch.engines.stored_onnx import stored_onnx
-from birefnet_batch.engines.tensorrt_module import load_tensorrt
+from birefnet_batch.engines.tensorrt_module import check_capabilities, load_tensorrt
 from birefnet_batch.errors import BirefnetBatchError, ConfigError, EngineError
 from birefnet_batch.models.registry import Catalogue
 from birefnet_batch.models.weights import locate_weights, option_of
@@ -43,9 +43,15 @@ def build(
         failures.
 
     Raises:
-        ConfigError: the matrix is wrong, or has no row of what is named.
+        ConfigError: the matrix is wrong, or has no row of what is named, or an option that means nothing here.
     """
     rows = _asked_for(matrix or default_matrix(), models, names, engines)
+    of_plans = {"--compute-capability": capabilities, "--workspace-gib": workspace_bytes}
+    given = [option for option, value in of_plans.items() if value]
+    if given and all(row.engine != "tensorrt" for row in rows):
+        raise ConfigError(f"{given[0]} is of plans, and no row to build has engine tensorrt; leave it out")
+    if capabilities:
+        _check_capabilities(capabilities)
     failed, here = 0, set[str]()
     for number, row in enumerate(rows, 1):
         place = f"[{number}/{len(rows)}] {row}"
@@ -55,19 +61,19 @@ def build(
             continue
         here |= {row.model.short_name, row.engine}
         print(f"{place} ...", flush=True)
-        started = time.perf_counter()
-        try:
-            for capability in capabilities if row.engine == "tensorrt" and capabilities else (None,):
+        for capability in capabilities if row.engine == "tensorrt" and capabilities else (None,):
+            which = f" for {capability}" if capability else ""
+            started = time.perf_counter()
+            try:
                 built = _build(store, row, weights.get(row.model.short_name), capability, workspace_bytes)
                 # Built before there was a shared store, or while it could not be reached.
                 store.offer(built)
-                size, seconds = built.stat().st_size / 1e6, time.perf_counter() - started
-                which = f" for {capability}" if capability else ""
-                print(f"{place}{which}: {built.parent.name}, {size:.0f} MB, {seconds:.0f} s", flush=True)
-                started = time.perf_counter()
-        except BirefnetBatchError as error:
-            failed += 1
-            print(f"{place}: failed: {error}", flush=True)
+            except BirefnetBatchError as error:
+                failed += 1
+                print(f"{place}{which}: failed: {error}", flush=True)
+                continue
+            size, seconds = built.stat().st_size / 1e6, time.perf_counter() - started
+            print(f"{place}{which}: {built.parent.name}, {size:.0f} MB, {seconds:.0f} s", flush=True)
     unmet = [name for name in dict.fromkeys((*names, *engines)) if name not in here]
     if unmet:
         print(f"nothing was built of {', '.join(unmet)}", flush=True)
@@ -91,10 +97,23 @@ def _asked_for(matrix: Path, models: Catalogue, names: Sequence[str], engines: S
     return rows
 
 
+def _check_capabilities(names: tuple[str, ...]) -> None:
+    try:
+        library = load_tensorrt()
+    except EngineError:
+        # Rows of plans are left out with the reason.
+        return
+    try:
+        check_capabilities(library, names)
+    except EngineError as error:
+        raise ConfigError(f"--compute-capability: {error}") from None
+
+
 def _not_here(row: Row, capabilities: tuple[str, ...]) -> str | None:
     try:
         if row.engine == "onnxruntime":
             require_provider(row.provider)
+            require_precision(row.provider, row.precision)
             return None
         library = load_tensorrt()
         if library.rtx and capabilities:

@@ -24,7 +24,7 @@ def build_lock(path: Path, what: str) -> Iterator[None]:
 
     Args:
         path: the lock's file; who holds it and since when is written beside it.
-        what: what is to be built, for the log.
+        what: what is to be built, for the log and for those who wait.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
@@ -36,11 +36,12 @@ def build_lock(path: Path, what: str) -> Iterator[None]:
         except Timeout:
             now = time.monotonic()
             if told is None or now - told >= _TELL_EVERY_S:
-                _log.info("waiting for the %s: %s", what, holder(path) or "another process has its lock")
+                _log.info("waiting: %s", holder(path) or f"another process has the lock of the {what}")
                 told = now
     facts = path.with_suffix(".json")
+    mine = {"what": what, "pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}
     try:
-        facts.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": time.time()}), "utf-8")
+        facts.write_text(json.dumps(mine), "utf-8")
         yield
     finally:
         with suppress(OSError):
@@ -49,10 +50,12 @@ def build_lock(path: Path, what: str) -> Iterator[None]:
 
 
 def holder(path: Path) -> str | None:
-    """Who holds the lock, and for how long, as a sentence; None where nobody wrote it down."""
+    """Who holds the lock, for what and how long, as a sentence; None where nobody wrote it down."""
     try:
         facts = json.loads(path.with_suffix(".json").read_text("utf-8"))
         age = time.time() - facts["since"]
-        return f"process {facts['pid']} on {facts['host']} has been building it for {age:.0f} s"
+        # Earlier versions did not say what.
+        what = f"the {facts['what']}" if "what" in facts else "it"
+        return f"process {facts['pid']} on {facts['host']} has been building {what} for {age:.0f} s"
     except (OSError, ValueError, KeyError, TypeError):
         return None

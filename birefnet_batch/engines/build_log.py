@@ -1,4 +1,4 @@
-"""A line now and then about a plan whose compilation takes minutes."""
+"""A plan's compilation takes minutes: a line now and then about it, and its end before the time."""
 
 from __future__ import annotations
 
@@ -25,6 +25,11 @@ def _monitor(module: Any) -> Any:
             self._phases: dict[str, list[int]] = {}
             self._lock = threading.Lock()
             self._began = self._told = time.monotonic()
+            self._stopped = False
+
+        def stop(self) -> None:
+            """Have the builder give up at its next step."""
+            self._stopped = True
 
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
             with self._lock:
@@ -40,7 +45,7 @@ def _monitor(module: Any) -> Any:
                     self._told = now
                     at = ", ".join(f"{name} {done} of {steps}" for name, (done, steps) in self._phases.items())
                     _log.info("%s compiles since %.0f s: %s", self._name, now - self._began, at)
-            return True
+            return not self._stopped
 
         def phase_finish(self, phase_name: str) -> None:
             with self._lock:

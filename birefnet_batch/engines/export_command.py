@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import time
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 from birefnet_batch.engines.artifact import DeformableForm
+from birefnet_batch.engines.onnx_session import OPENVINO_PACKAGE, installed_packages, require_provider
 from birefnet_batch.engines.sizes import parse_resolution
-from birefnet_batch.errors import OutputError
+from birefnet_batch.errors import EngineError, OutputError
 from birefnet_batch.models.registry import ModelSpec
 from birefnet_batch.models.weights import locate_weights, option_of
 from birefnet_batch.refusals import refusal, system_reason
@@ -31,7 +33,7 @@ def export(
 
     Raises:
         ConfigError: the model does not run at this resolution.
-        EngineError: the file cannot be made, or differs from torch.
+        EngineError: the file cannot be made or compared, or differs from torch.
         OutputError: it cannot be written.
         WeightsError: the checkpoint is missing or does not fit.
     """
@@ -39,6 +41,8 @@ def export(
     from birefnet_batch.engines.onnx_export.export import require_onnx, write_onnx
 
     require_onnx()
+    if check:
+        _require_checkable(precision, form)
     checkpoint = locate_weights(model, weights, given_by=option_of(model, named=False))
     target = output or Path(f"{model.short_name}-{width}x{height}-{precision}-{form}.onnx")
     if reason := refusal(target):
@@ -70,6 +74,17 @@ def export(
             partial.unlink()
     print(target)
     return target
+
+
+def _require_checkable(precision: str, form: DeformableForm) -> None:
+    # Of neither is there a comparison.
+    if precision == "bf16" or find_spec("onnxruntime") is None:
+        return
+    try:
+        require_provider("cpu", form)
+    except EngineError as error:
+        other = "--deform-conv openvino or " if OPENVINO_PACKAGE in installed_packages() else ""
+        raise EngineError(f"{error}; or give {other}--no-check") from None
 
 
 def _unwritable(target: Path, reason: str) -> OutputError:

@@ -16,6 +16,7 @@ from birefnet_batch.models.registry import SHIPPED, Catalogue, ModelSpec
 from birefnet_batch.yaml_file import read_yaml
 
 _ENGINES = ("onnxruntime", "tensorrt")
+_OF_THE_OTHER = {"onnxruntime": ("batch_size", "tensorrt"), "tensorrt": ("provider", "onnxruntime")}
 
 
 @dataclass(frozen=True)
@@ -74,9 +75,13 @@ def _row(entry: Any, models: Catalogue) -> Row:
     engine = _one_of("engine", entry["engine"], _ENGINES)
     model = parse_model(str(entry["model"]), models)
     width, height = parse_resolution(str(entry["resolution"]), model)
+    foreign, owner = _OF_THE_OTHER[engine]
+    if foreign in entry:
+        raise ConfigError(f"{foreign} is of {owner} and means nothing with engine {engine}; leave it out")
     usual = usual_batch(model, (width, height)) if engine == "tensorrt" else USUAL_BATCH
     batch = entry.get("batch_size", usual)
-    if not isinstance(batch, int) or batch < 1:
+    # YAML's true is a number to Python.
+    if type(batch) is not int or batch < 1:
         raise ConfigError(f"batch_size is {batch!r}; it must be a whole number of at least 1")
     return Row(
         model=model,

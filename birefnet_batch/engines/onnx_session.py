@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -24,12 +26,14 @@ PROVIDERS = {
     "openvino": "OpenVINOExecutionProvider",
 }
 _ASSIGNMENT = "session.record_ep_graph_assignment_info"
-# Which pip package brings a provider; they install the same module, so that only one of them can be there.
+OPENVINO_PACKAGE = "onnxruntime-openvino"
+# What pip is to install for a provider, and the package that this brings; they install the same module, so that only
+# one of them can be there.
 _PACKAGES = {
-    "cpu": "birefnet-batch[onnx]",
-    "cuda": "birefnet-batch[onnx-gpu]",
-    "tensorrt": "birefnet-batch[onnx-gpu]",
-    "openvino": "onnxruntime-openvino",
+    "cpu": ("birefnet-batch[onnx]", "onnxruntime"),
+    "cuda": ("birefnet-batch[onnx-gpu]", "onnxruntime-gpu"),
+    "tensorrt": ("birefnet-batch[onnx-gpu]", "onnxruntime-gpu"),
+    "openvino": (OPENVINO_PACKAGE, OPENVINO_PACKAGE),
 }
 # DeformConv came to the CPU and CUDA providers with 1.31; TensorRT and OpenVINO take decomposed forms, and both know
 # GridSample's mode by its name before opset 20: under the newer one TensorRT 10 and 11 take the nearest pixel.
@@ -52,6 +56,26 @@ def form_of(provider: str) -> DeformableForm:
     return _FORMS[provider]
 
 
+def installed_packages() -> list[str]:
+    """The pip packages of onnxruntime that are there; where there are several, one wrote over the other."""
+    found = []
+    for package in dict.fromkeys(package for _, package in _PACKAGES.values()):
+        with suppress(PackageNotFoundError):
+            distribution(package)
+            found.append(package)
+    return found
+
+
+def require_precision(provider: str, precision: str) -> None:
+    """Make sure that a provider computes in a precision.
+
+    Raises:
+        EngineError: it does not.
+    """
+    if provider == "cpu" and precision == "bf16":
+        raise EngineError("onnxruntime's CPU provider has no bf16; give engine.precision=fp32, or engine.name=torch")
+
+
 def require_provider(provider: str, form: DeformableForm | None = None) -> ModuleType:
     """The onnxruntime module, with this provider in it.
 
@@ -62,19 +86,22 @@ def require_provider(provider: str, form: DeformableForm | None = None) -> Modul
     Raises:
         EngineError: onnxruntime is missing, too old, or was built without the provider.
     """
-    install = f"pip install '{_PACKAGES[provider]}'"
+    what, package = _PACKAGES[provider]
+    install = f"pip install '{what}'"
     try:
         import onnxruntime
     except ImportError:
         raise EngineError(
             f"engine.name=onnxruntime needs onnxruntime, which is not installed (there is {installed()}): {install}"
         ) from None
+    packages = installed_packages()
+    anew = f"pip uninstall {' '.join(packages or ['onnxruntime'])}"
     version = tuple(map(int, onnxruntime.__version__.split(".")[:2]))
     oldest, reason = _OLDEST[form or form_of(provider)]
     if version < oldest:
         raise EngineError(
             f"onnxruntime {onnxruntime.__version__} is too old: {'.'.join(map(str, oldest))} is the first {reason}; "
-            f"{install} --upgrade"
+            + (f"{install} --upgrade" if packages in ([], [package]) else f"{anew}, then {install}")
         )
     available = onnxruntime.get_available_providers()
     if PROVIDERS[provider] not in available:
@@ -82,7 +109,7 @@ def require_provider(provider: str, form: DeformableForm | None = None) -> Modul
         there = " or ".join(name for name, theirs in PROVIDERS.items() if theirs in available)
         raise EngineError(
             f"engine.provider={provider} cannot be had: onnxruntime {onnxruntime.__version__} here has only "
-            f"{', '.join(available)}; give engine.provider={there}, or pip uninstall onnxruntime, then {install}"
+            f"{', '.join(available)}; give engine.provider={there}, or {anew}, then {install}"
         )
     module: ModuleType = onnxruntime
     return module

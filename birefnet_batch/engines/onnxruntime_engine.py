@@ -13,12 +13,12 @@ from birefnet_batch.engines.onnx_session import (
     form_of,
     left_to_cpu,
     open_session,
+    require_precision,
     require_provider,
     run_on_gpu,
 )
 from birefnet_batch.engines.store import EngineStore
 from birefnet_batch.engines.stored_onnx import stored_onnx
-from birefnet_batch.errors import EngineError
 from birefnet_batch.models.registry import ModelSpec
 from birefnet_batch.models.weights import WeightsFile
 from birefnet_batch.process_tuning import usable_processors
@@ -65,10 +65,7 @@ class OnnxRuntimeEngine(Engine):
             WeightsError: the file has to be written, and the checkpoint does not fit the network.
         """
         require_provider(self._provider)
-        if self._provider == "cpu" and self.spec.precision == "bf16":
-            raise EngineError(
-                "onnxruntime's CPU provider has no bf16; give engine.precision=fp32, or engine.name=torch"
-            )
+        require_precision(self._provider, self.spec.precision)
         size = (self.spec.width, self.spec.height)
         path = stored_onnx(self._store, self._model, self._weights, size, self.spec.precision, form_of(self._provider))
         self._session = open_session(path, self._provider, self.spec.threads)

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
-from birefnet_batch.engines.artifact import source_digest
+from birefnet_batch.engines.artifact import label, source_digest
 from birefnet_batch.engines.memory import is_out_of_memory
 from birefnet_batch.engines.store import EngineStore
 from birefnet_batch.engines.store_entry import Entry
@@ -26,13 +26,14 @@ def list_engines(store: EngineStore) -> None:
     entries = list(store.entries())
     print(f"{store.root}: {len(entries)} engines, {sum(entry.size for entry in entries) / 1e9:.2f} GB")
     now = time.time()
+    widest = max((len(label(entry.artifact)) for entry in entries), default=0)
     for entry in entries:
         made, used = _age(now - entry.facts["created"]), _age(now - entry.used)
         size = f"{entry.size / 1e6:7.1f} MB"
         for unit in ("nodes", "layers"):
             size += f", {entry.facts['facts'][unit]} {unit}" if unit in entry.facts["facts"] else ""
         stale = _of_another_library(entry) if _current(entry) else ", of an earlier version: prune removes it"
-        print(f"{entry.key}  {_what(entry):52} {size}  made {made} ago, used {used} ago{stale}")
+        print(f"{entry.key}  {label(entry.artifact):{widest}} {size}  made {made} ago, used {used} ago{stale}")
     for what, folders in (("damaged", store.broken()), ("left by processes that were killed", store.leftovers())):
         if folders:
             print(f"{len(folders)} {what}, {sum(map(_bytes_in, folders)) / 1e6:.1f} MB: prune removes them")
@@ -62,7 +63,7 @@ def verify(store: EngineStore, weights: Mapping[str, str], models: Catalogue) ->
     for entry in entries:
         if not entry.intact():
             right = False
-            print(f"{entry.key}  {_what(entry)}: damaged; it is made again at its next use")
+            print(f"{entry.key}  {label(entry.artifact)}: damaged; it is made again at its next use")
             continue
         try:
             found = _run(entry, weights.get(entry.artifact["model"]), models)
@@ -74,7 +75,7 @@ def verify(store: EngineStore, weights: Mapping[str, str], models: Catalogue) ->
                 found = str(error)
             else:
                 raise
-        print(f"{entry.key}  {_what(entry)}: {found}", flush=True)
+        print(f"{entry.key}  {label(entry.artifact)}: {found}", flush=True)
     return right
 
 
@@ -92,7 +93,7 @@ def prune(store: EngineStore, unused_days: float | None, everything: bool) -> No
         if everything or old or not _current(entry) or not entry.intact():
             store.remove(store.root / entry.key)
             freed += entry.size
-            print(f"removed {entry.key}  {_what(entry)}")
+            print(f"removed {entry.key}  {label(entry.artifact)}")
     for what, folders in (("damaged", store.broken()), ("left by a process that was killed", store.leftovers())):
         for folder in folders:
             freed += _bytes_in(folder)
@@ -143,7 +144,7 @@ def _run(entry: Entry, weights: str | None, models: Catalogue) -> str:
     except EngineError as error:
         return f"intact; not run: {error}"
     if artifact["libraries"] != {library.name: library.version}:
-        return f"intact; not run: it is of {_libraries(entry)}, and here is {library.name} {library.version}"
+        return f"intact; not run: here is {library.name} {library.version}"
     if artifact["device"] != plan_device(library):
         return f"intact; not run: it is of another device ({', '.join(artifact['device'].values())})"
     difference = check_plan(entry.path, library, model, checkpoint, size, artifact["batch"], artifact["precision"])
@@ -188,21 +189,7 @@ def _of_another_library(entry: Entry) -> str:
     if entry.artifact["libraries"] == {library.name: library.version}:
         return ""
     return (
-        f", of {_libraries(entry)}: no run with {library.name} {library.version}, which is here, opens it; "
-        "prune --unused-days N removes it"
-    )
-
-
-def _libraries(entry: Entry) -> str:
-    return ", ".join(" ".join(pair) for pair in entry.artifact["libraries"].items())
-
-
-def _what(entry: Entry) -> str:
-    artifact = entry.artifact
-    batch = f" batch {artifact['batch']}" if artifact["batch"] else ""
-    return (
-        f"{artifact['kind']} {artifact['model']} {artifact['width']}x{artifact['height']} {artifact['precision']} "
-        f"{artifact['options']['deform_conv']}{batch}"
+        f", which no run with {library.name} {library.version}, as it is here, opens; prune --unused-days N removes it"
     )
 
 

@@ -11,8 +11,8 @@ from birefnet_batch.engines.artifact import Artifact
 from birefnet_batch.engines.plan_limits import largest_batch
 from birefnet_batch.engines.store import EngineStore
 from birefnet_batch.engines.stored_onnx import stored_onnx
-from birefnet_batch.engines.tensorrt_module import TensorRT
-from birefnet_batch.errors import EngineError, EngineMemoryError
+from birefnet_batch.engines.tensorrt_module import TensorRT, check_capabilities
+from birefnet_batch.errors import EngineMemoryError
 from birefnet_batch.models.registry import ModelSpec
 from birefnet_batch.models.weights import WeightsFile
 
@@ -29,15 +29,11 @@ def plan_device(library: TensorRT, capability: str | None = None) -> dict[str, s
         capability: TensorRT-RTX: of the GPU that is compiled for, as SM89; None is this machine's.
 
     Raises:
-        EngineError: a capability is given, and the library is TensorRT.
+        EngineError: the library does not compile for the capability that is given.
     """
-    if capability is not None and not library.rtx:
-        raise EngineError(
-            f"{library.name} {library.version} compiles for the GPU that is there, not for {capability} without one: "
-            "leave out --compute-capability; TensorRT-RTX can: pip install 'birefnet-batch[tensorrt-rtx]', "
-            f"where {library.name} is not installed"
-        )
-    if capability is None:
+    if capability is not None:
+        check_capabilities(library, [capability])
+    else:
         import torch
 
         major, minor = torch.cuda.get_device_capability()

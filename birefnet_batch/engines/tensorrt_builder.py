@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,26 @@ def build_plan(
     Raises:
         EngineError: the library cannot parse or build it; the message names the layer.
     """
-    trt, listener, monitor = library.module, listener_of(library), make_monitor(library)
+    monitor = make_monitor(library)
+    # The library swallows what its callbacks raise, and in the thread that it runs in a signal is seen only in them.
+    with ThreadPoolExecutor(1) as thread:
+        try:
+            # With a name here its result would be in a circle with the builder's frame, and keep a GPU's memory.
+            return thread.submit(_build_plan, library, onnx_file, destination, profile, timing_cache, monitor).result()
+        except BaseException:
+            monitor.stop()
+            raise
+
+
+def _build_plan(
+    library: TensorRT,
+    onnx_file: Path,
+    destination: Path,
+    profile: PlanProfile,
+    timing_cache: Path | None,
+    monitor: Any,
+) -> dict[str, Any]:
+    trt, listener = library.module, listener_of(library)
     builder = trt.Builder(listener)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, listener)
@@ -111,10 +131,6 @@ def _joined(problems: Sequence[str]) -> str:
 
 
 def _set_capabilities(trt: Any, config: Any, names: tuple[str, ...]) -> None:
-    known = [name for name in dir(trt.ComputeCapability) if name.startswith("SM")]
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise EngineError(f"TensorRT-RTX does not compile for {', '.join(unknown)}; it knows {', '.join(known)}")
     wanted = [getattr(trt.ComputeCapability, name) for name in names or ("CURRENT",)]
     config.num_compute_capabilities = len(wanted)
     for index, capability in enumerate(wanted):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -58,6 +59,30 @@ def load_tensorrt() -> TensorRT:
             continue
         return found
     raise EngineError(f"engine.name=tensorrt cannot be had ({'; '.join(problems)}; there is {installed()}): {_INSTALL}")
+
+
+def check_capabilities(library: TensorRT, names: Sequence[str]) -> None:
+    """Make sure that a library compiles for GPUs that are not there.
+
+    Args:
+        library: which library.
+        names: their compute capabilities, as SM89.
+
+    Raises:
+        EngineError: it does not; the message has those that it knows.
+    """
+    if not library.rtx:
+        raise EngineError(
+            f"{library.name} {library.version} compiles for the GPU that is there, not for {', '.join(names)} without "
+            "one: leave out --compute-capability; TensorRT-RTX can: pip install 'birefnet-batch[tensorrt-rtx]', "
+            f"where {library.name} is not installed"
+        )
+    known = [name for name in dir(library.module.ComputeCapability) if name.startswith("SM")]
+    unknown = [repr(name) for name in names if name not in known]
+    if unknown:
+        raise EngineError(
+            f"TensorRT-RTX {library.version} does not compile for {', '.join(unknown)}; give {' or '.join(known)}"
+        )
 
 
 @cache

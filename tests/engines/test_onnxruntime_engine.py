@@ -93,6 +93,32 @@ def test_the_version_that_a_provider_needs_is_that_of_its_form(monkeypatch):
         onnx_session.require_provider("openvino")
 
 
+@pytest.mark.parametrize(
+    ("provider", "there", "command"),
+    [
+        ("cpu", "onnxruntime_openvino", "pip uninstall onnxruntime-openvino, then pip install 'birefnet-batch[onnx]'"),
+        ("cpu", "onnxruntime", "pip install 'birefnet-batch[onnx]' --upgrade"),
+        ("cuda", "onnxruntime_openvino", "uninstall onnxruntime-openvino, then pip install 'birefnet-batch[onnx-gpu]'"),
+    ],
+)
+def test_the_package_of_another_provider_is_to_be_uninstalled_first(tmp_path, monkeypatch, provider, there, command):
+    facts = tmp_path / f"{there}-1.24.1.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {there.replace('_', '-')}\nVersion: 1.24.1\n")
+    has = SimpleNamespace(__version__="1.24.1", get_available_providers=lambda: ["CPUExecutionProvider"])
+    monkeypatch.setitem(sys.modules, "onnxruntime", has)
+    # What this machine has by pip is not in question.
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    with pytest.raises(EngineError) as old:
+        onnx_session.require_provider(provider)
+    assert str(old.value).endswith(command)
+    has.__version__ = "1.31.0"
+    if provider == "cuda":
+        with pytest.raises(EngineError) as lacking:
+            onnx_session.require_provider(provider)
+        assert str(lacking.value).endswith(command)
+
+
 @pytest.mark.parametrize(("precision", "most"), [("fp32", 1e-5), ("fp16", 1 / 255)])
 def test_openvino_runs_the_whole_file_where_it_is_installed(store, precision, most):
     runtime = pytest.importorskip("onnxruntime")

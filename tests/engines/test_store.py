@@ -239,7 +239,10 @@ def test_of_two_processes_one_builds_and_the_other_waits_and_sees_who(tmp_path):
         with start(tmp_path, "builds") as second:
             waiting = second.stderr.readline()
             assert f"process {first.pid} on " in waiting
-            assert "has been building it for" in waiting
+            assert "has been building the onnx demo 64x64 fp32 native for" in waiting
+            (line,) = EngineStore(tmp_path).building()
+            assert line.startswith(f"{ARTIFACT.key}: process {first.pid} on ")
+            assert "has been building the onnx demo 64x64 fp32 native for" in line
             first.stdin.write("go\n")
             first.stdin.flush()
             assert second.stdout.read() == "engine\n"

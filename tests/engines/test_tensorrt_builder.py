@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import ast
+import gc
+import logging
 import re
+import signal
 import sys
+import threading
+import weakref
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -25,6 +31,7 @@ from birefnet_batch.engines.stored_plan import plan_device, stored_plan
 from birefnet_batch.engines.tensorrt_builder import PlanProfile, build_plan
 from birefnet_batch.engines.tensorrt_module import TensorRT, load_tensorrt
 from birefnet_batch.errors import EngineError, EngineMemoryError
+from birefnet_batch.exit_status import FAILED, WRONG_USE
 from birefnet_batch.models.birefnet import NETWORKS
 from birefnet_batch.models.pyramid import ASPP_KERNELS
 from birefnet_batch.models.registry import find_model
@@ -100,6 +107,28 @@ def test_a_build_that_takes_long_says_how_far_it_is(rtx, tmp_path, monkeypatch, 
         assert re.match(r"tensorrt_rtx compiles since \d+ s: .+ \d+ of \d+", line)
 
 
+def test_ctrl_c_ends_a_build_at_its_next_step(rtx, tmp_path, monkeypatch):
+    class Pressed(logging.Handler):
+        steps = 0
+
+        def emit(self, record: logging.LogRecord) -> None:
+            self.steps += 1
+            if self.steps == 1:
+                signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    pressed, log = Pressed(), logging.getLogger(build_log.__name__)
+    monkeypatch.setattr(build_log, "EVERY_S", 0.0)
+    monkeypatch.setattr(log, "level", logging.INFO)
+    source = onnx_file(tmp_path, "demo", 64, 64, "fp32")
+    log.addHandler(pressed)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            build_plan(rtx, source, tmp_path / "plan", PlanProfile(64, 64, batch=1, capabilities=CARD))
+    finally:
+        log.removeHandler(pressed)
+    assert not (tmp_path / "plan").exists()
+
+
 def test_what_cannot_be_parsed_is_named_by_its_node(rtx, tmp_path):
     source = onnx_file(tmp_path, "demo", 64, 64, "fp32", form="native")
     with pytest.raises(EngineError, match=r"cannot read model.onnx: node deformconv_\d+ \(DeformConv\)"):
@@ -107,10 +136,14 @@ def test_what_cannot_be_parsed_is_named_by_its_node(rtx, tmp_path):
     assert not (tmp_path / "plan").exists()
 
 
-def test_an_unknown_card_is_refused_with_those_there_are(rtx, tmp_path):
-    source = onnx_file(tmp_path, "demo", 64, 64, "fp32")
-    with pytest.raises(EngineError, match="does not compile for SM90; it knows .*SM89"):
-        build_plan(rtx, source, tmp_path / "plan", PlanProfile(64, 64, batch=1, capabilities=("SM90",)))
+@pytest.mark.parametrize("card", ["SM90", "sm89", "8.9", ""])
+def test_an_unknown_card_is_refused_with_those_there_are_before_anything_is_built(rtx, tmp_path, capsys, card):
+    words = ["build", "demo", "--store", str(tmp_path / "store"), "--compute-capability", card]
+    assert engines_command.run([*words, "--compute-capability", "SM89"]) == WRONG_USE
+    assert f"does not compile for {card!r}; give SM120 or " in capsys.readouterr().err
+    with pytest.raises(EngineError, match=f"does not compile for '{card}'; give SM120 or .*SM89"):
+        stored_plan(EngineStore(tmp_path / "store"), rtx, DEMO, locate_weights(DEMO), (64, 64), "fp16", 1, None, card)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_stored_plan_is_built_once_and_then_needs_no_weights_and_no_name_of_its_gpu(rtx, tmp_path, monkeypatch):
@@ -204,6 +237,22 @@ def test_plans_are_built_ahead_by_the_program_for_each_gpu_that_is_named(rtx, tm
     plans = [entry.artifact for entry in EngineStore(tmp_path / "store").entries() if entry.artifact["kind"] == "plan"]
     assert {plan["device"]["compute_capability"] for plan in plans} == {"SM86", "SM89"}
     assert {plan["options"]["workspace_bytes"] for plan in plans} == {2 << 30}
+
+
+def test_a_plan_that_cannot_be_built_costs_those_for_other_gpus_nothing(rtx, tmp_path, capsys, monkeypatch):
+    def compiled(library: Any, source: Path, path: Path, profile: PlanProfile, cache: Path) -> dict[str, Any]:
+        if profile.capabilities == ("SM86",):
+            raise EngineError("it gave no reason")
+        path.write_text("plan")
+        return {}
+
+    monkeypatch.setattr(tensorrt_builder, "build_plan", compiled)
+    (tmp_path / "matrix.yaml").write_text("- {model: demo, resolution: 256x256, engine: tensorrt}\n")
+    words = ["build", "--matrix", str(tmp_path / "matrix.yaml"), "--store", str(tmp_path / "store")]
+    assert engines_command.run([*words, "--compute-capability", "SM86", "--compute-capability", "SM89"]) == FAILED
+    said = capsys.readouterr().out
+    assert " fp16 for SM86: failed: it gave no reason\n" in said
+    assert re.search(r" fp16 for SM89: [0-9a-f]{32}, ", said)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
@@ -345,6 +394,27 @@ def test_a_build_that_fails_gives_the_library_s_own_reason_and_leaves_nothing(rt
         build_plan(rtx, source, tmp_path / "plan", profile)
     assert is_out_of_memory(caught.value), "it is tried again with half the batch"
     assert not (tmp_path / "plan").exists()
+
+
+def test_a_build_that_failed_holds_no_memory_when_it_is_tried_again(rtx, tmp_path, monkeypatch):
+    made: list[weakref.ref[Any]] = []
+
+    def monitor(library: TensorRT) -> Any:
+        monitor = build_log.make_monitor(library)
+        made.append(weakref.ref(monitor))
+        return monitor
+
+    monkeypatch.setattr(tensorrt_builder, "make_monitor", monitor)
+    source = onnx_file(tmp_path, "demo", 64, 64, "fp32")
+    profile = PlanProfile(64, 64, batch=1, workspace_bytes=1024, capabilities=CARD)
+    gc.disable()
+    try:
+        with suppress(EngineError):
+            build_plan(rtx, source, tmp_path / "plan", profile)
+        # It lives as long as the builder.
+        assert [monitor() for monitor in made] == [None]
+    finally:
+        gc.enable()
 
 
 @pytest.mark.gpu
