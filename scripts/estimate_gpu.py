@@ -23,6 +23,7 @@ from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
+from counts import count, frame, side
 from plain_birefnet import SIZES, PlainBiRefNet
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -123,8 +124,8 @@ def _flops(name: str, operation: Any, arguments: tuple[Any, ...], named: dict[st
         return 4.0 * arguments[0].numel() * arguments[1].shape[2]
     if name in ("addmm_", "_addmm_activation"):
         return 2.0 * arguments[1].numel() * arguments[2].shape[1]
-    count = flop_registry.get(operation._overloadpacket)
-    return 0.0 if count is None else float(count(*arguments, **named, out_val=result))
+    formula = flop_registry.get(operation._overloadpacket)
+    return 0.0 if formula is None else float(formula(*arguments, **named, out_val=result))
 
 
 def _bytes(name: str, arguments: tuple[Any, ...], named: dict[str, Any], result: Any) -> float:
@@ -185,19 +186,19 @@ def costs_of(network: nn.Module, image: Tensor, card: argparse.Namespace) -> dic
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", default="swin_v1_l", choices=("swin_v1_l", "swin_v1_t", "demo"))
-    parser.add_argument("--size", type=int, default=1024)
-    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--size", type=side, default=1024)
+    parser.add_argument("--batch", type=count, default=4)
     parser.add_argument("--precision", default="fp16", choices=DTYPES)
     parser.add_argument("--tflops", type=float, default=590.0, help="reached by products")
     parser.add_argument("--terabytes", type=float, default=2.7, help="a second, reached by memory")
     parser.add_argument("--launch", type=float, default=2.0, help="microseconds between two kernels of a graph")
     parser.add_argument(
         "--frame",
-        type=lambda text: tuple(int(word) for word in text.split("x")),
+        type=frame,
         default=(1920, 1080),
         help="WIDTHxHEIGHT whose foreground is estimated",
     )
-    parser.add_argument("--top", type=int, default=12, help="rows a form")
+    parser.add_argument("--top", type=count, default=12, help="rows a form")
     card = parser.parse_args()
 
     dtype = DTYPES[card.precision]
