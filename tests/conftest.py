@@ -56,6 +56,16 @@ def _repeatable_draws() -> None:
 
 
 @pytest.fixture(autouse=True)
+def _own_log() -> Iterator[None]:
+    """A program that ran in this process logs to a stream that is closed, and more than other tests expect."""
+    logger = logging.getLogger("birefnet_batch")
+    handlers, level = list(logger.handlers), logger.level
+    yield
+    logger.handlers[:] = handlers
+    logger.setLevel(level)
+
+
+@pytest.fixture(autouse=True)
 def _nothing_logged_at_error(caplog: pytest.LogCaptureFixture, request: pytest.FixtureRequest) -> Iterator[None]:
     """An ERROR in the log is a failure of ours that some result hid; a test that wants one says so."""
     yield
