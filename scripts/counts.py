@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
+from contextlib import suppress
 
 
 def count(text: str) -> int:
@@ -24,6 +26,18 @@ def counts(text: str) -> list[int]:
         ArgumentTypeError: one is none.
     """
     return [count(word) for word in text.split(",")]
+
+
+def amount(text: str) -> float:
+    """A finite number above 0.
+
+    Raises:
+        ArgumentTypeError: it is none.
+    """
+    with suppress(ValueError):
+        if 0 < float(text) < math.inf:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
 
 
 def side(text: str) -> int:

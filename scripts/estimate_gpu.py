@@ -23,7 +23,7 @@ from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
-from counts import count, frame, side
+from counts import amount, count, frame, side
 from plain_birefnet import SIZES, PlainBiRefNet
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -189,9 +189,9 @@ def main() -> None:
     parser.add_argument("--size", type=side, default=1024)
     parser.add_argument("--batch", type=count, default=4)
     parser.add_argument("--precision", default="fp16", choices=DTYPES)
-    parser.add_argument("--tflops", type=float, default=590.0, help="reached by products")
-    parser.add_argument("--terabytes", type=float, default=2.7, help="a second, reached by memory")
-    parser.add_argument("--launch", type=float, default=2.0, help="microseconds between two kernels of a graph")
+    parser.add_argument("--tflops", type=amount, default=590.0, help="reached by products")
+    parser.add_argument("--terabytes", type=amount, default=2.7, help="a second, reached by memory")
+    parser.add_argument("--launch", type=amount, default=2.0, help="microseconds between two kernels of a graph")
     parser.add_argument(
         "--frame",
         type=frame,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import secrets
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from birefnet_batch.url_redaction import redact, redact_text
 _log = logging.getLogger(__name__)
 # An object is there when all of it is; and a folder made in a bucket that there is not would make the bucket.
 _OF_OBJECTS = (*BUCKET_SCHEMES, "s3a", "gcs", "abfs", "abfss")
+# What fails after as many seconds is not asked again.
+_LONG_S = 5.0
 
 
 class SharedStore:
@@ -76,7 +79,7 @@ class SharedStore:
             return False
         remote = f"{self._root}/{artifact.key}"
         path = folder / artifact.file_name
-        whole = False
+        whole, began = False, time.monotonic()
         try:
             entry = read_record(self._files.cat_file(f"{remote}/{ENTRY}", **self._patience()), artifact.key)
             place = f"{remote}/{artifact.file_name}"
@@ -91,7 +94,7 @@ class SharedStore:
             self._damaged(artifact)
         except Exception as error:
             # fsspec's file systems raise errors of their own libraries.
-            self._unreachable(error)
+            self._unreachable(error, began)
         if whole:
             (folder / ENTRY).write_text(json.dumps(entry, indent=2) + "\n", "utf-8")
             _log.info("took the %s from the shared store %s", artifact, self._shown)
@@ -106,14 +109,14 @@ class SharedStore:
         """Give an engine to the others; its entry comes last, so that nobody sees half of it."""
         if self._files is None:
             return
-        remote = f"{self._root}/{artifact.key}"
+        remote, began = f"{self._root}/{artifact.key}", time.monotonic()
         try:
             if self._scheme not in _OF_OBJECTS:
                 self._files.makedirs(remote, exist_ok=True)
             for name in (artifact.file_name, ENTRY):
                 self._put_file(folder / name, remote)
         except Exception as error:
-            self._unreachable(error)
+            self._unreachable(error, began)
 
     def _put_file(self, path: Path, remote: str) -> None:
         if self._scheme in _OF_OBJECTS:
@@ -132,19 +135,21 @@ class SharedStore:
         """Put an engine there where there is none yet."""
         if self._files is None:
             return
+        began = time.monotonic()
         try:
             self._files.info(f"{self._root}/{artifact.key}/{ENTRY}", **self._patience())
         except FileNotFoundError:
             self.put(artifact, folder)
         except Exception as error:
-            self._unreachable(error)
+            self._unreachable(error, began)
 
     def _patience(self, size: int = 0) -> dict[str, float]:
         """How long a call may take that carries so many bytes; without it a bucket's library tries for half an hour."""
         return {} if self._timeout_s is None else {"timeout": self._timeout_s + size / SLOWEST}
 
-    def _unreachable(self, error: Exception) -> None:
-        if isinstance(error, TimeoutError):
+    def _unreachable(self, error: Exception, began: float | None = None) -> None:
+        # Libraries try a refused connection for a minute before they say so.
+        if isinstance(error, TimeoutError) or (began is not None and time.monotonic() - began > _LONG_S):
             self._files = None
         if self._scheme in BUCKET_SCHEMES:
             reason = bucket_reason(self._shown, error)

@@ -107,6 +107,11 @@ def _are_texts(value: Any) -> bool:
     return isinstance(value, dict) and all(map(_is_text, value.values()))
 
 
+def _is_size(value: Any) -> bool:
+    return value is None or _is_count(value)
+
+
+_OPTIONS: dict[str, Callable[[Any], bool]] = {"deform_conv": _is_text}
 _RECORD: dict[str, Callable[[Any], bool]] = {
     "file": _is_text,
     "sha256": _is_text,
@@ -122,9 +127,9 @@ _ARTIFACT: dict[str, Callable[[Any], bool]] = {
     "width": _is_count,
     "height": _is_count,
     "precision": _is_text,
-    "options": lambda value: isinstance(value, dict) and _is_text(value.get("deform_conv")),
-    "batch": lambda value: value is None or _is_count(value),
+    "options": lambda value: _has(value, _OPTIONS) and _is_size(value.get("workspace_bytes")),
+    "batch": _is_size,
     "libraries": _are_texts,
-    "device": _are_texts,
+    "device": lambda value: _are_texts(value) and (not value or {"name", "compute_capability"} <= value.keys()),
     "code": _is_text,
 }

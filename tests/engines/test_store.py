@@ -19,6 +19,7 @@ from contextlib import nullcontext, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import fsspec
 import pytest
@@ -173,7 +174,14 @@ def test_what_is_no_record_is_of_a_damaged_engine_that_is_made_again(tmp_path, c
     assert store.get(ARTIFACT, builder(b"again")).read_bytes() == b"again"
 
 
-@pytest.mark.parametrize("change", [{"width": 0}, {"batch": "2"}, {"options": {}}, {"device": {"name": 3}}], ids=str)
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"width": 0}, {"batch": "2"}, {"options": {}}, {"device": {"name": 3}}, {"device": {"name": "any"}}),
+        {"options": {"deform_conv": "native", "workspace_bytes": "x"}},
+    ],
+    ids=str,
+)
 def test_what_no_engine_can_be_is_a_damaged_one_under_the_key_that_fits_it(tmp_path, change):
     store, wrong = EngineStore(tmp_path), replace(ARTIFACT, **change)
     store.get(ARTIFACT, builder()).parent.rename(tmp_path / wrong.key)
@@ -363,6 +371,17 @@ def test_a_shared_store_that_fails_in_another_way_is_said_again(tmp_path, caplog
         "no key; this machine builds its own",
         "disk full; this machine builds its own",
     ]
+
+
+def test_a_shared_store_that_fails_after_long_is_not_asked_again(tmp_path, monkeypatch):
+    """As where a connection is refused, which a bucket's library tries for a minute."""
+    shared = SharedStore(f"memory://slow-{tmp_path.name}")
+    asked = Mock(side_effect=OSError("connection refused"))
+    monkeypatch.setattr(type(shared._files), "cat_file", asked)
+    monkeypatch.setattr(shared_store, "_LONG_S", 0.0)
+    for width in (32, 64):
+        assert EngineStore(tmp_path / "one", shared).get(replace(ARTIFACT, width=width), builder()).is_file()
+    assert asked.call_count == 1
 
 
 def test_a_bucket_that_does_not_answer_is_waited_for_once(tmp_path, caplog):
