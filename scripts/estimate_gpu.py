@@ -30,11 +30,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
+from birefnet_batch.engines.torch_engine import DTYPES
 from birefnet_batch.matting.foreground import estimate_by_arrays
 from birefnet_batch.models import build_network, swin
 from birefnet_batch.models.deformable import deformable_convolution, set_operator
 
-DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 # Operations that only look at memory in another way, or take some.
 _NO_KERNELS = frozenset(
     "view _unsafe_view reshape _reshape_alias permute transpose t numpy_T expand unsqueeze squeeze slice select split "
