@@ -10,8 +10,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+# The numbers are malloc.h's.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 _KEPT_BYTES = (1 << 31) - 1
+_GIVEN_BACK_BYTES = 128 << 10
 SPINS = "3000"
 _choosing = threading.Lock()
 
@@ -22,14 +24,40 @@ def keep_freed_memory() -> None:
     Otherwise every large activation is mapped anew, and cleared page by page by the kernel. For programs of our
     own: a library does not decide this for its host. Does nothing where the C library is another one.
     """
+    library = _glibc()
+    if library is None:
+        return
+    if address_space() is not None:
+        # Each thread's own arena sets 64 MiB aside, which such a limit counts.
+        library.mallopt(_M_ARENA_MAX, 1)
+    _keep(library, _KEPT_BYTES)
+
+
+def give_freed_memory_back() -> None:
+    """Undo `keep_freed_memory` when memory has run out under a limit (`ulimit -v`), for the whole process.
+
+    What was kept lies in pieces, and counts. From then on mapping each activation anew costs about half the speed.
+    """
+    library = _glibc()
+    if library is not None and address_space() is not None:
+        _keep(library, _GIVEN_BACK_BYTES)
+        library.malloc_trim(0)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    """The C library, where it is the one that has these functions."""
     if not sys.platform.startswith("linux"):
-        return
+        return None
     try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):
-        return
-    mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
-    mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+        library = ctypes.CDLL(None)
+    except OSError:
+        return None
+    return library if hasattr(library, "mallopt") and hasattr(library, "malloc_trim") else None
+
+
+def _keep(library: ctypes.CDLL, most: int) -> None:
+    library.mallopt(_M_MMAP_THRESHOLD, most)
+    library.mallopt(_M_TRIM_THRESHOLD, most)
 
 
 def spin_briefly() -> None:
@@ -62,7 +90,11 @@ def compute_alone() -> None:
         torch.set_num_threads(1)
         # The call above also sets what threads that are yet to come start with; a thread that ends gives it back.
         restore = threading.Thread(target=torch.set_num_threads, args=(everywhere,))
-        restore.start()
+        try:
+            restore.start()
+        except RuntimeError:
+            torch.set_num_threads(everywhere)
+            raise
         restore.join()
 
 
@@ -92,6 +124,16 @@ def no_garbage() -> Iterator[None]:
 def machine_memory() -> int:
     """Bytes of memory that this machine has."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def address_space() -> int | None:
+    """Bytes of memory that this process may address (`ulimit -v`); None where there is no such limit."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return None if limit == resource.RLIM_INFINITY else limit
 
 
 def usable_processors() -> int:

@@ -66,6 +66,63 @@ def test_keeping_memory_can_be_asked_for_again():
     assert torch.zeros(64 << 20, dtype=torch.uint8).sum() == 0
 
 
+def test_a_thread_that_cannot_be_set_up_leaves_others_their_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with monkeypatch.context() as patched, pytest.raises(RuntimeError):
+            patched.setattr(threading.Thread, "start", refused)
+            compute_alone()
+        assert torch.get_num_threads() == 3
+        assert in_a_thread(lambda: [torch.get_num_threads()]) == [3]
+    finally:
+        torch.set_num_threads(before)
+
+
+KEPT = """
+import ctypes, re, resource, sys
+from birefnet_batch.process_tuning import give_freed_memory_back, keep_freed_memory
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
+MIB = 1 << 20
+
+def held():
+    return int(re.search(r"VmSize:\\s+(\\d+)", open("/proc/self/status").read())[1]) // 1024
+
+def grown():
+    before, blocks = held(), [libc.malloc(8 * MIB) for _ in range(32)]
+    for block in blocks:
+        libc.free(block)
+    return held() - before
+
+if sys.argv[1] == "limited":
+    resource.setrlimit(resource.RLIMIT_AS, (1 << 46, resource.getrlimit(resource.RLIMIT_AS)[1]))
+keep_freed_memory()
+first = grown()
+at = held()
+give_freed_memory_back()
+print(first, at - held(), grown())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's")
+@pytest.mark.parametrize("limit", ["limited", "free"])
+def test_memory_that_ran_out_under_a_limit_is_given_back_from_then_on(limit: str) -> None:
+    done = subprocess.run([sys.executable, "-c", KEPT, limit], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    kept, given_back, kept_then = map(int, done.stdout.split())
+    assert kept > 200, "MiB of the 256 that were freed"
+    if limit == "limited":
+        assert given_back > 200
+        assert kept_then < 20
+    else:
+        assert given_back < 20
+        assert kept_then < 20, "what was kept is used again"
+
+
 @pytest.mark.parametrize("searched", [True, False])
 def test_garbage_is_searched_for_again_if_it_was_before(searched: bool) -> None:
     assert gc.isenabled()

@@ -6,13 +6,16 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from birefnet_batch.errors import BirefnetBatchError, EngineError, EngineMemoryError
+from birefnet_batch.errors import BirefnetBatchError, EngineError, EngineMemoryError, OutputError
+from birefnet_batch.process_tuning import address_space
 
 TOO_LITTLE = (
     "one frame is the smallest batch: give a smaller operating_resolution, engine.precision=fp16, or a device with "
     "more memory"
 )
 """What to do when a single frame does not fit."""
+NO_THREAD = "can't start new thread"
+"""What Python says where the system starts none."""
 _SIGNS = (
     "out of memory",
     "allocate memory",
@@ -40,12 +43,30 @@ def is_out_of_memory(error: BaseException) -> bool:
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(error, torch.OutOfMemoryError):
         return True
+    if isinstance(error, OutputError) and error.__context__ is not None:
+        # What the encoder said, its text is about the file.
+        return is_out_of_memory(error.__context__)
+    if address_space() is not None and _may_have_been_refused(error):
+        return True
     if isinstance(error, BirefnetBatchError) and not isinstance(error, EngineError):
         # Its text has the name that a user gave a file.
         return False
     # The system's errors name files too, beside their own words.
     text = str(getattr(error, "strerror", None) or error).lower()
     return isinstance(error, Exception) and any(sign in text for sign in _SIGNS)
+
+
+def _may_have_been_refused(error: BaseException) -> bool:
+    """Whether this is what becomes of memory that such a limit refused.
+
+    A thread without room for its stack, Python's or libav's, and an encoder that does not open, do not tell what they
+    lacked. Where memory is not limited it was granted, and they lack something else.
+    """
+    av = sys.modules.get("av")
+    external = av is not None and isinstance(error, av.error.ExternalError)
+    return (
+        external or isinstance(error, BlockingIOError) or (isinstance(error, RuntimeError) and NO_THREAD in str(error))
+    )
 
 
 def peak_bytes() -> int:

@@ -16,6 +16,7 @@ from birefnet_batch.errors import BirefnetBatchError, EngineError, EngineMemoryE
 from birefnet_batch.executors.engine_budget import engine_budget, memory_in_use
 from birefnet_batch.models.registry import ModelSpec
 from birefnet_batch.models.weights import WeightsFile, locate_weights
+from birefnet_batch.process_tuning import give_freed_memory_back
 from birefnet_batch.refusals import one_line
 from birefnet_batch.settings import EngineName, Settings
 from birefnet_batch.uris import user_path
@@ -215,6 +216,7 @@ class EngineCache:
                 return engine
             # Out here what the failed attempt held is free again, unless its frames hold each other.
             gc.collect()
+            give_freed_memory_back()
             if engine.spec.batch_size == 1:
                 raise EngineMemoryError(f"The engine of {spec.short_name} does not open: {reason}; {TOO_LITTLE}")
             refused.append(engine.spec.batch_size)

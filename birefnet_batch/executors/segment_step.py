@@ -19,6 +19,7 @@ from birefnet_batch.executors.prepare import Plan
 from birefnet_batch.executors.workspace import Workspace
 from birefnet_batch.models.registry import ModelSpec
 from birefnet_batch.pipeline import process_segment
+from birefnet_batch.process_tuning import address_space, give_freed_memory_back
 from birefnet_batch.segment_task import SegmentRecord
 from birefnet_batch.versions import kind_of_machine
 from birefnet_batch.video import hardware
@@ -74,9 +75,10 @@ def do_segment(engines: EngineCache, workspace: Workspace, plan: Plan, index: in
                 if not is_out_of_memory(error):
                     raise
                 # The error itself would keep what the segment held from being freed.
-                reason = str(error)
+                reason = f"{error}{_limited()}"
             # Its stages' threads and their error hold each other.
             gc.collect()
+            give_freed_memory_back()
             batch = engine.spec.batch_size
             smaller = engines.halve(spec, size)
             if smaller is None:
@@ -94,6 +96,11 @@ def do_segment(engines: EngineCache, workspace: Workspace, plan: Plan, index: in
             reproducible=not notes,
             machine=kind_of_machine(),
         )
+
+
+def _limited() -> str:
+    limit = address_space()
+    return "" if limit is None else f" (ulimit -v lets this process have {limit / 2**30:.1f} GiB)"
 
 
 @contextmanager

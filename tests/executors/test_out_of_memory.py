@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import errno
 import json
+import re
+import resource
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import av
 import pytest
 import torch
 from clips import make_clip, read_frames
@@ -14,10 +18,13 @@ from trivial import TrivialEngine
 
 from birefnet_batch import Request, Settings, engines, run
 from birefnet_batch.engines.memory import is_out_of_memory
-from birefnet_batch.errors import EngineError, InputError
+from birefnet_batch.errors import EngineError, InputError, OutputError
 from birefnet_batch.settings import EngineSettings, MediaSettings
+from birefnet_batch.video.libav_writer import output_errors
+from birefnet_batch.video.x264 import X264Writer
 
 ABSURD = 1 << 46
+NO_THREAD = "can't start new thread"
 
 
 class Hungry(TrivialEngine):
@@ -38,6 +45,8 @@ class Hungry(TrivialEngine):
         if images.shape[0] > self._holds and len(self.batches) == 2:
             if self._error == "gpu":
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+            if self._error == "thread":
+                raise RuntimeError(NO_THREAD)
             torch.empty(ABSURD)
         return super().run(images)
 
@@ -119,6 +128,65 @@ def test_a_file_s_name_does_not_say_that_memory_ran_out():
     assert not is_out_of_memory(FileNotFoundError(errno.ENOENT, "No such file or directory", "/Out of Memory.mp4"))
     assert is_out_of_memory(OSError(errno.ENOMEM, "Cannot allocate memory", "/clips/clip.mp4"))
     assert is_out_of_memory(EngineError("the plan could not be built: OutOfMemory"))
+
+
+@pytest.fixture
+def bounded() -> Iterator[None]:
+    """A limit of this process's address space, far above what it takes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (1 << 46, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def refused_by_libx264() -> Exception:
+    """What libav says when libx264 could not allocate its frames."""
+    with pytest.raises(OutputError) as caught, output_errors(Path("video-00000.part")):
+        av.error.err_check(-542398533)
+    return caught.value
+
+
+def test_under_a_limit_of_memory_what_names_no_reason_is_one_of_memory(bounded):
+    assert is_out_of_memory(RuntimeError(NO_THREAD))
+    assert is_out_of_memory(refused_by_libx264())
+    assert is_out_of_memory(BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"))
+    assert not is_out_of_memory(RuntimeError("a defect"))
+
+
+def test_without_one_it_is_not():
+    assert not is_out_of_memory(RuntimeError(NO_THREAD))
+    assert not is_out_of_memory(refused_by_libx264())
+
+
+@pytest.mark.parametrize(("code", "memory"), [(-errno.ENOMEM, True), (-errno.ENOSPC, False)])
+def test_an_encoder_s_error_is_one_of_memory_where_the_encoder_says_so(code, memory):
+    with pytest.raises(OutputError) as caught, output_errors(Path("Out of Memory.mp4")):
+        av.error.err_check(code)
+    assert is_out_of_memory(caught.value) is memory
+
+
+def test_an_encoder_that_a_limit_of_memory_keeps_from_opening_has_its_segment_done_again(
+    tmp_path, monkeypatch, bounded
+):
+    refusals = [refused_by_libx264()]
+    write = X264Writer.write
+
+    def refused_once(self: X264Writer, *frame: Any) -> None:
+        if refusals:
+            raise refusals.pop()
+        write(self, *frame)
+
+    monkeypatch.setattr(X264Writer, "write", refused_once)
+    record = cut_out(tmp_path, monkeypatch, holds=4)
+    assert record["status"] == "succeeded"
+    assert record["notes"] == ["out of memory with batches of 4: segment 0 was done again with 2"]
+
+
+def test_a_limit_of_memory_that_one_frame_does_not_fit_in_is_named(tmp_path, monkeypatch, bounded):
+    record = cut_out(tmp_path, monkeypatch, holds=0, error="thread")
+    assert record["error"]["type"] == "EngineMemoryError"
+    told = r"can't start new thread \(ulimit -v lets this process have 65536\.0 GiB\); one frame is the smallest batch"
+    assert re.search(told, record["error"]["message"])
 
 
 ARENA = """
