@@ -52,7 +52,7 @@ def test_a_head_without_a_gpu_recognises_what_its_clusters_gpus_have_done(
 def test_without_a_gpu_the_work_of_what_stands_in_for_tensorrt_is_recognised(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = EngineSettings(name=EngineName.tensorrt, device=Device.cuda, fallback=[EngineName.torch])
+    asked = EngineSettings(name=EngineName.tensorrt, fallback=[EngineName.torch])
     recognises(tmp_path, monkeypatch, asked, "fp32")
 
 

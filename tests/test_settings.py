@@ -19,6 +19,7 @@ from birefnet_batch.errors import ConfigError, ProblemsError
 from birefnet_batch.settings import (
     Alpha,
     CorruptFrames,
+    Device,
     EngineName,
     EngineSettings,
     ExecutorSettings,
@@ -124,6 +125,19 @@ def test_automatic_means_the_device_of_onnxruntimes_provider(provider) -> None:
     # What stands in for a GPU takes what there is; on a CPU it has the precision that the results' key says.
     on_cpu = provider in (Provider.cpu, Provider.openvino)
     assert replace(engine, fallback=[EngineName.torch]).device_wish == ("cpu" if on_cpu else "auto")
+
+
+@pytest.mark.parametrize(
+    ("device", "fallback", "wish"),
+    [
+        (Device.auto, [], "cuda"),
+        (Device.auto, [EngineName.torch], "auto"),
+        (Device.cuda, [EngineName.torch], "cuda"),
+        (Device.cpu, [EngineName.torch], "cpu"),
+    ],
+)
+def test_automatic_means_a_gpu_for_tensorrt_and_what_there_is_for_what_stands_in(device, fallback, wish) -> None:
+    assert EngineSettings(name=EngineName.tensorrt, device=device, fallback=fallback).device_wish == wish
 
 
 def test_problems_name_urls_without_their_secrets() -> None:

@@ -234,7 +234,6 @@ def device_of(name: str, provider: str, device: str) -> str:
     belongs = PROVIDER_DEVICES[Provider(provider)].value
     what, instead = f"engine.provider={provider}", "engine.provider=cpu"
     if name == "tensorrt":
-        # The group, which leaves the device of TensorRT's behind too.
         belongs, what, instead = "cuda", "engine.name=tensorrt", "engine=torch"
     elif name != "onnxruntime":
         return resolve_device(device)
@@ -245,6 +244,6 @@ def device_of(name: str, provider: str, device: str) -> str:
     if device not in ("auto", belongs):
         other = f", or {instead}" if belongs == "cuda" else ""
         raise EngineError(
-            f"{what} runs on {belongs}, but engine.device={device} was asked for; give engine.device=auto{other}"
+            f"{what} runs on {belongs}, but engine.device is {device}; give engine.device=auto{other}"
         )
     return resolve_device(belongs, what, instead)

@@ -55,7 +55,7 @@ class Coordinator:
         self._context = context
         self._models = context.settings.catalogue
         self._precision = context.settings.engine.precision.value
-        device = context.settings.engine.device.value
+        device = context.settings.engine.device_wish
         self.scheduler = Scheduler(clock, pace=lambda engine: guessed_pace(engine, self._models, device))
         self._begun: dict[str, _Begun] = {}
         self._left: set[str] = set()

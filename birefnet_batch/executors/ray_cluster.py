@@ -64,9 +64,7 @@ class RayCluster:
     def __init__(self, ray: Any, settings: Settings) -> None:
         self._ray = ray
         self._executor: ExecutorSettings = settings.executor
-        # TensorRT's own `cuda` stays, whatever may stand in for it: a cluster that grows has no GPU yet.
-        asked = settings.engine.device
-        self._device = Device(settings.engine.device_wish) if asked is Device.auto else asked
+        self._device = Device(settings.engine.device_wish)
         self.threads = settings.engine.threads or _torch_threads()
         self._owned = False
         self._folder: Path | None = None

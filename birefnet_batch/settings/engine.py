@@ -89,15 +89,12 @@ class EngineSettings(Group):
 
     @property
     def device_wish(self) -> str:
-        """The device of what may run: `cuda` is TensorRT's own, and what stands in for it takes what there is.
+        """The device of what may run, where none is given: TensorRT's is `cuda`, ONNX Runtime's its provider's.
 
-        ONNX Runtime's provider says which device `auto` is: one of the CPU's for what stands in for it too, one of the
-        GPU's only where nothing does.
+        What stands in for an engine of the GPU takes what there is, and for one of the CPU the CPU.
         """
+        if self.device is not Device.auto or self.name not in (EngineName.tensorrt, EngineName.onnxruntime):
+            return self.device.value
+        device = Device.cuda if self.name is EngineName.tensorrt else PROVIDER_DEVICES[self.provider]
         others = any(name is not self.name for name in self.fallback)
-        if self.name is EngineName.tensorrt and self.device is Device.cuda and others:
-            return Device.auto.value
-        if self.name is EngineName.onnxruntime and self.device is Device.auto:
-            device = PROVIDER_DEVICES[self.provider]
-            return (Device.auto if others and device is Device.cuda else device).value
-        return self.device.value
+        return (Device.auto if others and device is Device.cuda else device).value

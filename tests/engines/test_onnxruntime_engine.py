@@ -210,7 +210,7 @@ def test_logits_on_a_gpu_are_the_networks(store, precision, tolerance):
 
 
 def test_a_provider_of_another_device_is_refused(store):
-    with pytest.raises(EngineError, match="engine.provider=cuda runs on cuda, but engine.device=cpu"):
+    with pytest.raises(EngineError, match="engine.provider=cuda runs on cuda, but engine.device is cpu"):
         engine_of(store, provider="cuda")
 
 

@@ -208,14 +208,27 @@ def test_what_stands_in_for_tensorrt_runs_where_there_is_no_gpu(monkeypatch: pyt
         return TrivialEngine(width, height)
 
     monkeypatch.setattr(engines, "open_engine", open_engine)
-    # As conf/engine/tensorrt.yaml has it.
-    shipped = {"name": EngineName.tensorrt, "device": Device.cuda}
-    with EngineCache(asking(**shipped, fallback=[EngineName.torch])) as cache:
+    with EngineCache(asking(name=EngineName.tensorrt, fallback=[EngineName.torch])) as cache:
         assert "finds no GPU" in cache.engine(DEMO, (64, 64)).record()["instead_of"][0]
-    torch_first = {"name": EngineName.torch, "device": Device.cuda, "fallback": [EngineName.onnxruntime]}
-    for refused, told in ((shipped, "engine.name=tensorrt was asked"), (torch_first, "engine.device=cuda was asked")):
-        with EngineCache(asking(**refused)) as cache, pytest.raises(EngineError, match=told):
-            cache.engine(DEMO, (64, 64))
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"name": EngineName.tensorrt}, "engine.name=tensorrt was asked"),
+        (
+            {"name": EngineName.tensorrt, "fallback": [EngineName.torch], "device": Device.cuda},
+            "engine.device=cuda was",
+        ),
+        ({"name": EngineName.torch, "fallback": [EngineName.onnxruntime], "device": Device.cuda}, "engine.device=cuda"),
+    ],
+)
+def test_a_gpu_that_was_asked_for_is_had_or_refused_whatever_may_stand_in(
+    asked: dict[str, Any], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with EngineCache(asking(**asked)) as cache, pytest.raises(EngineError, match=told):
+        cache.engine(DEMO, (64, 64))
 
 
 @pytest.mark.parametrize(
