@@ -114,14 +114,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _gib(text: str) -> float:
-    from birefnet_batch.settings.checks import MOST_GIB
+    from birefnet_batch.settings.checks import LEAST_GIB, MOST_GIB
 
     try:
         number = float(text)
     except ValueError:
         number = math.nan
-    if not 0 < number <= MOST_GIB:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0, and at most {MOST_GIB}")
+    if not LEAST_GIB <= number <= MOST_GIB:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from {LEAST_GIB} to {MOST_GIB}")
     return number
 
 
@@ -222,3 +222,7 @@ def _export(arguments: argparse.Namespace) -> int:
         check=not arguments.no_check,
     )
     return OK
+
+
+if __name__ == "__main__":
+    main()

@@ -532,12 +532,12 @@ def test_a_matrix_that_is_none_is_one_clear_error(tmp_path, capsys, content, mes
     assert f"the matrix {path} {message}" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("number", ["inf", "nan", "0", "-1", "1e300", "many"])
+@pytest.mark.parametrize("number", ["inf", "nan", "0", "1e-12", "-1", "1e300", "many"])
 def test_a_workspace_that_no_layer_can_have_is_refused(tmp_path, capsys, number):
     with pytest.raises(SystemExit) as ended:
         run(["build", "--store", str(tmp_path), f"--workspace-gib={number}"])
     assert ended.value.code == WRONG_USE
-    assert f"--workspace-gib: {number!r} is no number above 0, and at most 1048576" in capsys.readouterr().err
+    assert f"--workspace-gib: {number!r} is no number from 0.001 to 1048576" in capsys.readouterr().err
 
 
 def test_the_shipped_matrix_is_right_and_names_every_model():

@@ -243,7 +243,5 @@ def device_of(name: str, provider: str, device: str) -> str:
         return resolve_device(device)
     if device not in ("auto", belongs):
         other = f", or {instead}" if belongs == "cuda" else ""
-        raise EngineError(
-            f"{what} runs on {belongs}, but engine.device is {device}; give engine.device=auto{other}"
-        )
+        raise EngineError(f"{what} runs on {belongs}, but engine.device is {device}; give engine.device=auto{other}")
     return resolve_device(belongs, what, instead)

@@ -277,3 +277,7 @@ def _check(path: Path, spec: ModelSpec | None) -> str:
     from birefnet_batch.models.checkpoint import check_file
 
     return check_file(path, spec)
+
+
+if __name__ == "__main__":
+    main()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _LONGEST_S = 1_000_000
 # More than any machine has, and less than the libraries' integers hold.
 _MOST_FRAMES, _MOST_THREADS, _MOST_BYTES = 65_536, 16_384, 2**60
-MOST_GIB = 2**20
+LEAST_GIB, MOST_GIB = 0.001, 2**20
 # Ray keeps four decimals of an amount.
 _LEAST_SHARE = 0.0001
 # Names that Ray keeps for itself.
@@ -66,9 +66,9 @@ def range_problems(settings: Settings) -> list[str]:
         "executor.engine_memory_gib": settings.executor.engine_memory_gib,
     }
     problems += [
-        f"{name} is {value}; it must be above 0, and at most {MOST_GIB}"
+        f"{name} is {value}; it must be from {LEAST_GIB} to {MOST_GIB}"
         for name, value in memory.items()
-        if value is not None and not 0 < value <= MOST_GIB
+        if value is not None and not LEAST_GIB <= value <= MOST_GIB
     ]
     timeouts = {
         "storage.timeout_s": settings.storage.timeout_s,

@@ -348,6 +348,34 @@ def test_what_is_no_record_in_a_shared_store_is_said_to_be_damaged_and_mended(tm
     assert EngineStore(tmp_path / "third", shared).get(ARTIFACT, unexpected).read_bytes() == b"again"
 
 
+@pytest.mark.parametrize(("damaged", "content"), [("entry.json", b"{"), ("model.onnx", b"eng")])
+def test_a_damaged_engine_of_a_shared_store_is_mended_by_the_machine_that_offers_a_whole_one(
+    tmp_path, caplog, damaged, content
+):
+    shared = SharedStore(str(tmp_path / "shared"))
+    store = EngineStore(tmp_path / "one", shared)
+    path = store.get(ARTIFACT, builder())
+    (tmp_path / "shared" / ARTIFACT.key / damaged).write_bytes(content)
+    with caplog.at_level(logging.WARNING):
+        store.offer(path)
+    (said,) = caplog.messages
+    assert said.endswith("is damaged: it is made again")
+    assert EngineStore(tmp_path / "other", shared).get(ARTIFACT, unexpected).read_bytes() == b"engine"
+
+
+@pytest.mark.parametrize("content", [b"eng", b"another engine"])
+def test_an_engine_of_a_shared_store_is_not_replaced_by_another_or_a_damaged_one(tmp_path, caplog, content):
+    shared = SharedStore(str(tmp_path / "shared"))
+    EngineStore(tmp_path / "one", shared).get(ARTIFACT, builder())
+    other = EngineStore(tmp_path / "other")
+    path = other.get(ARTIFACT, builder(content))
+    if content == b"eng":
+        shutil.copy(tmp_path / "one" / ARTIFACT.key / "entry.json", path.parent)
+    EngineStore(tmp_path / "other", shared).offer(path)
+    assert (tmp_path / "shared" / ARTIFACT.key / "model.onnx").read_bytes() == b"engine"
+    assert not caplog.records
+
+
 def test_a_shared_store_that_cannot_be_reached_costs_one_warning_for_all_engines(tmp_path, caplog):
     (tmp_path / "file").write_text("")
     store = EngineStore(tmp_path / "one", SharedStore(str(tmp_path / "file" / "shared")))
