@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from contextlib import nullcontext
 from unittest.mock import Mock
 
@@ -16,7 +17,7 @@ from birefnet_batch.engines.cuda_network import CudaNetwork, CudaOptions
 from birefnet_batch.engines.torch_cuda_engine import TorchCudaEngine
 from birefnet_batch.errors import EngineError
 from birefnet_batch.models import linear, swin
-from birefnet_batch.models.deformable import grid_sample_convolution
+from birefnet_batch.models.deformable import DeformableConv2d, grid_sample_convolution, set_operator
 from birefnet_batch.models.registry import find_model
 from birefnet_batch.models.weights import locate_weights
 
@@ -133,6 +134,32 @@ def test_a_prepared_network_owns_what_a_graph_reads(monkeypatch):
 def test_compiling_on_a_processor_is_refused():
     with pytest.raises(EngineError, match="engine.compile=true is for torch on CUDA"):
         open_engine("torch", model=DEMO, weights=locate_weights(DEMO), width=64, height=64, compile=True)
+
+
+class TracedError(Exception):
+    """There is no GPU to go on with."""
+
+
+def test_what_torch_compile_sees_is_one_graph_with_our_kernels_in_it(monkeypatch):
+    triton_deformable = pytest.importorskip("birefnet_batch.engines.triton_deformable")
+    graphs: list[torch.fx.GraphModule] = []
+
+    def backend(graph: torch.fx.GraphModule, _: object) -> Callable[..., None]:
+        graphs.append(graph)
+        return Mock(side_effect=TracedError)
+
+    # torch takes triton's kernels for such where it finds a GPU.
+    monkeypatch.setattr("torch.utils._triton.has_triton", lambda: True)
+    network, images = filled_network("demo").bfloat16(), torch.zeros(2, 3, 64, 64, dtype=torch.bfloat16)
+    with torch.inference_mode():
+        CudaNetwork(network, (2, 3, 64, 64), CudaOptions(triton=False, graph=False))(images)
+        set_operator(network, triton_deformable.triton_convolution, triton_deformable.triton_projection)
+        with pytest.raises(TracedError):
+            torch.compile(network, dynamic=False, fullgraph=True, backend=backend)(images)
+    torch.compiler.reset()
+    (graph,) = graphs
+    kernels = [node for node in graph.graph.nodes if "triton_kernel_wrapper" in str(node.target)]
+    assert len(kernels) == sum(isinstance(module, DeformableConv2d) for module in network.modules())
 
 
 @pytest.mark.gpu
