@@ -7,7 +7,7 @@ Without --engines: all that there are for a CPU, or for CUDA. Each engine runs i
 store that is empty at first: `build` is the first opening with a batch, which from the second batch on finds the ONNX
 file, and TensorRT what was measured; `open` is the next opening. `error` is of the matte against float32 torch.
 Without --weights the weights are the deterministic ones of tests/reference. What cannot be had is listed with the
-reason.
+reason; where that is all, the status is 1.
 """
 
 from __future__ import annotations
@@ -151,6 +151,7 @@ def main() -> None:
         if weights is None:
             weights = f"{folder}/weights.safetensors"
             write_weights(find_model(options.model).network, Path(weights))
+        measured = False
         for name in options.engines or (ON_CUDA if on_gpu else ON_A_CPU):
             engine, _, precision = name.partition(":")
             for batch in options.batches:
@@ -167,12 +168,15 @@ def main() -> None:
                 if "refused" in second or "refused" in first:
                     print(f"{name:25} batch {batch}: {first.get('refused') or second['refused']}", flush=True)
                     break
+                measured = True
                 print(
                     f"{name:25} batch {batch}: build {first['open']:.1f} s, open {second['open']:.1f} s, "
                     f"{second['seconds']:.3f} s a batch, {batch / second['seconds']:.2f} frames/s, "
                     f"error {first['error']:.1e}, {second['memory']:.2f} GiB",
                     flush=True,
                 )
+    if not measured:
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -28,10 +28,10 @@ def test_each_engine_has_its_row_and_what_cannot_be_had_its_reason() -> None:
     assert "engine.compile=true is for torch on CUDA" in rows["torch+compile:fp32"]
 
 
-def test_weights_that_are_not_there_are_the_reason_of_each_row() -> None:
+def test_weights_that_are_not_there_are_the_reason_of_each_row_and_nothing_measured_is_a_failure() -> None:
     words = ["--model", "demo", "--engines", "torch:fp32", "--weights", "nowhere.pth"]
     done = subprocess.run([sys.executable, SCRIPT, *words], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 1, done.stderr
     assert re.search(r"^torch:fp32 +batch 1: weights.demo=nowhere.pth does not exist; give", done.stdout, re.M)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 from collections.abc import Iterator
@@ -49,6 +50,8 @@ _UNREACHABLE = frozenset(
     )
 )
 _opening = threading.Lock()
+# Whoever sets no logging up would be shown what gcsfs logs before it raises the same, with its trace.
+logging.getLogger("gcsfs").addHandler(logging.NullHandler())
 
 
 def bucket_filesystem(scheme: str, settings: StorageSettings) -> Any:

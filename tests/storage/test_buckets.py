@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -296,3 +297,12 @@ def test_a_missing_library_names_its_pip_command(monkeypatch: pytest.MonkeyPatch
 def test_a_location_without_a_bucket_or_with_odd_parts_is_refused(location: str) -> None:
     with pytest.raises(ConfigError, match="s3://BUCKET/PATH"):
         Output(location, "run")
+
+
+def test_what_gcsfs_logs_before_it_raises_the_same_is_not_shown_to_whoever_set_no_logging_up() -> None:
+    program = (
+        "import logging; import birefnet_batch.storage.filesystems;"
+        "logging.getLogger('gcsfs').error('out of retries'); logging.getLogger('other').error('shown')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stderr == "shown\n"
