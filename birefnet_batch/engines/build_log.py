@@ -30,6 +30,8 @@ def _monitor(module: Any) -> Any:
         def stop(self) -> None:
             """Have the builder give up at its next step."""
             self._stopped = True
+            if self._phases:
+                _log.info("%s gives up when its step ends, which takes seconds", self._name)
 
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
             with self._lock:

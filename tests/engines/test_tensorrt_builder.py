@@ -107,13 +107,13 @@ def test_a_build_that_takes_long_says_how_far_it_is(rtx, tmp_path, monkeypatch, 
         assert re.match(r"tensorrt_rtx compiles since \d+ s: .+ \d+ of \d+", line)
 
 
-def test_ctrl_c_ends_a_build_at_its_next_step(rtx, tmp_path, monkeypatch):
-    class Pressed(logging.Handler):
-        steps = 0
+def test_ctrl_c_ends_a_build_at_its_next_step_and_says_so(rtx, tmp_path, monkeypatch):
+    said = []
 
+    class Pressed(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            self.steps += 1
-            if self.steps == 1:
+            said.append(record.getMessage())
+            if len(said) == 1:
                 signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
     pressed, log = Pressed(), logging.getLogger(build_log.__name__)
@@ -126,6 +126,7 @@ def test_ctrl_c_ends_a_build_at_its_next_step(rtx, tmp_path, monkeypatch):
             build_plan(rtx, source, tmp_path / "plan", PlanProfile(64, 64, batch=1, capabilities=CARD))
     finally:
         log.removeHandler(pressed)
+    assert "tensorrt_rtx gives up when its step ends, which takes seconds" in said
     assert not (tmp_path / "plan").exists()
 
 
