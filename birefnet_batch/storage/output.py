@@ -50,13 +50,13 @@ class Output:
             # Absolute: a worker's working folder is another one.
             location = str(self.store.root)
             self._staging = Scratch(self.store.root / ".scratch", run_id)
-            self._work = Scratch(user_path(own).absolute(), run_id, self._parts) if own else self._staging
+            self._work = Scratch(user_path(own).absolute(), run_id, self._parts, given=True) if own else self._staging
             self.store.staging = self._staging.path
         else:
             # What one user made there no other may write to, or read: videos of closed buckets are in it.
             default = Path(tempfile.gettempdir()) / f"birefnet-batch-{os.getuid()}"
             parent = user_path(own).absolute() if own else default
-            self._staging = self._work = Scratch(parent, run_id, self._parts, private=not own)
+            self._staging = self._work = Scratch(parent, run_id, self._parts, private=not own, given=bool(own))
         self._location = location
         self._lease: Lease | None = None
         self._opened = ExitStack()

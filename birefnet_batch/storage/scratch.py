@@ -46,15 +46,19 @@ class Scratch:
         run_id: names this run's.
         parts: names the folder of parts in it; what begins with `parts` and is called otherwise is another output's.
         private: whether `parent` is this user's alone, in a folder that all users share.
+        given: whether `parent` was named by the user, whose folder stays if it is there already.
     """
 
-    def __init__(self, parent: Path, run_id: str, parts: str = "parts", *, private: bool = False) -> None:
+    def __init__(
+        self, parent: Path, run_id: str, parts: str = "parts", *, private: bool = False, given: bool = False
+    ) -> None:
         self.path = parent / run_id
         self.parts = self.path / parts
         """Parts of segments, in a folder for each job."""
         self.over = False
         """Whether all jobs of the run have ended, so that finished segments are of no use any more."""
         self._private = private
+        self._kept = given and os.path.exists(parent)  # noqa: PTH110  Path.exists raises where none may look
         self._lock: FileLock | None = None
 
     def own(self) -> None:
@@ -129,9 +133,10 @@ class Scratch:
             shutil.rmtree(self.path, ignore_errors=True)
         if owner:
             lock.release()
-        # It stays while another run works there, or when it is a folder of the user's own that has more in it.
-        with suppress(OSError):
-            self.path.parent.rmdir()
+        if not self._kept:
+            # It stays while another run works there.
+            with suppress(OSError):
+                self.path.parent.rmdir()
 
     def _make(self) -> None:
         parent = self.path.parent

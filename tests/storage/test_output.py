@@ -95,6 +95,20 @@ def test_a_folder_of_the_users_own_in_scratch_space_stays_whatever_locks_it_has(
     assert {path.name for path in project.rglob("*") if path.is_file()} == {lock, "a.py"}
 
 
+def test_an_empty_scratch_folder_of_the_users_own_stays_and_one_that_a_run_made_goes(tmp_path: Path) -> None:
+    own, made = tmp_path / "own", tmp_path / "made"
+    own.mkdir()
+    own.chmod(0o1777)
+    for folder in (own, made):
+        storage = StorageSettings(scratch=str(folder))
+        with Output(str(tmp_path / "out"), "run", storage) as output:
+            assert list(folder.iterdir()) == [output.scratch]
+            with Output(str(tmp_path / "out"), "run", storage).attach():
+                pass
+    assert stat.S_IMODE(own.stat().st_mode) == 0o1777
+    assert not made.exists()
+
+
 @pytest.mark.parametrize("spelling", ["{}", "file://{}"])
 def test_a_scratch_folder_of_the_users_own_is_used_and_left(tmp_path: Path, spelling: str) -> None:
     scratch = tmp_path / "fast-disk"
