@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from birefnet_batch.exit_status import INTERRUPTED, OK, while_read
-from birefnet_batch.standard_streams import mend_streams
+from birefnet_batch.standard_streams import lose_output, mend_streams
 
 
 def main() -> None:
@@ -32,6 +32,8 @@ def _main(words: list[str]) -> int:
         except PackageNotFoundError:
             print("birefnet-batch, from a checkout that is not installed")
         return OK
+    # What a run prints is in its output's files too.
+    lose_output()
     from birefnet_batch.process_tuning import keep_freed_memory, spin_briefly
 
     spin_briefly()

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from types import FrameType
 
 from birefnet_batch.errors import BirefnetBatchError, ConfigError
+from birefnet_batch.refusals import system_reason
+from birefnet_batch.standard_streams import is_of_output
 
 OK, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 
@@ -29,7 +31,8 @@ def while_read(command: Callable[[], int]) -> int:
     """Run a command that prints, to its end or for as long as somebody reads it: `... | head` is no error of ours.
 
     Returns:
-        Its own status, 1 if its reader went away.
+        Its own status, 1 if its reader went away, or, with a line on standard error, if what it prints cannot be
+        written.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Names of files need not be UTF-8.
@@ -39,9 +42,18 @@ def while_read(command: Callable[[], int]) -> int:
         sys.stdout.flush()
         return status
     except BrokenPipeError:
-        # What is still buffered goes nowhere, or Python would complain of it at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
+        return _unread()
+    except OSError as error:
+        if not is_of_output(error):
+            raise
+        print(f"error: standard output cannot be written: {system_reason(error)}", file=sys.stderr)
+        return _unread()
+
+
+def _unread() -> int:
+    # What is still buffered goes nowhere, or Python would complain of it at its end.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return FAILED
 
 
 def status_of(command: Callable[[], int]) -> int:
