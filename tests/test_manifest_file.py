@@ -72,6 +72,7 @@ def test_a_csv_file_takes_data_uris_of_any_length(tmp_path: Path) -> None:
     [
         ("none.yaml", None, "does not exist"),
         ("clip.mp4", "", "request.video_url="),
+        ("h_%04d.png", None, r"numbered images are one video as request\.video_url=/\S*/h_%04d\.png"),
         ("empty.yaml", "", "has no entries"),
         ("bad.yaml", "a: [", "cannot be read"),
         ("keys.yaml", "vidoes: [a.mp4]", "vidoes; the keys are defaults"),
