@@ -11,7 +11,9 @@ from typing import Literal
 
 from birefnet_batch.errors import ConfigError
 from birefnet_batch.refusals import refusal
+from birefnet_batch.uri_schemes import scheme_of
 from birefnet_batch.uris import user_path
+from birefnet_batch.url_redaction import redact
 
 Kind = Literal["none", "colour", "blur", "picture", "video"]
 _PICTURE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"))
@@ -52,6 +54,8 @@ def parse_background(text: str) -> Backdrop | None:
         return Backdrop("none")
     if word == "blur":
         return Backdrop("blur")
+    if scheme_of(text.strip()) not in ("", "file", "data"):
+        raise ConfigError(f"media.background={redact(text.strip())} is a URL; download it and give its path")
     path = user_path(text.strip())
     kinds: dict[Kind, frozenset[str]] = {"picture": _PICTURE_SUFFIXES, "video": VIDEO_SUFFIXES}
     for kind, suffixes in kinds.items():

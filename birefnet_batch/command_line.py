@@ -160,7 +160,7 @@ def sweep_jobs(words: Sequence[str]) -> list[list[str]]:
             else:
                 raise ConfigError(f"{override.input_line} is no list of values; give some, separated by commas")
     except OverrideParseException as error:
-        raise ConfigError(unreadable(error.override, str(error))) from None
+        raise ConfigError(unreadable(error.override, str(error), sweep=True)) from None
     except HydraException as error:
         raise ConfigError(redact_text(str(error))) from None
     return [[*flags, *job] for job in itertools.product(*choices)]

@@ -75,14 +75,15 @@ def _chosen(group: str, name: str | None) -> str:
     )
 
 
-def unreadable(word: str, reason: str) -> str:
+def unreadable(word: str, reason: str, sweep: bool = False) -> str:
     """That a word of a command line cannot be read; where its value may be secret the reason is left out.
 
     Args:
         word: as it was given.
         reason: what the parser says of it.
+        sweep: whether commas separate the values of a sweep.
     """
-    redactor, (key, equals, _) = Redactor({}), word.partition("=")
+    redactor, (key, equals, value) = Redactor({}), word.partition("=")
     if not equals or not _KEY.fullmatch(key):
         return (
             f"{shown_word(word)} is no KEY=VALUE; a setting's name, the equals sign and its value are one word without "
@@ -90,9 +91,10 @@ def unreadable(word: str, reason: str) -> str:
         )
     lines = [redactor.text(line.strip().rstrip(".")) for line in reason.splitlines() if not _NOISE.match(line)]
     because = "" if redactor.text(word) != word else f" ({'; '.join(filter(None, lines))})"
+    several = f', and of several values each: \'{key}="VALUE","VALUE"\'' if sweep and "," in value else ""
     return (
         f"the value of {key} cannot be read{because}; one with brackets, braces, quotes or characters such as @ % * & "
-        f"has quotes of its own inside of the shell's: '{key}=\"VALUE\"'"
+        f"has quotes of its own inside of the shell's: '{key}=\"VALUE\"'{several}"
     )
 
 

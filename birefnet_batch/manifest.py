@@ -32,7 +32,7 @@ from birefnet_batch.request import Request, wrong_fields
 from birefnet_batch.same_video import same_but_for_secrets, spelt_alike
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.uri_schemes import BUCKET_SCHEMES, HTTP_SCHEMES, scheme_of
-from birefnet_batch.uris import canonical_uri, check_path, user_path
+from birefnet_batch.uris import SEQUENCE_NUMBER, canonical_uri, check_path, user_path
 from birefnet_batch.url_redaction import redact, redact_text
 
 _SHOWN_PROBLEMS = 50
@@ -125,7 +125,8 @@ def _on_disk(location: str, path: Path, own: OwnOutput) -> Iterable[Entry]:
             location,
             "it is a pipe or a device; write it to a file, whose suffix (.yaml, .json, .jsonl, .csv) says what it is",
         )
-    raise unreadable(location, "it does not exist; give a YAML, JSON, JSONL or CSV file, a folder or a glob")
+    images = f"; numbered images are one video as request.video_url={path}" if SEQUENCE_NUMBER.search(path.name) else ""
+    raise unreadable(location, f"it does not exist; give a YAML, JSON, JSONL or CSV file, a folder or a glob{images}")
 
 
 def invalid_entries(location: str, manifest: Manifest) -> ManifestError:

@@ -17,6 +17,7 @@ from birefnet_batch.repeated_names import repetition, repetition_in
 from birefnet_batch.url_redaction import redact_text, redact_value
 
 MANIFEST_SUFFIXES = (".yaml", ".yml", ".json", ".jsonl", ".ndjson", ".csv")
+_OTHER_SEPARATORS = {";": "';'", "\t": "a tab"}
 
 
 def read_file(path: Path) -> tuple[Iterable[Entry], Mapping[str, Any]]:
@@ -159,6 +160,14 @@ def _all_of_csv(path: Path) -> list[Entry]:
 
 def _csv(path: Path) -> Iterator[Entry]:
     with path.open(encoding="utf-8-sig", newline="") as file:
+        # Before it is read: with quotes around its names the reader would fail.
+        if separator := _other_separator(file.readline()):
+            raise unreadable(
+                path,
+                f"its columns are separated by {separator}; write it with commas between them (CSV, comma delimited), "
+                "and with quotes around a cell that has a comma in it",
+            )
+        file.seek(0)
         reader = csv.DictReader(file, strict=True)
         if "video_url" not in (reader.fieldnames or ()):
             raise unreadable(path, "its first line must name the columns, video_url among them")
@@ -171,3 +180,12 @@ def _csv(path: Path) -> Iterator[Entry]:
                 yield Entry(place, BadLine("it has more cells than the first line has columns"))
             else:
                 yield Entry(place, {name: cell for name, cell in row.items() if cell})
+
+
+def _other_separator(first_line: str) -> str | None:
+    """What separates the columns in place of commas, as Excel has it in much of Europe; None where nothing does."""
+    for separator, name in _OTHER_SEPARATORS.items():
+        cells = [cell.strip(' "\r\n') for cell in first_line.split(separator)]
+        if len(cells) > 1 and "video_url" in cells:
+            return name
+    return None

@@ -184,15 +184,19 @@ def _show(value: Any) -> str:
 
 
 def _one_of(value: Any, allowed: tuple[str, ...], short_names: Mapping[str, str]) -> str:
+    several = ""
     if isinstance(value, str):
-        if value in allowed:
-            return value
-        found = short_names.get(value.strip().lower())
-        if found is not None:
+        if found := _found(value, allowed, short_names):
             return found
+        if "," in value and all(_found(part.strip(), allowed, short_names) for part in value.split(",")):
+            several = "; several values, for a run with each, need -m on a command line"
     listed = ", ".join(map(repr, allowed))
     short = f" (short: {', '.join(short_names)})" if short_names else ""
-    raise _Refused(f"{_show(value)} is not allowed; give one of {listed}{short}")
+    raise _Refused(f"{_show(value)} is not allowed; give one of {listed}{short}{several}")
+
+
+def _found(value: str, allowed: tuple[str, ...], short_names: Mapping[str, str]) -> str | None:
+    return value if value in allowed else short_names.get(value.strip().lower())
 
 
 def _choice(allowed: tuple[str, ...], short_names: Mapping[str, str]) -> Callable[[Any], str]:

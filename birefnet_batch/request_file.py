@@ -13,6 +13,7 @@ from birefnet_batch.models.registry import SHIPPED, Catalogue
 from birefnet_batch.refusals import one_line
 from birefnet_batch.repeated_names import load_json, load_yaml
 from birefnet_batch.request import Request
+from birefnet_batch.uri_schemes import scheme_of
 from birefnet_batch.uris import canonical_uri, user_path
 from birefnet_batch.url_redaction import redact, redact_text
 
@@ -29,9 +30,11 @@ def load_request_file(
         models: those that the file may name.
 
     Raises:
-        ConfigError: it cannot be read.
+        ConfigError: it cannot be read, or is a URL.
         RequestError: its fields are no request.
     """
+    if scheme_of(location) not in ("", "file"):
+        raise ConfigError(f"request_file={redact(location)} is a URL; download it and give its path")
     path, location = user_path(location), redact(location)
     try:
         text = path.read_text("utf-8-sig")

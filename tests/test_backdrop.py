@@ -27,6 +27,13 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         parse_background(str(tmp_path / "none.png"))
 
 
+@pytest.mark.parametrize("url", ["s3://bucket/beach.jpg", "https://host/beach?X-Amz-Signature=SECRET"])
+def test_a_url_is_said_to_be_one_without_its_secrets(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"/beach\S* is a URL; download it and give its path") as caught:
+        parse_background(url)
+    assert "SECRET" not in str(caught.value)
+
+
 @pytest.mark.parametrize(("name", "reason"), [("closed/a.png", "permission denied"), (f"{'x' * 300}.png", "too long")])
 def test_a_file_that_may_not_be_looked_at_is_no_failure_of_ours(
     name: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

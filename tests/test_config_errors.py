@@ -64,6 +64,17 @@ def test_a_secret_of_a_sweep_that_cannot_be_read_is_not_repeated() -> None:
     assert SECRET not in str(caught.value)
 
 
+def test_of_several_values_that_cannot_be_read_each_is_told_to_have_its_quotes() -> None:
+    with pytest.raises(ConfigError, match=r"of several values each: 'request.model=\"VALUE\",\"VALUE\"'$"):
+        sweep_jobs(["request.model=General Use (Light),demo"])
+    assert sweep_jobs(['request.model="General Use (Light)",demo']) == [
+        ['request.model="General Use (Light)"'],
+        ["request.model=demo"],
+    ], "as the message says"
+    with pytest.raises(ConfigError, match=r"'engine.threads=\"VALUE\"'$"):
+        sweep_jobs(["engine.threads=[1"])
+
+
 def test_of_what_is_no_secret_the_reason_is_told() -> None:
     told = unreadable("engine.threads=[1", "no viable alternative at input '[1'\nSee https://hydra.cc/docs for details")
     assert told.startswith("the value of engine.threads cannot be read (no viable alternative at input '[1'); one with")

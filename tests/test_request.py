@@ -118,6 +118,25 @@ def test_all_problems_are_reported_at_once_with_what_is_allowed() -> None:
     assert "2304x2304 goes with General Use (Dynamic) and Demo only" in text
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "several"),
+    [
+        ("model", "demo,light", True),
+        ("model", "General Use (Light), demo", True),
+        ("model", "demo,cat", False),
+        ("model", "demo,", False),
+        ("model", " General Use (Light)", False),
+        ("video_output_type", "x264,GIF (.gif)", True),
+        ("video_quality", "low,high", True),
+        ("video_write_mode", "quick", False),
+    ],
+)
+def test_of_a_list_of_allowed_values_it_is_said_what_several_need(field: str, value: str, several: bool) -> None:
+    with pytest.raises(RequestError, match="is not allowed; give one of") as caught:
+        Request.from_dict({"video_url": "a.mp4", field: value})
+    assert ("several values, for a run with each, need -m on a command line" in str(caught.value)) == several
+
+
 def test_construction_validates_like_from_dict() -> None:
     with pytest.raises(RequestError, match="'best' is not allowed"):
         Request("a.mp4", video_quality="best")  # type: ignore[arg-type]

@@ -32,3 +32,10 @@ def test_a_field_given_twice_is_an_error_and_neither_value_is_dropped_in_silence
     path.write_text(text)
     with pytest.raises(ConfigError, match="cannot be read: it has video_url twice; give each name once"):
         load_request_file(str(path), {}, {})
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/call.json", "https://host/call.json?X-Amz-Signature=SECRET"])
+def test_a_url_is_said_to_be_one_without_its_secrets(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"call\.json\S* is a URL; download it and give its path") as caught:
+        load_request_file(url, {}, {})
+    assert "SECRET" not in str(caught.value)

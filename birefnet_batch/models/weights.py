@@ -88,8 +88,9 @@ def locate_weights(
     hub = hub_repository(asked)
     if hub is None:
         name = f"weights.{spec.short_name}" if setting is not None else f"models.{spec.short_name}.weights"
+        what = absence(path) if scheme_of(asked) in ("", "file") else "is a URL, which is not downloaded"
         raise WeightsError(
-            f"{name}={redact_value(asked)} {absence(path)}; give a safetensors or .pth file, a folder with "
+            f"{name}={redact_value(asked)} {what}; give a safetensors or .pth file, a folder with "
             f"{FILE_NAME}, or a hub repository.{_how_to_get(spec, spec.weights, folder, given_by)}"
         )
     if folder is not None:

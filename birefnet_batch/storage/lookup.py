@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import logging
 import os
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -139,7 +141,8 @@ def local_facts(path: Path) -> SourceFacts:
     try:
         stat = path.stat()
     except FileNotFoundError:
-        raise InputError(f"{path} does not exist; check the path") from None
+        hint = _for_pattern(path) if glob.has_magic(str(path)) else "check the path"
+        raise InputError(f"{path} does not exist; {hint}") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read: {named_reason(error)}") from None
     if path.is_dir():
@@ -149,6 +152,13 @@ def local_facts(path: Path) -> SourceFacts:
     if not os.access(path, os.R_OK):
         raise InputError(f"{path} cannot be read: permission denied for this user")
     return SourceFacts(stat.st_size, f"size={stat.st_size};mtime_ns={stat.st_mtime_ns}")
+
+
+def _for_pattern(path: Path) -> str:
+    return (
+        f"check the path, or, if it is a pattern, give it as {shlex.quote(f'manifest={path}')}, with the quotes: an "
+        "entry of a manifest and request.video_url name one video"
+    )
 
 
 def _for_folder(path: Path) -> str:

@@ -52,7 +52,7 @@ def test_a_path_that_is_not_there_says_how_to_get_the_weights(tmp_path):
 
 
 def test_a_url_is_no_checkpoint_and_is_named_without_its_secrets():
-    with pytest.raises(WeightsError, match="weights.demo=https://h/m.pth does not exist") as error:
+    with pytest.raises(WeightsError, match="weights.demo=https://h/m.pth is a URL, which is not downloaded") as error:
         locate_weights(DEMO, "https://me:hunter2@h/m.pth?token=hunter2 hunter2")
     assert "hunter2" not in str(error.value)
 

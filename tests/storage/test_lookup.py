@@ -16,6 +16,7 @@ from birefnet_batch.storage import SourceFacts, backoff, bucket_source, lookup, 
 from birefnet_batch.storage.backoff import retried
 from birefnet_batch.storage.lookup import many_source_facts
 from birefnet_batch.storage.remote import PassingError
+from birefnet_batch.uris import canonical_uri
 
 
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
@@ -29,6 +30,14 @@ def test_missing_inputs_and_folders_say_what_to_do(tmp_path: Path) -> None:
         source_facts((tmp_path / "none.mp4").as_uri(), SETTINGS)
     with pytest.raises(InputError, match=f"is a folder; give manifest={tmp_path}"):
         source_facts(tmp_path.as_uri(), SETTINGS)
+
+
+@pytest.mark.parametrize("name", ["*.mp4", "clip_?.mp4", "clip_[12].mp4"])
+def test_a_pattern_in_place_of_a_video_is_told_where_patterns_belong(name: str, tmp_path: Path) -> None:
+    (tmp_path / "clip_1.mp4").write_bytes(b"")
+    with pytest.raises(InputError) as caught:
+        source_facts(canonical_uri(name, tmp_path), SETTINGS)
+    assert f"if it is a pattern, give it as 'manifest={tmp_path}/{name}', with the quotes" in str(caught.value)
 
 
 def test_of_a_server_that_is_down_few_inputs_are_asked_for_and_of_the_others_all(
