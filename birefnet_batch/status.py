@@ -61,11 +61,7 @@ def read_status(store: Store, run_id: str | None = None, slowest: int = 5) -> Ru
     """
     runs = store.folders_with(RUNS, RUN)
     if not runs:
-        holder = holder_of(store)
-        if holder is not None:
-            raise ConfigError(f"{store.shown} has no runs yet: {holder.shown} is about to begin; ask again in a moment")
-        reason = store.absence() or "give the output of a run (output=...)"
-        raise ConfigError(f"{store.shown} has no runs: {reason}")
+        raise no_runs(store)
     if run_id is None:
         # What others left would be taken for it: for minutes, while it looks which of many videos are done already.
         begins = next((found for found in holders_of(store) if found.is_alive and found.run_id not in runs), None)
@@ -89,6 +85,19 @@ def read_status(store: Store, run_id: str | None = None, slowest: int = 5) -> Ru
         if ended.get("status") != _RUNNING:
             record, lines = ended, run_lines(store, run_id)
     return _status(run_id, runs, record, lines, holder, slowest)
+
+
+def no_runs(store: Store) -> ConfigError:
+    """The error of an output that no run has written to.
+
+    Raises:
+        OutputError: the output cannot be read.
+    """
+    holder = holder_of(store)
+    if holder is not None:
+        return ConfigError(f"{store.shown} has no runs yet: {holder.shown} is about to begin; ask again in a moment")
+    reason = store.absence() or "give the output of a run (output=...)"
+    return ConfigError(f"{store.shown} has no runs: {reason}")
 
 
 def _status(
