@@ -445,6 +445,15 @@ def test_a_store_that_cannot_be_looked_into_is_one_clear_error(tmp_path, capsys,
     assert f"cannot be read: {reason}; mend it, or give --store FOLDER" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["list", "verify", "prune"])
+def test_a_store_that_was_named_must_be_there_and_the_default_one_need_not_yet(tmp_path, capsys, monkeypatch, command):
+    assert run([command, "--store", str(tmp_path / "tpyo")]) == WRONG_USE
+    assert f"there is no folder {tmp_path / 'tpyo'}; give --store the folder of a store" in capsys.readouterr().err
+    monkeypatch.setattr("birefnet_batch.engines.store.default_root", lambda: tmp_path / "store")
+    assert run([command]) == OK
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("empty", ["", " "])
 @pytest.mark.parametrize("words", [["prune", "--all", "--store"], ["build", "--shared-store"]])
 def test_an_empty_store_is_refused_and_not_the_folder_that_one_is_in(capsys, words, empty):
