@@ -115,7 +115,9 @@ def test_the_store_is_filled_listed_verified_and_emptied(tmp_path, matrix, capsy
     assert "damaged" in capsys.readouterr().out
 
     assert run(["prune", *store]) == OK
-    assert "MB freed" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"removed {path.parent.name}  onnx demo 256x256 fp32 native, damaged\n" in said
+    assert "MB freed" in said
     assert not list((tmp_path / "store").glob("*/model.onnx"))
 
 
