@@ -121,7 +121,9 @@ def _status(
     worked = counts["succeeded"] + counts["failed"]
     remaining = max(0, videos - len(lines))
     left = elapsed / worked * remaining if state == _RUNNING and worked and elapsed else None
-    by_time = sorted((line for line in lines if line.seconds), key=lambda line: line.seconds, reverse=True)
+    # Those that failed at once are none of the slowest, however few the others are.
+    timed = (line for line in lines if round(line.seconds, 1) > 0)
+    by_time = sorted(timed, key=lambda line: line.seconds, reverse=True)
     return RunStatus(
         run_id=run_id,
         state=state,

@@ -95,6 +95,16 @@ def test_a_run_that_was_killed_in_its_first_video_died_between_its_last_sign_of_
         assert not list(tmp_path.glob(".lease/*"))
 
 
+def test_videos_that_failed_at_once_are_none_of_the_slowest_and_those_that_failed_late_are(
+    store: LocalStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [line(1), *(line(number, "failed", frames=0, seconds=took) for number, took in ((2, 0.004), (3, 7200.0)))]
+    store.put(f"runs/{RUN}/manifest.jsonl", "".join(json.dumps(entry) + "\n" for entry in lines).encode())
+    assert [video["input"] for video in read_status(store).slowest] == ["file:///clip-3.mp4", "file:///clip-1.mp4"]
+    assert main([str(tmp_path)]) == 0
+    assert " 0.0 s" not in capsys.readouterr().out
+
+
 def test_a_run_that_goes_on_names_its_holder_and_the_time_left(store: LocalStore, tmp_path: Path) -> None:
     with Output(str(tmp_path), RUN):
         status = read_status(store)
