@@ -150,7 +150,7 @@ def _readable_store(arguments: argparse.Namespace) -> EngineStore:
     from birefnet_batch.engines.store_names import check_readable
 
     store = _store(arguments)
-    check_readable(store.root)
+    check_readable(store.root, named=arguments.store is not None)
     return store
 
 

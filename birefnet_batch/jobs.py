@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +24,7 @@ from birefnet_batch.video.formats import format_of
 from birefnet_batch.video.hardware import encoder_of
 from birefnet_batch.video.look import look_of
 
+_log = logging.getLogger(__name__)
 # Raise it when the same request and settings give other media than before: the network's or codecs' use changed.
 PIPELINE_VERSION = 16
 _MARKER = "complete-"
@@ -83,20 +85,24 @@ class Job:
 
 
 def distinct_jobs(requests: Iterable[Request]) -> tuple[list[Job], list[InputError]]:
-    """The jobs of requests, each once, and why there are none of others.
+    """The jobs of requests, each once, and why there are none of others; how many repeat others is logged.
 
     Refused are a URL that cannot be read, and one that differs from an earlier one in nothing but its secrets.
     """
     jobs: dict[str, Job] = {}
     refused: list[InputError] = []
     base = Path.cwd()
+    count = 0
     for request in requests:
+        count += 1
         try:
             job = Job.from_request(request, base)
             if not spelt_alike(jobs.setdefault(job.job_id, job).uri, job.uri):
                 raise same_but_for_secrets(job.display_uri, "that of an earlier request")
         except InputError as error:
             refused.append(error)
+    if repeated := count - len(jobs) - len(refused):
+        _log.info("left out as repetitions of others: %d of %d requests", repeated, count)
     return list(jobs.values()), refused
 
 

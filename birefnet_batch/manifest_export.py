@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from birefnet_batch.errors import ConfigError, OutputError
-from birefnet_batch.output_files import FAILED, MANIFEST, RUNNING, RUNS
+from birefnet_batch.output_files import FAILED, MANIFEST, RUN, RUNNING, RUNS
 from birefnet_batch.refusals import named_reason, one_line
-from birefnet_batch.result_lines import merged_lines, run_lines
+from birefnet_batch.result_lines import damaged_lines, merged_lines, run_lines
 from birefnet_batch.results import READ_AT_ONCE, JobRecord, read_record
+from birefnet_batch.status import no_runs
 from birefnet_batch.storage.stores import Store
 
 _TEXT = (
@@ -24,6 +25,7 @@ _TEXT = (
 )
 _WHOLE = ("width", "height", "frames", "source_bytes", "segments", "attempts", "batch_size", "threads")
 _REAL = ("duration_s", "seconds")
+_SHOWN_LINES = 5
 
 
 def export_manifest(store: Store, destination: Path) -> int:
@@ -37,7 +39,7 @@ def export_manifest(store: Store, destination: Path) -> int:
         How many rows it has.
 
     Raises:
-        ConfigError: pyarrow is missing, the name ends otherwise, or there is no such output.
+        ConfigError: pyarrow is missing, the name ends otherwise, or no run has written there.
         OutputError: the manifest is damaged, or the file cannot be written.
     """
     suffix = destination.suffix.lower()
@@ -51,8 +53,9 @@ def export_manifest(store: Store, destination: Path) -> int:
             f"Parquet and CSV need pyarrow, which cannot be imported ({error}); "
             "install it: pip install 'birefnet-batch[parquet]'"
         ) from None
-    if reason := store.absence():
-        raise ConfigError(f"{store.shown} has no videos: {reason}")
+    # Whoever tidied the folders of old runs away still has the manifest over all of them.
+    if not store.folders_with(RUNS, RUN) and store.get(MANIFEST) is None:
+        raise no_runs(store)
     schema = pa.schema(
         [
             *(pa.field(name, pa.string()) for name in _TEXT),
@@ -64,7 +67,7 @@ def export_manifest(store: Store, destination: Path) -> int:
         table = pa.Table.from_pylist(list(rows(store)), schema=schema)
     except pa.ArrowException as error:
         reason = one_line(error)
-        raise OutputError(f"The manifest of {store.shown} is damaged: {reason}; run it again to mend it") from None
+        raise _damaged(store, reason) from None
     temporary = destination.with_name(f"{destination.name}.part")
     try:
         if suffix == ".csv":
@@ -82,13 +85,25 @@ def export_manifest(store: Store, destination: Path) -> int:
 def rows(store: Store) -> Iterator[dict[str, Any]]:
     """A row per video that ended, with what the job's record adds.
 
-    Of a run that goes on, or was killed, the videos are in its own folder alone.
+    Of a run that goes on, or was killed, the videos are in its own folder alone, where a line may be half written.
+
+    Raises:
+        OutputError: the manifest is damaged: it is written whole, so that a line that cannot be read is a lost video.
     """
+    manifest = store.get(MANIFEST) or b""
+    if damaged := damaged_lines(manifest):
+        shown = ", ".join(map(str, damaged[:_SHOWN_LINES])) + (", ..." if len(damaged) > _SHOWN_LINES else "")
+        what = f"line {shown} names" if len(damaged) == 1 else f"{len(damaged)} lines ({shown}) name"
+        raise _damaged(store, f"{what} no video")
     unfinished = store.folders_with(RUNS, RUNNING)
     live = [line for run_id in unfinished for line in run_lines(store, run_id)]
-    lines = merged_lines(store.get(MANIFEST) or b"", live)
+    lines = merged_lines(manifest, live)
     with ThreadPoolExecutor(READ_AT_ONCE, thread_name_prefix="records") as pool:
         yield from pool.map(partial(_row, store), lines.keys(), lines.values())
+
+
+def _damaged(store: Store, reason: str) -> OutputError:
+    return OutputError(f"The manifest of {store.shown} is damaged: {reason}; run the videos again to mend it")
 
 
 def _row(store: Store, job_id: str, text: str) -> dict[str, Any]:

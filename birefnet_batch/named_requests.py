@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -13,6 +14,8 @@ from birefnet_batch.manifest_entries import InvalidEntry
 from birefnet_batch.request import Request, wrong_fields
 from birefnet_batch.request_file import load_request_file
 from birefnet_batch.settings import OnInvalid, RequestSettings, Settings
+
+_log = logging.getLogger(__name__)
 
 
 def requests_of(settings: Settings) -> tuple[tuple[Request, ...], tuple[InvalidEntry, ...]]:
@@ -55,6 +58,9 @@ def requests_of(settings: Settings) -> tuple[tuple[Request, ...], tuple[InvalidE
     )
     if manifest.problems and (settings.on_invalid is OnInvalid.fail or not manifest.requests):
         raise invalid_entries(settings.manifest, manifest)
+    if manifest.duplicates:
+        entries = manifest.duplicates + len(manifest.requests) + len(manifest.invalid)
+        _log.info("left out as repetitions of others: %d of the manifest's %d entries", manifest.duplicates, entries)
     return manifest.requests, manifest.invalid
 
 

@@ -58,14 +58,26 @@ def merged_lines(manifest: bytes, lines: Iterable[ManifestLine]) -> dict[str, st
     """
     merged: dict[str, str] = {}
     for text in manifest.decode("utf-8", "replace").split("\n"):
-        try:
-            merged[str(json.loads(text)["job_id"])] = text
-        except (ValueError, KeyError, TypeError):
-            continue
+        job_id = _job_of(text)
+        if job_id is not None:
+            merged[job_id] = text
     for line in lines:
         status = "succeeded" if line.status == "skipped" else line.status
         merged[line.job_id] = ManifestLine(line.job_id, line.input, status, line.result, line.error).to_json()
     return merged
+
+
+def damaged_lines(manifest: bytes) -> list[int]:
+    """Which lines of a manifest.jsonl, counted from 1, are of no video; empty ones say nothing and are not damaged."""
+    texts = manifest.decode("utf-8", "replace").split("\n")
+    return [number for number, text in enumerate(texts, 1) if text.strip() and _job_of(text) is None]
+
+
+def _job_of(text: str) -> str | None:
+    try:
+        return str(json.loads(text)["job_id"])
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def manifest_lines(content: bytes) -> list[RunLine]:

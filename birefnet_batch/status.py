@@ -61,11 +61,7 @@ def read_status(store: Store, run_id: str | None = None, slowest: int = 5) -> Ru
     """
     runs = store.folders_with(RUNS, RUN)
     if not runs:
-        holder = holder_of(store)
-        if holder is not None:
-            raise ConfigError(f"{store.shown} has no runs yet: {holder.shown} is about to begin; ask again in a moment")
-        reason = store.absence() or "give the output of a run (output=...)"
-        raise ConfigError(f"{store.shown} has no runs: {reason}")
+        raise no_runs(store)
     if run_id is None:
         # What others left would be taken for it: for minutes, while it looks which of many videos are done already.
         begins = next((found for found in holders_of(store) if found.is_alive and found.run_id not in runs), None)
@@ -91,6 +87,19 @@ def read_status(store: Store, run_id: str | None = None, slowest: int = 5) -> Ru
     return _status(run_id, runs, record, lines, holder, slowest)
 
 
+def no_runs(store: Store) -> ConfigError:
+    """The error of an output that no run has written to.
+
+    Raises:
+        OutputError: the output cannot be read.
+    """
+    holder = holder_of(store)
+    if holder is not None:
+        return ConfigError(f"{store.shown} has no runs yet: {holder.shown} is about to begin; ask again in a moment")
+    reason = store.absence() or "give the output of a run (output=...)"
+    return ConfigError(f"{store.shown} has no runs: {reason}")
+
+
 def _status(
     run_id: str, runs: list[str], record: dict[str, Any], lines: list[RunLine], holder: Holder | None, slowest: int
 ) -> RunStatus:
@@ -112,7 +121,9 @@ def _status(
     worked = counts["succeeded"] + counts["failed"]
     remaining = max(0, videos - len(lines))
     left = elapsed / worked * remaining if state == _RUNNING and worked and elapsed else None
-    by_time = sorted((line for line in lines if line.seconds), key=lambda line: line.seconds, reverse=True)
+    # Those that failed at once are none of the slowest, however few the others are.
+    timed = (line for line in lines if round(line.seconds, 1) > 0)
+    by_time = sorted(timed, key=lambda line: line.seconds, reverse=True)
     return RunStatus(
         run_id=run_id,
         state=state,

@@ -272,6 +272,17 @@ def test_fields_win_over_a_request_file_however_the_command_line_names_them(
     assert found == [model]
 
 
+def test_how_many_entries_of_a_manifest_repeat_others_is_said_once(
+    program: Program, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="birefnet_batch")
+    for name, rows in (("once.csv", "none.mp4"), ("often.csv", "none.mp4\n./none.mp4\nnone.mp4\nother.mp4")):
+        Path(name).write_text(f"video_url\n{rows}\n")
+        assert program(f"manifest={name}", "output=out", *DEMO) == FAILED
+    said = [text for text in caplog.messages if "repetitions" in text]
+    assert said == ["left out as repetitions of others: 2 of the manifest's 4 entries"]
+
+
 def test_null_wins_over_a_request_file_too(program: Program, capsys: pytest.CaptureFixture[str]) -> None:
     Path("call.json").write_text(
         json.dumps({"video_url": "none.mp4", "model": "Demo", "operating_resolution": "512x512"})

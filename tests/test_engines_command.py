@@ -115,7 +115,9 @@ def test_the_store_is_filled_listed_verified_and_emptied(tmp_path, matrix, capsy
     assert "damaged" in capsys.readouterr().out
 
     assert run(["prune", *store]) == OK
-    assert "MB freed" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"removed {path.parent.name}  onnx demo 256x256 fp32 native, damaged\n" in said
+    assert "MB freed" in said
     assert not list((tmp_path / "store").glob("*/model.onnx"))
 
 
@@ -443,6 +445,15 @@ def a_file(folder):
 def test_a_store_that_cannot_be_looked_into_is_one_clear_error(tmp_path, capsys, command, store, reason):
     assert run([command, "--store", str(store(tmp_path))]) == FAILED
     assert f"cannot be read: {reason}; mend it, or give --store FOLDER" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["list", "verify", "prune"])
+def test_a_store_that_was_named_must_be_there_and_the_default_one_need_not_yet(tmp_path, capsys, monkeypatch, command):
+    assert run([command, "--store", str(tmp_path / "tpyo")]) == WRONG_USE
+    assert f"there is no folder {tmp_path / 'tpyo'}; give --store the folder of a store" in capsys.readouterr().err
+    monkeypatch.setattr("birefnet_batch.engines.store.default_root", lambda: tmp_path / "store")
+    assert run([command]) == OK
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("empty", ["", " "])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from birefnet_batch.jobs import Job, is_marker, job_key, marker
+from birefnet_batch.jobs import Job, distinct_jobs, is_marker, job_key, marker
 from birefnet_batch.request import Request
 from birefnet_batch.settings import Alpha, MediaSettings
 
@@ -37,6 +37,19 @@ def test_the_id_is_readable_and_the_same_for_the_same_video_and_request() -> Non
 def test_another_request_or_video_has_another_id() -> None:
     ids = {job().job_id, job("/x/My Clip.mp4").job_id, job(model="Portrait").job_id, job(output_mask=True).job_id}
     assert len(ids) == 4
+
+
+def test_how_many_requests_repeat_others_is_said_and_refused_ones_are_none_of_them(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO", logger="birefnet_batch")
+    asked = ["/a.mp4", "/x/../a.mp4", "http://[::1/x.mp4", "/b.mp4"]
+    jobs, refused = distinct_jobs(map(Request, asked))
+    assert (len(jobs), len(refused)) == (2, 1)
+    assert caplog.messages == ["left out as repetitions of others: 1 of 4 requests"]
+    caplog.clear()
+    distinct_jobs(map(Request, asked[1:]))
+    assert not caplog.messages
 
 
 def test_credentials_and_signatures_are_not_part_of_the_id() -> None:

@@ -95,6 +95,16 @@ def test_a_run_that_was_killed_in_its_first_video_died_between_its_last_sign_of_
         assert not list(tmp_path.glob(".lease/*"))
 
 
+def test_videos_that_failed_at_once_are_none_of_the_slowest_and_those_that_failed_late_are(
+    store: LocalStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [line(1), *(line(number, "failed", frames=0, seconds=took) for number, took in ((2, 0.004), (3, 7200.0)))]
+    store.put(f"runs/{RUN}/manifest.jsonl", "".join(json.dumps(entry) + "\n" for entry in lines).encode())
+    assert [video["input"] for video in read_status(store).slowest] == ["file:///clip-3.mp4", "file:///clip-1.mp4"]
+    assert main([str(tmp_path)]) == 0
+    assert " 0.0 s" not in capsys.readouterr().out
+
+
 def test_a_run_that_goes_on_names_its_holder_and_the_time_left(store: LocalStore, tmp_path: Path) -> None:
     with Output(str(tmp_path), RUN):
         status = read_status(store)
@@ -243,6 +253,44 @@ def test_the_table_has_the_videos_of_a_run_that_goes_on_or_was_killed(
     assert table == {"clip-1": "succeeded", "clip-7": "succeeded", "clip-2": "succeeded", "clip-3": "failed"}
     assert main([str(tmp_path / "none"), "--manifest", str(tmp_path / "n.csv")]) == 2
     assert not (tmp_path / "n.csv").exists()
+
+
+def test_a_folder_that_no_run_has_written_to_is_refused_for_the_table_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    for name, reason in (("empty", "give the output of a run"), ("none", "there is no such folder")):
+        assert main([str(tmp_path / name), "--manifest", str(tmp_path / "m.csv")]) == 2
+        assert f"{name} has no runs: {reason}" in capsys.readouterr().err
+    assert not (tmp_path / "m.csv").exists()
+
+
+def test_a_manifest_whose_runs_were_tidied_away_is_still_a_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    LocalStore(tmp_path).put("manifest.jsonl", json.dumps(line(1)).encode() + b"\n")
+    assert main([str(tmp_path), "--manifest", str(tmp_path / "m.csv")]) == 0
+    assert "1 videos" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (["{oops"], "line 2 names no video"),
+        (['{"job_id": "clip-4", "inp'], "line 2 names no video"),
+        (["", "5", "[]", *["{}"] * 5], "7 lines (3, 4, 5, 6, 7, ...) name no video"),
+        (['{"job_id": 5}'], "is damaged: "),
+    ],
+)
+def test_a_table_that_would_lack_videos_of_a_damaged_manifest_is_not_written(
+    store: LocalStore, tmp_path: Path, capsys: pytest.CaptureFixture[str], lines: list[str], said: str
+) -> None:
+    store.put("manifest.jsonl", "\n".join([json.dumps(line(1)), *lines, json.dumps(line(2)), ""]).encode())
+    assert main([str(tmp_path), "--manifest", str(tmp_path / "m.csv")]) == 2
+    shown = capsys.readouterr().err
+    assert said in shown
+    assert "run the videos again to mend it" in shown
+    assert not (tmp_path / "m.csv").exists()
 
 
 def test_a_place_that_cannot_be_looked_at_is_one_error_for_the_table_too(

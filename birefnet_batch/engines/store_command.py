@@ -90,10 +90,11 @@ def prune(store: EngineStore, unused_days: float | None, everything: bool) -> No
     freed, now = 0, time.time()
     for entry in list(store.entries()):
         old = unused_days is not None and now - entry.used > unused_days * _DAY
-        if everything or old or not _current(entry) or not entry.intact():
+        asked = everything or old or not _current(entry)
+        if asked or not entry.intact():
             store.remove(store.root / entry.key)
             freed += entry.size
-            print(f"removed {entry.key}  {label(entry.artifact)}")
+            print(f"removed {entry.key}  {label(entry.artifact)}{'' if asked else ', damaged'}")
     for what, folders in (("damaged", store.broken()), ("left by a process that was killed", store.leftovers())):
         for folder in folders:
             freed += _bytes_in(folder)

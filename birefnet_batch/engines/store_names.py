@@ -11,7 +11,7 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
-from birefnet_batch.errors import EngineError
+from birefnet_batch.errors import ConfigError, EngineError
 from birefnet_batch.refusals import system_reason
 
 KEY = re.compile("[0-9a-f]{32}")
@@ -38,16 +38,22 @@ def is_store(root: Path) -> bool:
     return os.path.isdir(root / ".locks")  # noqa: PTH112  Path.is_dir raises where a folder may not be entered
 
 
-def check_readable(root: Path) -> None:
+def check_readable(root: Path, *, named: bool) -> None:
     """Make sure that a store can be looked into, or is not there yet.
 
+    Args:
+        root: its folder.
+        named: whether the user gave it; only the default one may not be there yet.
+
     Raises:
-        EngineError: it cannot.
+        ConfigError: it was given and does not exist.
+        EngineError: it cannot be looked into.
     """
     try:
         os.scandir(root).close()
     except FileNotFoundError:
-        return
+        if named:
+            raise ConfigError(f"there is no folder {root}; give --store the folder of a store") from None
     except OSError as error:
         reason = system_reason(error)
         raise EngineError(

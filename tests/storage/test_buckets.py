@@ -20,6 +20,7 @@ from birefnet_batch.engines.shared_store import SharedStore
 from birefnet_batch.engines.store import EngineStore
 from birefnet_batch.errors import BirefnetBatchError, ConfigError, FetchError, InputError, ManifestError, OutputError
 from birefnet_batch.manifest import load_manifest
+from birefnet_batch.manifest_export import export_manifest
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.status import read_status
 from birefnet_batch.storage import Output, open_source, source_facts
@@ -164,6 +165,10 @@ def test_a_bucket_that_is_not_there_is_named(cloud: Cloud, tmp_path: Path) -> No
         source_facts(f"{root}/a.mp4", settings)
     with pytest.raises(ConfigError, match="has no runs: there is no bucket 'none-such'"):
         read_status(open_store(f"{root}/out", settings))
+    with pytest.raises(ConfigError, match="has no runs: there is no bucket 'none-such'"):
+        export_manifest(open_store(f"{root}/out", settings), tmp_path / "videos.csv")
+    with pytest.raises(ConfigError, match="has no runs: give the output of a run"):
+        export_manifest(open_store(f"{cloud.root}/none such", settings), tmp_path / "videos.csv")
     for name in ("My_Bucket", "none-such"):
         with (
             pytest.raises(OutputError, match=f"there is no bucket '{name}'"),
