@@ -150,7 +150,7 @@ def test_problems_name_urls_without_their_secrets() -> None:
     with pytest.raises(ProblemsError) as caught:
         settings.validate()
     assert len(caught.value.problems) == 6
-    assert "media.background is 'https://h/a.png'" in str(caught.value)
+    assert "media.background=https://h/a.png is a URL; download it" in str(caught.value)
     assert "hunter2" not in str(caught.value)
 
 

@@ -110,7 +110,7 @@ class EngineCache:
         weights = self.weights(spec)
         try:
             # What may stand in takes what there is; an engine without says itself what it lacks.
-            if asked.fallback:
+            if asked.stand_ins:
                 device = resolve_device(asked.device_wish)
             else:
                 device = device_of(asked.name.value, asked.provider.value, asked.device.value)

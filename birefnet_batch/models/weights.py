@@ -95,7 +95,16 @@ def locate_weights(
         )
     if folder is not None:
         return _from_folder(spec, user_path(folder), *hub)
-    return _from_hub(spec, *hub, given_by)
+    try:
+        return _from_hub(spec, *hub, given_by)
+    except WeightsError as error:
+        if setting is None or "@" in setting:
+            raise
+        # A path that is mistyped looks like a repository.
+        raise WeightsError(
+            f"weights.{spec.short_name}={setting} is no file or folder here ({path.absolute()}), and is taken for a "
+            f"hub repository: {error}"
+        ) from None
 
 
 def load_network(spec: ModelSpec, weights: WeightsFile) -> BiRefNet:

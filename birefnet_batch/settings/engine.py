@@ -96,5 +96,9 @@ class EngineSettings(Group):
         if self.device is not Device.auto or self.name not in (EngineName.tensorrt, EngineName.onnxruntime):
             return self.device.value
         device = Device.cuda if self.name is EngineName.tensorrt else PROVIDER_DEVICES[self.provider]
-        others = any(name is not self.name for name in self.fallback)
-        return (Device.auto if others and device is Device.cuda else device).value
+        return (Device.auto if self.stand_ins and device is Device.cuda else device).value
+
+    @property
+    def stand_ins(self) -> list[EngineName]:
+        """The engines of `fallback` that are others than the one asked for."""
+        return [name for name in self.fallback if name is not self.name]

@@ -216,6 +216,7 @@ def test_what_stands_in_for_tensorrt_runs_where_there_is_no_gpu(monkeypatch: pyt
     ("asked", "told"),
     [
         ({"name": EngineName.tensorrt}, "engine.name=tensorrt was asked"),
+        ({"name": EngineName.tensorrt, "fallback": [EngineName.tensorrt]}, "engine.name=tensorrt was asked"),
         (
             {"name": EngineName.tensorrt, "fallback": [EngineName.torch], "device": Device.cuda},
             "engine.device=cuda was",

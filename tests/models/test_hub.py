@@ -155,7 +155,7 @@ def test_each_refusal_says_what_it_is_and_the_command_for_elsewhere(tmp_path: Pa
         ("some/tuned@v2", None),
     ]
     typo, private, gated, revision, tuned = located(start_locating(settings, environment(tmp_path, hub.endpoint)))
-    assert typo.startswith("The weights of General Use (Light) (some/typo) cannot be had: ")
+    assert "hub repository: The weights of General Use (Light) (some/typo) cannot be had: " in typo
     assert f"{hub.endpoint} knows no some/typo (401); check the name, and set HF_TOKEN if it is private" in typo
     assert "`birefnet-batch-weights fetch light=some/typo --folder weights`" in typo
     assert "copy the folder weights here and give weights_folder=weights" in typo
@@ -181,6 +181,14 @@ def test_without_a_network_the_command_and_the_folder_are_said(tmp_path: Path, o
     assert ("HF_HUB_OFFLINE is set" if offline else "http://127.0.0.1:9 cannot be reached") in said
     assert "`birefnet-batch-weights fetch light --folder weights`" in said
     assert "give weights_folder=weights" in said
+
+
+def test_what_may_be_a_mistyped_path_is_told_to_be_taken_for_a_repository(tmp_path: Path):
+    env = environment(tmp_path, "http://127.0.0.1:9", HF_HUB_OFFLINE="1")
+    (mistyped, revision) = located(start_locating([("weights/portrait", None), ("weights/portrait@v1", None)], env))
+    assert "=weights/portrait is no file or folder here (" in mistyped
+    assert "/weights/portrait), and is taken for a hub repository: The weights of" in mistyped
+    assert "taken for" not in revision
 
 
 def test_a_storage_that_cannot_be_reached_is_named_and_not_the_hub(tmp_path: Path, hub: Hub):
