@@ -37,6 +37,8 @@ from birefnet_batch.settings import Settings, StorageSettings, schema_node
 from birefnet_batch.sweep import beside_earlier_jobs, refuse_shared_results
 
 _log = logging.getLogger(__name__)
+# At the end once more, where nobody has scrolled past them yet; of more than that nobody reads each.
+_MOST_FAILURES = 20
 _interrupts: list[int] = []
 _finished: list[tuple[str, str, StorageSettings]] = []
 
@@ -176,8 +178,11 @@ def run_config(config: DictConfig) -> int:
         raise
     _finished.append((summary.output, summary.run_id, settings.storage))
     print(f"{summary.succeeded} succeeded, {summary.failed} failed, {summary.skipped} complete already")
-    for uri, reason in summary.failures:
+    for uri, reason in summary.failures[:_MOST_FAILURES]:
         print(f"failed: {uri}: {reason}", file=sys.stderr)
+    if len(summary.failures) > _MOST_FAILURES:
+        more = len(summary.failures) - _MOST_FAILURES
+        print(f"failed: {more} more, each in {summary.output}/manifest.jsonl", file=sys.stderr)
     print(f"results: {summary.output}/manifest.jsonl")
     if invalid:
         entries = "entry" if len(invalid) == 1 else "entries"

@@ -56,6 +56,17 @@ def run_apart(*words: str, folder: Path, **environment: str) -> subprocess.Compl
     )
 
 
+def test_of_many_videos_that_failed_the_end_names_some_and_says_where_the_others_are(
+    program: Program, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "videos.csv").write_text("video_url\n" + "".join(f"{number}.mp4\n" for number in range(23)))
+    assert program(*DEMO, "manifest=videos.csv", "output=out") == FAILED
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("failed: ")]
+    assert len(said) == 21
+    assert "/0.mp4: " in said[0]
+    assert said[-1] == f"failed: 3 more, each in {tmp_path}/out/manifest.jsonl"
+
+
 def test_help_names_every_group_and_key_in_under_a_second(tmp_path: Path) -> None:
     best = 10.0
     for _ in range(3):
