@@ -137,20 +137,24 @@ def _without_markers(output: Output, job: Job, before: list[str]) -> Iterator[No
         raise
 
 
-def publish_failure(output: Output, job: Job, record: JobRecord) -> None:
+def publish_failure(output: Output, job: Job, record: JobRecord) -> bool:
     """Record that a job failed.
 
     A complete result goes only when another takes its place: it stays as it is, right for the input, weights and
     settings that its record names, and the attempt that failed is recorded beside it, in failed.json. Of one that is
     not complete our own files go; others' in the folder stay.
+
+    Returns:
+        Whether there is a complete result.
     """
     names = output.list(job.folder)
     if any(map(is_marker, names)):
         output.write(job.file(FAILED), with_machine(record).to_json())
-        return
+        return True
     for name in {RECORD, RESULT, FAILED, job.media_name(False), job.media_name(True)}.intersection(names):
         output.remove(job.file(name))
     output.write(job.file(RECORD), with_machine(record).to_json())
+    return False
 
 
 def with_machine(record: JobRecord) -> JobRecord:

@@ -100,7 +100,7 @@ def test_a_complete_result_of_which_nothing_was_replaced_outlives_a_publication_
         patch.setattr(LocalStore, "put_file", full)
         with pytest.raises(OutputError):
             publish(output, job, record("new"), media(output, job))
-    publish_failure(output, job, record("new", error="it broke"))
+    assert publish_failure(output, job, record("new", error="it broke")) is not replaced
     assert output.list(job.folder) == (["job.json"] if replaced else sorted([*before, "failed.json"]))
 
 

@@ -100,7 +100,8 @@ def publish_failed(context: RunContext, job: Job, record: JobRecord, known: Bire
     assert record.error is not None
     message = record.error.message
     try:
-        publish_failure(context.output, job, record)
+        if publish_failure(context.output, job, record):
+            message = f"{message}; the complete result of an earlier run stays in {context.output.uri(job.folder)}"
     except (BirefnetBatchError, OSError) as second:
         message = f"{message}; and its record cannot be written: {redact_text(str(second))}"
     return JobOutcome(job, "failed", seconds=Ledger(record).seconds, error=message, exception=known)

@@ -87,6 +87,8 @@ def test_a_repetition_that_fails_keeps_the_result_and_is_told_of_until_one_succe
     assert "clip.mp4" in failed["error"]["message"]
     (line,) = (output / "manifest.jsonl").read_text().splitlines()
     assert (json.loads(line)["status"], json.loads(line)["result"]) == ("failed", None)
+    stays = f"; the complete result of an earlier run stays in {job_folder(output).as_uri()}"
+    assert json.loads(line)["error"].endswith(stays)
     clip.write_bytes(content)
     assert run_all(output, request(clip), resume=Resume.force)[0].succeeded == 1
     assert not (job_folder(output) / "failed.json").exists()
