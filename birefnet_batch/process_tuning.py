@@ -16,6 +16,7 @@ _KEPT_BYTES = (1 << 31) - 1
 _GIVEN_BACK_BYTES = 128 << 10
 SPINS = "3000"
 _choosing = threading.Lock()
+_kept = threading.Event()
 
 
 def keep_freed_memory() -> None:
@@ -31,15 +32,17 @@ def keep_freed_memory() -> None:
         # Each thread's own arena sets 64 MiB aside, which such a limit counts.
         library.mallopt(_M_ARENA_MAX, 1)
     _keep(library, _KEPT_BYTES)
+    _kept.set()
 
 
 def give_freed_memory_back() -> None:
     """Undo `keep_freed_memory` when memory has run out under a limit (`ulimit -v`), for the whole process.
 
     What was kept lies in pieces, and counts. From then on mapping each activation anew costs about half the speed.
+    Does nothing in a program that did not ask for that.
     """
     library = _glibc()
-    if library is not None and address_space() is not None:
+    if library is not None and _kept.is_set() and address_space() is not None:
         _keep(library, _GIVEN_BACK_BYTES)
         library.malloc_trim(0)
 
