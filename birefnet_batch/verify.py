@@ -83,8 +83,11 @@ def verify(
     if not records and not damaged:
         reason = store.absence() or "there is nothing to verify"
         raise ConfigError(f"{store.shown} has no video that succeeded: {reason}")
-    unreadable = "its job.json is gone or damaged; run it again with resume=force"
-    compared = [Comparison(job_id, f"{JOBS}/{job_id}", "unavailable", reason=unreadable) for job_id in damaged]
+    unreadable = "its job.json is gone or damaged"
+    compared = [
+        Comparison(job_id, f"{JOBS}/{job_id}", "unavailable", reason=f"{unreadable}; {_again(job_id)}")
+        for job_id in damaged
+    ]
     runs: dict[str, list[JobRecord]] = defaultdict(list)
     for record in records:
         if scheme_of(record.source.uri) == "data":
@@ -179,14 +182,19 @@ def _compare(
     if _weights(first) != _weights(second):
         return _unavailable(first, "its weights are other ones than those that it was made with")
     if not _fits(store, first):
-        reason = "its result.json is gone or damaged, or is of other files; run it again with resume=force"
+        reason = f"its result.json is gone or damaged, or is of other files; {_again(first.job_id)}"
         return Comparison(first.job_id, first.source.uri, "differs", reason=reason)
+    there = store.names(f"{JOBS}/{first.job_id}")
     for name, recorded in first.outputs_sha256.items():
+        if name in first.outputs and PurePosixPath(first.outputs[name]).name not in there:
+            return _unavailable(first, f"its {name} is gone; the command of its run makes it again")
         kept = place / f"kept-{name}"
         bring_media(store, storage, first, name, kept)
         if file_sha256(kept) != recorded:
             changed_since = f"its {name} is not what its record describes: it was changed after it was written"
-            return Comparison(first.job_id, first.source.uri, "differs", reason=changed_since)
+            return Comparison(
+                first.job_id, first.source.uri, "differs", reason=f"{changed_since}; {_again(first.job_id)}"
+            )
     if second.outputs_sha256 == first.outputs_sha256:
         return Comparison(first.job_id, first.source.uri, "identical")
     worst = Difference()
@@ -207,6 +215,10 @@ def _compare(
     if near and changed:
         return Comparison(first.job_id, first.source.uri, "close", _finite(worst.psnr_db), matte, other)
     return Comparison(first.job_id, first.source.uri, "differs", _finite(worst.psnr_db), matte, worst.reason or other)
+
+
+def _again(job_id: str) -> str:
+    return f"without the folder {JOBS}/{job_id} the command of its run makes it again"
 
 
 def _weights(record: JobRecord) -> str | None:

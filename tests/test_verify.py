@@ -125,10 +125,12 @@ def test_a_file_that_was_changed_or_removed_after_it_was_written_is_no_match(
     status, compared = verified(output, capsys)
     assert (status, compared["verdict"]) == (1, "differs")
     assert "video is not what its record describes" in compared["reason"]
+    again = f"without the folder jobs/{media.parent.name} the command of its run makes it again"
+    assert compared["reason"].endswith(again)
     media.unlink()
     status, compared = verified(output, capsys)
     assert (status, compared["verdict"]) == (1, "unavailable")
-    assert "does not exist" in compared["reason"]
+    assert compared["reason"] == "its video is gone; the command of its run makes it again"
 
 
 @pytest.mark.parametrize("content", [None, "{"])
@@ -140,7 +142,7 @@ def test_a_complete_video_whose_record_is_gone_or_damaged_is_named(
         (job_file(output, "result.json").parent / "job.json").write_text(content)
     status, compared = verified(output, capsys)
     assert (status, compared["verdict"]) == (1, "unavailable")
-    assert "its job.json is gone or damaged; run it again with resume=force" in compared["reason"]
+    assert "its job.json is gone or damaged; without the folder jobs/" in compared["reason"]
 
 
 def test_of_a_sample_so_many_records_are_read_and_one_more_for_each_that_is_no_success(
