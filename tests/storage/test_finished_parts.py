@@ -84,4 +84,5 @@ def test_in_scratch_space_that_outputs_share_each_has_its_own_segments(tmp_path:
     with Output(str(tmp_path / "one"), "third", storage) as output:
         assert files_of(output.parts) == DONE
         output.all_ended()
-    assert not (tmp_path / "scratch").exists()
+    # The folder itself was there before the last two: whose it is they cannot tell.
+    assert not list((tmp_path / "scratch").iterdir())
