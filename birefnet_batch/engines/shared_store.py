@@ -12,7 +12,7 @@ from typing import Any
 
 from birefnet_batch.digests import file_sha256
 from birefnet_batch.engines.artifact import Artifact
-from birefnet_batch.engines.store_entry import ENTRY, RecordError, read_entry, read_record
+from birefnet_batch.engines.store_entry import ENTRY, Entry, RecordError, read_record
 from birefnet_batch.errors import ConfigError
 from birefnet_batch.refusals import one_line
 from birefnet_batch.settings import StorageSettings
@@ -131,20 +131,19 @@ class SharedStore:
                 if self._files.exists(passing):
                     self._files.rm_file(passing)
 
-    def offer(self, artifact: Artifact, folder: Path) -> None:
+    def offer(self, here: Entry) -> None:
         """Put an engine there where there is none yet, or one whose record or length shows that it is damaged."""
         if self._files is None:
             return
-        began = time.monotonic()
+        artifact, began = Artifact(**here.artifact), time.monotonic()
         try:
-            if self._lacks(artifact, folder):
-                self.put(artifact, folder)
+            if self._lacks(artifact, here):
+                self.put(artifact, here.path.parent)
         except Exception as error:
             self._unreachable(error, began)
 
-    def _lacks(self, artifact: Artifact, folder: Path) -> bool:
+    def _lacks(self, artifact: Artifact, here: Entry) -> bool:
         remote = f"{self._root}/{artifact.key}"
-        here = read_entry(folder)
         try:
             there = read_record(self._files.cat_file(f"{remote}/{ENTRY}", **self._patience()), artifact.key)
             size = self._files.info(f"{remote}/{artifact.file_name}", **self._patience())["size"]
@@ -154,12 +153,12 @@ class SharedStore:
             damaged = True
         else:
             # One that was built elsewhere may have other bytes.
-            damaged = here is not None and there["sha256"] == here.facts["sha256"] and size != here.size
+            damaged = there["sha256"] == here.facts["sha256"] and size != here.size
         # What is damaged here mends nothing.
-        damaged = damaged and here is not None and here.intact()
-        if damaged:
-            self._damaged(artifact)
-        return damaged
+        if not (damaged and here.intact()):
+            return False
+        self._damaged(artifact)
+        return True
 
     def _patience(self, size: int = 0) -> dict[str, float]:
         """How long a call may take that carries so many bytes; without it a bucket's library tries for half an hour."""

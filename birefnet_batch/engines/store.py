@@ -108,9 +108,9 @@ class EngineStore:
         """Put an engine that is here into the shared store, where there is one that lacks it."""
         if self._shared is None:
             return
-        for entry in self.entries():
-            if entry.path == path:
-                self._shared.offer(Artifact(**entry.artifact), path.parent)
+        entry = read_entry(path.parent)
+        if entry is not None:
+            self._shared.offer(entry)
 
     def entries(self) -> Iterator[Entry]:
         """What is there, without looking at content; folders that are no entries are left out."""
