@@ -14,8 +14,6 @@ TOO_LITTLE = (
     "more memory"
 )
 """What to do when a single frame does not fit."""
-NO_THREAD = "can't start new thread"
-"""What Python says where the system starts none."""
 _SIGNS = (
     "out of memory",
     "allocate memory",
@@ -64,9 +62,12 @@ def _may_have_been_refused(error: BaseException) -> bool:
     """
     av = sys.modules.get("av")
     external = av is not None and isinstance(error, av.error.ExternalError)
-    return (
-        external or isinstance(error, BlockingIOError) or (isinstance(error, RuntimeError) and NO_THREAD in str(error))
-    )
+    return external or isinstance(error, BlockingIOError) or lacks_thread(error)
+
+
+def lacks_thread(error: BaseException) -> bool:
+    """Whether Python says that the system starts no further thread."""
+    return isinstance(error, RuntimeError) and "can't start new thread" in str(error)
 
 
 def peak_bytes() -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from concurrent.futures import BrokenExecutor
 
-from birefnet_batch.engines.memory import NO_THREAD, is_out_of_memory
+from birefnet_batch.engines.memory import is_out_of_memory, lacks_thread
 from birefnet_batch.errors import BirefnetBatchError, DecoderCrashError, WorkerLostError
 from birefnet_batch.executors.units import Step
 from birefnet_batch.results import AttemptRecord, utc_now
@@ -37,7 +37,7 @@ def is_unwell(error: BaseException) -> bool:
     if isinstance(error, OSError):
         # A plain one without a number is not the system's: a loader gave up.
         return error.errno in _OUT_OF or (type(error) is OSError and error.errno is None)
-    return isinstance(error, RuntimeError) and NO_THREAD in str(error)
+    return lacks_thread(error)
 
 
 def attempt_record(
