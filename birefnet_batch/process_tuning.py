@@ -38,7 +38,7 @@ def keep_freed_memory() -> None:
 def give_freed_memory_back() -> None:
     """Undo `keep_freed_memory` when memory has run out under a limit (`ulimit -v`), for the whole process.
 
-    What was kept lies in pieces, and counts. From then on mapping each activation anew costs about half the speed.
+    What was kept lies in pieces, and counts. From then on each large activation is mapped anew, which is slower.
     Does nothing in a program that did not ask for that.
     """
     library = _glibc()
