@@ -43,7 +43,7 @@ def run(words: list[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     from birefnet_batch.engines.artifact import DeformableForm
-    from birefnet_batch.engines.selection import PRECISIONS
+    from birefnet_batch.engines.required import PRECISIONS
     from birefnet_batch.models.registry import SHIPPED
 
     parser = argparse.ArgumentParser(prog="birefnet-batch-engines", description=__doc__)

@@ -27,7 +27,7 @@ from bench_model import write_weights
 from counts import count, counts, sides
 
 from birefnet_batch.engines.onnx_session import PROVIDERS
-from birefnet_batch.engines.selection import FAMILIES, PRECISIONS
+from birefnet_batch.engines.required import FAMILIES, PRECISIONS
 from birefnet_batch.models.registry import SHIPPED, find_model
 
 ENGINES = (*FAMILIES, "torch+compile", *(f"onnxruntime/{provider}" for provider in PROVIDERS))

@@ -14,7 +14,7 @@ from unittest.mock import patch
 import pytest
 from omegaconf import OmegaConf
 
-from birefnet_batch.engines.selection import device_of, resolve_device
+from birefnet_batch.engines.required import device_of, resolve_device
 from birefnet_batch.errors import ConfigError, ProblemsError
 from birefnet_batch.settings import (
     Alpha,

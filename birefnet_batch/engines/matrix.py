@@ -9,7 +9,7 @@ from typing import Any
 
 from birefnet_batch.engines.onnx_session import PROVIDERS
 from birefnet_batch.engines.plan_limits import USUAL_BATCH, usual_batch
-from birefnet_batch.engines.selection import PRECISIONS
+from birefnet_batch.engines.required import PRECISIONS
 from birefnet_batch.engines.sizes import parse_model, parse_resolution
 from birefnet_batch.errors import BirefnetBatchError, ConfigError, ProblemsError
 from birefnet_batch.models.registry import SHIPPED, Catalogue, ModelSpec

@@ -9,80 +9,16 @@ from typing import TYPE_CHECKING
 
 from birefnet_batch.engines.base import Engine, EngineSpec
 from birefnet_batch.engines.plan_limits import USUAL_BATCH, usual_batch
+from birefnet_batch.engines.required import FAMILIES, require, resolve_precision
 from birefnet_batch.errors import EngineError
 from birefnet_batch.models.precision import MEASURED, precision_warning
 from birefnet_batch.models.registry import ModelSpec
-from birefnet_batch.settings.engine import PROVIDER_DEVICES, EngineName, Precision, Provider
-from birefnet_batch.versions import INSTALL_TORCH
 
 if TYPE_CHECKING:
     from birefnet_batch.engines.store import EngineStore
     from birefnet_batch.models.weights import WeightsFile
 
 _log = logging.getLogger(__name__)
-FAMILIES = tuple(name.value for name in EngineName if name is not EngineName.auto)
-PRECISIONS = tuple(kind.value for kind in Precision if kind is not Precision.auto)
-
-
-def resolve_device(device: str, asked: str | None = None, instead: str = "engine.device=cpu") -> str:
-    """`auto` is CUDA where torch finds it, else the CPU.
-
-    Args:
-        device: auto, cpu or cuda.
-        asked: the setting that asks for it, for the message; None is `engine.device`.
-        instead: what to give where it is not here.
-
-    Raises:
-        EngineError: CUDA was asked for and is not here.
-    """
-    import torch
-
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda" and not torch.cuda.is_available():
-        built = f"is built for CUDA {torch.version.cuda}" if torch.version.cuda else "is a CPU build"
-        raise EngineError(
-            f"{asked or 'engine.device=cuda'} was asked for, but torch {torch.__version__} {built} and finds no GPU; "
-            f"give {instead}, or install a driver and a CUDA build: {INSTALL_TORCH}"
-        )
-    return device
-
-
-def resolve_precision(precision: str, device: str) -> str:
-    """`auto` is fp16 on CUDA and fp32 on a CPU, where half precision is slower.
-
-    A device that is named need not be here: the head of a cluster has no GPU, and asks which jobs are complete.
-
-    Args:
-        precision: auto, fp32, fp16 or bf16.
-        device: auto, cpu or cuda.
-    """
-    if precision != "auto":
-        return precision
-    resolved = resolve_device(device) if device == "auto" else device
-    return "fp16" if resolved == "cuda" else "fp32"
-
-
-def choose(name: str, device: str) -> tuple[str, str]:
-    """The family that `auto` means here, and why; another name is itself.
-
-    Args:
-        name: auto or a family.
-        device: auto, cpu or cuda.
-
-    Raises:
-        EngineError: the device cannot be had.
-    """
-    if name != "auto":
-        return name, "asked for"
-    import torch
-
-    if resolve_device(device) == "cuda":
-        return "torch", (
-            f"auto: torch finds {torch.cuda.get_device_name()}; TensorRT is taken only when it is asked for, since it "
-            "has not been measured there"
-        )
-    return "torch", "auto: no GPU is used, and torch needs nothing built on a CPU"
 
 
 def open_engine(
@@ -125,12 +61,7 @@ def open_engine(
     """
     if name not in ("auto", *FAMILIES):
         raise EngineError(f"engine.name={name} is not known; give auto or {' or '.join(FAMILIES)}")
-    name, _ = choose(name, device)
-    if name == "tensorrt":
-        from birefnet_batch.engines.tensorrt_module import load_tensorrt
-
-        load_tensorrt()
-    resolved = device_of(name, provider, device)
+    name, resolved = require(name, device=device, precision=precision, provider=provider, compile=compile)
     usual = USUAL_BATCH if resolved == "cuda" else 1
     if name == "tensorrt":
         usual = usual_batch(model, (width, height))
@@ -180,8 +111,6 @@ def _engine(
 
         root = (store or EngineStore()).root
         return TorchCudaEngine(spec, model, weights, CudaOptions(compile=compile, graph=cuda_graph), root)
-    if compile:
-        raise EngineError("engine.compile=true is for torch on CUDA; leave it false on a CPU")
     from birefnet_batch.engines.torch_engine import TorchEngine
 
     return TorchEngine(spec, model, weights)
@@ -218,30 +147,3 @@ def _precision_notes(
         return []
     _log.warning("%s", warning)
     return [warning]
-
-
-def device_of(name: str, provider: str, device: str) -> str:
-    """The device that an engine takes its images on: TensorRT has one, and so has each provider of ONNX Runtime.
-
-    Args:
-        name: auto, torch, onnxruntime or tensorrt.
-        provider: of onnxruntime: auto, cpu, cuda, tensorrt or openvino.
-        device: auto, cpu or cuda.
-
-    Raises:
-        EngineError: it is not the one that was asked for, or is not here.
-    """
-    belongs = PROVIDER_DEVICES[Provider(provider)].value
-    what, instead = f"engine.provider={provider}", "engine.provider=cpu"
-    if name == "tensorrt":
-        belongs, what, instead = "cuda", "engine.name=tensorrt", "engine=torch"
-    elif name != "onnxruntime":
-        return resolve_device(device)
-    elif device == "cuda":
-        instead += " engine.device=auto"
-    if belongs == "auto":
-        return resolve_device(device)
-    if device not in ("auto", belongs):
-        other = f", or {instead}" if belongs == "cuda" else ""
-        raise EngineError(f"{what} runs on {belongs}, but engine.device is {device}; give engine.device=auto{other}")
-    return resolve_device(belongs, what, instead)

@@ -17,6 +17,19 @@ from birefnet_batch.models.registry import ModelSpec
 from birefnet_batch.models.weights import WeightsFile, load_network
 
 
+def require_capability(precision: str) -> None:
+    """Make sure that torch's GPU computes in a precision.
+
+    Raises:
+        EngineError: it does not.
+    """
+    if precision == "bf16" and torch.cuda.get_device_capability() < (8, 0):
+        raise EngineError(
+            "engine.precision=bf16 needs a GPU of compute capability 8.0 or newer; "
+            f"{torch.cuda.get_device_name()} is older: give engine.precision=fp16 or fp32"
+        )
+
+
 class TorchCudaEngine(TorchEngine):
     """Torch on a GPU.
 
@@ -44,11 +57,7 @@ class TorchCudaEngine(TorchEngine):
             WeightsError: the checkpoint does not fit the network.
         """
         spec = self.spec
-        if spec.precision == "bf16" and torch.cuda.get_device_capability() < (8, 0):
-            raise EngineError(
-                "engine.precision=bf16 needs a GPU of compute capability 8.0 or newer; "
-                f"{torch.cuda.get_device_name()} is older: give engine.precision=fp16 or fp32"
-            )
+        require_capability(spec.precision)
         if self._options.compile:
             # Both libraries read these when they compile for the first time.
             os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(self._store / "inductor"))

@@ -99,9 +99,9 @@ class EngineCache:
             WeightsError: the checkpoint is missing or does not fit the network.
             EngineError: the engine that the settings ask for cannot be had here.
         """
-        from birefnet_batch.engines.selection import device_of, resolve_device
+        from birefnet_batch.engines.required import device_for
 
-        asked, key = self._settings.engine, (spec.short_name, *size)
+        key = (spec.short_name, *size)
         if key in self._refused:
             raise copy.copy(self._refused[key])
         if key in self._engines:
@@ -109,11 +109,7 @@ class EngineCache:
             return self._engines[key]
         weights = self.weights(spec)
         try:
-            # What may stand in takes what there is; an engine without says itself what it lacks.
-            if asked.stand_ins:
-                device = resolve_device(asked.device_wish)
-            else:
-                device = device_of(asked.name.value, asked.provider.value, asked.device.value)
+            device = device_for(self._settings.engine)
             self._make_room(max(self._sizes.get(key, 0), weights.path.stat().st_size), device, kept=0)
             before = memory_in_use(self._settings, device)
             engine = self._first(spec, weights, size)

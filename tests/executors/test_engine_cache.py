@@ -11,7 +11,7 @@ from trivial import TrivialEngine
 
 from birefnet_batch import engines
 from birefnet_batch.engines import batch_probe, shared_store
-from birefnet_batch.engines.selection import resolve_device
+from birefnet_batch.engines.required import resolve_device
 from birefnet_batch.errors import EngineError, WeightsError
 from birefnet_batch.executors import engine_cache
 from birefnet_batch.executors.engine_cache import EngineCache
