@@ -59,6 +59,8 @@ class RunRecorder:
             "schema_version": SCHEMA_VERSION,
             "run_id": context.run_id,
             "status": "running",
+            # Why it failed, where no video is at fault.
+            "error": None,
             "command": self._redactor.words(command),
             # Relative paths of the command and the settings are relative to it.
             "working_directory": str(Path.cwd()),
@@ -139,6 +141,7 @@ class RunRecorder:
             self._record["status"] = "interrupted"
         else:
             self._record["status"] = "finished" if error is None else "failed"
+            self._record["error"] = None if error is None else self._redactor.text(str(error) or type(error).__name__)
         self._record["finished"] = utc_now()
         self._record["timings"] = {"total": round(time.perf_counter() - self._started, 3)}
         self._write()

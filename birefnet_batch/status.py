@@ -39,6 +39,8 @@ class RunStatus:
     videos_per_min: float
     seconds_left: float | None
     """An estimate of a running run; None where there is nothing to estimate from."""
+    error: str | None = None
+    """Why a failed run ended, where no video is at fault."""
     failures: list[dict[str, str]] = field(default_factory=list)
     """`input` and `error` of each failed video: its URI and the reason."""
     slowest: list[dict[str, Any]] = field(default_factory=list)
@@ -142,6 +144,7 @@ def _status(
         frames_per_s=round(frames / elapsed, 2) if elapsed else 0.0,
         videos_per_min=round(worked / elapsed * 60, 2) if elapsed else 0.0,
         seconds_left=None if left is None else round(left, 1),
+        error=_text(record.get("error")) or None,
         failures=[{"input": line.input, "error": line.error or ""} for line in lines if line.status == "failed"],
         slowest=[
             {"input": line.input, "seconds": line.seconds, "frames": line.frames, "status": line.status}

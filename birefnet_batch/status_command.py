@@ -77,6 +77,8 @@ def print_status(location: str, status: RunStatus) -> None:
     counts = status.counts
     left = f", about {status.seconds_left:.0f} s left" if status.seconds_left is not None else ""
     console.print(f"{escape(location)}: run {status.run_id} [bold]{status.state}[/bold] {_when(status)}{left}")
+    if status.error:
+        console.print(f"error: {escape(status.error)}")
     if status.holder:
         console.print(f"held by {escape(status.holder)}")
     table = Table(show_header=True, box=None, pad_edge=False)

@@ -105,6 +105,15 @@ def test_videos_that_failed_at_once_are_none_of_the_slowest_and_those_that_faile
     assert " 0.0 s" not in capsys.readouterr().out
 
 
+def test_a_run_that_failed_itself_says_why(
+    store: LocalStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = {"status": "failed", "error": "a disk [sda] is full", "started": at(0), "finished": at(1), "counts": {}}
+    store.put(f"runs/{RUN}/run.json", json.dumps(record).encode())
+    assert main([str(tmp_path)]) == 0
+    assert "error: a disk [sda] is full" in capsys.readouterr().out
+
+
 def test_a_run_that_goes_on_names_its_holder_and_the_time_left(store: LocalStore, tmp_path: Path) -> None:
     with Output(str(tmp_path), RUN):
         status = read_status(store)
