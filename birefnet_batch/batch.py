@@ -100,6 +100,8 @@ def run(
         ConfigError: there is no output, nothing to do, or the media settings do not go with an output type.
         InputError: a request's URL cannot be read, or differs from another's in nothing but its secrets; with
             `on_invalid=skip` only if there is no other. Of several such requests a ProblemsError tells.
+        EngineError: this machine, where all is done on it, does not have the engine that was asked for.
+        WeightsError: nor the weights of any of the models.
         NoWorkerError: no machine of the cluster, or no GPU of this one, can do what is left.
         OutputError: the output cannot be written; OutputLostError when that is so in the middle of the run.
     """

@@ -14,6 +14,7 @@ from birefnet_batch.executors.base import Executor, JobOutcome, RunContext
 from birefnet_batch.executors.coordinator import Coordinator
 from birefnet_batch.executors.messages import Answer
 from birefnet_batch.executors.parts import open_parts
+from birefnet_batch.executors.preflight import preflight
 from birefnet_batch.executors.ray_causes import cause
 from birefnet_batch.executors.ray_cluster import RayCluster, require_ray, resolved
 from birefnet_batch.executors.ray_crew import Crew
@@ -41,10 +42,17 @@ class RayExecutor(Executor):
         self._ray = require_ray()
 
     def run(self, jobs: Iterable[Job], progress: Progress) -> Iterator[JobOutcome]:
-        """See `Executor.run`. An interrupt drains: what is being done may end within `executor.grace_s`."""
+        """See `Executor.run`. An interrupt drains: what is being done may end within `executor.grace_s`.
+
+        Raises:
+            BirefnetBatchError: all workers are on this machine, and it can do none of them (`preflight`).
+        """
+        todo = list(jobs)
         with RayCluster(self._ray, self.context.settings) as cluster:
+            if not cluster.grows:
+                preflight(self.context.settings, todo)
             context = replace(self.context, settings=resolved(self.context.settings, cluster))
-            yield from Driver(self._ray, cluster, context, progress).run(jobs)
+            yield from Driver(self._ray, cluster, context, progress).run(todo)
 
 
 class Driver:
@@ -69,9 +77,8 @@ class Driver:
         self._progress = progress
         self._calls: dict[Any, tuple[str, Unit]] = {}
 
-    def run(self, jobs: Iterable[Job]) -> Iterator[JobOutcome]:
+    def run(self, todo: list[Job]) -> Iterator[JobOutcome]:
         """See `Executor.run`."""
-        todo = list(jobs)
         self._parts.inherit()
         try:
             # Workers start while the jobs' lengths are guessed.
