@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from birefnet_batch.command_line import (
     numbered,
+    own_words,
     quoted,
     refuse_other_sweeps,
     sweep_jobs,
@@ -70,26 +71,29 @@ def main() -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     worst = OK
-    for number, job in enumerate(jobs, 1):
+    names: list[str] = []
+    for number, (job, own) in enumerate(zip(jobs, own_words(jobs), strict=True), 1):
         if sweep:
             print(f"job {number} of {len(jobs)}: {' '.join(Redactor({}).words(job))}", flush=True)
         status = _run_words(numbered(job, number - 1) if sweep else job)
         if status == INTERRUPTED:
             return status
         worst = max(worst, status)
-    if len(_finished) > 1:
-        _compare()
+        if len(_finished) > len(names):
+            names.append(" ".join(Redactor({}).words(own)))
+    if len(names) > 1:
+        _compare(names)
     return worst
 
 
-def _compare() -> None:
-    """End a sweep with a table of what its jobs made of each video."""
+def _compare(names: list[str]) -> None:
+    """End a sweep with a table of what its jobs, of these names, made of each video."""
     from birefnet_batch.comparison import FILE, as_csv, compare_runs, show
     from birefnet_batch.storage.stores import open_store
 
     location, _, storage = _finished[0]
     try:
-        rows = compare_runs([(output, run_id) for output, run_id, _ in _finished], storage)
+        rows = compare_runs([(*run[:2], name) for run, name in zip(_finished, names, strict=True)], storage)
         if rows:
             show(rows)
             open_store(location, storage).put(FILE, as_csv(rows))

@@ -166,6 +166,12 @@ def sweep_jobs(words: Sequence[str]) -> list[list[str]]:
     return [[*flags, *job] for job in itertools.product(*choices)]
 
 
+def own_words(jobs: Sequence[Sequence[str]]) -> list[list[str]]:
+    """What tells the jobs of a sweep apart: those of each one's arguments that not all of them have."""
+    common = set(jobs[0]).intersection(*jobs[1:])
+    return [[word for word in job if word not in common] for job in jobs]
+
+
 def numbered(job: Sequence[str], number: int) -> list[str]:
     """The arguments of a sweep's job with its number, from 0, as Hydra's own sweeper sets it: `${hydra:job.num}`."""
     return [*job, f"hydra.job.num={number}"]

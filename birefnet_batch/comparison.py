@@ -26,6 +26,8 @@ class Row:
     """One video of one job of a sweep."""
 
     input: str
+    job: str
+    """What of the command line was its own."""
     model: str
     resolution: str
     output_type: str
@@ -43,13 +45,13 @@ class Row:
     """Mean absolute difference of the mask to that of the first job of the same video, in [0, 1]."""
 
 
-def compare_runs(runs: Sequence[tuple[str, str]], storage: StorageSettings) -> list[Row]:
+def compare_runs(runs: Sequence[tuple[str, str, str]], storage: StorageSettings) -> list[Row]:
     """Read what each run did, videos that were complete already included.
 
     A difference that cannot be had, because a mask is gone or there is no space for it, is left out.
 
     Args:
-        runs: (output, run id) of each job of the sweep, in order.
+        runs: (output, run id, what of the command line was its own) of each job of the sweep, in order.
         storage: how outputs are reached.
 
     Raises:
@@ -57,10 +59,10 @@ def compare_runs(runs: Sequence[tuple[str, str]], storage: StorageSettings) -> l
     """
     rows: list[Row] = []
     first: dict[str, tuple[Store, JobRecord]] = {}
-    for location, run_id in runs:
+    for location, run_id, job in runs:
         store = open_store(location, storage)
         for record in _records(store, run_id):
-            row = _row(store, record)
+            row = _row(store, record, job)
             if "mask_video" in record.outputs_sha256:
                 base = first.setdefault(record.source.uri, (store, record))
                 row = replace(row, matte_difference=_matte_difference(base, (store, record), storage))
@@ -100,12 +102,13 @@ def _records(store: Store, run_id: str) -> Iterator[JobRecord]:
             yield record
 
 
-def _row(store: Store, record: JobRecord) -> Row:
+def _row(store: Store, record: JobRecord, job: str) -> Row:
     frames, seconds = record.source.frames or 0, record.timings.get("total", 0.0)
     engine = record.engine or {}
     whole = not any(OF_EARLIER_RUN in note for note in record.notes)
     return Row(
         input=record.source.uri,
+        job=job,
         model=str(record.request.get("model")),
         resolution=str(record.request.get("operating_resolution")),
         output_type=str(record.request.get("video_output_type")),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from birefnet_batch.command_line import quoted, sweep_jobs
+from birefnet_batch.command_line import own_words, quoted, sweep_jobs
 from birefnet_batch.errors import ConfigError
 
 
@@ -114,6 +114,15 @@ def test_a_sweep_is_every_combination_the_last_choice_first() -> None:
         for model in ("light", "demo")
         for threads in (1, 2)
     ]
+
+
+def test_what_tells_the_jobs_of_a_sweep_apart_is_what_not_all_have() -> None:
+    jobs = sweep_jobs(["media.background=black,white", "output=out", "engine.threads=1,2"])
+    assert [" ".join(words) for words in own_words(jobs)] == [
+        *("media.background=black engine.threads=1", "media.background=black engine.threads=2"),
+        *("media.background=white engine.threads=1", "media.background=white engine.threads=2"),
+    ]
+    assert own_words([["output=out"]]) == [[]]
 
 
 def test_a_sweep_that_cannot_be_read_is_named_without_its_secrets() -> None:

@@ -56,7 +56,7 @@ def test_a_figure_for_which_there_is_no_space_is_left_out_and_the_others_are_tol
         mask.write_bytes(name.encode())
         add(store, f"r{number}", name, "Demo", mask, 1.0)
     monkeypatch.setattr(comparison, "bring_media", full)
-    rows = compare_runs([(str(store.root), name) for name in ("r1", "r2")], StorageSettings())
+    rows = compare_runs([(str(store.root), name, f"quality={name}") for name in ("r1", "r2")], StorageSettings())
     assert [(row.matte_ms, row.matte_difference) for row in rows] == [(250.0, 0.0), (250.0, None)]
 
 
@@ -69,7 +69,9 @@ def test_each_job_has_its_speed_size_and_difference_to_the_first_one(
     add(store, "r1", "a", "Demo", one, 1.0)
     add(store, "r2", "b", "Portrait", one, 1.6)
     add(store, "r3", "c", "Matting", two, 1.6)
-    rows = compare_runs([(str(store.root), name) for name in ("r1", "r2", "r3", "gone")], StorageSettings())
+    rows = compare_runs(
+        [(str(store.root), name, f"media.background={name}") for name in ("r1", "r2", "r3", "gone")], StorageSettings()
+    )
     assert [(row.model, row.frames_per_s, row.matte_ms) for row in rows] == [
         *(("Demo", 2.0, 250.0), ("Portrait", 2.0, 400.0), ("Matting", 2.0, 400.0))
     ]
@@ -77,7 +79,7 @@ def test_each_job_has_its_speed_size_and_difference_to_the_first_one(
     assert [row.matte_difference for row in rows][:2] == [0.0, 0.0]
     assert rows[2].matte_difference is not None
     read = list(csv.DictReader(io.StringIO(as_csv(rows).decode())))
-    assert read[1]["model"] == "Portrait"
+    assert (read[1]["model"], read[1]["job"]) == ("Portrait", "media.background=r2")
     long = replace(rows[0], input=f"file:///{'long ' * 40}[b]clip.mp4", model="General Use (Light 2K)")
     show([long, *rows])
     names, first, *_ = capsys.readouterr().out.splitlines()

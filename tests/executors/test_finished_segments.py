@@ -128,7 +128,7 @@ def test_of_a_video_that_a_run_goes_on_with_it_tells_the_frames_that_its_seconds
     run_id = case.run().run_id
     (line,) = (case.folder / "out" / "runs" / run_id / "manifest.jsonl").read_text().splitlines()
     assert json.loads(line)["frames"] == FRAMES - 16
-    (row,) = compare_runs([(str(case.folder / "out"), run_id)], StorageSettings())
+    (row,) = compare_runs([(str(case.folder / "out"), run_id, "")], StorageSettings())
     assert (row.frames, row.frames_per_s) == (FRAMES, None)
 
 
