@@ -213,7 +213,9 @@ def test_the_arguments_of_an_api_call_run_unchanged(program: Program) -> None:
 def test_the_spelling_of_the_api_works_on_the_command_line(
     program: Program, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    Path("unread.pth").touch()
     words = ('request.model="General Use (Light 2K)"', "request.operating_resolution=2560x1440", "output=out")
+    words += ("weights.light_2k=unread.pth",)
     assert program(*words, "request.video_url=none.mp4") == FAILED
     assert "none.mp4 does not exist" in capsys.readouterr().err
 
@@ -243,8 +245,9 @@ def test_in_a_sweep_a_job_that_hydra_refuses_costs_no_other(
 
 def test_a_sweep_writes_no_secret(program: Program, capsys: pytest.CaptureFixture[str]) -> None:
     url = "http://127.0.0.1:9/a.mp4?token=topsecret"
+    Path("unread.pth").touch()
     words = ("-m", f"request.video_url={url}", "request.model=demo,light", "output=out", "storage.max_retries=1")
-    assert program(*words) == FAILED
+    assert program(*words, "weights.light=unread.pth") == FAILED
     shown = capsys.readouterr()
     texts = [shown.out, shown.err, *(path.read_text() for path in Path("out").rglob("*") if path.is_file())]
     assert not [text for text in texts if "topsecret" in text]
@@ -298,7 +301,8 @@ def test_null_wins_over_a_request_file_too(program: Program, capsys: pytest.Capt
     Path("call.json").write_text(
         json.dumps({"video_url": "none.mp4", "model": "Demo", "operating_resolution": "512x512"})
     )
-    words = ("request_file=call.json", "request.model=portrait", "output=out")
+    Path("unread.pth").touch()
+    words = ("request_file=call.json", "request.model=portrait", "output=out", "weights.portrait=unread.pth")
     assert program(*words) == WRONG_USE
     assert "'512x512' is not allowed with Portrait" in capsys.readouterr().err
     assert program(*words, "request.operating_resolution=null") == FAILED
