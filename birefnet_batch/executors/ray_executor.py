@@ -49,9 +49,9 @@ class RayExecutor(Executor):
         """
         todo = list(jobs)
         with RayCluster(self._ray, self.context.settings) as cluster:
-            if not cluster.grows:
-                preflight(self.context.settings, todo)
             context = replace(self.context, settings=resolved(self.context.settings, cluster))
+            if not cluster.grows:
+                preflight(context.settings, todo)
             yield from Driver(self._ray, cluster, context, progress).run(todo)
 
 
