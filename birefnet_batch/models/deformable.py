@@ -164,7 +164,8 @@ def grid_sample_convolution(
     grid = torch.stack(
         (offset[:, :, 1] + centre_x.permute(2, 0, 1), offset[:, :, 0] + centre_y.permute(2, 0, 1)), dim=-1
     )
-    size = torch.tensor((width, height), dtype=torch.float32, device=x.device)
+    # Not from the host's numbers: a CUDA graph may not hold such a copy, and training would wait for it.
+    size = torch.cat([x.new_full((1,), side, dtype=torch.float32) for side in (width, height)])
     grid = ((2 * grid + 1) / size - 1).view(batch, taps, height * width, 2)
     samples = F.grid_sample(x.float(), grid, padding_mode="zeros", align_corners=False)
     samples = samples * modulation.float().reshape(batch, 1, taps, height * width)

@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from birefnet_batch.models.deformable import (
     DeformableConv2d,
@@ -76,6 +77,28 @@ def test_a_position_that_is_no_number_reads_nothing_outside(value):
     found = table_convolution(x, offset, modulation, weight)
     found[0, :, 2, 2] = clean[0, :, 2, 2]
     assert torch.equal(found, clean)
+
+
+class HostNumbers(TorchDispatchMode):
+    """Counts tensors that are made of the host's numbers: on a GPU each is a copy that waits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += func is torch.ops.aten.lift_fresh.default
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_nothing_is_made_of_the_host_s_numbers_which_no_cuda_graph_may_hold(operator):
+    case = inputs(3, 0.7)
+    with HostNumbers() as seen:
+        torch.tensor((1.0, 2.0))
+        assert seen.count == 1, "torch says it otherwise: this test would find nothing"
+        operator(*case)
+    assert seen.count == 1
 
 
 def test_training_has_gradients_for_positions_too():
