@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import suppress
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +15,7 @@ from birefnet_batch.engines.installed import installed
 from birefnet_batch.errors import EngineError
 from birefnet_batch.process_tuning import usable_processors
 from birefnet_batch.refusals import one_line
+from birefnet_batch.versions import INSTALL_TORCH
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -153,6 +155,9 @@ def open_session(
     if provider == "tensorrt":
         # What it does not compile is still the GPU's.
         asked.append((PROVIDERS["cuda"], exact))
+        # TensorRT's package loads its libraries, which lie where no loader looks.
+        with suppress(ImportError, OSError):
+            import_module("tensorrt")
     try:
         # By itself it would go on with another provider after an error of this one.
         session: onnxruntime.InferenceSession = runtime.InferenceSession(
@@ -166,10 +171,27 @@ def open_session(
     if got[: len(names)] != names:
         raise EngineError(
             f"onnxruntime was asked for {', '.join(names)} and opened {', '.join(got)} instead: the provider's "
-            "libraries did not load (its driver, CUDA, cuDNN or TensorRT may be missing); mend that, or give another "
-            "engine.provider"
+            f"libraries did not load ({_missing(provider)}); mend that, or give another engine.provider"
         )
     return session
+
+
+def _missing(provider: str) -> str:
+    """What a provider of a GPU may lack."""
+    import torch
+
+    if provider == "tensorrt":
+        return "it needs TensorRT 10, which pip install 'tensorrt>=10.1,<11' brings, and what the CUDA provider needs"
+    built = None
+    with suppress(ImportError):
+        built = getattr(import_module("onnxruntime.capi.build_and_package_info"), "cuda_version", None)
+    brought = torch.version.cuda
+    if built and brought and built.partition(".")[0] != brought.partition(".")[0]:
+        return (
+            f"it is built for CUDA {built}, and torch {torch.__version__} brings CUDA {brought}; the newest torch has "
+            f"CUDA 13: {INSTALL_TORCH}"
+        )
+    return "its driver, CUDA or cuDNN may be missing"
 
 
 def left_to_cpu(session: onnxruntime.InferenceSession) -> dict[str, int]:

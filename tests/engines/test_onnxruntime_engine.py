@@ -167,6 +167,19 @@ def test_a_provider_that_does_not_load_is_not_replaced_in_silence(store, monkeyp
         onnx_session.open_session(path, "cuda")
 
 
+def test_a_provider_of_another_cuda_than_torch_s_is_named_with_what_brings_both(monkeypatch):
+    facts = SimpleNamespace(cuda_version="13.0")
+    monkeypatch.setitem(sys.modules, "onnxruntime.capi.build_and_package_info", facts)
+    monkeypatch.setattr(torch.version, "cuda", "12.8")
+    told = onnx_session._missing("cuda")
+    assert "it is built for CUDA 13.0, and torch" in told
+    assert "brings CUDA 12.8" in told
+    assert "pip install" in told
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    assert onnx_session._missing("cuda") == "its driver, CUDA or cuDNN may be missing"
+    assert "pip install 'tensorrt>=10.1,<11'" in onnx_session._missing("tensorrt")
+
+
 def test_nodes_that_a_gpu_s_provider_leaves_to_the_cpu_are_counted(store, monkeypatch):
     with engine_of(store):
         pass
