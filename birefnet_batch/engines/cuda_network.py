@@ -11,6 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from birefnet_batch.engines.cuda_graph import capture
 from birefnet_batch.engines.plain_operations import go_without
+from birefnet_batch.errors import EngineError
 from birefnet_batch.models.deformable import (
     DeformableConv2d,
     ProjectedOperator,
@@ -21,6 +22,7 @@ from birefnet_batch.models.deformable import (
 from birefnet_batch.models.swin import set_block_operator
 from birefnet_batch.process_tuning import exact_float32
 
+_MOST_COMPILED = 256
 _ATTENTION = (SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH)
 
 
@@ -50,6 +52,9 @@ class CudaNetwork:
         network: in eval mode on the device and in the dtype that it shall run in; it is changed.
         shape: (B, 3, H, W) of every batch.
         options: how.
+
+    Raises:
+        EngineError: it is to be compiled, and triton's kernels cannot be had; or it cannot be recorded.
     """
 
     def __init__(self, network: nn.Module, shape: tuple[int, int, int, int], options: CudaOptions) -> None:
@@ -72,6 +77,13 @@ class CudaNetwork:
         self._logits: Tensor | None = None
         self._network: Callable[[Tensor], Tensor] = network
         if options.compile:
+            if not self.triton:
+                raise EngineError(
+                    "engine.compile=true needs triton's kernels, without which a network falls into dozens of pieces: "
+                    "they cannot be had here, and the log says why; give engine.compile=false"
+                )
+            # Each engine of a process has code of its own; beyond the usual eight torch would run what is plain.
+            torch._dynamo.config.recompile_limit = max(_MOST_COMPILED, torch._dynamo.config.recompile_limit)
             # What a prepared network keeps is made first: the compiler shall find constants.
             with torch.inference_mode():
                 self._launch()

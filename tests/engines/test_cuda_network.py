@@ -136,6 +136,27 @@ def test_compiling_on_a_processor_is_refused():
         open_engine("torch", model=DEMO, weights=locate_weights(DEMO), width=64, height=64, compile=True)
 
 
+def test_what_cannot_be_one_compiled_graph_is_refused():
+    with pytest.raises(EngineError, match=r"engine\.compile=true needs triton's kernels, .* give engine.compile=false"):
+        CudaNetwork(filled_network("demo"), (1, 3, 64, 64), CudaOptions(triton=False, compile=True))
+
+
+def test_many_engines_of_one_process_are_all_compiled(monkeypatch):
+    """Torch keeps eight forms of one function, and after that runs it as it stands, without a word in our record."""
+    given: list[torch.nn.Module] = []
+
+    def kept(network: torch.nn.Module, dynamic: bool) -> torch.nn.Module:
+        given.append(network)
+        return network
+
+    monkeypatch.setattr("birefnet_batch.engines.cuda_network._use_triton", lambda network: True)
+    monkeypatch.setattr(torch, "compile", kept)
+    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 8)
+    CudaNetwork(filled_network("demo"), (1, 3, 64, 64), CudaOptions(compile=True, graph=False))
+    assert len(given) == 1
+    assert torch._dynamo.config.recompile_limit >= 64
+
+
 class TracedError(Exception):
     """There is no GPU to go on with."""
 
