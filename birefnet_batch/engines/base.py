@@ -109,7 +109,10 @@ class Engine(ABC):
             )
         missing = spec.batch_size - shape[0]
         if missing and self.pads:
-            images = images[[*range(shape[0]), *([0] * missing)]]
+            import torch
+
+            # An index of the host's would be copied first, and all that the device has to do waited for.
+            images = torch.cat((images, images[:1].expand(missing, -1, -1, -1)))
         try:
             return self.run(images)[: shape[0]].float()
         except Exception as error:
