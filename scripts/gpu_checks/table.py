@@ -86,16 +86,17 @@ def network_of(table: Table, precision: str) -> torch.nn.Module:
     from birefnet_batch.models import build_network
 
     options, kept = table.options, table.scratch / "state.pt"
-    built = build_network(options.network)
-    if kept.is_file():
-        state = torch.load(kept, weights_only=True)
-    else:
-        state = {
+    if not kept.is_file():
+        named = build_network(options.network).state_dict().items()
+        made = {
             name: torch.from_numpy(fill(name, tuple(value.shape))) if value.is_floating_point() else value
-            for name, value in built.state_dict().items()
+            for name, value in named
         }
-        _save(state, kept)
-    built.load_state_dict(state)
+        _save(made, kept)
+    # Weights drawn at random would cost each row a second.
+    with torch.device("meta"):
+        built = build_network(options.network)
+    built.load_state_dict(torch.load(kept, weights_only=True), assign=True)
     return built.eval().to(options.device, DTYPES[precision])
 
 
