@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import torch
@@ -42,7 +43,10 @@ def check_plan(
     """
     width, height = size
     images = torch.randn(batch, 3, height, width, generator=torch.Generator().manual_seed(0)).cuda()
-    found = PlanRunner(library, plan, (batch, 3, height, width), graph)(images)
+    with closing(PlanRunner(library, plan, (batch, 3, height, width), graph)) as runner:
+        found = runner(images)
+    # Its memory is torch's now.
+    del runner
     exact_float32()
     network = load_network(model, weights).cuda()
     with torch.inference_mode():

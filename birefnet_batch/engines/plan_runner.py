@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -92,8 +93,11 @@ class PlanRunner:
         return self._logits.clone()
 
     def close(self) -> None:
-        """Keep what was compiled for the shape after the opening, and free the context."""
+        """Keep what was compiled for the shape after the opening, and free the context when its work has ended."""
         self._keep_kernels()
+        # A device that failed for good answers no more, and has no work either.
+        with suppress(RuntimeError):
+            torch.cuda.synchronize()
         self._context = None
 
     def _keep_kernels(self) -> None:

@@ -111,7 +111,13 @@ def test_a_plan_keeps_what_it_compiled_when_it_was_opened_and_until_it_is_closed
     )
     monkeypatch.setattr(plan_runner, "listener_of", lambda _: None)
     stream = SimpleNamespace(cuda_stream=0, synchronize=lambda: None)
-    cuda = SimpleNamespace(Stream=lambda: stream, stream=lambda _: nullcontext(), current_stream=lambda: stream)
+    there_when_waited: list[bool] = []
+    cuda = SimpleNamespace(
+        Stream=lambda: stream,
+        stream=lambda _: nullcontext(),
+        current_stream=lambda: stream,
+        synchronize=lambda: there_when_waited.append(runner._context is not None),
+    )
     monkeypatch.setattr(
         plan_runner, "torch", SimpleNamespace(zeros=lambda shape, device: torch.zeros(shape), cuda=cuda)
     )
@@ -123,4 +129,6 @@ def test_a_plan_keeps_what_it_compiled_when_it_was_opened_and_until_it_is_closed
         assert kept.read_bytes() == b"opened"
         made.cache.content = b"opened and run"
     runner.close()
+    assert there_when_waited == [True], "a context may go when its work has ended"
+    assert runner._context is None
     assert (kept.read_bytes() == b"opened and run") if named else not kept.exists()
