@@ -105,7 +105,7 @@ def _try(budget_bytes: int, measure: Measure) -> tuple[list[Measured], bool]:
             if batch == 1:
                 raise EngineError(
                     f"a single frame takes {found.peak_bytes / 2**30:.2f} GiB, more than engine.memory_gib="
-                    f"{budget_bytes / 2**30:g}; raise it, or give a smaller operating_resolution"
+                    f"{budget_bytes / 2**30:.3g}; raise it, or give a smaller operating_resolution"
                 )
             break
         slower = bool(tried) and found.frame_seconds > _GAIN * tried[-1].frame_seconds

@@ -8,7 +8,6 @@ from typing import ClassVar
 
 from birefnet_batch.errors import NoWorkerError
 from birefnet_batch.executors.base import Executor, JobOutcome
-from birefnet_batch.executors.preflight import preflight
 from birefnet_batch.executors.worker import Worker
 from birefnet_batch.jobs import Job
 from birefnet_batch.progress import Progress
@@ -24,12 +23,12 @@ class LocalExecutor(Executor):
         """See `Executor.run`.
 
         Raises:
-            BirefnetBatchError: this machine can do none of them (`preflight`).
+            BirefnetBatchError: this machine can do none of them.
             NoWorkerError: the GPU answers no more.
         """
         todo = list(jobs)
-        preflight(self.context.settings, todo)
         with Worker(self.context) as worker:
+            worker.make_ready(todo)
             for number, job in enumerate(todo, 1):
                 progress.started(job.display_uri)
                 outcome = worker.run(job, progress, last=number == len(todo))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 from birefnet_batch.engines.required import require_asked
 from birefnet_batch.errors import BirefnetBatchError, ProblemsError
@@ -12,8 +13,10 @@ from birefnet_batch.settings import Settings
 from birefnet_batch.video.formats import format_of
 from birefnet_batch.video.hardware import encoder_of
 
+_T = TypeVar("_T")
 
-def preflight(settings: Settings, jobs: Sequence[Job]) -> None:
+
+def preflight(settings: Settings, jobs: Sequence[Job], engines: EngineCache) -> None:
     """Make sure that this machine can do a video of these: otherwise each would fail by itself, for the same reason.
 
     What only some of them need (the weights of one model of several) costs these alone.
@@ -21,22 +24,33 @@ def preflight(settings: Settings, jobs: Sequence[Job]) -> None:
     Args:
         settings: the run's.
         jobs: what is to be done here.
+        engines: of these settings.
 
     Raises:
         ConfigError: none of their types has the encoder that is required; ProblemsError where there are several
-            reasons for that, or for the following one.
+            reasons for that, or for the last one.
         EngineError: the engine that was asked for cannot be had.
         WeightsError: the weights of none of their models can.
     """
     types = (job.request.video_output_type for job in jobs)
     _one_of(types, lambda name: encoder_of(format_of(name), settings.media))
     require_asked(settings.engine)
-    with EngineCache(settings) as engines:
-        _one_of((job.request.model for job in jobs), lambda name: engines.weights(engines.model(name)))
+    _one_of((job.request.model for job in jobs), lambda name: engines.weights(engines.model(name)))
 
 
-def _one_of(names: Iterable[str], check: Callable[[str], object]) -> None:
-    """Make sure that one of the names can be had; none after that is looked at."""
+def open_first(jobs: Iterable[Job], engines: EngineCache) -> None:
+    """Open the first engine that one of these jobs needs and that can be had.
+
+    Raises:
+        BirefnetBatchError: none can, for their weights are no use, or there is no place or no memory for them; a
+            ProblemsError where there are several reasons.
+    """
+    wanted = ((job.request.model, job.request.size) for job in jobs)
+    _one_of(wanted, lambda engine: engines.engine(engines.model(engine[0]), engine[1]))
+
+
+def _one_of(names: Iterable[_T], check: Callable[[_T], object]) -> None:
+    """Make sure that one of them can be had; none after that is looked at."""
     refusals: list[BirefnetBatchError] = []
     for name in dict.fromkeys(names):
         try:
@@ -45,4 +59,5 @@ def _one_of(names: Iterable[str], check: Callable[[str], object]) -> None:
             refusals.append(error)
         else:
             return
-    raise refusals[0] if len(refusals) == 1 else ProblemsError("No video can be done", list(map(str, refusals)))
+    told = list(dict.fromkeys(map(str, refusals)))
+    raise refusals[0] if len(told) == 1 else ProblemsError("No video can be done", told)

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from birefnet_batch.errors import BirefnetBatchError
 from birefnet_batch.executors.base import Executor, JobOutcome, RunContext
 from birefnet_batch.executors.coordinator import Coordinator
+from birefnet_batch.executors.engine_cache import EngineCache
 from birefnet_batch.executors.messages import Answer
 from birefnet_batch.executors.parts import open_parts
 from birefnet_batch.executors.preflight import preflight
@@ -51,7 +52,8 @@ class RayExecutor(Executor):
         with RayCluster(self._ray, self.context.settings) as cluster:
             context = replace(self.context, settings=resolved(self.context.settings, cluster))
             if not cluster.grows:
-                preflight(context.settings, todo)
+                with EngineCache(context.settings) as engines:
+                    preflight(context.settings, todo, engines)
             yield from Driver(self._ray, cluster, context, progress).run(todo)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from contextlib import ExitStack
 from types import TracebackType
 
@@ -12,6 +13,7 @@ from birefnet_batch.executors.engine_cache import EngineCache
 from birefnet_batch.executors.finish import finish
 from birefnet_batch.executors.finished_segments import find, keep
 from birefnet_batch.executors.ledger import Ledger, fail
+from birefnet_batch.executors.preflight import open_first, preflight
 from birefnet_batch.executors.prepare import prepare
 from birefnet_batch.executors.retries import attempt_record, may_be_tried_again
 from birefnet_batch.executors.segment_step import do_segment
@@ -49,6 +51,15 @@ class Worker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
+
+    def make_ready(self, jobs: Sequence[Job]) -> None:
+        """Open an engine that some of these jobs need.
+
+        Raises:
+            BirefnetBatchError: this machine can do none of them.
+        """
+        preflight(self._context.settings, jobs, self._engines)
+        open_first(jobs, self._engines)
 
     def run(self, job: Job, observer: Observer, *, last: bool = False) -> JobOutcome:
         """Do one job, with further attempts after errors that may pass; a failure is the outcome.

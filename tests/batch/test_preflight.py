@@ -13,6 +13,7 @@ from batch_runs import request, run_all, settings
 
 from birefnet_batch import Request, run
 from birefnet_batch.errors import BirefnetBatchError, ConfigError, EngineError, ProblemsError, WeightsError
+from birefnet_batch.executors.engine_cache import EngineCache
 from birefnet_batch.executors.preflight import preflight
 from birefnet_batch.jobs import Job
 from birefnet_batch.settings import Device, EngineName, EngineSettings, MediaSettings, Precision, StorageSettings
@@ -57,6 +58,24 @@ def test_what_no_video_can_do_without_ends_the_run_before_the_first_and_is_on_re
     assert told in status.error
 
 
+def test_weights_that_are_no_use_are_told_once_and_cost_no_complete_result(clip: Path, output: Path) -> None:
+    run_all(output, request(clip))
+    text = clip.with_name("text.safetensors")
+    text.write_text("hello")
+    several = [request(clip), request(clip, video_quality="low")]
+    with pytest.raises(WeightsError, match="it is text and no weights"):
+        run_all(output, *several, weights={"demo": str(text)})
+    assert not list(output.glob("jobs/*/failed.json"))
+    assert read_status(open_store(str(output), StorageSettings())).counts["failed"] == 0
+
+
+def test_a_store_that_cannot_be_one_is_told_once(clip: Path, output: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    engine = EngineSettings(name=EngineName.onnxruntime, device=Device.cpu, store=str(clip))
+    with pytest.raises(EngineError, match=r"The engine store .*clip.mp4 cannot be used"):
+        run_all(output, request(clip), request(clip, video_quality="low"), engine=engine)
+
+
 @pytest.mark.usefixtures("trivial_engine")
 def test_weights_that_one_model_of_two_lacks_cost_its_videos_alone(clip: Path, output: Path) -> None:
     summary, _ = run_all(
@@ -72,7 +91,9 @@ def test_where_no_model_has_weights_each_is_told_once(clip: Path, output: Path) 
     ]
     jobs = [Job.from_request(one) for one in several]
     with pytest.raises(ProblemsError) as caught:
-        preflight(settings(output, weights={"light": "one.pth", "portrait": "two.pth"}), jobs)
+        wanted = settings(output, weights={"light": "one.pth", "portrait": "two.pth"})
+        with EngineCache(wanted) as engines:
+            preflight(wanted, jobs, engines)
     assert [problem.split()[0] for problem in caught.value.problems] == [
         *("weights.light=one.pth", "weights.portrait=two.pth")
     ]
