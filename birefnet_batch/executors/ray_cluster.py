@@ -6,11 +6,7 @@ import logging
 import os
 import secrets
 import shutil
-import signal
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -18,12 +14,14 @@ from typing import Any
 
 from filelock import FileLock
 
+from birefnet_batch.engines.required import device_for
 from birefnet_batch.errors import ConfigError
 from birefnet_batch.executors.ray_address import check_address, not_joined
 from birefnet_batch.executors.ray_environment import check_environment, environment
 from birefnet_batch.executors.ray_folder import LONGEST, own_folder
 from birefnet_batch.executors.ray_paths import absolute_paths
 from birefnet_batch.executors.ray_room import Reminder, Share, lacking
+from birefnet_batch.executors.ray_signals import signal_handlers_kept
 from birefnet_batch.process_tuning import usable_processors
 from birefnet_batch.refusals import one_line
 from birefnet_batch.settings import Device, ExecutorSettings, Settings
@@ -64,6 +62,7 @@ class RayCluster:
     def __init__(self, ray: Any, settings: Settings) -> None:
         self._ray = ray
         self._executor: ExecutorSettings = settings.executor
+        self._engine = settings.engine
         self._device = Device(settings.engine.device_wish)
         self.threads = settings.engine.threads or _torch_threads()
         self._owned = False
@@ -77,18 +76,21 @@ class RayCluster:
         Raises:
             ConfigError: there is no cluster at the address, Ray cannot be started on this machine, it has no room for a
                 worker, or executor.runtime_env is none of Ray's.
+            EngineError: this machine, where all workers are, does not have the device that is asked for.
         """
         check_environment(self._environment_given())
         if not self._ray.is_initialized():
             self._owned = True
             try:
-                with _signal_handlers_kept():
+                with signal_handlers_kept():
                     # Inside `ray job submit` the cluster is named so.
                     address = self._executor.address or os.environ.get("RAY_ADDRESS")
                     self._start() if address is None else self._join(address)
                 if address is not None:
                     self._await_nodes()
                 elif (lack := lacking(self.share(), self.nodes())) is not None:
+                    # The engine says better what it lacks than its reservation.
+                    device_for(self._engine)
                     raise ConfigError(
                         f"executor=ray on this machine: {lack}; ask for less, or join a cluster by address"
                     )
@@ -103,7 +105,7 @@ class RayCluster:
         if not self._owned:
             return
         self._owned = False
-        with _signal_handlers_kept():
+        with signal_handlers_kept():
             self._ray.shutdown()
         for name, value in self._environment.items():
             os.environ.pop(name, None) if value is None else os.environ.update({name: value})
@@ -223,22 +225,3 @@ def _torch_threads() -> int:
     import torch
 
     return torch.get_num_threads()
-
-
-@contextmanager
-def _signal_handlers_kept() -> Iterator[None]:
-    """Ray sets a handler for SIGTERM that ends the program at once; the program's own drains."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    except SystemExit:
-        # What Ray's handler raises: the program's own says how the program ends.
-        if callable(handler := before[signal.SIGTERM]):
-            handler(signal.SIGTERM, None)
-        raise
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from birefnet_batch.errors import ConfigError
+from birefnet_batch.errors import ConfigError, EngineError
 from birefnet_batch.executors import ray_cluster, ray_folder
 from birefnet_batch.executors.ray_cluster import RayCluster, resolved
 from birefnet_batch.executors.ray_room import Share
@@ -137,9 +137,18 @@ def test_this_machine_says_at_once_that_it_has_no_room_for_a_worker(monkeypatch:
         cluster.__enter__()
 
 
+class Removed:
+    """What a signal's handler raises while this is removed is lost."""
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("lost", [False, True])
 @pytest.mark.parametrize("address", [None, "auto"])
 def test_a_run_that_is_told_to_stop_while_ray_starts_is_interrupted_as_at_any_other_time(
-    address: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    address: str | None, lost: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     class Slow(Startable):
         ended = False
@@ -147,7 +156,10 @@ def test_a_run_that_is_told_to_stop_while_ray_starts_is_interrupted_as_at_any_ot
         def init(self, **_: Any) -> None:
             # The first thing that ray.init does.
             signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number))
-            signal.raise_signal(signal.SIGTERM)
+            if lost:
+                Removed()
+            else:
+                signal.raise_signal(signal.SIGTERM)
 
         def shutdown(self) -> None:
             self.ended = True
@@ -165,6 +177,18 @@ def test_a_run_that_is_told_to_stop_while_ray_starts_is_interrupted_as_at_any_ot
     finally:
         signal.signal(signal.SIGTERM, before)
     assert ray.ended
+
+
+def test_an_engine_that_this_machine_cannot_run_is_told_and_not_what_its_workers_would_reserve(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    engine = EngineSettings(name=EngineName.tensorrt)
+    cluster = RayCluster(Startable(), replace(Settings(), engine=engine))
+    monkeypatch.setattr(cluster, "_start", lambda: None)
+    with pytest.raises(EngineError, match="engine.name=tensorrt was asked for, but torch .* give engine=torch"):
+        cluster.__enter__()
 
 
 @pytest.mark.parametrize("address", [None, "auto"])
