@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import pydoc
 import re
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -318,6 +319,12 @@ def test_help_describes_every_key_of_the_schema() -> None:
         return found
 
     assert described == keys(OmegaConf.to_container(schema_node()))
+
+
+def test_help_in_python_says_what_each_setting_is() -> None:
+    for group in (Settings, EngineSettings, MediaSettings, StorageSettings):
+        for item in fields(group):
+            assert item.metadata["help"] in pydoc.render_doc(group, renderer=pydoc.plaintext), item.name
 
 
 def test_settings_are_json_values_in_the_record() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import field, fields, is_dataclass
+from dataclasses import Field, field, fields, is_dataclass
 from enum import Enum
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
@@ -34,6 +34,13 @@ class Choice(Enum):
 
 class Group:
     """Settings that are made in Python: names of choices and paths are read, and what is of another type is refused."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Let `help()` say what the settings are, as `--help` does."""
+        super().__init_subclass__(**kwargs)
+        declared = {name: value for name, value in vars(cls).items() if isinstance(value, Field)}
+        lines = "".join(f"\n    {name}: {item.metadata.get('help', '')}" for name, item in declared.items())
+        cls.__doc__ = f"{cls.__doc__ or ''}\n\nAttributes:{lines}"
 
     def __post_init__(self) -> None:
         kinds = get_type_hints(type(self))
