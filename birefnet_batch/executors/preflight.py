@@ -49,6 +49,21 @@ def open_first(jobs: Iterable[Job], engines: EngineCache) -> None:
     _one_of(wanted, lambda engine: engines.engine(engines.model(engine[0]), engine[1]))
 
 
+def judge_weights(jobs: Iterable[Job], engines: EngineCache) -> None:
+    """See by their headers that the weights of one of the jobs' models fit, for engines that open elsewhere.
+
+    Raises:
+        WeightsError: none do; a ProblemsError where there are several reasons.
+    """
+    from birefnet_batch.models.checkpoint import check_header
+
+    def judge(name: str) -> None:
+        spec = engines.model(name)
+        check_header(engines.weights(spec).path, spec)
+
+    _one_of((job.request.model for job in jobs), judge)
+
+
 def _one_of(names: Iterable[_T], check: Callable[[_T], object]) -> None:
     """Make sure that one of them can be had; none after that is looked at."""
     refusals: list[BirefnetBatchError] = []

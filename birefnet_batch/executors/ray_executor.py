@@ -15,7 +15,7 @@ from birefnet_batch.executors.coordinator import Coordinator
 from birefnet_batch.executors.engine_cache import EngineCache
 from birefnet_batch.executors.messages import Answer
 from birefnet_batch.executors.parts import open_parts
-from birefnet_batch.executors.preflight import preflight
+from birefnet_batch.executors.preflight import judge_weights, preflight
 from birefnet_batch.executors.ray_causes import cause
 from birefnet_batch.executors.ray_cluster import RayCluster, require_ray, resolved
 from birefnet_batch.executors.ray_crew import Crew
@@ -54,6 +54,7 @@ class RayExecutor(Executor):
             if not cluster.grows:
                 with EngineCache(context.settings) as engines:
                     preflight(context.settings, todo, engines)
+                    judge_weights(todo, engines)
             yield from Driver(self._ray, cluster, context, progress).run(todo)
 
 

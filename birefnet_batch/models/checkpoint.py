@@ -60,6 +60,18 @@ def network_from(path: Path, spec: ModelSpec) -> BiRefNet:
     return network.eval()
 
 
+def check_header(path: Path, spec: ModelSpec) -> None:
+    """Judge a safetensors file by its header, as `network_from` does first; others have none.
+
+    Raises:
+        WeightsError: the file is damaged, or its tensors are not those of the model's network.
+    """
+    with _refusals(path):
+        if not _is_pickled(path):
+            wanted = _unallocated(spec.network).state_dict()
+            _check(path, f"{spec.name} (network {spec.network})", wanted, _described(path, {}))
+
+
 def check_file(path: Path, spec: ModelSpec | None) -> str:
     """Read a whole checkpoint and judge it as `network_from` does, one tensor in memory at a time.
 

@@ -116,12 +116,14 @@ def test_a_call_from_python_raises_what_is_missing(clip: Path, output: Path) -> 
 @pytest.mark.slow
 def test_ray_on_this_machine_looks_first_too(clip: Path, output: Path) -> None:
     pytest.importorskip("ray", reason="Ray is not installed; pip install 'birefnet-batch[test]'")
+    text = clip.with_name("text.safetensors")
+    text.write_text("hello")
     words = [
         "executor=ray",
         "engine.threads=1",
         f"request.video_url={clip}",
         "request.model=demo",
-        "weights.demo=none.pth",
+        f"weights.demo={text}",
     ]
     done = subprocess.run(
         [sys.executable, "-m", "birefnet_batch", *words, f"output={output}"],
@@ -130,8 +132,8 @@ def test_ray_on_this_machine_looks_first_too(clip: Path, output: Path) -> None:
         timeout=120,
     )
     assert done.returncode == 2, done.stderr
-    assert "none.pth does not exist" in done.stderr
+    assert "it is text and no weights" in done.stderr
     assert "failed:" not in done.stderr
     (record,) = output.glob("runs/*/run.json")
-    assert "none.pth does not exist" in json.loads(record.read_text())["error"]
+    assert "it is text and no weights" in json.loads(record.read_text())["error"]
     assert not (output / "jobs").exists()
