@@ -46,16 +46,6 @@ def program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Program:
     return run
 
 
-@pytest.fixture
-def unread(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
-    """Weights, by name, of engines that do not look at them."""
-    monkeypatch.setattr(
-        "birefnet_batch.engines.open_engine", lambda name, **spec: TrivialEngine(spec["width"], spec["height"])
-    )
-    (tmp_path / "unread.pth").touch()
-    return "unread.pth"
-
-
 def run_apart(*words: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "birefnet_batch", *words],
@@ -222,10 +212,9 @@ def test_the_arguments_of_an_api_call_run_unchanged(program: Program) -> None:
 
 
 def test_the_spelling_of_the_api_works_on_the_command_line(
-    program: Program, unread: str, capsys: pytest.CaptureFixture[str]
+    program: Program, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ('request.model="General Use (Light 2K)"', "request.operating_resolution=2560x1440", "output=out")
-    words += (f"weights.light_2k={unread}",)
     assert program(*words, "request.video_url=none.mp4") == FAILED
     assert "none.mp4 does not exist" in capsys.readouterr().err
 
@@ -253,10 +242,16 @@ def test_in_a_sweep_a_job_that_hydra_refuses_costs_no_other(
     assert len(list(Path("out/jobs").glob("a-*/complete-*"))) == 1
 
 
-def test_a_sweep_writes_no_secret(program: Program, unread: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_sweep_writes_no_secret(
+    program: Program, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "birefnet_batch.engines.open_engine", lambda name, **spec: TrivialEngine(spec["width"], spec["height"])
+    )
+    (tmp_path / "unread.pth").touch()
     url = "http://127.0.0.1:9/a.mp4?token=topsecret"
     words = ("-m", f"request.video_url={url}", "request.model=demo,light", "output=out", "storage.max_retries=1")
-    assert program(*words, f"weights.light={unread}") == FAILED
+    assert program(*words, "weights.light=unread.pth") == FAILED
     shown = capsys.readouterr()
     texts = [shown.out, shown.err, *(path.read_text() for path in Path("out").rglob("*") if path.is_file())]
     assert not [text for text in texts if "topsecret" in text]
@@ -306,11 +301,11 @@ def test_how_many_entries_of_a_manifest_repeat_others_is_said_once(
     assert said == ["left out as repetitions of others: 2 of the manifest's 4 entries"]
 
 
-def test_null_wins_over_a_request_file_too(program: Program, unread: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_null_wins_over_a_request_file_too(program: Program, capsys: pytest.CaptureFixture[str]) -> None:
     Path("call.json").write_text(
         json.dumps({"video_url": "none.mp4", "model": "Demo", "operating_resolution": "512x512"})
     )
-    words = ("request_file=call.json", "request.model=portrait", "output=out", f"weights.portrait={unread}")
+    words = ("request_file=call.json", "request.model=portrait", "output=out")
     assert program(*words) == WRONG_USE
     assert "'512x512' is not allowed with Portrait" in capsys.readouterr().err
     assert program(*words, "request.operating_resolution=null") == FAILED
@@ -494,7 +489,7 @@ def test_options_that_an_interpolation_gives_are_hidden_as_a_whole() -> None:
 def test_credentials_reach_no_file_and_no_stream(program: Program, capsys: pytest.CaptureFixture[str]) -> None:
     url = "http://me:hunter2@127.0.0.1:9/a.mp4?X-Amz-Signature=topsecret"
     words = (f'request.video_url="{url}"', "output=out", "storage.max_retries=1", *DEMO)
-    assert program(*words) == FAILED
+    assert program(*words, "weights.light=unread.pth") == FAILED
     shown = capsys.readouterr()
     texts = [shown.out, shown.err, *(path.read_text() for path in Path("out").rglob("*") if path.is_file())]
     assert len(texts) > 6

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from birefnet_batch.engines.required import require_asked
 from birefnet_batch.errors import BirefnetBatchError, ProblemsError
 from birefnet_batch.executors.engine_cache import EngineCache
+from birefnet_batch.executors.workspace import has_source
 from birefnet_batch.jobs import Job
 from birefnet_batch.settings import Settings
 from birefnet_batch.video.formats import format_of
@@ -19,7 +20,8 @@ _T = TypeVar("_T")
 def preflight(settings: Settings, jobs: Sequence[Job], engines: EngineCache) -> None:
     """Make sure that this machine can do a video of these: otherwise each would fail by itself, for the same reason.
 
-    What only some of them need (the weights of one model of several) costs these alone.
+    What only some of them need (the weights of one model of several) costs these alone. Videos that are not there need
+    nothing: nobody waits for weights to hear of a misspelt path.
 
     Args:
         settings: the run's.
@@ -35,22 +37,33 @@ def preflight(settings: Settings, jobs: Sequence[Job], engines: EngineCache) -> 
     types = (job.request.video_output_type for job in jobs)
     _one_of(types, lambda name: encoder_of(format_of(name), settings.media))
     require_asked(settings.engine)
-    _one_of((job.request.model for job in jobs), lambda name: engines.weights(engines.model(name)))
+    models = (job.request.model for job in _with_source(jobs, settings))
+    _one_of(models, lambda name: engines.weights(engines.model(name)))
 
 
-def open_first(jobs: Iterable[Job], engines: EngineCache) -> None:
+def open_first(settings: Settings, jobs: Iterable[Job], engines: EngineCache) -> None:
     """Open the first engine that one of these jobs needs and that can be had.
+
+    Args:
+        settings: see `preflight`, as are the others.
+        jobs: those that are left.
+        engines: keeps it open.
 
     Raises:
         BirefnetBatchError: none can, for their weights are no use, or there is no place or no memory for them; a
             ProblemsError where there are several reasons.
     """
-    wanted = ((job.request.model, job.request.size) for job in jobs)
+    wanted = ((job.request.model, job.request.size) for job in _with_source(jobs, settings))
     _one_of(wanted, lambda engine: engines.engine(engines.model(engine[0]), engine[1]))
 
 
-def judge_weights(jobs: Iterable[Job], engines: EngineCache) -> None:
+def judge_weights(settings: Settings, jobs: Iterable[Job], engines: EngineCache) -> None:
     """See by their headers that the weights of one of the jobs' models fit, for engines that open elsewhere.
+
+    Args:
+        settings: see `preflight`, as are the others.
+        jobs: those that are left.
+        engines: find the weights.
 
     Raises:
         WeightsError: none do; a ProblemsError where there are several reasons.
@@ -61,13 +74,21 @@ def judge_weights(jobs: Iterable[Job], engines: EngineCache) -> None:
         spec = engines.model(name)
         check_header(engines.weights(spec).path, spec)
 
-    _one_of((job.request.model for job in jobs), judge)
+    _one_of((job.request.model for job in _with_source(jobs, settings)), judge)
+
+
+def _with_source(jobs: Iterable[Job], settings: Settings) -> Iterator[Job]:
+    return (job for job in jobs if has_source(job, settings.storage))
 
 
 def _one_of(names: Iterable[_T], check: Callable[[_T], object]) -> None:
-    """Make sure that one of them can be had; none after that is looked at."""
+    """Make sure that one of them, if there is any, can be had; none after that is looked at."""
     refusals: list[BirefnetBatchError] = []
-    for name in dict.fromkeys(names):
+    seen: set[_T] = set()
+    for name in names:
+        if name in seen:
+            continue
+        seen.add(name)
         try:
             check(name)
         except BirefnetBatchError as error:
@@ -75,4 +96,6 @@ def _one_of(names: Iterable[_T], check: Callable[[_T], object]) -> None:
         else:
             return
     told = list(dict.fromkeys(map(str, refusals)))
+    if not told:
+        return
     raise refusals[0] if len(told) == 1 else ProblemsError("No video can be done", told)

@@ -54,7 +54,7 @@ class RayExecutor(Executor):
             if not cluster.grows:
                 with EngineCache(context.settings) as engines:
                     preflight(context.settings, todo, engines)
-                    judge_weights(todo, engines)
+                    judge_weights(context.settings, todo, engines)
             yield from Driver(self._ray, cluster, context, progress).run(todo)
 
 

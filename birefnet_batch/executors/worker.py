@@ -59,7 +59,7 @@ class Worker:
             BirefnetBatchError: this machine can do none of them.
         """
         preflight(self._context.settings, jobs, self._engines)
-        open_first(jobs, self._engines)
+        open_first(self._context.settings, jobs, self._engines)
 
     def run(self, job: Job, observer: Observer, *, last: bool = False) -> JobOutcome:
         """Do one job, with further attempts after errors that may pass; a failure is the outcome.

@@ -76,6 +76,14 @@ def test_a_store_that_cannot_be_one_is_told_once(clip: Path, output: Path) -> No
         run_all(output, request(clip), request(clip, video_quality="low"), engine=engine)
 
 
+def test_a_video_that_is_not_there_is_told_without_weights(clip: Path, output: Path) -> None:
+    gone = request(clip.with_name("gone.mp4"))
+    summary, _ = run_all(output, gone, weights={"demo": "none.pth"})
+    assert "gone.mp4 does not exist" in summary.failures[0][1]
+    with pytest.raises(WeightsError, match="none.pth does not exist"):
+        run_all(output, gone, request(clip), weights={"demo": "none.pth"})
+
+
 @pytest.mark.usefixtures("trivial_engine")
 def test_weights_that_one_model_of_two_lacks_cost_its_videos_alone(clip: Path, output: Path) -> None:
     summary, _ = run_all(
