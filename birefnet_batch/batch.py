@@ -7,14 +7,15 @@ import logging
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from birefnet_batch.errors import ConfigError, InputError, NoWorkerError, OutputError, OutputLostError, ProblemsError
+from birefnet_batch.errors import ConfigError, NoWorkerError, OutputError, OutputLostError, ProblemsError
 from birefnet_batch.executors.base import JobOutcome, RunContext
 from birefnet_batch.executors.selection import make_executor
 from birefnet_batch.jobs import Job, distinct_jobs
+from birefnet_batch.manifest_entries import InvalidEntry
 from birefnet_batch.process_tuning import no_garbage
 from birefnet_batch.progress import Progress, make_progress
 from birefnet_batch.publish import complete_result
@@ -97,9 +98,9 @@ def run(
 
     Raises:
         RequestError: the arguments of a call are wrong.
+        InputError: a request's URL cannot be read, or differs from another's in nothing but its secrets. Of several
+            such requests, or wrong ones, a ProblemsError tells; with `on_invalid=skip` only if there is no other.
         ConfigError: there is no output, nothing to do, or the media settings do not go with an output type.
-        InputError: a request's URL cannot be read, or differs from another's in nothing but its secrets; with
-            `on_invalid=skip` only if there is no other. Of several such requests a ProblemsError tells.
         EngineError: this machine, where all is done on it, does not have the engine that was asked for.
         WeightsError: nor the weights of any of the models.
         NoWorkerError: no machine of the cluster, or no GPU of this one, can do what is left.
@@ -110,9 +111,16 @@ def run(
         _log.warning("of Ray alone, and left out here: %s; give executor=ray to have workers", ", ".join(unused))
     folder = settings.required_output
     with no_garbage():
-        jobs, refused = distinct_jobs(_request(request, settings) for request in requests)
+        jobs, errors = distinct_jobs(requests, settings.catalogue)
+    refused = [
+        InvalidEntry(place, error.problems if isinstance(error, ProblemsError) else (str(error),))
+        for place, error in errors.items()
+    ]
     if refused and (settings.on_invalid is OnInvalid.fail or not jobs):
-        raise refused[0] if len(refused) == 1 else ProblemsError("The requests have problems", list(map(str, refused)))
+        if len(refused) == 1:
+            raise next(iter(errors.values()))
+        problems = [f"{entry.place}: {reason}" for entry in refused for reason in entry.reasons]
+        raise ProblemsError("The requests have problems", problems)
     if not jobs:
         raise ConfigError(
             "There is nothing to do, for `requests` is empty; give Requests: the manifest, request_file and request of "
@@ -172,10 +180,6 @@ def run(
     return RunSummary(run_id=run_id, output=location, invalid=invalid, failures=tuple(tally.failures), **tally.counts)
 
 
-def _request(request: Request | Mapping[str, Any], settings: Settings) -> Request:
-    return request if isinstance(request, Request) else Request.from_dict(request, settings.catalogue)
-
-
 def _pass_on(outcomes: Iterator[JobOutcome], ended: Callable[[JobOutcome], None]) -> None:
     """Tell of each outcome; the executor's work has ended when this returns or raises.
 
@@ -198,12 +202,12 @@ def _pass_on(outcomes: Iterator[JobOutcome], ended: Callable[[JobOutcome], None]
             outcomes.close()
 
 
-def _with_refused(documents: Mapping[str, str], refused: Iterable[InputError]) -> dict[str, str]:
+def _with_refused(documents: Mapping[str, str], refused: Iterable[InvalidEntry]) -> dict[str, str]:
     """Log requests that are left out, and put them on record as the program does a manifest's entries."""
     lines = documents.get(INVALID_ENTRIES, "")
-    for error in refused:
-        _log.warning("skipped: %s", error)
-        lines += f"{json.dumps({'place': 'requests', 'reasons': [str(error)]}, ensure_ascii=False)}\n"
+    for entry in refused:
+        _log.warning("skipped: %s: %s", entry.place, "; ".join(entry.reasons))
+        lines += f"{json.dumps(asdict(entry), ensure_ascii=False)}\n"
     return {**documents, INVALID_ENTRIES: lines}
 
 
@@ -249,8 +253,6 @@ def process_video(
         BirefnetBatchError: the video cannot be done; the message says why.
     """
     settings = replace(settings or Settings(), output=str(output))
-    settings.validate()
-    request = _request(request, settings)
     outcomes: list[JobOutcome] = []
     summary = run(settings, [request], progress=_Silent(1, sys.stderr), on_outcome=outcomes.append)
     outcome = outcomes[0]
