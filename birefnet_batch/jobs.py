@@ -90,8 +90,8 @@ def distinct_jobs(
 ) -> tuple[list[Job], dict[str, InputError | RequestError]]:
     """The jobs of requests, each once, and why there are none of others; how many repeat others is logged.
 
-    Refused are arguments of a call that are wrong, a URL that cannot be read, and one that differs from an earlier one
-    in nothing but its secrets.
+    Refused are arguments of a call that are wrong, a model that there is not, a URL that cannot be read, and one that
+    differs from an earlier one in nothing but its secrets.
 
     Args:
         requests: Requests, or the arguments of API calls.
@@ -108,9 +108,7 @@ def distinct_jobs(
         place = f"requests[{count}]"
         count += 1
         try:
-            job = Job.from_request(
-                request if isinstance(request, Request) else Request.from_dict(request, models), base
-            )
+            job = Job.from_request(_known(request, models), base)
             if not spelt_alike(jobs.setdefault(job.job_id, job).uri, job.uri):
                 raise same_but_for_secrets(job.display_uri, "that of an earlier request")
         except RequestError as error:
@@ -120,6 +118,23 @@ def distinct_jobs(
     if repeated := count - len(jobs) - len(refused):
         _log.info("left out as repetitions of others: %d of %d requests", repeated, count)
     return list(jobs.values()), refused
+
+
+def _known(request: Request | Mapping[str, Any], models: Catalogue) -> Request:
+    """A request of one of these models.
+
+    Raises:
+        RequestError: it names none of them, or the arguments of a call are wrong.
+    """
+    if not isinstance(request, Request):
+        return Request.from_dict(request, models)
+    if request.model not in models.names:
+        problem = (
+            f"model: {request.model!r} is none of the models of the settings: {', '.join(map(repr, models.names))}; "
+            "a model of your own needs settings=Settings(models=...) with its entry"
+        )
+        raise RequestError(f"The request{named(request)} has problems", [problem])
+    return request
 
 
 def job_key(job: Job, fingerprint: str, weights_sha256: str, precision: str, media: MediaSettings) -> str:

@@ -10,10 +10,13 @@ from typing import Any
 import pytest
 from batch_runs import request, run_all, settings
 
-from birefnet_batch import BirefnetBatchError, ConfigError, RequestError, Settings, run
+from birefnet_batch import BirefnetBatchError, ConfigError, Request, RequestError, Settings, process_video, run
 from birefnet_batch.errors import ProblemsError
+from birefnet_batch.models import demo
 from birefnet_batch.settings import EngineSettings, MediaSettings, OnInvalid
 from birefnet_batch.storage import backoff
+
+SHIPPED_DEMO = Path(demo.__file__).parent / "demo.safetensors"
 
 
 def test_media_settings_that_no_type_of_the_run_can_have_stop_it_before_it_starts(clip: Path, output: Path) -> None:
@@ -97,3 +100,24 @@ def test_wrong_arguments_of_calls_are_told_all_at_once_or_left_out_on_record(cli
     assert json.loads((folder / "run.json").read_text())["counts"]["invalid_entries"] == 4
     entries = [json.loads(line) for line in (folder / "invalid_entries.jsonl").read_text().splitlines()]
     assert [f"{entry['place']}: {reason}" for entry in entries for reason in entry["reasons"]] == list(told)
+
+
+@pytest.mark.usefixtures("trivial_engine")
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_model_that_the_settings_do_not_have_is_a_wrong_request_wherever_it_stands(
+    clip: Path, output: Path, order: int
+) -> None:
+    own = Settings(models={"studio": {"name": "Studio", "network": "demo", "weights": str(SHIPPED_DEMO)}})
+    foreign = Request.from_dict({"video_url": str(clip), "model": "studio"}, own.catalogue)
+    message = f"The request for {clip} has problems:\n  - model: 'Studio' is none of the models of the settings: "
+    with pytest.raises(RequestError) as caught:
+        process_video(foreign, output=output)
+    assert str(caught.value).startswith(message)
+    assert "'Demo'; a model of your own needs settings=Settings(models=...)" in str(caught.value)
+    mixed = [request(clip), foreign][::order]
+    with pytest.raises(RequestError, match="'Studio' is none of the models"):
+        run_all(output, *mixed)
+    assert not output.exists()
+    summary, _ = run_all(output, *mixed, on_invalid=OnInvalid.skip)
+    assert (summary.succeeded, summary.failed, summary.invalid) == (1, 0, 1)
+    assert process_video(foreign, output=output, settings=own).video.num_frames == 7
