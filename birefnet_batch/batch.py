@@ -252,7 +252,7 @@ def process_video(
         ConfigError: the settings are.
         BirefnetBatchError: the video cannot be done; the message says why.
     """
-    settings = replace(settings or Settings(), output=str(output))
+    settings = replace(settings or Settings(), output=str(output) if isinstance(output, Path) else output)
     outcomes: list[JobOutcome] = []
     summary = run(settings, [request], progress=_Silent(1, sys.stderr), on_outcome=outcomes.append)
     outcome = outcomes[0]
@@ -260,4 +260,4 @@ def process_video(
         raise outcome.exception
     if outcome.result is not None:
         return Result.from_dict(outcome.result)
-    return complete_result(Output(str(output), summary.run_id, settings.storage), outcome.job)
+    return complete_result(Output(settings.required_output, summary.run_id, settings.storage), outcome.job)

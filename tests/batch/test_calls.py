@@ -7,12 +7,13 @@ import re
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from batch_runs import Quiet, request, settings
 
 import birefnet_batch
-from birefnet_batch import ConfigError, RequestError, Settings, run
+from birefnet_batch import ConfigError, RequestError, Settings, process_video, run
 from birefnet_batch.run_ids import new_run_id
 from birefnet_batch.settings import ExecutorName, ExecutorSettings
 from birefnet_batch.settings.checks import unused_settings
@@ -58,3 +59,20 @@ def test_of_a_program_that_calls_run_the_arguments_are_in_no_record(
     run(settings(tmp_path / "out"), [request(tmp_path / "none.mp4")], progress=Quiet())
     (record,) = (tmp_path / "out" / "runs").glob("*/run.json")
     assert json.loads(record.read_text())["command"] == ["service.py"]
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        (None, "output is missing; give output=FOLDER for the results"),
+        (5, "Settings.output is of the type int; give str, None"),
+        (b"out", "Settings.output is of the type bytes; give str, None"),
+    ],
+)
+def test_what_is_no_folder_is_no_output_of_one_video(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: Any, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=message):
+        process_video(request(tmp_path / "none.mp4"), output=output)
+    assert not list(tmp_path.iterdir())
