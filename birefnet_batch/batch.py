@@ -11,12 +11,11 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from birefnet_batch.errors import ConfigError, NoWorkerError, OutputError, OutputLostError, ProblemsError
+from birefnet_batch.calls import check_settings, check_types, requested_jobs
+from birefnet_batch.errors import NoWorkerError, OutputError, OutputLostError
 from birefnet_batch.executors.base import JobOutcome, RunContext
 from birefnet_batch.executors.selection import make_executor
-from birefnet_batch.jobs import Job, distinct_jobs
 from birefnet_batch.manifest_entries import InvalidEntry
-from birefnet_batch.process_tuning import no_garbage
 from birefnet_batch.progress import Progress, make_progress
 from birefnet_batch.publish import complete_result
 from birefnet_batch.request import Request
@@ -25,13 +24,11 @@ from birefnet_batch.result_lines import ManifestLine
 from birefnet_batch.resume import split_complete
 from birefnet_batch.run_ids import new_run_id
 from birefnet_batch.run_record import RunRecorder
-from birefnet_batch.settings import OnInvalid, Settings
+from birefnet_batch.settings import Settings
 from birefnet_batch.settings.checks import unused_settings
 from birefnet_batch.storage import Output
 from birefnet_batch.uri_schemes import scheme_of
 from birefnet_batch.versions import library_versions
-from birefnet_batch.video.formats import format_of
-from birefnet_batch.video.look import media_problems
 
 _log = logging.getLogger(__name__)
 INVALID_ENTRIES = "invalid_entries.jsonl"
@@ -106,30 +103,16 @@ def run(
         NoWorkerError: no machine of the cluster, or no GPU of this one, can do what is left.
         OutputError: the output cannot be written; OutputLostError when that is so in the middle of the run.
     """
+    check_settings(settings)
     settings.validate()
     if unused := unused_settings(settings):
         _log.warning("of Ray alone, and left out here: %s; give executor=ray to have workers", ", ".join(unused))
     folder = settings.required_output
-    with no_garbage():
-        jobs, errors = distinct_jobs(requests, settings.catalogue)
-    refused = [
-        InvalidEntry(place, error.problems if isinstance(error, ProblemsError) else (str(error),))
-        for place, error in errors.items()
-    ]
-    if refused and (settings.on_invalid is OnInvalid.fail or not jobs):
-        if len(refused) == 1:
-            raise next(iter(errors.values()))
-        problems = [f"{entry.place}: {reason}" for entry in refused for reason in entry.reasons]
-        raise ProblemsError("The requests have problems", problems)
-    if not jobs:
-        raise ConfigError(
-            "There is nothing to do, for `requests` is empty; give Requests: the manifest, request_file and request of "
-            "the settings are read by the program alone"
-        )
+    jobs, refused = requested_jobs(settings, requests)
     if refused:
         documents = _with_refused(documents or {}, refused)
         invalid += len(refused)
-    _check_types(settings, jobs)
+    check_types(settings, jobs)
     # Otherwise wrong options would be told once for each video.
     for scheme in {scheme_of(job.uri) for job in jobs} & set(settings.storage.options):
         from birefnet_batch.storage.filesystems import bucket_filesystem
@@ -211,21 +194,6 @@ def _with_refused(documents: Mapping[str, str], refused: Iterable[InvalidEntry])
     return {**documents, INVALID_ENTRIES: lines}
 
 
-def _check_types(settings: Settings, jobs: Iterable[Job]) -> None:
-    """See that the media settings and the output types go together; bad entries that are skipped fail by themselves.
-
-    Raises:
-        ConfigError: some do not.
-    """
-    if settings.on_invalid is OnInvalid.skip:
-        return
-    problems = []
-    for output_type in dict.fromkeys(job.request.video_output_type for job in jobs):
-        problems += media_problems(format_of(output_type), settings.media)
-    if problems:
-        raise ProblemsError("The settings have problems", problems)
-
-
 class _Silent(Progress):
     def show_frames(self) -> None:
         pass
@@ -252,7 +220,9 @@ def process_video(
         ConfigError: the settings are.
         BirefnetBatchError: the video cannot be done; the message says why.
     """
-    settings = replace(settings or Settings(), output=str(output) if isinstance(output, Path) else output)
+    settings = Settings() if settings is None else settings
+    check_settings(settings)
+    settings = replace(settings, output=str(output) if isinstance(output, Path) else output)
     outcomes: list[JobOutcome] = []
     summary = run(settings, [request], progress=_Silent(1, sys.stderr), on_outcome=outcomes.append)
     outcome = outcomes[0]

@@ -13,7 +13,7 @@ import pytest
 from batch_runs import Quiet, request, settings
 
 import birefnet_batch
-from birefnet_batch import ConfigError, RequestError, Settings, process_video, run
+from birefnet_batch import ConfigError, Request, RequestError, Settings, process_video, run
 from birefnet_batch.run_ids import new_run_id
 from birefnet_batch.settings import ExecutorName, ExecutorSettings
 from birefnet_batch.settings.checks import unused_settings
@@ -26,6 +26,30 @@ def test_many_videos_may_be_the_arguments_of_calls(tmp_path: Path) -> None:
         run(settings(tmp_path / "out"), [call, {**call, "model": "cat"}], progress=Quiet())
     with pytest.raises(ConfigError, match="`requests` is empty; give Requests: the manifest"):
         run(settings(tmp_path / "out", manifest="videos.yaml"), [], progress=Quiet())
+
+
+@pytest.mark.parametrize("given", ["clips/a.mp4", Path("clips"), None, 5, {"video_url": "a.mp4"}, Request("a.mp4")])
+def test_what_is_no_list_of_requests_is_refused_with_what_to_give(tmp_path: Path, given: Any) -> None:
+    message = (
+        rf"requests is of the type {type(given).__name__}; give a list of Requests .* \[Request\(video_url=...\)\]"
+    )
+    with pytest.raises(ConfigError, match=message):
+        run(settings(tmp_path / "out"), given, progress=Quiet())
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_no_settings_is_refused_with_how_they_are_given(tmp_path: Path) -> None:
+    given: Any = [request(tmp_path / "none.mp4")]
+    with pytest.raises(
+        ConfigError, match=r"settings is of the type list; give Settings\(...\): run\(settings, requests"
+    ):
+        run(given, settings(tmp_path / "out"))  # type: ignore[arg-type]
+    options: Any = {"resume": "force"}
+    with pytest.raises(
+        ConfigError, match=r"settings is of the type dict; give Settings\(...\): .* settings=settings\)"
+    ):
+        process_video(given[0], output=tmp_path / "out", settings=options)
+    assert not (tmp_path / "out").exists()
 
 
 def test_all_that_is_public_can_be_had() -> None:
