@@ -112,12 +112,15 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    # Decoding processes and --help import this package: what is public is loaded when it is asked for.
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = next((module for module, names in _HOMES.items() if name in names), "errors")
-    return getattr(import_module(f"{__name__}.{home}"), name)
+# To a type checker, which knows all names from above, any other would be right too.
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        # Decoding processes and --help import this package: what is public is loaded when it is asked for.
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        home = next((module for module, names in _HOMES.items() if name in names), "errors")
+        return getattr(import_module(f"{__name__}.{home}"), name)
 
 
 def __dir__() -> list[str]:

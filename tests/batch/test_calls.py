@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -55,6 +58,19 @@ def test_what_is_no_settings_is_refused_with_how_they_are_given(tmp_path: Path) 
 def test_all_that_is_public_can_be_had() -> None:
     assert {getattr(birefnet_batch, name).__name__ for name in birefnet_batch.__all__} == set(birefnet_batch.__all__)
     assert {"EngineSettings", "Resume", "NoWorkerError", "OutputLostError"} <= set(birefnet_batch.__all__)
+
+
+def test_a_type_checker_knows_all_that_is_public_and_no_other_name(tmp_path: Path) -> None:
+    package = Path(birefnet_batch.__file__)
+    program = tmp_path / "program.py"
+    program.write_text(f"from birefnet_batch import {', '.join(birefnet_batch.__all__)}, Reqest\n")
+    words = ["--config-file=", f"--cache-dir={os.devnull}", "--follow-imports=skip", str(program), str(package)]
+    checked = subprocess.run(
+        [sys.executable, "-m", "mypy", *words], cwd=package.parents[1], capture_output=True, text=True
+    )
+    (error, summary) = checked.stdout.splitlines()
+    assert 'Module "birefnet_batch" has no attribute "Reqest"' in error
+    assert summary.startswith("Found 1 error")
 
 
 def test_runs_that_begin_in_one_second_sort_by_their_time() -> None:
