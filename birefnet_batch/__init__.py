@@ -28,6 +28,8 @@ if TYPE_CHECKING:
         WeightsError,
         WorkerLostError,
     )
+    from birefnet_batch.executors.base import JobOutcome
+    from birefnet_batch.progress import Progress
     from birefnet_batch.request import Request
     from birefnet_batch.result import Result, VideoFile
     from birefnet_batch.settings import (
@@ -64,6 +66,7 @@ __all__ = [
     "ExecutorSettings",
     "FetchError",
     "InputError",
+    "JobOutcome",
     "ManifestError",
     "MediaSettings",
     "NoWorkerError",
@@ -72,6 +75,7 @@ __all__ = [
     "OutputLostError",
     "Precision",
     "ProblemsError",
+    "Progress",
     "Provider",
     "Request",
     "RequestError",
@@ -90,6 +94,8 @@ __all__ = [
 
 _HOMES = {
     "batch": ("RunSummary", "process_video", "run"),
+    "executors.base": ("JobOutcome",),
+    "progress": ("Progress",),
     "request": ("Request",),
     "result": ("Result", "VideoFile"),
     "settings": (

@@ -73,6 +73,12 @@ def test_a_type_checker_knows_all_that_is_public_and_no_other_name(tmp_path: Pat
     assert summary.startswith("Found 1 error")
 
 
+def test_the_types_of_what_run_takes_and_returns_are_public() -> None:
+    named = set(re.findall(r"\b[A-Z]\w+", " ".join(run.__annotations__.values()))) - {"None"}
+    assert named - {"Any", "Callable", "Iterable", "Mapping"} <= set(birefnet_batch.__all__)
+    assert {"JobOutcome", "Progress", "RunSummary"} <= named
+
+
 def test_runs_that_begin_in_one_second_sort_by_their_time() -> None:
     ids = []
     for _ in range(50):
