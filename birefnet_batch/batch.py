@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from birefnet_batch.calls import check_settings, check_types, requested_jobs
+from birefnet_batch.calls import check_documents, check_settings, check_types, requested_jobs
 from birefnet_batch.errors import NoWorkerError, OutputError, OutputLostError
 from birefnet_batch.executors.base import JobOutcome, RunContext
 from birefnet_batch.executors.selection import make_executor
@@ -87,7 +87,7 @@ def run(
         requests: what to do, as Requests or as the arguments of API calls; relative paths are relative to the working
             folder. Duplicates run once.
         progress: shows what happens; by default bars or lines on standard error.
-        documents: further texts to keep in the run's folder, by file name.
+        documents: further texts to keep in the run's folder, by plain file names that the run has not itself.
         command: the command line that asked for this, recorded without the secrets that our own words may hold; the
             program's name alone if left out, for what else is in its arguments is its own affair.
         invalid: how many manifest entries were left out, recorded; requests that are refused here are added.
@@ -97,7 +97,8 @@ def run(
         RequestError: the arguments of a call are wrong.
         InputError: a request's URL cannot be read, or differs from another's in nothing but its secrets. Of several
             such requests, or wrong ones, a ProblemsError tells; with `on_invalid=skip` only if there is no other.
-        ConfigError: there is no output, nothing to do, or the media settings do not go with an output type.
+        ConfigError: there is no output, nothing to do, a document cannot be called so, or the media settings do not go
+            with an output type.
         EngineError: this machine, where all is done on it, does not have the engine that was asked for.
         WeightsError: nor the weights of any of the models.
         NoWorkerError: no machine of the cluster, or no GPU of this one, can do what is left.
@@ -105,6 +106,7 @@ def run(
     """
     check_settings(settings)
     settings.validate()
+    check_documents(documents or {})
     if unused := unused_settings(settings):
         _log.warning("of Ray alone, and left out here: %s; give executor=ray to have workers", ", ".join(unused))
     folder = settings.required_output

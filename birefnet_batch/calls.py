@@ -8,6 +8,7 @@ from typing import Any
 from birefnet_batch.errors import ConfigError, ProblemsError
 from birefnet_batch.jobs import Job, distinct_jobs
 from birefnet_batch.manifest_entries import InvalidEntry
+from birefnet_batch.output_files import MANIFEST, RUN, RUNNING
 from birefnet_batch.process_tuning import no_garbage
 from birefnet_batch.request import Request
 from birefnet_batch.settings import OnInvalid, Settings
@@ -26,6 +27,25 @@ def check_settings(settings: Settings) -> None:
             f"settings is of the type {type(settings).__name__}; give Settings(...): run(settings, requests), or "
             "process_video(request, output=..., settings=settings)"
         )
+
+
+def check_documents(documents: Mapping[str, str]) -> None:
+    """See that the names of a run's documents are those of files in its folder, and of none that it writes itself.
+
+    Raises:
+        ConfigError: some are not.
+    """
+    problems = [
+        f"{name!r} is no plain file name; give one without a folder, such as config.yaml"
+        for name in documents
+        if name in ("", ".", "..") or any(character in name for character in "/\\\0")
+    ] + [
+        f"{name!r} is a file of the run's own; give another name"
+        for name in documents
+        if name in (MANIFEST, RUN, RUNNING)
+    ]
+    if problems:
+        raise ProblemsError("The documents have problems", problems)
 
 
 def requested_jobs(

@@ -122,3 +122,23 @@ def test_what_is_no_folder_is_no_output_of_one_video(
     with pytest.raises(ConfigError, match=message):
         process_video(request(tmp_path / "none.mp4"), output=output)
     assert not list(tmp_path.iterdir())
+
+
+def test_documents_are_files_in_the_folder_of_the_run_and_none_of_its_own(tmp_path: Path) -> None:
+    wrong = ["../../evil.txt", str(tmp_path / "evil.txt"), "a/b.txt", "a\\b.txt", "..", "", "a\0"]
+    own = ["run.json", "manifest.jsonl", "running"]
+    with pytest.raises(ConfigError) as caught:
+        run(
+            settings(tmp_path / "out"),
+            [request(tmp_path / "none.mp4")],
+            progress=Quiet(),
+            documents=dict.fromkeys(["fine.txt", *wrong, *own], "x"),
+        )
+    assert str(caught.value).splitlines()[1:] == [
+        *(f"  - {name!r} is no plain file name; give one without a folder, such as config.yaml" for name in wrong),
+        *(f"  - {name!r} is a file of the run's own; give another name" for name in own),
+    ]
+    assert not list(tmp_path.iterdir())
+    run(settings(tmp_path / "out"), [request(tmp_path / "none.mp4")], progress=Quiet(), documents={"..fine .txt": "x"})
+    (kept,) = (tmp_path / "out" / "runs").glob("*/*.txt")
+    assert (kept.name, kept.read_text()) == ("..fine .txt", "x")
