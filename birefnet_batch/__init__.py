@@ -28,6 +28,8 @@ if TYPE_CHECKING:
         WeightsError,
         WorkerLostError,
     )
+    from birefnet_batch.executors.base import JobOutcome
+    from birefnet_batch.progress import Progress
     from birefnet_batch.request import Request
     from birefnet_batch.result import Result, VideoFile
     from birefnet_batch.settings import (
@@ -64,6 +66,7 @@ __all__ = [
     "ExecutorSettings",
     "FetchError",
     "InputError",
+    "JobOutcome",
     "ManifestError",
     "MediaSettings",
     "NoWorkerError",
@@ -72,6 +75,7 @@ __all__ = [
     "OutputLostError",
     "Precision",
     "ProblemsError",
+    "Progress",
     "Provider",
     "Request",
     "RequestError",
@@ -90,6 +94,8 @@ __all__ = [
 
 _HOMES = {
     "batch": ("RunSummary", "process_video", "run"),
+    "executors.base": ("JobOutcome",),
+    "progress": ("Progress",),
     "request": ("Request",),
     "result": ("Result", "VideoFile"),
     "settings": (
@@ -112,12 +118,15 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    # Decoding processes and --help import this package: what is public is loaded when it is asked for.
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = next((module for module, names in _HOMES.items() if name in names), "errors")
-    return getattr(import_module(f"{__name__}.{home}"), name)
+# To a type checker, which knows all names from above, any other would be right too.
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        # Decoding processes and --help import this package: what is public is loaded when it is asked for.
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        home = next((module for module, names in _HOMES.items() if name in names), "errors")
+        return getattr(import_module(f"{__name__}.{home}"), name)
 
 
 def __dir__() -> list[str]:

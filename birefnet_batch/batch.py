@@ -7,15 +7,15 @@ import logging
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from birefnet_batch.errors import ConfigError, InputError, NoWorkerError, OutputError, OutputLostError, ProblemsError
+from birefnet_batch.calls import check_documents, check_settings, check_types, requested_jobs
+from birefnet_batch.errors import NoWorkerError, OutputError, OutputLostError
 from birefnet_batch.executors.base import JobOutcome, RunContext
 from birefnet_batch.executors.selection import make_executor
-from birefnet_batch.jobs import Job, distinct_jobs
-from birefnet_batch.process_tuning import no_garbage
+from birefnet_batch.manifest_entries import InvalidEntry
 from birefnet_batch.progress import Progress, make_progress
 from birefnet_batch.publish import complete_result
 from birefnet_batch.request import Request
@@ -24,13 +24,11 @@ from birefnet_batch.result_lines import ManifestLine
 from birefnet_batch.resume import split_complete
 from birefnet_batch.run_ids import new_run_id
 from birefnet_batch.run_record import RunRecorder
-from birefnet_batch.settings import OnInvalid, Settings
+from birefnet_batch.settings import Settings
 from birefnet_batch.settings.checks import unused_settings
 from birefnet_batch.storage import Output
 from birefnet_batch.uri_schemes import scheme_of
 from birefnet_batch.versions import library_versions
-from birefnet_batch.video.formats import format_of
-from birefnet_batch.video.look import media_problems
 
 _log = logging.getLogger(__name__)
 INVALID_ENTRIES = "invalid_entries.jsonl"
@@ -89,7 +87,7 @@ def run(
         requests: what to do, as Requests or as the arguments of API calls; relative paths are relative to the working
             folder. Duplicates run once.
         progress: shows what happens; by default bars or lines on standard error.
-        documents: further texts to keep in the run's folder, by file name.
+        documents: further texts to keep in the run's folder, by plain file names that the run has not itself.
         command: the command line that asked for this, recorded without the secrets that our own words may hold; the
             program's name alone if left out, for what else is in its arguments is its own affair.
         invalid: how many manifest entries were left out, recorded; requests that are refused here are added.
@@ -97,31 +95,26 @@ def run(
 
     Raises:
         RequestError: the arguments of a call are wrong.
-        ConfigError: there is no output, nothing to do, or the media settings do not go with an output type.
-        InputError: a request's URL cannot be read, or differs from another's in nothing but its secrets; with
-            `on_invalid=skip` only if there is no other. Of several such requests a ProblemsError tells.
+        InputError: a request's URL cannot be read, or differs from another's in nothing but its secrets. Of several
+            such requests, or wrong ones, a ProblemsError tells; with `on_invalid=skip` only if there is no other.
+        ConfigError: there is no output, nothing to do, a document cannot be called so, or the media settings do not go
+            with an output type.
         EngineError: this machine, where all is done on it, does not have the engine that was asked for.
         WeightsError: nor the weights of any of the models.
         NoWorkerError: no machine of the cluster, or no GPU of this one, can do what is left.
         OutputError: the output cannot be written; OutputLostError when that is so in the middle of the run.
     """
+    check_settings(settings)
     settings.validate()
+    check_documents(documents or {})
     if unused := unused_settings(settings):
         _log.warning("of Ray alone, and left out here: %s; give executor=ray to have workers", ", ".join(unused))
     folder = settings.required_output
-    with no_garbage():
-        jobs, refused = distinct_jobs(_request(request, settings) for request in requests)
-    if refused and (settings.on_invalid is OnInvalid.fail or not jobs):
-        raise refused[0] if len(refused) == 1 else ProblemsError("The requests have problems", list(map(str, refused)))
-    if not jobs:
-        raise ConfigError(
-            "There is nothing to do, for `requests` is empty; give Requests: the manifest, request_file and request of "
-            "the settings are read by the program alone"
-        )
+    jobs, refused = requested_jobs(settings, requests)
     if refused:
         documents = _with_refused(documents or {}, refused)
         invalid += len(refused)
-    _check_types(settings, jobs)
+    check_types(settings, jobs)
     # Otherwise wrong options would be told once for each video.
     for scheme in {scheme_of(job.uri) for job in jobs} & set(settings.storage.options):
         from birefnet_batch.storage.filesystems import bucket_filesystem
@@ -172,10 +165,6 @@ def run(
     return RunSummary(run_id=run_id, output=location, invalid=invalid, failures=tuple(tally.failures), **tally.counts)
 
 
-def _request(request: Request | Mapping[str, Any], settings: Settings) -> Request:
-    return request if isinstance(request, Request) else Request.from_dict(request, settings.catalogue)
-
-
 def _pass_on(outcomes: Iterator[JobOutcome], ended: Callable[[JobOutcome], None]) -> None:
     """Tell of each outcome; the executor's work has ended when this returns or raises.
 
@@ -198,28 +187,13 @@ def _pass_on(outcomes: Iterator[JobOutcome], ended: Callable[[JobOutcome], None]
             outcomes.close()
 
 
-def _with_refused(documents: Mapping[str, str], refused: Iterable[InputError]) -> dict[str, str]:
+def _with_refused(documents: Mapping[str, str], refused: Iterable[InvalidEntry]) -> dict[str, str]:
     """Log requests that are left out, and put them on record as the program does a manifest's entries."""
     lines = documents.get(INVALID_ENTRIES, "")
-    for error in refused:
-        _log.warning("skipped: %s", error)
-        lines += f"{json.dumps({'place': 'requests', 'reasons': [str(error)]}, ensure_ascii=False)}\n"
+    for entry in refused:
+        _log.warning("skipped: %s: %s", entry.place, "; ".join(entry.reasons))
+        lines += f"{json.dumps(asdict(entry), ensure_ascii=False)}\n"
     return {**documents, INVALID_ENTRIES: lines}
-
-
-def _check_types(settings: Settings, jobs: Iterable[Job]) -> None:
-    """See that the media settings and the output types go together; bad entries that are skipped fail by themselves.
-
-    Raises:
-        ConfigError: some do not.
-    """
-    if settings.on_invalid is OnInvalid.skip:
-        return
-    problems = []
-    for output_type in dict.fromkeys(job.request.video_output_type for job in jobs):
-        problems += media_problems(format_of(output_type), settings.media)
-    if problems:
-        raise ProblemsError("The settings have problems", problems)
 
 
 class _Silent(Progress):
@@ -248,9 +222,9 @@ def process_video(
         ConfigError: the settings are.
         BirefnetBatchError: the video cannot be done; the message says why.
     """
-    settings = replace(settings or Settings(), output=str(output))
-    settings.validate()
-    request = _request(request, settings)
+    settings = Settings() if settings is None else settings
+    check_settings(settings)
+    settings = replace(settings, output=str(output) if isinstance(output, Path) else output)
     outcomes: list[JobOutcome] = []
     summary = run(settings, [request], progress=_Silent(1, sys.stderr), on_outcome=outcomes.append)
     outcome = outcomes[0]
@@ -258,4 +232,4 @@ def process_video(
         raise outcome.exception
     if outcome.result is not None:
         return Result.from_dict(outcome.result)
-    return complete_result(Output(str(output), summary.run_id, settings.storage), outcome.job)
+    return complete_result(Output(settings.required_output, summary.run_id, settings.storage), outcome.job)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from birefnet_batch.digests import known_sha256
-from birefnet_batch.errors import InputError
+from birefnet_batch.errors import InputError, RequestError
+from birefnet_batch.models.registry import Catalogue
 from birefnet_batch.output_files import JOBS, RECORD, RESULT, job_file
-from birefnet_batch.request import Request
+from birefnet_batch.request import Request, named
 from birefnet_batch.same_video import same_but_for_secrets, spelt_alike
 from birefnet_batch.settings import MediaSettings
 from birefnet_batch.stems import stem_of
@@ -84,26 +85,56 @@ class Job:
         return job_file(self.job_id, name)
 
 
-def distinct_jobs(requests: Iterable[Request]) -> tuple[list[Job], list[InputError]]:
+def distinct_jobs(
+    requests: Iterable[Request | Mapping[str, Any]], models: Catalogue
+) -> tuple[list[Job], dict[str, InputError | RequestError]]:
     """The jobs of requests, each once, and why there are none of others; how many repeat others is logged.
 
-    Refused are a URL that cannot be read, and one that differs from an earlier one in nothing but its secrets.
+    Refused are arguments of a call that are wrong, a model that there is not, a URL that cannot be read, and one that
+    differs from an earlier one in nothing but its secrets.
+
+    Args:
+        requests: Requests, or the arguments of API calls.
+        models: those that a request may name.
+
+    Returns:
+        The jobs, and the errors of what is refused by its place.
     """
     jobs: dict[str, Job] = {}
-    refused: list[InputError] = []
+    refused: dict[str, InputError | RequestError] = {}
     base = Path.cwd()
     count = 0
     for request in requests:
+        place = f"requests[{count}]"
         count += 1
         try:
-            job = Job.from_request(request, base)
+            job = Job.from_request(_known(request, models), base)
             if not spelt_alike(jobs.setdefault(job.job_id, job).uri, job.uri):
                 raise same_but_for_secrets(job.display_uri, "that of an earlier request")
+        except RequestError as error:
+            refused[f"{place}{named(request)}"] = error
         except InputError as error:
-            refused.append(error)
+            refused[place] = error
     if repeated := count - len(jobs) - len(refused):
         _log.info("left out as repetitions of others: %d of %d requests", repeated, count)
     return list(jobs.values()), refused
+
+
+def _known(request: Request | Mapping[str, Any], models: Catalogue) -> Request:
+    """A request of one of these models.
+
+    Raises:
+        RequestError: it names none of them, or the arguments of a call are wrong.
+    """
+    if not isinstance(request, Request):
+        return Request.from_dict(request, models)
+    if request.model not in models.names:
+        problem = (
+            f"model: {request.model!r} is none of the models of the settings: {', '.join(map(repr, models.names))}; "
+            "a model of your own needs settings=Settings(models=...) with its entry"
+        )
+        raise RequestError(f"The request{named(request)} has problems", [problem])
+    return request
 
 
 def job_key(job: Job, fingerprint: str, weights_sha256: str, precision: str, media: MediaSettings) -> str:

@@ -158,7 +158,7 @@ def _canonical(arguments: Mapping[str, Any], models: Catalogue) -> dict[str, Any
         default = models.models[0]
         problems.append(f"operating_resolution: {resolution!r} is allowed with no model; give {default.allowed}")
     if problems:
-        raise RequestError(f"The request{_named(arguments)} has problems", problems)
+        raise RequestError(f"The request{named(arguments)} has problems", problems)
     return canonical
 
 
@@ -166,8 +166,9 @@ def _no_field(name: str) -> str:
     return f"{_show(name)} is no field of a request; the fields are {', '.join(_PARSERS)}"
 
 
-def _named(arguments: Mapping[str, Any]) -> str:
-    url = arguments.get("video_url")
+def named(request: object) -> str:
+    """` for URL`, without its secrets, of a request or of the arguments of a call; nothing where they have none."""
+    url = request.get("video_url") if isinstance(request, Mapping) else getattr(request, "video_url", None)
     if not isinstance(url, str) or not url.strip():
         return ""
     return f" for {redact(url)}"

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from birefnet_batch.jobs import Job, distinct_jobs, is_marker, job_key, marker
+from birefnet_batch.models.registry import SHIPPED
 from birefnet_batch.request import Request
 from birefnet_batch.settings import Alpha, MediaSettings
 
@@ -44,11 +45,11 @@ def test_how_many_requests_repeat_others_is_said_and_refused_ones_are_none_of_th
 ) -> None:
     caplog.set_level("INFO", logger="birefnet_batch")
     asked = ["/a.mp4", "/x/../a.mp4", "http://[::1/x.mp4", "/b.mp4"]
-    jobs, refused = distinct_jobs(map(Request, asked))
+    jobs, refused = distinct_jobs(map(Request, asked), SHIPPED)
     assert (len(jobs), len(refused)) == (2, 1)
     assert caplog.messages == ["left out as repetitions of others: 1 of 4 requests"]
     caplog.clear()
-    distinct_jobs(map(Request, asked[1:]))
+    distinct_jobs(map(Request, asked[1:]), SHIPPED)
     assert not caplog.messages
 
 

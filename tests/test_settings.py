@@ -27,6 +27,7 @@ from birefnet_batch.settings import (
     MediaSettings,
     OnInvalid,
     Provider,
+    RequestSettings,
     Resume,
     Settings,
     StorageSettings,
@@ -60,9 +61,18 @@ def test_settings_that_python_makes_of_names_and_paths_are_those_of_the_program(
     given: dict[str, Any] = {"resume": "never", "on_invalid": "skip", "output": tmp_path, "weights": {"demo": tmp_path}}
     engine: dict[str, Any] = {"name": "torch", "fallback": ["onnxruntime"], "memory_gib": 2}
     media: dict[str, Any] = {"alpha": "premultiplied", "corrupt_frames": "drop"}
-    settings = Settings(**given, engine=EngineSettings(**engine), media=MediaSettings(**media))
+    numbers: dict[str, Any] = {"operating_resolution": 1024}
+    storage: dict[str, Any] = {"sequence_fps": 23.976}
+    settings = Settings(
+        **given,
+        request=RequestSettings(**numbers),
+        engine=EngineSettings(**engine),
+        media=MediaSettings(**media),
+        storage=StorageSettings(**storage),
+    )
     assert (settings.resume, settings.on_invalid) == (Resume.never, OnInvalid.skip)
     assert (settings.output, settings.weights) == (str(tmp_path), {"demo": str(tmp_path)})
+    assert (settings.request.operating_resolution, settings.storage.sequence_fps) == ("1024", "23.976")
     assert (settings.engine.name, settings.engine.fallback) == (EngineName.torch, [EngineName.onnxruntime])
     assert (settings.media.alpha, settings.media.corrupt_frames) == (Alpha.premultiplied, CorruptFrames.drop)
     settings.validate()
@@ -76,6 +86,8 @@ def test_settings_that_python_makes_of_names_and_paths_are_those_of_the_program(
         (EngineSettings, {"batch_size": "2"}, "EngineSettings.batch_size is of the type str; give int, None"),
         (EngineSettings, {"threads": True}, "EngineSettings.threads is of the type bool; give int, None"),
         (EngineSettings, {"fallback": ["jax"]}, "EngineSettings.fallback is 'jax'; give auto, torch, onnxruntime"),
+        (Settings, {"output": 5}, "Settings.output is of the type int; give str, None"),
+        (Settings, {"weights": {"demo": 2.5}}, r"Settings.weights\['demo'\] is of the type float; give str, None"),
         (Settings, {"engine": "torch"}, "Settings.engine is of the type str; give EngineSettings"),
         (StorageSettings, {"options": {"s3": "topsecret"}}, r"options\['s3'\] is of the type str; give dict"),
     ],

@@ -12,12 +12,15 @@ from typing import Any, get_args, get_origin, get_type_hints
 from birefnet_batch.errors import ConfigError
 
 
-def setting(default: Any, text: str, entry: type | None = None, keys: str = "SCHEME.OPTION") -> Any:
+def setting(
+    default: Any, text: str, entry: type | None = None, keys: str = "SCHEME.OPTION", number: bool = False
+) -> Any:
     """A dataclass field with its default and its line in `--help`.
 
-    `entry` is what a mapping's values are, `keys` what those of an empty one are called there.
+    `entry` is what a mapping's values are, `keys` what those of an empty one are called there. `number` says of a text
+    that a program may give a number for it.
     """
-    metadata = {"help": text, "entry": entry, "keys": keys}
+    metadata = {"help": text, "entry": entry, "keys": keys, "number": number}
     if isinstance(default, (dict, list)):
         return field(default_factory=lambda: type(default)(default), metadata=metadata)
     if is_dataclass(default):
@@ -46,7 +49,8 @@ class Group:
         kinds = get_type_hints(type(self))
         for item in fields(self):  # type: ignore[arg-type]
             value = getattr(self, item.name)
-            read = _read(f"{type(self).__name__}.{item.name}", kinds[item.name], value)
+            name, kind = f"{type(self).__name__}.{item.name}", kinds[item.name]
+            read = str(value) if item.metadata["number"] and _is_number(value) else _read(name, kind, value)
             if read is not value:
                 object.__setattr__(self, item.name, read)
 
@@ -70,11 +74,9 @@ def _read(name: str, kind: Any, value: Any) -> Any:
             return [_read(name, get_args(one)[0], item) for item in value]
         if base is dict and isinstance(value, Mapping):
             return {key: _read(f"{name}[{key!r}]", get_args(one)[1], item) for key, item in value.items()}
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if base is str and is_number:
-            # As Hydra has it: a resolution of 1024.
-            return str(value)
-        if isinstance(value, (int, float) if base is float else base) and (is_number or base not in (int, float)):
+        if isinstance(value, (int, float) if base is float else base) and (
+            base not in (int, float) or _is_number(value)
+        ):
             return value
     # Its value may be a secret, where it is no choice.
     choices = [list(one.__members__) for one in kinds if isinstance(one, type) and issubclass(one, Choice)]
@@ -82,6 +84,10 @@ def _read(name: str, kind: Any, value: Any) -> Any:
     names = choices[0] if choices else [getattr(one, "__name__", str(one)) for one in kinds]
     allowed = ", ".join(name.replace("NoneType", "None") for name in names)
     raise ConfigError(f"{name} is {given}; give {allowed}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def plain(value: Any) -> Any:

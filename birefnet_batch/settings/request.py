@@ -19,7 +19,7 @@ class RequestSettings(Group):
         f"{' | '.join(SHIPPED.short_names)}, or the API's names, or one of `models`",
     )
     operating_resolution: str | None = setting(
-        None, "1024x1024 | 2048x2048 | ...; null is the model's default (Demo 512x512, others 1024x1024)"
+        None, "1024x1024 | 2048x2048 | ...; null is the model's default (Demo 512x512, others 1024x1024)", number=True
     )
     # Of any type here: a request's values are judged in one place, Request.from_dict.
     output_mask: Any = setting(False, "also write the mask video")

@@ -32,7 +32,9 @@ class StorageSettings(Group):
     max_data_uri_bytes: int = setting(
         64 * 1024**2, "with sync_mode: the longest data URI of a media file, in bytes (4 for each 3 of the file)"
     )
-    sequence_fps: str = setting("25", "frames a second of numbered images; 23.976 and 24000/1001 are the same")
+    sequence_fps: str = setting(
+        "25", "frames a second of numbered images; 23.976 and 24000/1001 are the same", number=True
+    )
     options: dict[str, dict[str, Any]] = setting(
         {},
         "by scheme (s3 | gs | az): options of s3fs, gcsfs or adlfs, such as storage.options.s3.endpoint_url; "

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from batch_runs import request, run_all, settings
 
-from birefnet_batch import BirefnetBatchError, ConfigError, Settings, run
+from birefnet_batch import BirefnetBatchError, ConfigError, Request, RequestError, Settings, process_video, run
 from birefnet_batch.errors import ProblemsError
+from birefnet_batch.models import demo
 from birefnet_batch.settings import EngineSettings, MediaSettings, OnInvalid
 from birefnet_batch.storage import backoff
+
+SHIPPED_DEMO = Path(demo.__file__).parent / "demo.safetensors"
 
 
 def test_media_settings_that_no_type_of_the_run_can_have_stop_it_before_it_starts(clip: Path, output: Path) -> None:
@@ -68,3 +72,52 @@ def test_requests_that_differ_in_secrets_alone_stop_the_run_or_are_left_out_on_r
     assert "give each video another URL" in recorded
     assert len(recorded.splitlines()) == 2
     assert "pass@" not in caplog.text + recorded
+
+
+@pytest.mark.usefixtures("trivial_engine")
+def test_wrong_arguments_of_calls_are_told_all_at_once_or_left_out_on_record(clip: Path, output: Path) -> None:
+    good = request(clip).to_dict()
+    wrong = [{**good, "video_url": "http://me:pass@h/a.mp4", "model": "cat", "output_mask": 3}, {"video": "b.mp4"}, 7]
+    requests: list[Any] = [good, *wrong, {**good, "video_url": "http://[::1/c.mp4"}]
+    with pytest.raises(ProblemsError) as caught:
+        run_all(output, *requests)
+    starts = [
+        "requests[1] for http://h/a.mp4: model: 'cat' is not allowed",
+        "requests[1] for http://h/a.mp4: output_mask: 3 is not allowed",
+        "requests[2]: 'video' is no field",
+        "requests[2]: video_url: it is required",
+        "requests[3]: 7 is no mapping of fields",
+        "requests[4]: http://[::1/c.mp4 is no URL that can be read",
+    ]
+    told = caught.value.problems
+    assert [problem[: len(start)] for problem, start in zip(told, starts, strict=True)] == starts
+    assert not output.exists()
+    with pytest.raises(RequestError, match="The request has problems:\n  - 'video' is no field"):
+        run_all(output, *requests[:1], requests[2])
+    summary, _ = run_all(output, *requests, on_invalid=OnInvalid.skip)
+    assert (summary.succeeded, summary.failed, summary.invalid, summary.ok) == (1, 0, 4, False)
+    (folder,) = (output / "runs").iterdir()
+    assert json.loads((folder / "run.json").read_text())["counts"]["invalid_entries"] == 4
+    entries = [json.loads(line) for line in (folder / "invalid_entries.jsonl").read_text().splitlines()]
+    assert [f"{entry['place']}: {reason}" for entry in entries for reason in entry["reasons"]] == list(told)
+
+
+@pytest.mark.usefixtures("trivial_engine")
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_model_that_the_settings_do_not_have_is_a_wrong_request_wherever_it_stands(
+    clip: Path, output: Path, order: int
+) -> None:
+    own = Settings(models={"studio": {"name": "Studio", "network": "demo", "weights": str(SHIPPED_DEMO)}})
+    foreign = Request.from_dict({"video_url": str(clip), "model": "studio"}, own.catalogue)
+    message = f"The request for {clip} has problems:\n  - model: 'Studio' is none of the models of the settings: "
+    with pytest.raises(RequestError) as caught:
+        process_video(foreign, output=output)
+    assert str(caught.value).startswith(message)
+    assert "'Demo'; a model of your own needs settings=Settings(models=...)" in str(caught.value)
+    mixed = [request(clip), foreign][::order]
+    with pytest.raises(RequestError, match="'Studio' is none of the models"):
+        run_all(output, *mixed)
+    assert not output.exists()
+    summary, _ = run_all(output, *mixed, on_invalid=OnInvalid.skip)
+    assert (summary.succeeded, summary.failed, summary.invalid) == (1, 0, 1)
+    assert process_video(foreign, output=output, settings=own).video.num_frames == 7
