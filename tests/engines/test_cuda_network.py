@@ -10,6 +10,7 @@ from unittest.mock import Mock
 import pytest
 import torch
 from filled import filled_network
+from host_numbers import HostNumbers
 
 from birefnet_batch.engines import cuda_network, open_engine
 from birefnet_batch.engines.base import EngineSpec
@@ -128,6 +129,17 @@ def test_a_prepared_network_owns_what_a_graph_reads(monkeypatch):
     first = runner(images)
     monkeypatch.setattr(swin, "plan_windows", lambda *_: pytest.fail("the plan of windows was made again"))
     assert torch.equal(runner(images), first)
+
+
+def test_what_is_recorded_of_a_batch_has_nothing_of_the_host_in_it():
+    runner = CudaNetwork(filled_network("demo"), (2, 3, 96, 64), CudaOptions(triton=False, graph=False))
+    images = torch.randn(2, 3, 96, 64)
+    runner(images)
+    with HostNumbers() as seen:
+        runner(images)
+        assert seen.count == 0
+        torch.tensor(1.0)
+    assert seen.count == 1, "torch says it otherwise: this test would find nothing"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")

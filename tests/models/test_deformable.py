@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from host_numbers import HostNumbers
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from birefnet_batch.models.deformable import (
     DeformableConv2d,
@@ -77,18 +77,6 @@ def test_a_position_that_is_no_number_reads_nothing_outside(value):
     found = table_convolution(x, offset, modulation, weight)
     found[0, :, 2, 2] = clean[0, :, 2, 2]
     assert torch.equal(found, clean)
-
-
-class HostNumbers(TorchDispatchMode):
-    """Counts tensors that are made of the host's numbers: on a GPU each is a copy that waits."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.count = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        self.count += func is torch.ops.aten.lift_fresh.default
-        return func(*args, **(kwargs or {}))
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
