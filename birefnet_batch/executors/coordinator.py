@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from birefnet_batch.errors import WorkerLostError
+from birefnet_batch.errors import OutputError, WorkerLostError
 from birefnet_batch.executors.base import JobOutcome, RunContext
 from birefnet_batch.executors.costs import engine_of, guessed_frames, guessed_pace
 from birefnet_batch.executors.judge import Judge
@@ -175,6 +175,9 @@ class Coordinator:
 
     def _failed(self, unit: Unit, worker: str, node: str, failure: Failed) -> JobOutcome | None:
         """A step failed, not by what its video holds; the outcome of its job, if that was not the machine's doing."""
+        if isinstance(failure.error, OutputError):
+            # Before other machines try what none of them can write.
+            self._context.output.check_jobs()
         failure, believed = self.judge.failed(unit, node, self._places.get(worker, node), failure)
         if believed:
             return self._end_failed(unit, failure)

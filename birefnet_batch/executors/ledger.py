@@ -73,7 +73,11 @@ def described(error: Exception) -> BirefnetBatchError:
 
 
 def fail(context: RunContext, job: Job, record: JobRecord, error: Exception) -> JobOutcome:
-    """Record that a job failed for good, and say so."""
+    """Record that a job failed for good, and say so.
+
+    Raises:
+        OutputLostError: nothing of any job can be written.
+    """
     return publish_failed(context, job, *failed(record, error))
 
 
@@ -96,12 +100,18 @@ def failed(record: JobRecord, error: Exception) -> tuple[JobRecord, BirefnetBatc
 
 
 def publish_failed(context: RunContext, job: Job, record: JobRecord, known: BirefnetBatchError) -> JobOutcome:
-    """Write what `failed` gave; the job's outcome."""
+    """Write what `failed` gave; the job's outcome.
+
+    Raises:
+        OutputLostError: nothing of any job can be written.
+    """
     assert record.error is not None
     message = record.error.message
     try:
         if publish_failure(context.output, job, record):
             message = f"{message}; the complete result of an earlier run stays in {context.output.uri(job.folder)}"
     except (BirefnetBatchError, OSError) as second:
+        # Otherwise all that are left would be worked on for nothing, and fail.
+        context.output.check_jobs()
         message = f"{message}; and its record cannot be written: {redact_text(str(second))}"
     return JobOutcome(job, "failed", seconds=Ledger(record).seconds, error=message, exception=known)

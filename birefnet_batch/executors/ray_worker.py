@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from birefnet_batch.engines.made_here import made_here
 from birefnet_batch.engines.memory import is_out_of_memory
-from birefnet_batch.errors import BirefnetBatchError, FetchError, InputError, WorkerLostError
+from birefnet_batch.errors import BirefnetBatchError, FetchError, InputError, OutputLostError, WorkerLostError
 from birefnet_batch.executors.base import JobOutcome, RunContext
 from birefnet_batch.executors.engine_cache import EngineCache
 from birefnet_batch.executors.finish import finish, published
@@ -199,7 +199,11 @@ class RayWorker:
         decided = isinstance(error, InputError) and not isinstance(error, FetchError)
         unseen = decided and not has_source(call.job, self._context.settings.storage)
         if decided and not unseen:
-            return fail(self._context, call.job, record, error)
+            try:
+                return fail(self._context, call.job, record, error)
+            except OutputLostError as lost:
+                # From here; whether it is from the driver's machine is for the driver to see.
+                error = lost
         ended, known = failed(record, error)
         return Failed(with_machine(ended), known, unseen)
 

@@ -121,6 +121,9 @@ class BucketStore(Store):
         """See `Store`."""
         return no_bucket(self.shown) if is_missing(self._files, self._prefix.partition("/")[0]) else None
 
+    def check_folder(self, folder: str) -> None:
+        """See `Store`: not looked at, for the lease of a bucket that takes nothing cannot be renewed either."""
+
     def prepare(self) -> None:
         """See `Store`. Google and Azure drop uncommitted uploads by themselves, after a week."""
         if self._scheme != "s3":

@@ -6,17 +6,20 @@ import errno
 import os
 import secrets
 import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from birefnet_batch.errors import OutputError
+from birefnet_batch.errors import OutputError, OutputLostError
 from birefnet_batch.refusals import named_reason, system_reason
 from birefnet_batch.storage.durable import rename_durably
 from birefnet_batch.storage.stores import Store
 
 # What disks answer that have no hard links: FAT and exFAT, and many over a network or in front of a bucket.
 _NO_LINKS = frozenset((errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK))
+# What passes when somebody makes room, and may do for a smaller file.
+_NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT))
 
 
 class LocalStore(Store):
@@ -119,6 +122,19 @@ class LocalStore(Store):
         except OSError as error:
             raise OutputError(f"{self.root} cannot be read: {named_reason(error)}") from None
         return None if there else "there is no such folder; check its name"
+
+    def check_folder(self, folder: str) -> None:
+        """See `Store`."""
+        for path in (self.staging, self.root / folder):
+            try:
+                path.mkdir(parents=True, exist_ok=True)
+                Path(tempfile.mkdtemp(dir=path)).rmdir()
+            except OSError as error:
+                if error.errno not in _NO_ROOM:
+                    raise OutputLostError(
+                        f"Nothing can be written in {path} any more: {system_reason(error)}; mend its rights, or mount "
+                        "its disk so that it can be written"
+                    ) from None
 
     def prepare(self) -> None:
         """See `Store`: temporary files are in scratch folders, which go with their runs."""

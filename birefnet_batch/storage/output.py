@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from birefnet_batch.errors import OutputError
+from birefnet_batch.output_files import JOBS
 from birefnet_batch.refusals import named_reason
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage.lease import Lease, is_held_by
@@ -249,6 +250,14 @@ class Output:
     def list(self, folder: str) -> list[str]:
         """The names of the files in a folder; none where it does not exist."""
         return self.store.names(folder)
+
+    def check_jobs(self) -> None:
+        """Make sure that there can be files of further jobs, after those of one could not be written.
+
+        Raises:
+            OutputLostError: there can be none.
+        """
+        self.store.check_folder(JOBS)
 
     def check(self) -> None:
         """Make sure that this run still holds the output, where this is the process that took it.

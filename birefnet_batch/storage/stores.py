@@ -93,6 +93,14 @@ class Store(ABC):
         """
 
     @abstractmethod
+    def check_folder(self, folder: str) -> None:
+        """Make sure that something new can still be written below a folder, unless it is only room that is lacking.
+
+        Raises:
+            OutputLostError: nothing can, whatever its name.
+        """
+
+    @abstractmethod
     def prepare(self) -> None:
         """Abort what killed uploads left invisible; to be called by the holder of the lease alone."""
 

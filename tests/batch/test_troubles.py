@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 import torch
-from batch_runs import job_folder, request, run_all
+from batch_runs import Quiet, job_folder, request, run_all, settings
 from clips import make_clip
 
-from birefnet_batch import BirefnetBatchError, NoWorkerError, process_video
+from birefnet_batch import BirefnetBatchError, NoWorkerError, OutputLostError, process_video, run
+from birefnet_batch.executors.base import JobOutcome
 
 
 @pytest.mark.usefixtures("trivial_engine")
@@ -101,7 +102,32 @@ def test_a_job_folder_that_cannot_be_used_is_one_clear_error(clip: Path, output:
     folder = job_folder(output)
     shutil.rmtree(folder)
     folder.write_text("in the way")
-    summary, _ = run_all(output, request(clip))
+    other = make_clip(clip.with_name("other.mp4"), frames=3)
+    summary, outcomes = run_all(output, request(clip), request(other))
+    assert [outcome.status for outcome in outcomes] == ["failed", "succeeded"]
     assert "cannot be" in summary.failures[0][1]
     assert "not a directory" in summary.failures[0][1]
     assert "report it" not in summary.failures[0][1]
+
+
+@pytest.mark.usefixtures("trivial_engine")
+def test_an_output_that_takes_no_files_of_jobs_any_more_ends_the_run_and_costs_no_video(
+    clip: Path, output: Path
+) -> None:
+    requests = [request(make_clip(clip.with_name(f"{name}.mp4"), frames=3)) for name in "abc"]
+    told: list[str] = []
+
+    def taken_away(outcome: JobOutcome) -> None:
+        told.append(outcome.status)
+        if len(told) == 1:
+            (output / "jobs").rename(output / "elsewhere")
+            (output / "jobs").write_text("in the way")
+
+    with pytest.raises(OutputLostError, match="Nothing can be written in .*/out/jobs any more: .*goes on with"):
+        run(settings(output), requests, progress=Quiet(), on_outcome=taken_away)
+    assert told == ["succeeded"]
+    assert len((output / "manifest.jsonl").read_text().splitlines()) == 1
+    (output / "jobs").unlink()
+    (output / "elsewhere").rename(output / "jobs")
+    summary, _ = run_all(output, *requests)
+    assert (summary.skipped, summary.succeeded) == (1, 2)

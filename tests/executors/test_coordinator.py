@@ -11,7 +11,14 @@ import pytest
 from clips import make_clip
 
 from birefnet_batch import Request, Settings
-from birefnet_batch.errors import DecoderCrashError, ElsewhereError, FetchError, InputError, OutputError
+from birefnet_batch.errors import (
+    DecoderCrashError,
+    ElsewhereError,
+    FetchError,
+    InputError,
+    OutputError,
+    OutputLostError,
+)
 from birefnet_batch.executors.base import RunContext
 from birefnet_batch.executors.coordinator import Coordinator
 from birefnet_batch.executors.ledger import failed
@@ -164,6 +171,19 @@ def test_what_breaks_while_the_run_is_being_stopped_has_not_failed(
         assert coordinator.answered("worker-1", unit, Answer(Failed(*failed(record, error)))) is None
     assert (coordinator.unfinished, scheduler.waiting) == (1, 1)
     assert not (tmp_path / "out" / job.file("job.json")).exists(), "the next run has nothing to take back"
+
+
+def test_an_output_that_takes_no_files_of_jobs_any_more_ends_the_run_before_other_machines_try(
+    coordinator: Coordinator, job: Job, tmp_path: Path
+) -> None:
+    coordinator.scheduler.add([segment(job, 0)])
+    unit = coordinator.scheduler.take("worker-1")
+    assert unit is not None
+    record = JobRecord(job.job_id, "failed", job.request.to_dict(), SourceRecord(job.display_uri), started=utc_now())
+    (tmp_path / "out" / "jobs").write_text("in the way")
+    answer = Answer(Failed(*failed(record, OutputError("jobs/long/long.mp4 cannot be written"))))
+    with pytest.raises(OutputLostError, match="Nothing can be written in .*jobs any more"):
+        coordinator.answered("worker-1", unit, answer)
 
 
 @pytest.fixture

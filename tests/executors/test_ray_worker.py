@@ -12,7 +12,15 @@ import pytest
 from clips import make_clip
 
 from birefnet_batch import Request, Settings
-from birefnet_batch.errors import DecoderCrashError, EngineError, FetchError, InputError, WeightsError, WorkerLostError
+from birefnet_batch.errors import (
+    DecoderCrashError,
+    EngineError,
+    FetchError,
+    InputError,
+    OutputLostError,
+    WeightsError,
+    WorkerLostError,
+)
 from birefnet_batch.executors.base import JobOutcome, RunContext
 from birefnet_batch.executors.folder_parts import OutputsParts
 from birefnet_batch.executors.ledger import Ledger
@@ -105,6 +113,13 @@ def test_a_users_mistake_costs_no_worker(failing: Failing) -> None:
     assert answer.value.status == "failed"
     assert not answer.spent
     assert failing(None).value.status == "succeeded"
+
+
+def test_a_failure_that_nobody_can_record_is_for_the_driver_to_judge(failing: Failing, tmp_path: Path) -> None:
+    (tmp_path / "out" / "jobs").write_text("in the way")
+    value = failing(InputError("no video")).value
+    assert isinstance(value, Failed)
+    assert isinstance(value.error, OutputLostError)
 
 
 def test_a_video_that_is_not_on_its_machine_is_said_to_be_unseen(failing: Failing, tmp_path: Path) -> None:

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from birefnet_batch.errors import OutputError
+from birefnet_batch.errors import OutputError, OutputLostError
 from birefnet_batch.storage.local_store import LocalStore
+
+
+def refuse_with(number: int) -> Callable[..., None]:
+    def refuse(*_: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return refuse
 
 
 @pytest.fixture(params=["links", "no links"])
@@ -53,3 +61,20 @@ def test_a_file_that_the_disk_does_not_let_go_of_is_an_error_of_the_output(
     monkeypatch.setattr(Path, "unlink", busy)
     with pytest.raises(OutputError, match="jobs/a/complete-x cannot be removed: device or resource busy$"):
         LocalStore(tmp_path).remove("jobs/a/complete-x")
+
+
+def test_a_folder_that_takes_nothing_is_lost_and_one_without_room_is_not(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.check_folder("jobs")
+    assert list((store.root / "jobs").iterdir()) == []
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "mkdir", refuse_with(errno.ENOSPC))
+        store.check_folder("jobs")
+        patch.setattr(os, "mkdir", refuse_with(errno.EROFS))
+        with pytest.raises(OutputLostError, match=r"in .*\.scratch any more: read-only file system; mend its rights"):
+            store.check_folder("jobs")
+    (store.root / "jobs").rmdir()
+    (store.root / "jobs").write_text("in the way")
+    with pytest.raises(OutputLostError, match="in .*jobs any more: file exists"):
+        store.check_folder("jobs")
