@@ -25,6 +25,14 @@ FOLDER = ".lease"
 _NAME = re.compile(r"\d+\.json", re.ASCII)
 RENEW_S = 20.0
 _log = logging.getLogger(__name__)
+_TAKEN_OVER = (
+    f"was taken over by another run, because this one did not renew its lease for {EXPIRE_S:g} s (was the machine "
+    "asleep?); run it again when the other one has ended"
+)
+_GONE = (
+    f"is gone, or its {FOLDER} with this run's lease: something removed it, or took its disk away, while the run used "
+    "it; leave both alone until a run has ended, and mount the disk again if it was that"
+)
 
 
 class Lease:
@@ -41,7 +49,8 @@ class Lease:
         self._name: str | None = None
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._lost = False
+        self._lost: str | None = None
+        """What has become of the output, where this run holds it no more."""
         self.dead: tuple[Holder, ...] = ()
         """Holders that did not give the output back, found when it was taken."""
 
@@ -83,16 +92,13 @@ class Lease:
 
         Raises:
             OutputError: another run has taken it over, because this one was silent for too long; or that may be so, and
-                the store does not say.
+                the store does not say; or it was removed.
         """
         if not self._lost and self._holder.is_expired:
             # The thread that renews it slept with the machine, or waits for the store.
             self._renew()
         if self._lost:
-            raise OutputError(
-                f"output={self._store.shown} was taken over by another run, because this one did not renew its lease "
-                f"for {EXPIRE_S:g} s (was the machine asleep?); run it again when the other one has ended"
-            )
+            raise OutputError(f"output={self._store.shown} {self._lost}")
 
     def release(self) -> None:
         """Give the lease back."""
@@ -128,8 +134,13 @@ class Lease:
         content = self._store.get(self._name)
         there = _parsed(content)
         # Of stores that create what is there already two runs get one number.
-        if content is None or (there is not None and there.run_id != self._holder.run_id):
-            self._lost = True
+        if there is not None and there.run_id != self._holder.run_id:
+            self._lost = _TAKEN_OVER
+            return
+        if content is None:
+            # Who took it over may have ended already, and could not before this one was silent for too long.
+            taken = self._holder.is_expired or bool(_leases(self._store))
+            self._lost = _TAKEN_OVER if taken else _GONE
             return
         renewed = replace(self._holder, renewed=this_moment())
         self._store.put(self._name, _content(renewed))
@@ -138,7 +149,7 @@ class Lease:
         own = self._name.removeprefix(f"{FOLDER}/")
         later = (name for name in _leases(self._store) if _number(name) > _number(own))
         if any(_read(self._store, name) is not None for name in later):
-            self._lost = True
+            self._lost = _TAKEN_OVER
             self._store.remove(self._name)
             return
         self._holder = renewed

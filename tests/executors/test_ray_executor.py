@@ -110,7 +110,7 @@ def test_a_run_that_lost_its_output_to_another_gives_out_no_more_work(tmp_path: 
         context = RunContext("run", Settings(output=str(tmp_path / "out")), output, {})
         outcomes = Driver(ray, cluster, context, PlainProgress(1, log)).run([job])
         lease: Any = output._lease
-        ray.at_hello = lambda: setattr(lease, "_lost", True)
+        ray.at_hello = lambda: setattr(lease, "_lost", "was taken over by another run")
         with pytest.raises(OutputError, match="was taken over by another run"):
             next(outcomes)
     assert ray.calls == []

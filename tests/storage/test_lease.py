@@ -200,6 +200,25 @@ def test_a_run_writes_nothing_more_when_it_slept_and_another_has_its_lease(tmp_p
         assert output.read("jobs/a/job.json") == b"nobody took it"
 
 
+def test_a_run_whose_output_was_removed_says_so_and_blames_no_other_run(place: tuple[str, StorageSettings]) -> None:
+    location, settings = place
+    with Output(location, "run", settings) as output:
+        output.store.remove(".lease/00000001.json")
+        assert output._lease is not None
+        output._lease._renew()
+        with pytest.raises(OutputError, match=r"is gone, or its \.lease .* mount the disk again"):
+            output.write("jobs/a/job.json", b"too late")
+
+
+def test_an_output_that_another_run_took_over_and_gave_back_was_taken_over(tmp_path: Path) -> None:
+    with Output(str(tmp_path), "slept") as output:
+        assert output._lease is not None
+        output._lease._holder = replace(output._lease._holder, renewed=ago(EXPIRE_S + 5))
+        output.store.remove(".lease/00000001.json")
+        with pytest.raises(OutputError, match="was taken over by another run"):
+            output.write("jobs/a/job.json", b"too late")
+
+
 def test_a_lease_whose_creation_was_answered_late_is_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     create = LocalStore.create
 
