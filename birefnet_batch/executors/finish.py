@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from birefnet_batch.counted import summed_notes
-from birefnet_batch.errors import OutputError
+from birefnet_batch.errors import OutputError, WorkerLostError
 from birefnet_batch.executors import finished_segments
 from birefnet_batch.executors.base import JobOutcome, RunContext
 from birefnet_batch.executors.ledger import Ledger
@@ -40,7 +40,7 @@ def finish(context: RunContext, workspace: Workspace, plan: Plan, done: Sequence
         done: its segments, in order.
 
     Raises:
-        BirefnetBatchError: the source changed meanwhile, parts are not whole, or a file cannot be written.
+        BirefnetBatchError: the source changed meanwhile, parts are gone or not whole, or a file cannot be written.
     """
     # A worker that was given up, and lives, may be writing its own.
     own = secrets.token_hex(4)
@@ -75,6 +75,10 @@ def _finish(
     for item in done:
         for stage, busy in item.segment.seconds.items():
             seconds[stage] = seconds.get(stage, 0.0) + busy
+    for part in (task.part(kind) for task in tasks for kind in task.kinds):
+        # The joining process would be said to have died of the video.
+        if not part.exists():
+            raise WorkerLostError(f"{part} is gone: something removed scratch space while {job.display_uri} was made")
     made: list[Media] = []
     end = max(item.segment.end for item in done)
     for kind in plan.whole.kinds:

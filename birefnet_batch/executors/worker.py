@@ -68,6 +68,9 @@ class Worker:
             job: the job.
             observer: told of its frames.
             last: nothing needs to be ready for a further one.
+
+        Raises:
+            OutputError: the output is lost.
         """
         self._spares.more = not last
         retries = self._context.settings.executor.max_retries
@@ -79,6 +82,8 @@ class Worker:
             except Exception as error:
                 self._workspace.leave_quietly(job)
                 if may_be_tried_again(error) and len(history) < retries:
+                    # It need not be the video's doing, and what is made in an output that is lost is lost too.
+                    self._context.output.check()
                     _log.warning("%s; trying again", redact_text(str(error)))
                     history.append(attempt_record("local", error))
                     continue

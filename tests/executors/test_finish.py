@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import shutil
+from contextlib import nullcontext
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -15,13 +17,14 @@ from trivial import TrivialEngine
 from video_clips import Clip, Sound, make, read
 
 from birefnet_batch import Settings, engines, run
-from birefnet_batch.errors import OutputError
-from birefnet_batch.executors import finish
+from birefnet_batch.errors import OutputError, OutputLostError
+from birefnet_batch.executors import finish, worker
 from birefnet_batch.executors.finish import _ends_early, _is_of_one_kind, _other_makers
 from birefnet_batch.executors.segment_step import SegmentDone
 from birefnet_batch.progress import PlainProgress
 from birefnet_batch.segment_task import SegmentRecord
 from birefnet_batch.settings import EngineSettings
+from birefnet_batch.storage.lease import Lease
 from birefnet_batch.video.probe import probe
 
 HERE = {"processor": "Zen 4", "cpu_capability": "AVX512", "gpu_driver": "570.1"}
@@ -75,6 +78,35 @@ def test_a_video_with_fewer_frames_than_its_segments_had_is_not_published(
     ((_, reason),) = summary.failures
     assert "has 2 frames where its segments had 3" in reason
     assert not list(tmp_path.glob("out/jobs/*/*.mp4"))
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_video_whose_parts_something_removed_is_made_again_unless_its_output_went_with_them(
+    lost: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole, segments = worker.do_segment, []
+
+    def removed(*args: Any) -> SegmentDone:
+        done = whole(*args)
+        segments.append(done)
+        if len(segments) == 1:
+            shutil.rmtree(tmp_path / "out" / (".lease" if lost else ".scratch"))
+            done.segment.parts["video"].unlink(missing_ok=True)
+            # As its thread does in a while.
+            Lease._renew(leases[0])
+        return done
+
+    acquire, leases = Lease.acquire, list[Lease]()
+    monkeypatch.setattr(Lease, "acquire", lambda lease: (leases.append(lease), acquire(lease))[1])
+    monkeypatch.setattr(worker, "do_segment", removed)
+    monkeypatch.setattr(engines, "open_engine", lambda name, *, width, height, **_: TrivialEngine(width, height))
+    settings = Settings(output=str(tmp_path / "out"), engine=EngineSettings(threads=1))
+    clip = make_clip(tmp_path / "clip.mp4", frames=3)
+    with pytest.raises(OutputLostError, match="is gone, or its .lease") if lost else nullcontext():
+        assert run(settings, [request(clip)], progress=PlainProgress(1, io.StringIO())).ok
+    assert len(segments) == (1 if lost else 2)
+    assert ("video-00000.part is gone: something removed scratch space" in caplog.text) != lost
+    assert "damaged" not in caplog.text
 
 
 def test_each_try_at_a_join_writes_a_file_of_its_own_which_goes_when_it_comes_to_nothing(
