@@ -54,8 +54,10 @@ def main() -> int:
     _set_up_logging()
     _interrupts.clear()
     _finished.clear()
-    for stop in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(stop, _interrupt)
+    for stop in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        # Whoever has nohup ignore a closed terminal wants the run to go on without it.
+        if stop != signal.SIGHUP or signal.getsignal(stop) != signal.SIG_IGN:
+            signal.signal(stop, _interrupt)
     words = sys.argv[1:]
     sweep = any(word in ("-m", "--multirun") for word in words)
     words = quoted([word for word in words if word not in ("-m", "--multirun")], sweep)
@@ -222,6 +224,9 @@ def _set_up_logging() -> None:
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     """Stop once; who insists while that goes on waits for it, and the third time ends the program at once."""
+    if number == signal.SIGHUP and _interrupts:
+        # Of one closed terminal the kernel, the shell and the system tell each for itself: nobody insists.
+        return
     _interrupts.append(number)
     if len(_interrupts) == 1:
         raise KeyboardInterrupt

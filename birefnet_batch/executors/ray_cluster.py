@@ -21,7 +21,7 @@ from birefnet_batch.executors.ray_environment import check_environment, environm
 from birefnet_batch.executors.ray_folder import LONGEST, own_folder
 from birefnet_batch.executors.ray_paths import absolute_paths
 from birefnet_batch.executors.ray_room import Reminder, Share, lacking
-from birefnet_batch.executors.ray_signals import signal_handlers_kept
+from birefnet_batch.executors.ray_signals import hangups_blocked, signal_handlers_kept
 from birefnet_batch.process_tuning import usable_processors
 from birefnet_batch.refusals import one_line
 from birefnet_batch.settings import Device, ExecutorSettings, Settings
@@ -82,7 +82,7 @@ class RayCluster:
         if not self._ray.is_initialized():
             self._owned = True
             try:
-                with signal_handlers_kept():
+                with signal_handlers_kept(), hangups_blocked():
                     # Inside `ray job submit` the cluster is named so.
                     address = self._executor.address or os.environ.get("RAY_ADDRESS")
                     self._start() if address is None else self._join(address)

@@ -53,3 +53,16 @@ def _heard() -> Iterator[set[int]]:
             heard.update(os.read(reading, 1 << 12))
         os.close(reading)
         os.close(writing)
+
+
+@contextmanager
+def hangups_blocked() -> Iterator[None]:
+    """Have what is started meanwhile outlive the terminal, whose end all of its processes are told.
+
+    By these processes the run drains. The run itself is told when this ends.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
