@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 
 def system_reason(error: Exception) -> str:
-    """The system's reason, in lower case and without the file's name."""
-    return error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
+    """The system's reason, in lower case and without the file's name, and what to do where that is always the same."""
+    return _said(error) + remedy(error)
 
 
 def named_reason(error: Exception) -> str:
-    """The system's reason, with the file's name where the error has one."""
+    """The same, with the file's name where the error has one."""
     name = error.filename if isinstance(error, OSError) and error.strerror else None
-    return f"{system_reason(error)} ({name})" if name else system_reason(error)
+    return f"{_said(error)} ({name}){remedy(error)}" if name else system_reason(error)
+
+
+def remedy(error: Exception) -> str:
+    """What to do about a refusal, the system's or a library's, to follow the reason; empty where that depends."""
+    if getattr(error, "errno", None) != errno.EFBIG:
+        return ""
+    return "; raise the limit of file sizes (ulimit -f), or choose a file system that takes larger files"
+
+
+def _said(error: Exception) -> str:
+    return error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
 
 
 def one_line(said: object, most: int | None = None) -> str:

@@ -61,6 +61,18 @@ def make_clip(
     return path
 
 
+def make_noise(path: Path, frames: int) -> None:
+    """Frames that no encoder makes small, H.264 in MP4."""
+    rng = np.random.default_rng(frames)
+    with av.open(str(path), "w", format="mp4") as container:
+        video = container.add_stream("libx264", rate=25, options={"crf": "1", "preset": "ultrafast"})
+        video.width, video.height, video.pix_fmt = 160, 128, "yuv420p"
+        for _ in range(frames):
+            image = rng.integers(0, 256, (128, 160, 3), dtype=np.uint8)
+            container.mux(video.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(video.encode(None))
+
+
 def read_frames(path: Path) -> Content:
     """Decode a file with PyAV, without our own reader."""
     images, times = [], []

@@ -8,9 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import av
-import numpy as np
 import pytest
+from clips import make_noise
 
 from birefnet_batch.errors import OutputError
 from birefnet_batch.storage.live_lines import LiveLines
@@ -46,17 +45,6 @@ for options in ("size=256k", "remount,size=20m"):
 """
 
 
-def noise(path: Path, frames: int) -> None:
-    rng = np.random.default_rng(frames)
-    with av.open(str(path), "w", format="mp4") as container:
-        video = container.add_stream("libx264", rate=25, options={"crf": "1", "preset": "ultrafast"})
-        video.width, video.height, video.pix_fmt = 160, 128, "yuv420p"
-        for _ in range(frames):
-            image = rng.integers(0, 256, (128, 160, 3), dtype=np.uint8)
-            container.mux(video.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
-        container.mux(video.encode(None))
-
-
 def can_mount() -> bool:
     if shutil.which("unshare") is None:
         return False
@@ -66,8 +54,8 @@ def can_mount() -> bool:
 def test_what_does_not_fit_fails_the_rest_goes_on_and_with_room_it_is_made(tmp_path: Path):
     if not can_mount():
         pytest.skip("needs a mount namespace: unshare -rm")
-    noise(tmp_path / "large.mp4", 24)
-    noise(tmp_path / "small.mp4", 1)
+    make_noise(tmp_path / "large.mp4", 24)
+    make_noise(tmp_path / "small.mp4", 1)
     (tmp_path / "out").mkdir()
     words = ["unshare", "-rm", sys.executable, "-c", _RUNS, str(tmp_path), str(Path(__file__).parent)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)

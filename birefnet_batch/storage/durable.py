@@ -52,6 +52,10 @@ def write_whole(path: Path, content: bytes) -> None:
     try:
         unfinished.write_bytes(content)
         rename_durably(unfinished, path)
+    except OSError as error:
+        # What is refused to a file that is open says nothing of its name.
+        error.filename = error.filename or str(path)
+        raise
     finally:
         with suppress(OSError):
             unfinished.unlink()

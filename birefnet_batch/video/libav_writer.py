@@ -17,6 +17,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from birefnet_batch.errors import OutputError
+from birefnet_batch.refusals import remedy
 from birefnet_batch.video.container import reason_of
 from birefnet_batch.video.encode import EncodeSpec, Kind, PartWriter
 from birefnet_batch.video.formats import format_of
@@ -47,7 +48,7 @@ def output_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (av.error.FFmpegError, OSError) as error:
-        raise OutputError(f"{path} cannot be written: {reason_of(error)}") from None
+        raise OutputError(f"{path} cannot be written: {reason_of(error)}{remedy(error)}") from None
 
 
 def keyframe_interval(spec: EncodeSpec) -> int:

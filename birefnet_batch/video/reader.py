@@ -93,8 +93,13 @@ class FrameReader:
         try:
             self.info = self._child.receive()
             size = self._slots * self.info.frame_bytes(self._task.wide)
-            os.ftruncate(self._child.memory, size)
-            self._memory = mmap.mmap(self._child.memory, size)
+            try:
+                os.ftruncate(self._child.memory, size)
+                self._memory = mmap.mmap(self._child.memory, size)
+            except OSError as error:
+                # It is a file, if one without a name.
+                name = f"the memory of {size} bytes for frames of {self._path}"
+                raise OSError(error.errno, error.strerror, name) from None
         except BaseException:
             self.close()
             raise

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import resource
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 from batch_runs import Quiet, job_folder, request, run_all, settings
-from clips import make_clip
+from clips import make_clip, make_noise
 
 from birefnet_batch import BirefnetBatchError, NoWorkerError, OutputLostError, process_video, run
 from birefnet_batch.executors.base import JobOutcome
@@ -94,6 +96,29 @@ def test_a_full_disk_is_one_clear_error_and_leaves_no_partial_file(
     assert not list(output.glob("jobs/*/*.mp4"))
     shutil.rmtree(output)
     assert process_video(request(clip), output=output).video.num_frames == 7
+
+
+@pytest.mark.usefixtures("trivial_engine")
+@pytest.mark.parametrize(
+    ("most", "refused"),
+    [
+        (20_000, r"the memory of \d+ bytes for frames of .*/noise\.mp4 cannot be used"),
+        (600_000, r".*/video-00000\.part cannot be written"),
+    ],
+)
+def test_a_limit_of_file_sizes_is_named_with_the_file_and_what_to_do(
+    tmp_path: Path, output: Path, most: int, refused: str
+) -> None:
+    make_noise(tmp_path / "noise.mp4", 80)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, limits[1]))
+    try:
+        summary, _ = run_all(output, request(tmp_path / "noise.mp4", video_quality="maximum"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    ((_, reason),) = summary.failures
+    assert re.match(f"{refused}: file too large; raise the limit of file sizes \\(ulimit -f\\), or choose", reason)
+    assert "rights" not in reason
 
 
 @pytest.mark.usefixtures("trivial_engine")

@@ -41,8 +41,9 @@ def test_a_file_that_cannot_be_written_whole_is_the_one_before_and_leaves_nothin
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(OSError, match="No space left") as refused:
             write_whole(path, b"another")
+        assert refused.value.filename == str(path)
     assert path.read_bytes() == b"one"
     write_whole(path, b"another")
     assert path.read_bytes() == b"another"
