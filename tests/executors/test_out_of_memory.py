@@ -18,7 +18,7 @@ from trivial import TrivialEngine
 
 from birefnet_batch import Request, Settings, engines, run
 from birefnet_batch.engines.memory import is_out_of_memory
-from birefnet_batch.errors import EngineError, InputError, OutputError
+from birefnet_batch.errors import EngineError, EngineMemoryError, InputError, OutputError
 from birefnet_batch.settings import EngineSettings, MediaSettings
 from birefnet_batch.video.libav_writer import output_errors
 from birefnet_batch.video.x264 import X264Writer
@@ -88,11 +88,10 @@ def test_an_engine_that_does_not_open_is_tried_with_half_the_batch_and_the_recor
 
 
 def test_an_engine_that_does_not_open_for_one_frame_fails_with_the_reason(tmp_path, monkeypatch):
-    record = cut_out(tmp_path, monkeypatch, holds=0, error="opening")
-    assert record["status"] == "failed"
-    assert record["error"]["type"] == "EngineMemoryError"
-    assert "does not open: CUDA out of memory" in record["error"]["message"]
-    assert "give a smaller operating_resolution" in record["error"]["message"]
+    with pytest.raises(EngineMemoryError) as caught:
+        cut_out(tmp_path, monkeypatch, holds=0, error="opening")
+    assert "does not open: CUDA out of memory" in str(caught.value)
+    assert "give a smaller operating_resolution" in str(caught.value)
 
 
 def test_what_fits_is_reproducible(tmp_path, monkeypatch):
