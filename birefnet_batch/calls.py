@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -14,6 +16,10 @@ from birefnet_batch.request import Request
 from birefnet_batch.settings import OnInvalid, Settings
 from birefnet_batch.video.formats import format_of
 from birefnet_batch.video.look import media_problems
+
+_NO_NAME = re.compile(r"[/\\\x00-\x1f]")
+# With what a store adds while it writes; file systems take 255.
+_LONGEST = 200
 
 
 def check_settings(settings: Settings) -> None:
@@ -35,14 +41,17 @@ def check_documents(documents: Mapping[str, str]) -> None:
     Raises:
         ConfigError: some are not.
     """
+    given: Any = documents
+    if not isinstance(given, Mapping) or not all(isinstance(text, str) for pair in given.items() for text in pair):
+        raise ConfigError("documents is no mapping of texts to texts; give {'notes.txt': 'what it holds'}")
     problems = [
         f"{name!r} is no plain file name; give one without a folder, such as config.yaml"
         for name in documents
-        if name in ("", ".", "..") or any(character in name for character in "/\\\0")
+        if name.strip() in ("", ".", "..") or len(os.fsencode(name)) > _LONGEST or _NO_NAME.search(name)
     ] + [
         f"{name!r} is a file of the run's own; give another name"
         for name in documents
-        if name in (MANIFEST, RUN, RUNNING)
+        if name.lower() in (MANIFEST, RUN, RUNNING)
     ]
     if problems:
         raise ProblemsError("The documents have problems", problems)
@@ -58,7 +67,7 @@ def requested_jobs(
         InputError: its URL cannot be read, or differs from another's in nothing but its secrets.
         ConfigError: there are no requests, or several wrong ones.
     """
-    if isinstance(requests, str | Request | Mapping) or not isinstance(requests, Iterable):
+    if isinstance(requests, str | bytes | Request | Mapping) or not isinstance(requests, Iterable):
         raise ConfigError(
             f"requests is of the type {type(requests).__name__}; give a list of Requests or of the arguments of API "
             "calls, also for one: run(settings, [Request(video_url=...)])"

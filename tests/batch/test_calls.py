@@ -125,8 +125,19 @@ def test_what_is_no_folder_is_no_output_of_one_video(
 
 
 def test_documents_are_files_in_the_folder_of_the_run_and_none_of_its_own(tmp_path: Path) -> None:
-    wrong = ["../../evil.txt", str(tmp_path / "evil.txt"), "a/b.txt", "a\\b.txt", "..", "", "a\0"]
-    own = ["run.json", "manifest.jsonl", "running"]
+    wrong = [
+        "../../evil.txt",
+        str(tmp_path / "evil.txt"),
+        "a/b.txt",
+        "a\\b.txt",
+        "..",
+        "",
+        " ",
+        "a\0",
+        "a\nb",
+        "a" * 201,
+    ]
+    own = ["run.json", "RUN.JSON", "manifest.jsonl", "running"]
     with pytest.raises(ConfigError) as caught:
         run(
             settings(tmp_path / "out"),
@@ -142,3 +153,10 @@ def test_documents_are_files_in_the_folder_of_the_run_and_none_of_its_own(tmp_pa
     run(settings(tmp_path / "out"), [request(tmp_path / "none.mp4")], progress=Quiet(), documents={"..fine .txt": "x"})
     (kept,) = (tmp_path / "out" / "runs").glob("*/*.txt")
     assert (kept.name, kept.read_text()) == ("..fine .txt", "x")
+
+
+@pytest.mark.parametrize("documents", [{5: "x"}, {"ok": 5}, {"ok": b"x"}, [("a", "b")], "abc", 5])
+def test_documents_of_other_types_are_refused_with_what_to_give(tmp_path: Path, documents: Any) -> None:
+    with pytest.raises(ConfigError, match="documents is no mapping of texts to texts; give"):
+        run(settings(tmp_path / "out"), [request(tmp_path / "none.mp4")], documents=documents)
+    assert not list(tmp_path.iterdir())
