@@ -157,6 +157,8 @@ class EngineCache:
                 engine = self._open(family, spec, weights, size)
             except EngineError as error:
                 if family == families[-1]:
+                    if refusals:
+                        raise type(error)(f"{error} (before that, {'; '.join(refusals)})") from None
                     raise
                 _log.warning("%s; engine.fallback goes on with the next", error)
                 refusals.append(f"{family}: {error}")

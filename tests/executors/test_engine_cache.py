@@ -166,6 +166,18 @@ def test_a_fallback_runs_only_where_it_is_named_and_says_so(monkeypatch: pytest.
         cache.engine(DEMO, (64, 64))
 
 
+def test_where_nothing_that_is_named_can_be_had_each_reason_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def open_engine(name: str, **_: Any) -> TrivialEngine:
+        raise EngineError(f"there is no {name}")
+
+    monkeypatch.setattr(engines, "open_engine", open_engine)
+    with (
+        EngineCache(asking(name=EngineName.onnxruntime, fallback=[EngineName.torch])) as cache,
+        pytest.raises(EngineError, match=r"^there is no torch \(before that, onnxruntime: there is no onnxruntime\)$"),
+    ):
+        cache.engine(DEMO, (64, 64))
+
+
 def test_a_fallback_runs_where_the_engine_that_was_asked_for_does_not_open(monkeypatch: pytest.MonkeyPatch) -> None:
     class Unopenable(TrivialEngine):
         def open(self) -> None:
