@@ -133,7 +133,10 @@ def measure_in_child(arguments: Mapping[str, Any], batch: int) -> Measured:
         found, prepared = _in_child(arguments, batch)
         return _in_child(arguments, batch)[0] if prepared else found
     except BrokenProcessPool:
-        raise EngineMemoryError(f"the process that tried batches of {batch} was ended by the system") from None
+        raise EngineMemoryError(
+            f"the process that tried batches of {batch} was ended by the system, or did not start (it imports a script "
+            "that begins a run anew: there the call belongs below if __name__ == '__main__')"
+        ) from None
 
 
 def _in_child(arguments: Mapping[str, Any], batch: int) -> tuple[Measured, bool]:
