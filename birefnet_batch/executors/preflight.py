@@ -98,4 +98,4 @@ def _one_of(names: Iterable[_T], check: Callable[[_T], object]) -> None:
     told = list(dict.fromkeys(map(str, refusals)))
     if not told:
         return
-    raise refusals[0] if len(told) == 1 else ProblemsError("No video can be done", told)
+    raise refusals[0] if len(told) == 1 else ProblemsError("No video that is left can be done", told)
