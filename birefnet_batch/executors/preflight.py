@@ -17,7 +17,7 @@ from birefnet_batch.video.hardware import encoder_of
 _T = TypeVar("_T")
 
 
-def preflight(settings: Settings, jobs: Sequence[Job], engines: EngineCache) -> None:
+def open_first(settings: Settings, jobs: Sequence[Job], engines: EngineCache) -> None:
     """Make sure that this machine can do a video of these: otherwise each would fail by itself, for the same reason.
 
     What only some of them need (the weights of one model of several) costs these alone. Videos that are not there need
@@ -26,47 +26,23 @@ def preflight(settings: Settings, jobs: Sequence[Job], engines: EngineCache) -> 
     Args:
         settings: the run's.
         jobs: what is to be done here.
-        engines: of these settings.
+        engines: of these settings; the first engine that one of the jobs needs and that can be had is open in it then.
 
     Raises:
         ConfigError: none of their types has the encoder that is required; ProblemsError where there are several
             reasons for that, or for the last one.
         EngineError: the engine that was asked for cannot be had.
-        WeightsError: the weights of none of their models can.
+        BirefnetBatchError: no engine opens, for the weights are missing or no use, or for want of a place or memory.
     """
-    types = (job.request.video_output_type for job in jobs)
-    _one_of(types, lambda name: encoder_of(format_of(name), settings.media))
-    require_asked(settings.engine)
-    models = (job.request.model for job in _with_source(jobs, settings))
-    _one_of(models, lambda name: engines.weights(engines.model(name)))
-
-
-def open_first(settings: Settings, jobs: Iterable[Job], engines: EngineCache) -> None:
-    """Open the first engine that one of these jobs needs and that can be had.
-
-    Args:
-        settings: see `preflight`, as are the others.
-        jobs: those that are left.
-        engines: keeps it open.
-
-    Raises:
-        BirefnetBatchError: none can, for their weights are no use, or there is no place or no memory for them; a
-            ProblemsError where there are several reasons.
-    """
+    _require(settings, jobs)
     wanted = ((job.request.model, job.request.size) for job in _with_source(jobs, settings))
     _one_of(wanted, lambda engine: engines.engine(engines.model(engine[0]), engine[1]))
 
 
-def judge_weights(settings: Settings, jobs: Iterable[Job], engines: EngineCache) -> None:
-    """See by their headers that the weights of one of the jobs' models fit, for engines that open elsewhere.
+def judge_weights(settings: Settings, jobs: Sequence[Job], engines: EngineCache) -> None:
+    """Do the same where engines open in other processes: of weights their header is looked at.
 
-    Args:
-        settings: see `preflight`, as are the others.
-        jobs: those that are left.
-        engines: find the weights.
-
-    Raises:
-        WeightsError: none do; a ProblemsError where there are several reasons.
+    Args and errors are those of `open_first`.
     """
     from birefnet_batch.models.checkpoint import check_header
 
@@ -74,7 +50,14 @@ def judge_weights(settings: Settings, jobs: Iterable[Job], engines: EngineCache)
         spec = engines.model(name)
         check_header(engines.weights(spec).path, spec)
 
+    _require(settings, jobs)
     _one_of((job.request.model for job in _with_source(jobs, settings)), judge)
+
+
+def _require(settings: Settings, jobs: Iterable[Job]) -> None:
+    types = (job.request.video_output_type for job in jobs)
+    _one_of(types, lambda name: encoder_of(format_of(name), settings.media))
+    require_asked(settings.engine)
 
 
 def _with_source(jobs: Iterable[Job], settings: Settings) -> Iterator[Job]:

@@ -15,7 +15,7 @@ from birefnet_batch.executors.coordinator import Coordinator
 from birefnet_batch.executors.engine_cache import EngineCache
 from birefnet_batch.executors.messages import Answer
 from birefnet_batch.executors.parts import open_parts
-from birefnet_batch.executors.preflight import judge_weights, preflight
+from birefnet_batch.executors.preflight import judge_weights
 from birefnet_batch.executors.ray_causes import cause
 from birefnet_batch.executors.ray_cluster import RayCluster, require_ray, resolved
 from birefnet_batch.executors.ray_crew import Crew
@@ -46,14 +46,13 @@ class RayExecutor(Executor):
         """See `Executor.run`. An interrupt drains: what is being done may end within `executor.grace_s`.
 
         Raises:
-            BirefnetBatchError: all workers are on this machine, and it can do none of them (`preflight`).
+            BirefnetBatchError: all workers are on this machine, and it can do none of them (`judge_weights`).
         """
         todo = list(jobs)
         with RayCluster(self._ray, self.context.settings) as cluster:
             context = replace(self.context, settings=resolved(self.context.settings, cluster))
             if not cluster.grows:
                 with EngineCache(context.settings) as engines:
-                    preflight(context.settings, todo, engines)
                     judge_weights(context.settings, todo, engines)
             yield from Driver(self._ray, cluster, context, progress).run(todo)
 

@@ -13,7 +13,7 @@ from birefnet_batch.executors.engine_cache import EngineCache
 from birefnet_batch.executors.finish import finish
 from birefnet_batch.executors.finished_segments import find, keep
 from birefnet_batch.executors.ledger import Ledger, fail
-from birefnet_batch.executors.preflight import open_first, preflight
+from birefnet_batch.executors.preflight import open_first
 from birefnet_batch.executors.prepare import prepare
 from birefnet_batch.executors.retries import attempt_record, may_be_tried_again
 from birefnet_batch.executors.segment_step import do_segment
@@ -58,7 +58,6 @@ class Worker:
         Raises:
             BirefnetBatchError: this machine can do none of them.
         """
-        preflight(self._context.settings, jobs, self._engines)
         open_first(self._context.settings, jobs, self._engines)
 
     def run(self, job: Job, observer: Observer, *, last: bool = False) -> JobOutcome:

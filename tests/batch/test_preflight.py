@@ -14,7 +14,7 @@ from batch_runs import request, run_all, settings
 from birefnet_batch import Request, run
 from birefnet_batch.errors import BirefnetBatchError, ConfigError, EngineError, ProblemsError, WeightsError
 from birefnet_batch.executors.engine_cache import EngineCache
-from birefnet_batch.executors.preflight import preflight
+from birefnet_batch.executors.preflight import open_first
 from birefnet_batch.jobs import Job
 from birefnet_batch.settings import Device, EngineName, EngineSettings, MediaSettings, Precision, StorageSettings
 from birefnet_batch.status import read_status
@@ -101,7 +101,7 @@ def test_where_no_model_has_weights_each_is_told_once(clip: Path, output: Path) 
     with pytest.raises(ProblemsError) as caught:
         wanted = settings(output, weights={"light": "one.pth", "portrait": "two.pth"})
         with EngineCache(wanted) as engines:
-            preflight(wanted, jobs, engines)
+            open_first(wanted, jobs, engines)
     assert [problem.split()[0] for problem in caught.value.problems] == [
         *("weights.light=one.pth", "weights.portrait=two.pth")
     ]
