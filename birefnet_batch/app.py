@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import glob
-import json
 import logging
 import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from types import FrameType
 from typing import Any
 
@@ -172,9 +170,7 @@ def run_config(config: DictConfig) -> int:
 
         documents = _documents(config)
         if invalid:
-            documents[INVALID_ENTRIES] = "".join(
-                f"{json.dumps(asdict(entry), ensure_ascii=False)}\n" for entry in invalid
-            )
+            documents[INVALID_ENTRIES] = "".join(f"{entry.to_json()}\n" for entry in invalid)
         summary = run(settings, requests, documents=documents, command=sys.argv, invalid=len(invalid))
     except BirefnetBatchError as error:
         print(f"error: {error}", file=sys.stderr)

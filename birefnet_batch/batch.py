@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -192,7 +191,7 @@ def _with_refused(documents: Mapping[str, str], refused: Iterable[InvalidEntry])
     lines = documents.get(INVALID_ENTRIES, "")
     for entry in refused:
         _log.warning("skipped: %s: %s", entry.place, "; ".join(entry.reasons))
-        lines += f"{json.dumps(asdict(entry), ensure_ascii=False)}\n"
+        lines += f"{entry.to_json()}\n"
     return {**documents, INVALID_ENTRIES: lines}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,10 @@ class InvalidEntry:
         if len(self.reasons) > len(shown):
             shown += (f"and {len(self.reasons) - len(shown)} more",)
         object.__setattr__(self, "reasons", shown)
+
+    def to_json(self) -> str:
+        """The line of a run's record, without its end."""
+        return json.dumps(vars(self), ensure_ascii=False)
 
 
 def unreadable(place: str | Path, *reasons: str) -> ManifestError:
