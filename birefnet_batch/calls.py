@@ -14,6 +14,7 @@ from birefnet_batch.output_files import MANIFEST, RUN, RUNNING
 from birefnet_batch.process_tuning import no_garbage
 from birefnet_batch.request import Request
 from birefnet_batch.settings import OnInvalid, Settings
+from birefnet_batch.systems import no_system
 from birefnet_batch.video.formats import format_of
 from birefnet_batch.video.look import media_problems
 
@@ -26,8 +27,10 @@ def check_settings(settings: Settings) -> None:
     """See that these are settings, whatever their values.
 
     Raises:
-        ConfigError: they are not.
+        ConfigError: they are not, or this system is none that we run on.
     """
+    if reason := no_system():
+        raise ConfigError(reason)
     if not isinstance(settings, Settings):
         raise ConfigError(
             f"settings is of the type {type(settings).__name__}; give Settings(...): run(settings, requests), or "

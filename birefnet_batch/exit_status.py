@@ -12,6 +12,7 @@ from types import FrameType
 from birefnet_batch.errors import BirefnetBatchError, ConfigError
 from birefnet_batch.refusals import system_reason
 from birefnet_batch.standard_streams import is_of_output
+from birefnet_batch.systems import no_system
 
 OK, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 
@@ -32,8 +33,11 @@ def while_read(command: Callable[[], int]) -> int:
 
     Returns:
         Its own status, 1 if its reader went away, or, with a line on standard error, if what it prints cannot be
-        written.
+        written, 2, with a line too, on a system that this package does not run on.
     """
+    if reason := no_system():
+        print(f"error: {reason}", file=sys.stderr)
+        return WRONG_USE
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Names of files need not be UTF-8.
         sys.stdout.reconfigure(errors="backslashreplace")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
@@ -32,3 +33,28 @@ def test_a_name_that_is_not_utf8_costs_no_report():
     done = subprocess.run([sys.executable, "-c", code], env=strict, capture_output=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout == b"o\\udcff: a report\n"
+
+
+@pytest.mark.parametrize(
+    ("program", "word"),
+    [
+        ("__main__", "output=out"),
+        ("engines_command", "list"),
+        ("models.weights_command", "list"),
+        ("status_command", "out"),
+        ("verify_command", "out"),
+    ],
+)
+def test_on_windows_each_program_says_where_it_runs(monkeypatch, capsys, program, word):
+    monkeypatch.setattr(sys, "argv", [program, word])
+    main = importlib.import_module(f"birefnet_batch.{program}").main
+    monkeypatch.setattr(sys, "platform", "win32")
+    # As the scripts do that pip makes of them.
+    with pytest.raises(SystemExit) as ended:
+        sys.exit(main())
+    monkeypatch.undo()
+    assert ended.value.code == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("error: birefnet_batch runs on Linux and macOS, not on Windows itself")
+    assert said.err.count("\n") == 1

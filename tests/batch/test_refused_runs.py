@@ -46,6 +46,14 @@ def test_an_empty_run_and_a_run_without_output_are_refused(clip: Path, output: P
     assert not output.exists()
 
 
+def test_on_windows_a_script_is_told_where_it_runs(clip: Path, output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.platform", "win32")
+    with pytest.raises(ConfigError, match="runs on Linux and macOS, not on Windows itself"):
+        run(settings(output), [request(clip)])
+    monkeypatch.undo()
+    assert not output.exists()
+
+
 def test_a_shared_engine_store_that_cannot_be_one_is_no_fault_of_the_videos(clip: Path, output: Path) -> None:
     with pytest.raises(ConfigError, match=r"engine\.shared_store=foo://x cannot be used: no readable URL"):
         run_all(output, request(clip), engine=EngineSettings(shared_store="foo://x"))
