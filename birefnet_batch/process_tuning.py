@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import math
 import os
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from birefnet_batch.control_groups import memory_share, processor_share
 
 # The numbers are malloc.h's.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
@@ -129,6 +132,11 @@ def machine_memory() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
+def usable_memory() -> int:
+    """Bytes of memory that this process may have: the machine's, or what its container is given of it."""
+    return min(machine_memory(), memory_share() or sys.maxsize)
+
+
 def address_space() -> int | None:
     """Bytes of memory that this process may address (`ulimit -v`); None where there is no such limit."""
     try:
@@ -140,7 +148,23 @@ def address_space() -> int | None:
 
 
 def usable_processors() -> int:
-    """How many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """How many processors this process may use: those that it may run on, or the time that its container is given.
+
+    Of a part of a processor it may use one more: threads that stop together when the time of a period is over still
+    take all of it.
+    """
+    present = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    share = processor_share()
+    return present if share is None else min(present, math.ceil(share))
+
+
+def usual_threads() -> int:
+    """How many threads a network gets where nobody says: torch's own choice, but no more than may run.
+
+    Torch knows which processors it may run on, but not how little of their time a container is given; with a thread
+    for each of a large machine's all would be stopped for most of each period. Whoever set OMP_NUM_THREADS has decided.
+    """
+    import torch
+
+    chosen = torch.get_num_threads()
+    return chosen if "OMP_NUM_THREADS" in os.environ else min(chosen, usable_processors())

@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from birefnet_batch.process_tuning import machine_memory
+from birefnet_batch.process_tuning import machine_memory, usable_memory, usable_processors
 
 _PACKAGES = (
     *("birefnet-batch", "torch", "av", "numpy", "numba", "safetensors", "pillow", "huggingface-hub", "pydantic"),
@@ -86,6 +86,9 @@ def _machine() -> tuple[tuple[str, Any], ...]:
         "processor": _processor(),
         "processors": os.cpu_count(),
         "memory_bytes": machine_memory(),
+        # Less than the machine's in a container that is given less.
+        "usable_processors": usable_processors(),
+        "usable_memory_bytes": usable_memory(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "gpus": [torch.cuda.get_device_name(index) for index in range(count)],
         "cuda": torch.version.cuda if count else None,

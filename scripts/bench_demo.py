@@ -1,9 +1,10 @@
 """Frames a second of one demo clip through the whole pipeline, with and without what makes torch fast beside it.
 
-    .venv/bin/python scripts/bench_demo.py [--rounds 2]
+    .venv/bin/python scripts/bench_demo.py [--rounds 2] [--only "as shipped,neither"]
 
 The variants take turns, each in a process of its own, so that drift of the machine cancels. The time is the job's
-own total: decoding, matting, foreground, encoding of video and mask, joining; not the start of Python.
+own total: decoding, matting, foreground, encoding of video and mask, joining; not the start of Python. `the machine's
+threads` differs from what is shipped in a container that is given a part of its machine's processors.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ VARIANTS = {
     "libgomp's own waiting": "birefnet_batch.process_tuning.spin_briefly = lambda: None",
     "sleeping at once": "import os\nos.environ['OMP_WAIT_POLICY'] = 'passive'",
     "memory given back": "birefnet_batch.process_tuning.keep_freed_memory = lambda: None",
+    "the machine's threads": "birefnet_batch.process_tuning.processor_share = lambda: None",
     "a team per stage": "birefnet_batch.process_tuning.compute_alone = lambda: None",
     "neither": "birefnet_batch.process_tuning.keep_freed_memory = lambda: None\n"
     "birefnet_batch.process_tuning.compute_alone = lambda: None",
@@ -60,16 +62,20 @@ def main() -> None:
     """Print a line per variant."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=2)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--only", default=",".join(VARIANTS), help="variants; the last one is what others are of")
+    arguments = parser.parse_args()
+    names = [name.strip() for name in arguments.only.split(",")]
+    if unknown := [name for name in names if name not in VARIANTS]:
+        parser.error(f"--only: {unknown[0]!r} is none of {', '.join(VARIANTS)}")
     clip = demo_clips() / "motorcycle.mp4"
-    found: dict[str, list[tuple[float, int]]] = {name: [] for name in VARIANTS}
-    for _ in range(rounds):
-        for name, change in VARIANTS.items():
-            found[name].append(measure(change, clip))
-    base = median(rate for rate, _ in found["neither"])
+    found: dict[str, list[tuple[float, int]]] = {name: [] for name in names}
+    for _ in range(arguments.rounds):
+        for name in names:
+            found[name].append(measure(VARIANTS[name], clip))
+    base = median(rate for rate, _ in found[names[-1]])
     for name, values in found.items():
         rate, peak = median(rate for rate, _ in values), median(peak for _, peak in values)
-        print(f"{name:20} {rate:5.2f} frames/s ({rate / base:.2f} of neither), peak {peak:.0f} MiB")
+        print(f"{name:21} {rate:5.2f} frames/s ({rate / base:.2f} of {names[-1]}), peak {peak:.0f} MiB")
 
 
 if __name__ == "__main__":

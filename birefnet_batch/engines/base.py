@@ -29,7 +29,7 @@ class EngineSpec:
     device: str
     """cpu or cuda."""
     threads: int | None = None
-    """CPU threads; None leaves torch's own choice."""
+    """CPU threads; None is `usual_threads` of torch, `usable_processors` of ONNX Runtime."""
 
     def to_dict(self) -> dict[str, Any]:
         """What of it is recorded of a job."""

@@ -49,7 +49,7 @@ def open_engine(
         device: auto, cpu or cuda.
         precision: auto, fp32, fp16 or bf16.
         batch_size: frames a batch; None is 1 on a CPU and 4 on CUDA, or as many of them as TensorRT takes.
-        threads: CPU threads; None is the library's own choice.
+        threads: CPU threads; None is the library's own choice, in a container no more than it is given.
         provider: of onnxruntime: auto, cpu, cuda, tensorrt or openvino.
         store: where built engines are; None is the default one.
         workspace_gib: of tensorrt: memory that a layer may use; None is the library's own limit.

@@ -11,6 +11,7 @@ from torch import nn
 from birefnet_batch.engines.base import Engine, EngineSpec
 from birefnet_batch.models.registry import ModelSpec
 from birefnet_batch.models.weights import WeightsFile, load_network
+from birefnet_batch.process_tuning import usual_threads
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -43,8 +44,7 @@ class TorchEngine(Engine):
         Raises:
             WeightsError: the checkpoint does not fit the network.
         """
-        if self.spec.threads is not None:
-            torch.set_num_threads(self.spec.threads)
+        self._use_threads()
         network = load_network(self._model, self._weights)
         network.to(self.device, DTYPES[self.spec.precision])
         # Counted first: a layer that is prepared may keep its weights outside of its parameters.
@@ -61,9 +61,8 @@ class TorchEngine(Engine):
     def run(self, images: torch.Tensor) -> torch.Tensor:
         """See `Engine`."""
         assert self._network is not None
-        if self.spec.threads is not None:
-            # The count belongs to the calling thread, which need not be the one that opened the engine.
-            torch.set_num_threads(self.spec.threads)
+        # The count belongs to the calling thread, which need not be the one that opened the engine.
+        self._use_threads()
         # One by one on a CPU: a frame's logits are the same bits wherever it is in a batch, less memory is needed, and
         # nothing is slower.
         size = 1 if self.spec.device == "cpu" else len(images)
@@ -81,6 +80,11 @@ class TorchEngine(Engine):
             **self.spec.to_dict(),
             "threads": torch.get_num_threads(),
         }
+
+    def _use_threads(self) -> None:
+        threads = self.spec.threads or usual_threads()
+        if threads != torch.get_num_threads():
+            torch.set_num_threads(threads)
 
 
 def _processor() -> str:

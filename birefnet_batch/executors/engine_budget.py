@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from birefnet_batch.process_tuning import machine_memory, usable_processors
+from birefnet_batch.process_tuning import usable_memory, usable_processors
 from birefnet_batch.settings import Settings
 
 _GIB = 1 << 30
@@ -24,7 +24,7 @@ def engine_budget(settings: Settings, device: str) -> float:
         return float(_SHARE * min(1.0, settings.executor.gpus_per_worker) * torch.cuda.mem_get_info()[1])
     processors = usable_processors()
     part = min(1.0, (settings.engine.threads or processors) / processors)
-    return _SHARE * part * machine_memory()
+    return _SHARE * part * usable_memory()
 
 
 def memory_in_use(settings: Settings, device: str) -> int:

@@ -22,7 +22,7 @@ from birefnet_batch.executors.ray_folder import LONGEST, own_folder
 from birefnet_batch.executors.ray_paths import absolute_paths
 from birefnet_batch.executors.ray_room import Reminder, Share, lacking
 from birefnet_batch.executors.ray_signals import hangups_blocked, signal_handlers_kept
-from birefnet_batch.process_tuning import usable_processors
+from birefnet_batch.process_tuning import usable_processors, usual_threads
 from birefnet_batch.refusals import one_line
 from birefnet_batch.settings import Device, ExecutorSettings, Settings
 
@@ -64,7 +64,8 @@ class RayCluster:
         self._executor: ExecutorSettings = settings.executor
         self._engine = settings.engine
         self._device = Device(settings.engine.device_wish)
-        self.threads = settings.engine.threads or _torch_threads()
+        # Chosen in this process: inside an actor torch would be told another number by Ray.
+        self.threads = settings.engine.threads or usual_threads()
         self._owned = False
         self._folder: Path | None = None
         self._lock: FileLock | None = None
@@ -218,10 +219,3 @@ def resolved(settings: Settings, cluster: RayCluster) -> Settings:
     engine = replace(settings.engine, device=cluster.device, threads=cluster.threads)
     settings = replace(settings, engine=engine)
     return settings if cluster.brings_files else absolute_paths(settings)
-
-
-def _torch_threads() -> int:
-    """What torch chooses in this process: inside an actor it would be told another number by Ray."""
-    import torch
-
-    return torch.get_num_threads()

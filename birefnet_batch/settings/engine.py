@@ -64,7 +64,7 @@ class EngineSettings(Group):
     memory_gib: float | None = setting(
         None, "GiB that the engine may take: batch_size=null is then the quickest that fits, measured once a machine"
     )
-    threads: int | None = setting(None, "CPU threads of the network; null is the library's own choice (recorded)")
+    threads: int | None = setting(None, "CPU threads of the network; null is one for each that may be used (recorded)")
     provider: Provider = setting(
         Provider.auto, "of onnxruntime: auto (cuda on CUDA, cpu else) | cpu | cuda | tensorrt | openvino"
     )

@@ -40,6 +40,7 @@ class ExecutorSettings(Group):
         None, "Ray: where parts travel between machines, a folder or URI that all see; null is the run's scratch folder"
     )
     engine_memory_gib: float | None = setting(
-        None, "memory for a worker's open engines; null is half of its share of the GPU's or the machine's"
+        None,
+        "memory for a worker's open engines; null is half of its share of the GPU's or of what the machine gives it",
     )
     grace_s: float = setting(30.0, "Ray: seconds that running segments have to finish when the run is stopped")
