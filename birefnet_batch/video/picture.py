@@ -131,7 +131,7 @@ class Picture:
 
     def _lay(self, colours: Levels, alpha: Levels) -> None:
         opaque = np.iinfo(alpha.dtype).max
-        if alpha.min() < opaque:
+        if np.min(alpha) < opaque:
             self.transparent += 1
             laid = np.multiply(colours, alpha[..., None], dtype=np.uint32 if self._wide else np.uint16)
             colours[...] = (laid + opaque // 2) // opaque
