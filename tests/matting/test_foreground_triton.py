@@ -30,10 +30,11 @@ def soft(*shape):
     return (torch.rand(*shape, generator=draw) * 3 - 1).clamp(0, 1)
 
 draw = torch.Generator().manual_seed(1)
-# A nearly empty matte beside a full one.
+# A nearly empty matte beside a full one. The interpreter is slow: no program goes on below the picture.
+kernels._COLUMN_BLOCK = {"rows": 2, "columns": 1024}
 alpha = torch.where(torch.arange(700) < 500, 1.0, 2e-5).expand(1, 1, 2, 700)
 check(torch.rand(1, 3, 2, 700, generator=draw), alpha, 1e-4)
-# Boxes and programs so small that the interpreter, which is slow, goes over their borders.
+# Boxes and programs so small that it goes over their borders.
 foreground.SIDES = (11, 4)
 kernels._ROW_BLOCK = {"rows": 4, "columns": 32}
 kernels._COLUMN_BLOCK = {"rows": 16, "columns": 32}
