@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -112,3 +113,20 @@ def test_the_dashboard_asks_for_metrics_that_are_counted() -> None:
     counted = set(re.findall(r'"(birefnet_\w+)"', source))
     assert asked <= counted
     assert {"birefnet_frames", "birefnet_stage_seconds", "birefnet_engine_opens", "birefnet_retries"} <= asked
+
+
+def test_an_image_has_all_files_that_the_package_is_made_of_and_a_torch_that_it_takes() -> None:
+    root = FILES.parents[1]
+    lines = (FILES / "Dockerfile").read_text().splitlines()
+    copied = {source for line in lines if line.startswith("COPY ") for source in line.split()[1:-1]}
+    project = tomllib.loads((root / "pyproject.toml").read_text())
+    folders = project["tool"]["setuptools"]["package-dir"].values()
+    assert {"pyproject.toml", "birefnet_batch", "README.md", *project["project"]["license-files"]} <= copied
+    # Of engines/ not the store of a checkout.
+    assert set(folders) <= copied | {Path(source).parts[0] for source in copied}
+    assert {f"engines/{name}" for name in ("__init__.py", "matrix.yaml")} == {
+        source for source in copied if source.startswith("engines")
+    }
+    assert all((root / source).exists() for source in copied)
+    (wanted,) = re.findall(r"pip install '(torch[^']*)'", "\n".join(lines))
+    assert wanted in project["project"]["optional-dependencies"]["onnx-gpu"]
