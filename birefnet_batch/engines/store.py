@@ -12,6 +12,7 @@ name, and from nowhere else.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import secrets
@@ -220,6 +221,15 @@ class EngineStore:
 def _remove(folder: Path) -> None:
     """Out of sight at once, then gone: nobody sees half an entry."""
     aside = folder.with_name(f".removed-{folder.name}-{secrets.token_hex(4)}")
-    with suppress(FileNotFoundError):
+    try:
         folder.rename(aside)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        # An overlay renames no folder of a layer below, as an image's is. Without its record it is no engine.
+        (folder / ENTRY).unlink(missing_ok=True)
+        shutil.rmtree(folder)
+        return
     shutil.rmtree(aside, ignore_errors=True)

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -124,6 +124,40 @@ def test_a_damaged_engine_is_made_again_with_one_warning(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         assert store.get(ARTIFACT, builder(b"again")).read_bytes() == b"again"
     assert caplog.text.count("damaged: it is made again") == 1
+
+
+@pytest.fixture
+def overlay(tmp_path: Path) -> Iterator[Path]:
+    """A folder with a damaged engine in the layer below, as of an image's container."""
+    below, above, work, merged = (tmp_path / name for name in ("below", "above", "work", "merged"))
+    for folder in (below, above, work, merged):
+        folder.mkdir()
+    EngineStore(below).get(ARTIFACT, builder()).write_bytes(b"damage")
+    options = f"redirect_dir=off,lowerdir={below},upperdir={above},workdir={work}"
+    mounted = subprocess.run(
+        ["mount", "-t", "overlay", "overlay", "-o", options, merged], capture_output=True, text=True
+    )
+    if mounted.returncode:
+        pytest.skip(f"no overlay can be mounted here: {mounted.stderr.strip()}")
+    yield merged
+    subprocess.run(["umount", merged], check=True)
+
+
+def test_an_engine_of_an_image_s_layer_is_made_again_and_removed(overlay, caplog):
+    store = EngineStore(overlay)
+    assert store.get(ARTIFACT, builder()).read_bytes() == b"engine"
+    assert "is damaged: it is made again" in caplog.text
+    (entry,) = store.entries()
+    assert entry.intact()
+    store.remove(overlay / entry.key)
+    assert not [*store.entries(), *store.broken(), *store.leftovers()]
+
+
+def test_an_engine_of_an_image_s_layer_that_nobody_opened_is_removed(overlay):
+    store = EngineStore(overlay)
+    (entry,) = store.entries()
+    store.remove(overlay / entry.key)
+    assert not [*store.entries(), *store.broken(), *store.leftovers()]
 
 
 def test_an_engine_under_the_name_of_another_is_not_taken_for_it(tmp_path):
