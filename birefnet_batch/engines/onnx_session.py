@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from contextlib import suppress
 from importlib import import_module
@@ -90,6 +91,8 @@ def require_provider(provider: str, form: DeformableForm | None = None) -> Modul
     """
     what, package = _PACKAGES[provider]
     install = f"pip install '{what}'"
+    # From 1.29 on it reports to Microsoft which models are run. It reads this once, when it is imported.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
     except ImportError:

@@ -169,6 +169,9 @@ class RayCluster:
             # Otherwise Ray writes a token into the user's home folder, and says so.
             self._set("RAY_AUTH_TOKEN", _TOKEN)
             logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
+        if "RAY_USAGE_STATS_ENABLED" not in os.environ:
+            # Ray reports what it is used for.
+            self._set("RAY_USAGE_STATS_ENABLED", "0")
         processors = float(usable_processors())
         workers, each = self._executor.workers, self._executor.cpus_per_worker or float(self.threads)
         try:

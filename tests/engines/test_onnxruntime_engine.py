@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -41,6 +43,31 @@ def test_a_frame_gets_the_same_bits_wherever_it_is_and_whatever_is_beside_it(sto
         together = engine.infer(images)
         assert torch.equal(engine.infer(images[[2, 0, 1]]), together[[2, 0, 1]])
         assert torch.equal(engine.infer(images[1:2]), together[1:2])
+
+
+# It reports nothing of what looks like somebody's tests.
+REPORTED = """
+import os
+for name in ("CI", "ORT_RUNNING_UNIT_TESTS", "PYTEST_CURRENT_TEST"):
+    os.environ.pop(name, None)
+from birefnet_batch.engines.onnx_session import require_provider
+require_provider("cpu")
+"""
+
+
+def test_what_is_run_is_reported_to_nobody(tmp_path, monkeypatch):
+    """It makes a file for its reports, and a number for the machine, in the user's cache folder."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("XDG_CACHE_HOME", "ORT_DISABLE_TELEMETRY"):
+        monkeypatch.delenv(name, raising=False)
+    subprocess.run([sys.executable, "-c", REPORTED], check=True, cwd=tmp_path)
+    assert not [*tmp_path.rglob("*")]
+
+
+def test_a_user_who_wants_reports_has_them(monkeypatch):
+    monkeypatch.setenv("ORT_DISABLE_TELEMETRY", "0")
+    onnx_session.require_provider("cpu")
+    assert os.environ["ORT_DISABLE_TELEMETRY"] == "0"
 
 
 def test_a_warm_engine_reads_no_weights(store):

@@ -215,6 +215,28 @@ def test_an_engine_that_this_machine_cannot_run_is_told_and_not_what_its_workers
         cluster.__enter__()
 
 
+@pytest.mark.parametrize(("wish", "reports"), [(None, "0"), ("1", "1")])
+def test_a_ray_that_a_run_starts_reports_to_nobody_unless_the_user_has_it_so(
+    wish: str | None, reports: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Starting(Startable):
+        given = ""
+
+        def init(self, **_: Any) -> None:
+            self.given = os.environ["RAY_USAGE_STATS_ENABLED"]
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.delenv("RAY_USAGE_STATS_ENABLED", raising=False)
+    if wish is not None:
+        monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", wish)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    ray = Starting()
+    ray.there = [{"CPU": 4.0}]
+    with on(ray, device=Device.cpu):
+        assert ray.given == reports
+    assert os.environ.get("RAY_USAGE_STATS_ENABLED") == wish
+
+
 @pytest.mark.parametrize("address", [None, "auto"])
 def test_only_a_cluster_that_was_joined_may_get_further_machines_to_wait_for(
     address: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
