@@ -5,7 +5,8 @@ writes it anew every `RENEW_S` seconds. Who finds a dead holder's creates the ne
 and removes the old one; who finds a living holder's is told whose it is.
 
 A holder is dead when its lease was not renewed for `EXPIRE_S` seconds, by the clocks of both machines, which must
-agree within that; on the same machine (and in the same container) as soon as its process is gone.
+agree within that; in the same container as soon as its process is gone, and in another one of the same machine too
+where the output is on a disk of that machine.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from datetime import datetime
 
 from birefnet_batch.errors import BirefnetBatchError, ConfigError, OutputError
 from birefnet_batch.storage.lease_holder import EXPIRE_S, Holder, this_moment, this_process
+from birefnet_batch.storage.local_store import LocalStore
+from birefnet_batch.storage.scratch import SCRATCH, is_abandoned
 from birefnet_batch.storage.stores import Store
 
 FOLDER = ".lease"
@@ -116,7 +119,7 @@ class Lease:
     def _refuse_the_living(self, names: list[str]) -> None:
         for name in names:
             holder = _read(self._store, name)
-            if holder is not None and holder.is_alive:
+            if holder is not None and _may_live(self._store, holder):
                 raise ConfigError(
                     f"output={self._store.shown} is in use by {holder.shown}; wait for its end, or give another "
                     f"output. If it died, its lease ends by itself {EXPIRE_S:g} s after its last sign of life"
@@ -157,7 +160,7 @@ class Lease:
 
 def holder_of(store: Store) -> Holder | None:
     """The living holder of an output; None where nobody works on it."""
-    return next((holder for holder in holders_of(store) if holder.is_alive), None)
+    return next((holder for holder in holders_of(store) if _may_live(store, holder)), None)
 
 
 def is_held_by(store: Store, run_id: str) -> bool:
@@ -169,6 +172,12 @@ def holders_of(store: Store) -> list[Holder]:
     """Who holds an output, or held it and died."""
     holders = (_read(store, name) for name in _leases(store))
     return [holder for holder in holders if holder is not None]
+
+
+def _may_live(store: Store, holder: Holder) -> bool:
+    if not holder.is_alive or not isinstance(store, LocalStore) or not holder.is_of_this_kernel:
+        return holder.is_alive
+    return not is_abandoned(store.root / SCRATCH / holder.run_id)
 
 
 def _leases(store: Store) -> list[str]:

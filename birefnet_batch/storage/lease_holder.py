@@ -44,6 +44,11 @@ class Holder:
         return _born(self.pid) == self.born or _is_hidden(self.pid)
 
     @property
+    def is_of_this_kernel(self) -> bool:
+        """Whether it is a process of the running kernel, in whatever container."""
+        return bool(self.world) and self.world.partition(" ")[0] == _world().partition(" ")[0]
+
+    @property
     def shown(self) -> str:
         """Who and since when, for people."""
         since = datetime.fromisoformat(self.since)

@@ -18,7 +18,7 @@ from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage.lease import Lease, is_held_by
 from birefnet_batch.storage.lease_holder import Holder
 from birefnet_batch.storage.local_store import LocalStore
-from birefnet_batch.storage.scratch import Scratch
+from birefnet_batch.storage.scratch import SCRATCH, Scratch
 from birefnet_batch.storage.stores import open_store
 from birefnet_batch.uris import user_path
 
@@ -50,7 +50,7 @@ class Output:
         if isinstance(self.store, LocalStore):
             # Absolute: a worker's working folder is another one.
             location = str(self.store.root)
-            self._staging = Scratch(self.store.root / ".scratch", run_id)
+            self._staging = Scratch(self.store.root / SCRATCH, run_id)
             self._work = Scratch(user_path(own).absolute(), run_id, self._parts, given=True) if own else self._staging
             self.store.staging = self._staging.path
         else:

@@ -24,6 +24,8 @@ from birefnet_batch.refusals import named_reason
 from birefnet_batch.run_ids import is_run_id
 from birefnet_batch.storage.finished_parts import keep_finished, move_finished
 
+SCRATCH = ".scratch"
+"""In an output on a disk, the folder that holds its runs' folders."""
 _RUN_LOCK = f"run-{socket.gethostname()}.lock"
 _RUN_LOCKS = "run*.lock"
 _ALL_LOCKS = "*.lock"
@@ -190,6 +192,17 @@ class Scratch:
 def unwritable(error: Exception) -> OutputError:
     """The error of scratch space that the system, or a library for it, refuses to write to."""
     return OutputError(f"Scratch space cannot be written: {named_reason(error)}")
+
+
+def is_abandoned(folder: Path) -> bool:
+    """Whether the run's own process, one of this kernel, is gone for certain, by its lock in the run's folder.
+
+    Only a disk of this machine's own tells that: of others each container that mounts them may have locks for itself.
+    """
+    try:
+        return os.major(folder.stat().st_dev) != 0 and _is_free(folder, _RUN_LOCKS)
+    except OSError:
+        return False
 
 
 def _is_free(folder: Path, pattern: str) -> bool:

@@ -118,6 +118,48 @@ def test_the_lease_of_a_killed_process_of_this_machine_is_free_at_once(tmp_path:
         assert output.store.names(".lease") == ["00000002.json"]
 
 
+@pytest.fixture
+def container(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A run that holds the output as process 1 of a namespace of its own."""
+    alone = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
+    if os.major(tmp_path.stat().st_dev) == 0 or subprocess.run([*alone, "true"], capture_output=True).returncode:
+        pytest.skip("needs temporary folders on a disk, and the right to make namespaces")
+    words = [*alone, sys.executable, "-c", _HOLD, str(tmp_path), new_run_id()]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"holding\n"
+        yield holder
+        holder.kill()
+
+
+def kill(container: subprocess.Popen[bytes]) -> None:
+    container.kill()
+    assert container.stdout is not None
+    # Its end is that of all processes in it.
+    assert container.stdout.read() == b""
+
+
+def test_a_killed_container_of_this_machine_keeps_the_next_one_out_no_moment(
+    container: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"is in use by run .* \(process 1\)"), Output(str(tmp_path), "second"):
+        pass
+    assert holder_of(LocalStore(tmp_path)) is not None
+    kill(container)
+    assert holder_of(LocalStore(tmp_path)) is None
+    with Output(str(tmp_path), "second") as taken:
+        taken.check()
+
+
+def test_where_each_container_may_have_locks_for_itself_they_tell_nothing(
+    container: subprocess.Popen[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kill(container)
+    # As of a network's file system.
+    monkeypatch.setattr(os, "major", lambda device: 0)
+    assert holder_of(LocalStore(tmp_path)) is not None
+
+
 @pytest.mark.parametrize(("error", "alive"), [(PermissionError, True), (ProcessLookupError, False)])
 def test_another_users_run_on_this_machine_is_alive_where_the_system_hides_its_process(
     error: type[OSError], alive: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
