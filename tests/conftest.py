@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from servers import Cloud, seaweed
 
 from birefnet_batch.process_tuning import spin_briefly
 
+# Tests that load these themselves report nothing either.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 # As each of our programs does: several processes of tests have more threads than there are processors.
 spin_briefly()
 
