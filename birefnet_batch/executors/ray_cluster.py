@@ -16,7 +16,7 @@ from filelock import FileLock
 
 from birefnet_batch.engines.required import device_for
 from birefnet_batch.errors import ConfigError
-from birefnet_batch.executors.ray_address import check_address, not_joined
+from birefnet_batch.executors.ray_address import check_address, check_own_address, not_joined
 from birefnet_batch.executors.ray_environment import check_environment, environment
 from birefnet_batch.executors.ray_folder import LONGEST, end_rays, last_words, own_folder
 from birefnet_batch.executors.ray_paths import absolute_paths
@@ -165,6 +165,7 @@ class RayCluster:
             time.sleep(_LOOK_EVERY_S)
 
     def _start(self) -> None:
+        check_own_address(self._ray.util.get_node_ip_address())
         try:
             folder, self._lock = own_folder()
         except OSError as error:

@@ -47,6 +47,7 @@ class Startable(Nodes):
     """A Ray that a run starts and ends."""
 
     exceptions = SimpleNamespace(RayError=KeyError)
+    util = SimpleNamespace(get_node_ip_address=lambda: "127.0.0.1")
 
     def is_initialized(self) -> bool:
         return False
@@ -280,3 +281,19 @@ def test_without_a_folder_for_temporary_files_ray_is_not_started_and_the_error_n
     monkeypatch.setattr(ray_folder, "LONGEST", 4096)
     with pytest.raises(ConfigError, match=r"cannot start Ray .*gone.* characters, as TMPDIR"):
         on(Startable(), device=Device.cpu).__enter__()
+
+
+def test_ray_is_not_asked_to_start_at_an_address_where_this_machine_does_not_reach_itself(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Endless(Startable):
+        util = SimpleNamespace(get_node_ip_address=lambda: "203.0.113.7")
+
+        def init(self, **_: Any) -> None:
+            pytest.fail("Ray asks again and again, without end")
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(ConfigError, match="do not reach each other"):
+        on(Endless(), device=Device.cpu).__enter__()
+    assert not list(tmp_path.iterdir())
