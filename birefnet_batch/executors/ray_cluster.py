@@ -193,9 +193,10 @@ class RayCluster:
             # Of a node process that dies Ray says with a bare Exception that it took too long.
             said = f"; its node process (raylet) says: {words}" if (words := last_words(folder)) else ""
             raise ConfigError(
-                f"executor=ray cannot start Ray on this machine, with its files in {folder.parent}: {one_line(error)}"
-                f"{said}; mend what is lacking (it writes to /dev/shm, and takes hundreds of processes and threads), "
-                f"give a folder of at most {LONGEST} characters as TMPDIR, or give executor=local"
+                f"executor=ray cannot start Ray on this machine, with its files in {folder.parent}: "
+                f"{one_line(error).removesuffix('.')}{said}; mend what is lacking (it writes to /dev/shm, and takes "
+                f"hundreds of processes and threads), give a folder of at most {LONGEST} characters as TMPDIR, or give "
+                "executor=local"
             ) from None
 
     def _join(self, address: str) -> None:

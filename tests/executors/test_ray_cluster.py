@@ -261,13 +261,13 @@ def test_a_ray_whose_node_process_dies_at_its_start_is_one_error_with_its_last_w
             while b"ray::" not in Path(f"/proc/{self.left.pid}/cmdline").read_bytes().split(b"\0")[0]:
                 time.sleep(0.01)
             # Ray's own, of no narrower kind.
-            raise Exception("The current node timed out during startup")
+            raise Exception("The current node timed out during startup.")
 
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(ray_folder, "LONGEST", 4096)
     ray = Dying()
-    with pytest.raises(ConfigError, match=r"cannot start Ray .*timed out.* says: cannot open /dev/shm/plasma; mend"):
+    with pytest.raises(ConfigError, match=r"Ray .*startup; its node .* says: cannot open /dev/shm/plasma; mend"):
         on(ray, device=Device.cpu).__enter__()
     assert ray.left.wait(10) == -signal.SIGKILL
     assert not list(tmp_path.iterdir())
