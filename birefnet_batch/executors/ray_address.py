@@ -1,10 +1,11 @@
-"""Where a cluster is joined: what such an address may be, and whether anybody answers there."""
+"""Where a cluster is joined or started: what such an address may be, and whether anybody is reached there."""
 
 from __future__ import annotations
 
 import socket
 
 from birefnet_batch.errors import ConfigError
+from birefnet_batch.refusals import one_line
 from birefnet_batch.url_redaction import redact
 
 # Ray itself asks again and again, for minutes.
@@ -34,6 +35,22 @@ def check_address(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), _ANSWER_S).close()
     except (OSError, OverflowError, UnicodeError) as error:
         raise not_joined(address, f"nobody answers there ({error})") from None
+
+
+def check_own_address(host: str) -> None:
+    """See that processes of this machine reach each other at its address; otherwise Ray asks without end.
+
+    Raises:
+        ConfigError: they do not.
+    """
+    try:
+        with socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as server:
+            socket.create_connection(server.getsockname()[:2], _ANSWER_S).close()
+    except OSError as error:
+        raise ConfigError(
+            f"executor=ray cannot start Ray on this machine, whose processes do not reach each other at {host} "
+            f"({one_line(error)}); bring up its loopback interface (ip link set lo up), or give executor=local"
+        ) from None
 
 
 def not_joined(address: str, reason: str) -> ConfigError:

@@ -16,9 +16,9 @@ from filelock import FileLock
 
 from birefnet_batch.engines.required import device_for
 from birefnet_batch.errors import ConfigError
-from birefnet_batch.executors.ray_address import check_address, not_joined
+from birefnet_batch.executors.ray_address import check_address, check_own_address, not_joined
 from birefnet_batch.executors.ray_environment import check_environment, environment
-from birefnet_batch.executors.ray_folder import LONGEST, own_folder
+from birefnet_batch.executors.ray_folder import LONGEST, end_rays, last_words, own_folder
 from birefnet_batch.executors.ray_paths import absolute_paths
 from birefnet_batch.executors.ray_room import Reminder, Share, lacking
 from birefnet_batch.executors.ray_signals import hangups_blocked, signal_handlers_kept
@@ -111,6 +111,8 @@ class RayCluster:
         for name, value in self._environment.items():
             os.environ.pop(name, None) if value is None else os.environ.update({name: value})
         if self._folder is not None:
+            # Of a Ray that did not start it ends nothing.
+            end_rays(self._folder)
             shutil.rmtree(self._folder, ignore_errors=True)
         if self._lock is not None:
             self._lock.release()
@@ -163,7 +165,14 @@ class RayCluster:
             time.sleep(_LOOK_EVERY_S)
 
     def _start(self) -> None:
-        folder, self._lock = own_folder()
+        check_own_address(self._ray.util.get_node_ip_address())
+        try:
+            folder, self._lock = own_folder()
+        except OSError as error:
+            raise ConfigError(
+                "executor=ray cannot start Ray on this machine, with its files in the folder for temporary ones: "
+                f"{one_line(error)}; give a folder that can be written, of at most {LONGEST} characters, as TMPDIR"
+            ) from None
         self._folder = folder
         if not any(name in os.environ for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")):
             # Otherwise Ray writes a token into the user's home folder, and says so.
@@ -183,11 +192,14 @@ class RayCluster:
                 _temp_dir=str(folder),
                 **self._common(),
             )
-        except (OSError, ValueError, RuntimeError, self._ray.exceptions.RayError) as error:
+        except Exception as error:
+            # Of a node process that dies Ray says with a bare Exception that it took too long.
+            said = f"; its node process (raylet) says: {words}" if (words := last_words(folder)) else ""
             raise ConfigError(
                 f"executor=ray cannot start Ray on this machine, with its files in {folder.parent}: "
-                f"{one_line(error)}; mend what is lacking, give a folder of at most {LONGEST} characters "
-                "as TMPDIR, or give executor=local"
+                f"{one_line(error).removesuffix('.')}{said}; mend what is lacking (it writes to /dev/shm, and takes "
+                f"hundreds of processes and threads), give a folder of at most {LONGEST} characters as TMPDIR, or give "
+                "executor=local"
             ) from None
 
     def _join(self, address: str) -> None:

@@ -93,7 +93,7 @@ class Crew:
             self._worked = now
         wanted = min(self._cluster.wanted(self._share), needed)
         missing = wanted - len(self.ready) - len(self._starting)
-        for _ in range(missing if now >= self._start_again else 0):
+        for _ in range(missing if now >= self._start_again and not self._nearly_given_up else 0):
             self._start()
         if idle and missing <= 0 and not self._starting and wanted > len(self.ready) - sum(idle.values()):
             there = Counter(member.node for member in self.ready.values())
@@ -123,7 +123,7 @@ class Crew:
             _log.warning("%s cannot work: %s", name, hello.error)
             self._kill(actor)
             # One broken node says so before a good one has loaded its libraries.
-            if self._refusals >= _REFUSALS and not self.ready and not self._starting:
+            if self._refused_often and not self._starting:
                 kind = NoWorkerError if self._could_work else ConfigError
                 raise kind(f"No worker can work; the last one says: {hello.error}")
             return None
@@ -132,6 +132,15 @@ class Crew:
         member = Member(name, actor, hello.node, hello.host)
         self.ready[name] = member
         return member
+
+    @property
+    def _refused_often(self) -> bool:
+        return self._refusals >= _REFUSALS and not self.ready
+
+    @property
+    def _nearly_given_up(self) -> bool:
+        # With a further one always on its way a machine where all die at their start would be tried without end.
+        return self._refused_often and bool(self._starting) and not self._cluster.grows
 
     def call(self, name: str, call: Call) -> Any:
         """Give a worker a step; the reference of its answer."""

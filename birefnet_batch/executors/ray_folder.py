@@ -14,6 +14,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from birefnet_batch.refusals import one_line
+
 _log = logging.getLogger(__name__)
 _FOLDER = "birefnet-ray-"
 # Ray's sockets lie in it, up to 86 characters below its parent, and a socket's path may have 107, on macOS 103. Batch
@@ -24,10 +26,15 @@ _SHORT = Path("/tmp")
 _LOCK = "run.lock"
 # A folder that is younger may be one whose lock is yet to be made.
 _BEGUN_S = 60.0
+_WORDS = 400
 
 
 def own_folder() -> tuple[Path, FileLock]:
-    """A new folder for Ray's files, locked; those of dead runs are removed, and what still runs of their Rays ended."""
+    """A new folder for Ray's files, locked; those of dead runs are removed, and what still runs of their Rays ended.
+
+    Raises:
+        OSError: no folder for temporary files can be written.
+    """
     parent = _parent()
     folder = Path(tempfile.mkdtemp(prefix=_FOLDER, dir=parent))
     lock = FileLock(folder / _LOCK, timeout=0)
@@ -38,16 +45,36 @@ def own_folder() -> tuple[Path, FileLock]:
         with suppress(Timeout, OSError):
             if (other / _LOCK).exists():
                 with FileLock(other / _LOCK, timeout=0):
-                    # By themselves Ray's agents take a minute to end.
-                    for process in _rays_in(other):
-                        with suppress(ProcessLookupError):
-                            os.kill(int(process.name), signal.SIGKILL)
-                        _log.info("process %s of a run that was killed was ended", process.name)
+                    for process in end_rays(other):
+                        _log.info("process %s of a run that was killed was ended", process)
                     shutil.rmtree(other, ignore_errors=True)
             elif time.time() - other.stat().st_mtime > _BEGUN_S and not any(_rays_in(other)):
                 # A process that was still starting made it again after it was removed.
                 shutil.rmtree(other, ignore_errors=True)
     return folder, lock
+
+
+def end_rays(folder: Path) -> list[str]:
+    """End Ray's own processes that have files of the folder open: by themselves its agents take a minute.
+
+    Returns:
+        Their numbers.
+    """
+    ended = [process.name for process in _rays_in(folder)]
+    for process in ended:
+        with suppress(ProcessLookupError):
+            os.kill(int(process), signal.SIGKILL)
+    return ended
+
+
+def last_words(folder: Path) -> str:
+    """What the node process (raylet) of a Ray wrote as it died, in one line; empty where it wrote nothing."""
+    try:
+        words = (folder / "session_latest" / "logs" / "raylet.err").read_text(errors="replace")
+    except OSError:
+        return ""
+    told, _, _ = words.partition("*** StackTrace")
+    return one_line("\n".join(told.splitlines()[:2]), _WORDS)
 
 
 def _parent() -> Path:

@@ -1,4 +1,4 @@
-"""An address where no cluster is, is told at once."""
+"""An address where no cluster is, or can be, is told at once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from servers import free_port
 
 from birefnet_batch.errors import ConfigError
-from birefnet_batch.executors.ray_address import check_address
+from birefnet_batch.executors.ray_address import check_address, check_own_address
 
 
 def test_an_address_where_nobody_answers_is_one_clear_error_at_once() -> None:
@@ -45,3 +45,11 @@ def test_the_address_of_a_dashboard_is_refused_with_the_kind_that_is_wanted(addr
     ) as told:
         check_address(address)
     assert "secret" not in str(told.value)
+
+
+def test_a_machine_that_does_not_reach_itself_starts_no_ray_and_says_why_at_once() -> None:
+    check_own_address("127.0.0.1")
+    began = time.monotonic()
+    with pytest.raises(ConfigError, match=r"cannot start Ray .* reach each other at 203\.0\.113\.7 .*link set lo up"):
+        check_own_address("203.0.113.7")
+    assert time.monotonic() - began < 5

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -46,6 +47,7 @@ class Startable(Nodes):
     """A Ray that a run starts and ends."""
 
     exceptions = SimpleNamespace(RayError=KeyError)
+    util = SimpleNamespace(get_node_ip_address=lambda: "127.0.0.1")
 
     def is_initialized(self) -> bool:
         return False
@@ -262,4 +264,58 @@ def test_a_ray_that_cannot_be_started_here_is_one_error_that_names_its_folder(
     with pytest.raises(ConfigError, match=r"cannot start Ray .*AF_UNIX path.*TMPDIR") as caught:
         on(Broken(), device=Device.cpu).__enter__()
     assert f"its files in {tmp_path}" in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are looked for as Linux has them")
+def test_a_ray_whose_node_process_dies_at_its_start_is_one_error_with_its_last_words_and_what_it_began_ends(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Dying(Startable):
+        def init(self, *, _temp_dir: str, **_: Any) -> None:
+            logs = Path(_temp_dir) / "session_latest" / "logs"
+            logs.mkdir(parents=True)
+            (logs / "raylet.err").write_text(
+                "cannot open /dev/shm/plasma\n*** StackTrace Information ***\nraylet(+0xff)\n"
+            )
+            with (logs / "gcs_server.out").open("w") as log:
+                self.left = subprocess.Popen(["bash", "-c", "exec -a ray::gcs_server sleep 60"], stdout=log)
+            while b"ray::" not in Path(f"/proc/{self.left.pid}/cmdline").read_bytes().split(b"\0")[0]:
+                time.sleep(0.01)
+            # Ray's own, of no narrower kind.
+            raise Exception("The current node timed out during startup.")
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(ray_folder, "LONGEST", 4096)
+    ray = Dying()
+    with pytest.raises(ConfigError, match=r"Ray .*startup; its node .* says: cannot open /dev/shm/plasma; mend"):
+        on(ray, device=Device.cpu).__enter__()
+    assert ray.left.wait(10) == -signal.SIGKILL
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_a_folder_for_temporary_files_ray_is_not_started_and_the_error_names_the_variable(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    monkeypatch.setattr(ray_folder, "LONGEST", 4096)
+    with pytest.raises(ConfigError, match=r"cannot start Ray .*gone.* characters, as TMPDIR"):
+        on(Startable(), device=Device.cpu).__enter__()
+
+
+def test_ray_is_not_asked_to_start_at_an_address_where_this_machine_does_not_reach_itself(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Endless(Startable):
+        util = SimpleNamespace(get_node_ip_address=lambda: "203.0.113.7")
+
+        def init(self, **_: Any) -> None:
+            pytest.fail("Ray asks again and again, without end")
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(ConfigError, match="do not reach each other"):
+        on(Endless(), device=Device.cpu).__enter__()
     assert not list(tmp_path.iterdir())

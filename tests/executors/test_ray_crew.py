@@ -191,6 +191,28 @@ def test_a_run_whose_every_worker_cannot_work_ends_as_a_wrong_configuration(cloc
         [crew.greeted(reference) for reference in crew.greetings]
 
 
+@pytest.mark.parametrize("grows", [False, True])
+def test_one_machine_where_workers_die_at_their_start_one_after_another_is_given_up_and_a_cluster_that_may_grow_is_not(
+    grows: bool, clock: Clock
+) -> None:
+    crew = crew_of(Ray(BAD), Cluster(grows, workers=2))
+    crew.keep_up(needed=5)
+
+    def die_in_turn() -> None:
+        for _ in range(10):
+            # The next one is started before the other one of two has died.
+            crew.greeted(crew.greetings[0])
+            clock.now += 100
+            crew.keep_up(needed=5)
+
+    if grows:
+        die_in_turn()
+        assert len(crew.greetings) == 2
+    else:
+        with pytest.raises(ConfigError, match="No worker can work; the last one says: a package is missing"):
+            die_in_turn()
+
+
 def test_a_run_that_had_workers_ends_for_want_of_them_and_not_as_a_wrong_configuration(clock: Clock) -> None:
     crew = starting(GOOD, BAD, BAD, BAD)
     good, *bad = crew.greetings
