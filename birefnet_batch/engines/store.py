@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,14 +75,20 @@ class EngineStore:
     Args:
         root: the folder; None is `default_root()`.
         shared: read before anything is built and filled afterwards.
-
-    Raises:
-        EngineError: no folder is given, and there is none by default.
     """
 
     def __init__(self, root: Path | None = None, shared: SharedStore | None = None) -> None:
-        self.root = user_path(root or default_root()).absolute()
+        self._given = root
         self._shared = shared
+
+    @cached_property
+    def root(self) -> Path:
+        """The folder, looked for when it is needed: torch has a store and may do without.
+
+        Raises:
+            EngineError: none is given, and there is none by default.
+        """
+        return user_path(self._given or default_root()).absolute()
 
     def get(self, artifact: Artifact, build: Builder) -> Path:
         """The engine's file; built by this process, or waited for, where it is not there yet.
