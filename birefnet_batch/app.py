@@ -52,9 +52,9 @@ def main() -> int:
     _set_up_logging()
     _interrupts.clear()
     _finished.clear()
-    for stop in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        # Whoever has nohup ignore a closed terminal wants the run to go on without it.
-        if stop != signal.SIGHUP or signal.getsignal(stop) != signal.SIG_IGN:
+    for stop in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        # Whoever has nohup ignore a closed terminal, or a shell a batch system's notice, wants the run to go on.
+        if stop in (signal.SIGTERM, signal.SIGINT) or signal.getsignal(stop) != signal.SIG_IGN:
             signal.signal(stop, _interrupt)
     words = sys.argv[1:]
     sweep = any(word in ("-m", "--multirun") for word in words)
