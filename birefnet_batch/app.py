@@ -27,7 +27,7 @@ from birefnet_batch.command_line import (
 from birefnet_batch.conf_folder import conf_folder, demo_clips
 from birefnet_batch.config_errors import explained
 from birefnet_batch.errors import BirefnetBatchError, ConfigError, NoWorkerError, OutputLostError
-from birefnet_batch.exit_status import FAILED, INTERRUPTED, OK, WRONG_USE
+from birefnet_batch.exit_status import FAILED, INTERRUPTED, OK, WRONG_USE, when_told_to_stop
 from birefnet_batch.named_requests import requests_of
 from birefnet_batch.overruled_groups import refuse_overruled_groups
 from birefnet_batch.process_tuning import no_garbage
@@ -52,10 +52,7 @@ def main() -> int:
     _set_up_logging()
     _interrupts.clear()
     _finished.clear()
-    for stop in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
-        # Whoever has nohup ignore a closed terminal, or a shell a batch system's notice, wants the run to go on.
-        if stop in (signal.SIGTERM, signal.SIGINT) or signal.getsignal(stop) != signal.SIG_IGN:
-            signal.signal(stop, _interrupt)
+    when_told_to_stop(_interrupt)
     words = sys.argv[1:]
     sweep = any(word in ("-m", "--multirun") for word in words)
     words = quoted([word for word in words if word not in ("-m", "--multirun")], sweep)
