@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from birefnet_batch.engines.shared_store import SharedStore
 
 _log = logging.getLogger(__name__)
+_OPTIONS = "engine.store=FOLDER (birefnet-batch-engines: --store FOLDER)"
 
 Builder = Callable[[Path], dict[str, Any]]
 """Writes the engine to the path that it is given, and returns facts for entry.json."""
@@ -60,8 +61,7 @@ def default_root() -> Path:
         cache = cache_folder()
     except RuntimeError:
         raise EngineError(
-            "There is no place for the engine store: this user has no home folder; give engine.store=FOLDER "
-            "(birefnet-batch-engines: --store FOLDER), or set HOME"
+            f"There is no place for the engine store: this user has no home folder; give {_OPTIONS}, or set HOME"
         ) from None
     root = cache / "engines"
     # Engines take long to build: a store that stands where they were kept before is used on.
@@ -109,7 +109,7 @@ class EngineStore:
         except OSError as error:
             reason = system_reason(error)
             raise EngineError(
-                f"The engine store {self.root} cannot be used: {reason}; mend it, or give engine.store=FOLDER"
+                f"The engine store {self.root} cannot be used: {reason}; mend it, or give {_OPTIONS}"
             ) from None
 
     def offer(self, path: Path) -> None:

@@ -572,7 +572,8 @@ def test_an_engines_name_is_on_the_disk_before_it_is_used(tmp_path, monkeypatch)
 @pytest.mark.parametrize("name", ["file", "x" * 300], ids=["file", "too long"])
 def test_a_store_that_cannot_be_written_says_which_setting_to_change(tmp_path, name):
     (tmp_path / "file").write_text("")
-    with pytest.raises(EngineError, match="give engine.store=FOLDER"):
+    both = r"give engine\.store=FOLDER \(birefnet-batch-engines: --store FOLDER\)$"
+    with pytest.raises(EngineError, match=both):
         EngineStore(tmp_path / name).get(ARTIFACT, builder())
 
 
