@@ -34,6 +34,7 @@ from birefnet_batch.process_tuning import no_garbage
 from birefnet_batch.redaction import HIDDEN, Redactor, shown_options
 from birefnet_batch.settings import Settings, StorageSettings, schema_node
 from birefnet_batch.sweep import beside_earlier_jobs, refuse_shared_results
+from birefnet_batch.temporary_folder import require_temporary_folder
 
 _log = logging.getLogger(__name__)
 # At the end once more, where nobody has scrolled past them yet; of more than that nobody reads each.
@@ -159,6 +160,8 @@ def run_config(config: DictConfig) -> int:
     try:
         settings = beside_earlier_jobs(Settings.from_config(config), [output for output, _, _ in _finished])
         refuse_overruled_groups(config)
+        # What a manifest in a bucket is copied into, too.
+        require_temporary_folder()
         with no_garbage():
             requests, invalid = requests_of(settings)
         for entry in invalid:
