@@ -34,7 +34,7 @@ Program = Callable[..., int]
 def program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Program:
     """Run the program in this process, in an empty folder, with these words; gives its exit status."""
     monkeypatch.chdir(tmp_path)
-    stops = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+    stops = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
     handlers = {number: signal.getsignal(number) for number in stops}
 
     def run(*words: str) -> int:
