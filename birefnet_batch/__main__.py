@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from birefnet_batch.exit_status import INTERRUPTED, OK, while_read
+from birefnet_batch.exit_status import INTERRUPTED, OK, end_at_once, when_told_to_stop, while_read
 from birefnet_batch.standard_streams import lose_output, mend_streams
 
 
@@ -19,6 +19,8 @@ def main() -> None:
 
 
 def _main(words: list[str]) -> int:
+    # To the first process of a container, as this one may be, the kernel delivers no signal that has no handler.
+    when_told_to_stop(end_at_once)
     if any(word in ("-h", "--help") for word in words):
         from birefnet_batch.command_help import help_text
 

@@ -27,13 +27,14 @@ from birefnet_batch.command_line import (
 from birefnet_batch.conf_folder import conf_folder, demo_clips
 from birefnet_batch.config_errors import explained
 from birefnet_batch.errors import BirefnetBatchError, ConfigError, NoWorkerError, OutputLostError
-from birefnet_batch.exit_status import FAILED, INTERRUPTED, OK, WRONG_USE
+from birefnet_batch.exit_status import FAILED, INTERRUPTED, OK, WRONG_USE, when_told_to_stop
 from birefnet_batch.named_requests import requests_of
 from birefnet_batch.overruled_groups import refuse_overruled_groups
 from birefnet_batch.process_tuning import no_garbage
 from birefnet_batch.redaction import HIDDEN, Redactor, shown_options
 from birefnet_batch.settings import Settings, StorageSettings, schema_node
 from birefnet_batch.sweep import beside_earlier_jobs, refuse_shared_results
+from birefnet_batch.temporary_folder import require_temporary_folder
 
 _log = logging.getLogger(__name__)
 # At the end once more, where nobody has scrolled past them yet; of more than that nobody reads each.
@@ -52,10 +53,7 @@ def main() -> int:
     _set_up_logging()
     _interrupts.clear()
     _finished.clear()
-    for stop in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        # Whoever has nohup ignore a closed terminal wants the run to go on without it.
-        if stop != signal.SIGHUP or signal.getsignal(stop) != signal.SIG_IGN:
-            signal.signal(stop, _interrupt)
+    when_told_to_stop(_interrupt)
     words = sys.argv[1:]
     sweep = any(word in ("-m", "--multirun") for word in words)
     words = quoted([word for word in words if word not in ("-m", "--multirun")], sweep)
@@ -162,6 +160,8 @@ def run_config(config: DictConfig) -> int:
     try:
         settings = beside_earlier_jobs(Settings.from_config(config), [output for output, _, _ in _finished])
         refuse_overruled_groups(config)
+        # What a manifest in a bucket is copied into, too.
+        require_temporary_folder()
         with no_garbage():
             requests, invalid = requests_of(settings)
         for entry in invalid:

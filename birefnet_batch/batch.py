@@ -26,6 +26,7 @@ from birefnet_batch.run_record import RunRecorder
 from birefnet_batch.settings import Settings
 from birefnet_batch.settings.checks import unused_settings
 from birefnet_batch.storage import Output
+from birefnet_batch.temporary_folder import require_temporary_folder
 from birefnet_batch.uri_schemes import scheme_of
 from birefnet_batch.versions import library_versions
 
@@ -96,8 +97,8 @@ def run(
         RequestError: the arguments of a call are wrong.
         InputError: a request's URL cannot be read, or differs from another's in nothing but its secrets. Of several
             such requests, or wrong ones, a ProblemsError tells; with `on_invalid=skip` only if there is no other.
-        ConfigError: there is no output, nothing to do, a document cannot be called so, or the media settings do not go
-            with an output type.
+        ConfigError: there is no output, no folder for temporary files, nothing to do, a document cannot be called so,
+            or the media settings do not go with an output type.
         EngineError: this machine, where all is done on it, does not have the engine that was asked for.
         WeightsError: nor the weights of any of the models.
         NoWorkerError: no machine of the cluster, or no GPU of this one, can do what is left.
@@ -114,6 +115,7 @@ def run(
         documents = _with_refused(documents or {}, refused)
         invalid += len(refused)
     check_types(settings, jobs)
+    require_temporary_folder()
     # Otherwise wrong options would be told once for each video.
     for scheme in {scheme_of(job.uri) for job in jobs} & set(settings.storage.options):
         from birefnet_batch.storage.filesystems import bucket_filesystem

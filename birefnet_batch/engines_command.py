@@ -156,16 +156,18 @@ def _readable_store(arguments: argparse.Namespace) -> EngineStore:
 
 def _store(arguments: argparse.Namespace) -> EngineStore:
     from birefnet_batch.engines.shared_store import SharedStore
-    from birefnet_batch.engines.store import EngineStore
+    from birefnet_batch.engines.store import EngineStore, default_root
     from birefnet_batch.storage_words import storage_from_words
 
+    # At once, rather than for each row: none of what is done here can do without.
+    root = arguments.store or default_root()
     shared = getattr(arguments, "shared_store", None)
     if shared is None:
         if getattr(arguments, "storage", None):
             raise ConfigError("--storage is of the shared store; give --shared-store URL beside it, or leave it out")
-        return EngineStore(arguments.store)
+        return EngineStore(root)
     storage = storage_from_words([f"storage.{word.removeprefix('storage.')}" for word in arguments.storage])
-    return EngineStore(arguments.store, SharedStore(shared, storage))
+    return EngineStore(root, SharedStore(shared, storage))
 
 
 def _build(arguments: argparse.Namespace) -> int:

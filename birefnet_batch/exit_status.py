@@ -17,6 +17,20 @@ from birefnet_batch.systems import no_system
 OK, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 
 
+def when_told_to_stop(handler: Callable[[int, FrameType | None], None]) -> None:
+    """Have a handler called at Ctrl-C, SIGTERM, the end of the terminal and the notices of batch systems."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        # Whoever has nohup ignore a closed terminal, or a shell a batch system's notice, wants the run to go on.
+        if number in (signal.SIGTERM, signal.SIGINT) or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, handler)
+
+
+def end_at_once(number: int, frame: FrameType | None) -> None:
+    """A handler for while a program has made nothing yet."""
+    # What is raised in the middle of an import may be caught by whoever imports.
+    os._exit(INTERRUPTED)
+
+
 def end_as_at_ctrl_c() -> None:
     """Have SIGTERM raise KeyboardInterrupt, so that what a program has half made is removed."""
     signal.signal(signal.SIGTERM, _stop)

@@ -19,6 +19,8 @@ def named_reason(error: Exception) -> str:
 
 def remedy(error: Exception) -> str:
     """What to do about a refusal, the system's or a library's, to follow the reason; empty where that depends."""
+    if isinstance(error, FileNotFoundError) and str(error.strerror).startswith("No usable temporary directory"):
+        return "; set TMPDIR to a folder that can be written"
     if getattr(error, "errno", None) != errno.EFBIG:
         return ""
     return "; raise the limit of file sizes (ulimit -f), or choose a file system that takes larger files"

@@ -19,6 +19,7 @@ from birefnet_batch.option_values import folder, given
 from birefnet_batch.process_tuning import spin_briefly
 from birefnet_batch.standard_streams import mend_streams
 from birefnet_batch.storage_words import add_storage_words, storage_from_words
+from birefnet_batch.temporary_folder import require_temporary_folder
 
 _GOOD = ("identical", "close")
 
@@ -65,6 +66,7 @@ def _main(arguments: Sequence[str] | None) -> int:
         storage = storage_from_words(options.settings)
         if options.scratch is not None:
             options.scratch.mkdir(parents=True, exist_ok=True)
+        require_temporary_folder()
         with tempfile.TemporaryDirectory(dir=options.scratch, prefix="birefnet-batch-verify-") as scratch:
             compared = verify(
                 open_store(options.output, storage),

@@ -34,7 +34,8 @@ Program = Callable[..., int]
 def program(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Program:
     """Run the program in this process, in an empty folder, with these words; gives its exit status."""
     monkeypatch.chdir(tmp_path)
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    stops = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+    handlers = {number: signal.getsignal(number) for number in stops}
 
     def run(*words: str) -> int:
         monkeypatch.setattr(sys, "argv", ["birefnet-batch", *words])
@@ -538,26 +539,33 @@ def test_a_defect_of_ours_is_status_1_with_its_trace_in_the_log(
     assert "please report it" in caplog.text
 
 
-def test_hangups_of_one_closed_terminal_stop_it_once_and_none_where_they_are_ignored(
-    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2])
+def test_a_closed_terminal_and_a_batch_systems_notice_stop_it_unless_they_are_ignored(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
-    def hang_up(*_: object, **__: object) -> None:
-        signal.raise_signal(signal.SIGHUP)
+    def told(*_: object, **__: object) -> None:
+        signal.raise_signal(number)
         raise OutputError("it went on")
 
-    monkeypatch.setattr("birefnet_batch.batch.run", hang_up)
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    monkeypatch.setattr("birefnet_batch.batch.run", told)
+    before = signal.signal(number, signal.SIG_IGN)
     try:
         assert program("request.video_url=a.mp4", "output=out", *DEMO) == WRONG_USE
     finally:
-        signal.signal(signal.SIGHUP, before)
+        signal.signal(number, before)
     assert program("request.video_url=a.mp4", "output=out", *DEMO) == INTERRUPTED
+
+
+def test_hangups_of_one_closed_terminal_stop_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "_interrupts", [])
+    with pytest.raises(KeyboardInterrupt):
+        app._interrupt(signal.SIGHUP, None)
     monkeypatch.setattr("os._exit", lambda status: pytest.fail("nobody insisted"))
     for _ in range(3):
         app._interrupt(signal.SIGHUP, None)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
 def test_a_signal_stops_it_cleanly(tmp_path: Path, number: signal.Signals) -> None:
     make_clip(tmp_path / "a.mp4", frames=3)
     make_clip(tmp_path / "b.mp4", frames=600)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import subprocess
 import sys
 
@@ -33,6 +34,29 @@ def test_a_name_that_is_not_utf8_costs_no_report():
     done = subprocess.run([sys.executable, "-c", code], env=strict, capture_output=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout == b"o\\udcff: a report\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1])
+def test_a_run_that_is_told_to_stop_while_it_still_loads_ends_quietly_whoever_catches_what_is_raised(number):
+    code = f"""
+import os, sys, time
+from birefnet_batch.__main__ import main
+
+class Told:
+    def find_spec(self, name, *_):
+        if name == "birefnet_batch.app":
+            try:
+                os.kill(os.getpid(), {number:d})
+                time.sleep(5)
+            except BaseException:
+                pass
+
+sys.meta_path.insert(0, Told())
+sys.argv = ["birefnet-batch", "request.model=nobody", "output=out"]
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -373,6 +374,17 @@ def test_scratch_space_that_is_a_file_is_refused(tmp_path: Path, capsys: pytest.
 def test_scratch_space_that_cannot_be_is_one_clear_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path), "--scratch", str(tmp_path / ("x" * 300) / "y")]) == 2
     assert "File name too long" in capsys.readouterr().err
+
+
+def test_without_a_folder_for_temporary_files_it_says_to_set_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: [str(tmp_path / "none")])
+    assert main([str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: temporary files cannot be written: no usable temporary directory found in ")
+    assert said.endswith("; set TMPDIR to a folder that can be written\n")
 
 
 def test_an_output_without_results_is_one_clear_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

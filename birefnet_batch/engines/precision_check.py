@@ -25,12 +25,12 @@ _PICTURES = 2
 
 
 def measured_error(
-    root: Path, model: ModelSpec, weights: WeightsFile, precision: str, device: str
+    root: Path | None, model: ModelSpec, weights: WeightsFile, precision: str, device: str
 ) -> PrecisionError | None:
     """Return how much mattes of a checkpoint in fp16 or bf16 differ from fp32, run by torch at 256x256.
 
     Args:
-        root: the engine store's folder.
+        root: the engine store's folder; None where there is no place for one, and nothing is kept.
         model: the model.
         weights: its checkpoint; the result is kept by its digest.
         precision: fp16 or bf16.
@@ -42,6 +42,8 @@ def measured_error(
     Raises:
         WeightsError: the checkpoint does not fit the network.
     """
+    if root is None:
+        return _fitting(model, weights, precision, device)
     try:
         return _kept(root, model, weights, precision, device)
     except OSError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,7 +58,7 @@ def open_engine(
         cuda_graph: of torch and tensorrt on CUDA: launch each batch as one CUDA graph.
 
     Raises:
-        EngineError: this machine does not have what was asked for.
+        EngineError: this machine does not have what was asked for, or no place for the store that it needs.
     """
     if name not in ("auto", *FAMILIES):
         raise EngineError(f"engine.name={name} is not known; give auto or {' or '.join(FAMILIES)}")
@@ -109,7 +110,7 @@ def _engine(
         from birefnet_batch.engines.store import EngineStore
         from birefnet_batch.engines.torch_cuda_engine import TorchCudaEngine
 
-        root = (store or EngineStore()).root
+        root = (store or EngineStore()).root if compile else None
         return TorchCudaEngine(spec, model, weights, CudaOptions(compile=compile, graph=cuda_graph), root)
     from birefnet_batch.engines.torch_engine import TorchEngine
 
@@ -136,8 +137,11 @@ def _precision_notes(
         from birefnet_batch.engines.precision_check import measured_error
         from birefnet_batch.engines.store import EngineStore
 
+        root = None
+        with suppress(EngineError):
+            root = (store or EngineStore()).root
         what = model.short_name
-        error = measured_error((store or EngineStore()).root, model, weights, spec.precision, spec.device)
+        error = measured_error(root, model, weights, spec.precision, spec.device)
     else:
         # A GPU that runs plans is not given a torch network for this; what is exported in fp16 was compared with torch,
         # checkpoint by checkpoint, before it had a name in the store, or a warning said that nothing could do so.

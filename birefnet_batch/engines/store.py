@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from birefnet_batch.engines.shared_store import SharedStore
 
 _log = logging.getLogger(__name__)
+_OPTIONS = "engine.store=FOLDER (birefnet-batch-engines: --store FOLDER)"
 
 Builder = Callable[[Path], dict[str, Any]]
 """Writes the engine to the path that it is given, and returns facts for entry.json."""
@@ -59,8 +61,7 @@ def default_root() -> Path:
         cache = cache_folder()
     except RuntimeError:
         raise EngineError(
-            "There is no place for the engine store: this user has no home folder; give engine.store=FOLDER "
-            "(birefnet-batch-engines: --store FOLDER), or set HOME"
+            f"There is no place for the engine store: this user has no home folder; give {_OPTIONS}, or set HOME"
         ) from None
     root = cache / "engines"
     # Engines take long to build: a store that stands where they were kept before is used on.
@@ -74,14 +75,20 @@ class EngineStore:
     Args:
         root: the folder; None is `default_root()`.
         shared: read before anything is built and filled afterwards.
-
-    Raises:
-        EngineError: no folder is given, and there is none by default.
     """
 
     def __init__(self, root: Path | None = None, shared: SharedStore | None = None) -> None:
-        self.root = user_path(root or default_root()).absolute()
+        self._given = root
         self._shared = shared
+
+    @cached_property
+    def root(self) -> Path:
+        """The folder, looked for when it is needed: torch has a store and may do without.
+
+        Raises:
+            EngineError: none is given, and there is none by default.
+        """
+        return user_path(self._given or default_root()).absolute()
 
     def get(self, artifact: Artifact, build: Builder) -> Path:
         """The engine's file; built by this process, or waited for, where it is not there yet.
@@ -102,7 +109,7 @@ class EngineStore:
         except OSError as error:
             reason = system_reason(error)
             raise EngineError(
-                f"The engine store {self.root} cannot be used: {reason}; mend it, or give engine.store=FOLDER"
+                f"The engine store {self.root} cannot be used: {reason}; mend it, or give {_OPTIONS}"
             ) from None
 
     def offer(self, path: Path) -> None:

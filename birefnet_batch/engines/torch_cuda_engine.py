@@ -38,11 +38,11 @@ class TorchCudaEngine(TorchEngine):
         model: the model.
         weights: its checkpoint.
         options: how it runs.
-        store: the engine store's folder, which keeps what torch.compile makes.
+        store: the engine store's folder, which keeps what torch.compile makes; None where that is not asked for.
     """
 
     def __init__(
-        self, spec: EngineSpec, model: ModelSpec, weights: WeightsFile, options: CudaOptions, store: Path
+        self, spec: EngineSpec, model: ModelSpec, weights: WeightsFile, options: CudaOptions, store: Path | None
     ) -> None:
         super().__init__(spec, model, weights)
         self._options = options
@@ -58,7 +58,7 @@ class TorchCudaEngine(TorchEngine):
         """
         spec = self.spec
         require_capability(spec.precision)
-        if self._options.compile:
+        if self._options.compile and self._store is not None:
             # Both libraries read these when they compile for the first time.
             os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(self._store / "inductor"))
             os.environ.setdefault("TRITON_CACHE_DIR", str(self._store / "triton"))

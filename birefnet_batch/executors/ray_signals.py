@@ -59,9 +59,10 @@ def _heard() -> Iterator[set[int]]:
 def hangups_blocked() -> Iterator[None]:
     """Have what is started meanwhile outlive the terminal, whose end all of its processes are told.
 
-    By these processes the run drains. The run itself is told when this ends.
+    So are all of a batch system's job, by SIGUSR1 or SIGUSR2, that its time is nearly over. By these processes the run
+    drains. The run itself is told when this ends.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2})
     try:
         yield
     finally:

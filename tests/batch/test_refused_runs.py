@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,16 @@ def test_on_windows_a_script_is_told_where_it_runs(clip: Path, output: Path, mon
     with pytest.raises(ConfigError, match="runs on Linux and macOS, not on Windows itself"):
         run(settings(output), [request(clip)])
     monkeypatch.undo()
+    assert not output.exists()
+
+
+def test_without_a_folder_for_temporary_files_it_says_once_to_set_one(
+    clip: Path, output: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: [str(tmp_path / "none")])
+    with pytest.raises(ConfigError, match="no usable temporary directory .*; set TMPDIR to a folder that can be writ"):
+        run_all(output, request(clip))
     assert not output.exists()
 
 

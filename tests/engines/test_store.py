@@ -24,14 +24,19 @@ from unittest.mock import Mock
 import fsspec
 import pytest
 
-from birefnet_batch.engines import shared_store
+from birefnet_batch.engines import open_engine, selection, shared_store
 from birefnet_batch.engines import store as store_module
 from birefnet_batch.engines.artifact import Artifact
 from birefnet_batch.engines.shared_store import SharedStore
 from birefnet_batch.engines.store import EngineStore
 from birefnet_batch.engines.store_names import check_readable
+from birefnet_batch.engines_command import run
 from birefnet_batch.errors import ConfigError, EngineError
-from birefnet_batch.settings import StorageSettings
+from birefnet_batch.executors.engine_cache import EngineCache
+from birefnet_batch.exit_status import FAILED
+from birefnet_batch.models.registry import find_model
+from birefnet_batch.models.weights import locate_weights
+from birefnet_batch.settings import Device, EngineName, EngineSettings, Precision, Settings, StorageSettings
 
 ARTIFACT = Artifact("onnx", "demo", "demo", "0" * 64, 64, 64, "fp32", {"deform_conv": "native"}, code="1")
 
@@ -75,14 +80,42 @@ def installed(tmp_path, monkeypatch):
     monkeypatch.setattr(store_module, "__file__", str(tmp_path / "site" / "birefnet_batch" / "engines" / "store.py"))
 
 
-@pytest.mark.usefixtures("installed")
-def test_a_user_without_a_home_folder_is_told_to_give_the_store(tmp_path, monkeypatch):
+@pytest.fixture
+def homeless(installed, monkeypatch):
     for name in ("HOME", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
-    with pytest.raises(EngineError, match=r"this user has no home folder; give engine.store=FOLDER"):
-        EngineStore()
+
+
+NO_PLACE = "this user has no home folder; give engine.store=FOLDER"
+
+
+@pytest.mark.usefixtures("homeless")
+@pytest.mark.parametrize("wish", [{"name": EngineName.onnxruntime}, {"memory_gib": 64.0}])
+def test_a_user_without_a_home_folder_is_told_to_give_the_store_where_one_is_needed(tmp_path, wish):
+    settings = Settings(engine=EngineSettings(device=Device.cpu, threads=1, **wish))
+    with EngineCache(settings) as cache, pytest.raises(EngineError, match=NO_PLACE):
+        cache.engine(find_model("demo"), (64, 64))
+    assert run(["list"]) == run(["build"]) == FAILED
     assert EngineStore(tmp_path).root == tmp_path
+
+
+@pytest.mark.usefixtures("homeless")
+@pytest.mark.parametrize("precision", [Precision.fp32, Precision.bf16])
+def test_torch_goes_on_where_there_is_no_place_for_a_store(precision):
+    settings = Settings(engine=EngineSettings(name=EngineName.torch, device=Device.cpu, threads=1, precision=precision))
+    with EngineCache(settings) as cache:
+        assert cache.engine(find_model("demo"), (64, 64)).spec.precision == precision.value
+
+
+@pytest.mark.usefixtures("homeless")
+def test_torch_on_a_gpu_needs_a_store_for_what_it_compiles_alone(monkeypatch):
+    monkeypatch.setattr(selection, "require", lambda name, **_: (name, "cuda"))
+    demo = find_model("demo")
+    wish = {"model": demo, "weights": locate_weights(demo), "width": 64, "height": 64, "precision": "fp32"}
+    assert open_engine("torch", **wish).spec.device == "cuda"
+    with pytest.raises(EngineError, match=NO_PLACE):
+        open_engine("torch", compile=True, **wish)
 
 
 @pytest.mark.usefixtures("installed")
@@ -539,7 +572,8 @@ def test_an_engines_name_is_on_the_disk_before_it_is_used(tmp_path, monkeypatch)
 @pytest.mark.parametrize("name", ["file", "x" * 300], ids=["file", "too long"])
 def test_a_store_that_cannot_be_written_says_which_setting_to_change(tmp_path, name):
     (tmp_path / "file").write_text("")
-    with pytest.raises(EngineError, match="give engine.store=FOLDER"):
+    both = r"give engine\.store=FOLDER \(birefnet-batch-engines: --store FOLDER\)$"
+    with pytest.raises(EngineError, match=both):
         EngineStore(tmp_path / name).get(ARTIFACT, builder())
 
 

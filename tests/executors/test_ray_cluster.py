@@ -146,28 +146,29 @@ class Removed:
         signal.raise_signal(signal.SIGTERM)
 
 
-def test_the_processes_of_a_ray_that_a_run_starts_outlive_the_terminal_and_the_run_is_told(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2])
+def test_the_processes_of_a_ray_that_a_run_starts_outlive_terminal_and_notice_and_the_run_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, number: signal.Signals
 ) -> None:
-    hang_up = "import os, signal; os.kill(os.getpid(), signal.SIGHUP)"
+    tell = f"import os; os.kill(os.getpid(), {number:d})"
 
     class Starting(Startable):
         def init(self, **_: Any) -> None:
-            subprocess.run([sys.executable, "-c", hang_up], check=True)
-            signal.raise_signal(signal.SIGHUP)
+            subprocess.run([sys.executable, "-c", tell], check=True)
+            signal.raise_signal(number)
 
     def interrupt(number: int, frame: Any) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    before = signal.signal(signal.SIGHUP, interrupt)
+    before = signal.signal(number, interrupt)
     try:
         with pytest.raises(KeyboardInterrupt):
             on(Starting(), device=Device.cpu).__enter__()
     finally:
-        signal.signal(signal.SIGHUP, before)
-    assert signal.SIGHUP not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+        signal.signal(number, before)
+    assert number not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

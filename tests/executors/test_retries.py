@@ -38,6 +38,11 @@ def test_what_a_process_ran_out_of_is_not_the_videos_nor_the_output_folders_faul
     assert "output folder" not in said
 
 
+def test_a_worker_without_a_folder_for_temporary_files_says_to_set_one_and_not_to_change_the_output() -> None:
+    said = str(described(FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp', '/']")))
+    assert said.endswith("; set TMPDIR to a folder that can be written")
+
+
 @pytest.mark.parametrize(
     "error",
     [
