@@ -131,10 +131,8 @@ class LocalStore(Store):
                 Path(tempfile.mkdtemp(dir=path)).rmdir()
             except OSError as error:
                 if error.errno not in _NO_ROOM:
-                    raise OutputLostError(
-                        f"Nothing can be written in {path} any more: {system_reason(error)}; mend its rights, or mount "
-                        "its disk so that it can be written"
-                    ) from None
+                    reason = system_reason(error, "mend its rights, or mount its disk so that it can be written")
+                    raise OutputLostError(f"Nothing can be written in {path} any more: {reason}") from None
 
     def prepare(self) -> None:
         """See `Store`: temporary files are in scratch folders, which go with their runs."""
