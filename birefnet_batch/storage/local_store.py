@@ -161,11 +161,12 @@ def _create(staged: Path, target: Path) -> None:
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        with target.open("xb") as file:
-            try:
+        file = target.open("xb")
+        try:
+            with file:
                 file.write(staged.read_bytes())
                 file.flush()
                 os.fsync(file.fileno())
-            except OSError:
-                target.unlink(missing_ok=True)
-                raise
+        except OSError:
+            target.unlink(missing_ok=True)
+            raise
