@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from birefnet_batch.cache_folder import cache_folder
-from birefnet_batch.storage.durable import write_whole
+from birefnet_batch.storage.durable import named, write_whole
 
 # A checkpoint takes seconds to hash and is hashed at every start; what is smaller takes less than the look-up saves.
 _REMEMBERED_FROM = 16 * 1024 * 1024
@@ -24,7 +24,7 @@ def file_sha256(path: Path) -> str:
     Raises:
         OSError: it cannot be read.
     """
-    with path.open("rb") as file:
+    with named(path), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

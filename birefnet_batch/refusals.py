@@ -5,25 +5,36 @@ from __future__ import annotations
 import errno
 from pathlib import Path
 
+_REMEDIES = {
+    errno.EFBIG: "raise the limit of file sizes (ulimit -f), or choose a file system that takes larger files",
+    errno.ENOSPC: "make room there (df -h tells of bytes, df -i of files)",
+    errno.EDQUOT: "make room there, or have the quota raised",
+    errno.EIO: "its disk, or the connection to it, may be failing: see to that first",
+}
 
-def system_reason(error: Exception) -> str:
-    """The system's reason, in lower case and without the file's name, and what to do where that is always the same."""
-    return _said(error) + remedy(error)
+
+def system_reason(error: Exception, otherwise: str = "") -> str:
+    """The system's reason, in lower case and without the file's name, and what to do.
+
+    Args:
+        error: the refusal.
+        otherwise: what to do where that depends; else it is always the same.
+    """
+    return _said(error) + remedy(error, otherwise)
 
 
-def named_reason(error: Exception) -> str:
+def named_reason(error: Exception, otherwise: str = "") -> str:
     """The same, with the file's name where the error has one."""
     name = error.filename if isinstance(error, OSError) and error.strerror else None
-    return f"{_said(error)} ({name}){remedy(error)}" if name else system_reason(error)
+    return f"{_said(error)} ({name}){remedy(error, otherwise)}" if name else system_reason(error, otherwise)
 
 
-def remedy(error: Exception) -> str:
-    """What to do about a refusal, the system's or a library's, to follow the reason; empty where that depends."""
+def remedy(error: Exception, otherwise: str = "") -> str:
+    """What to do about a refusal, the system's or a library's, to follow the reason; see `system_reason`."""
     if isinstance(error, FileNotFoundError) and str(error.strerror).startswith("No usable temporary directory"):
         return "; set TMPDIR to a folder that can be written"
-    if getattr(error, "errno", None) != errno.EFBIG:
-        return ""
-    return "; raise the limit of file sizes (ulimit -f), or choose a file system that takes larger files"
+    advice = _REMEDIES.get(getattr(error, "errno", None) or 0, otherwise)
+    return f"; {advice}" if advice else ""
 
 
 def _said(error: Exception) -> str:

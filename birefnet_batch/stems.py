@@ -11,6 +11,8 @@ from birefnet_batch.uris import SEQUENCE_NUMBER
 from birefnet_batch.url_parameters import shown_path
 
 _LONGEST = 48
+# Devices on Windows, whatever the suffix; disks of its file systems refuse files of such names elsewhere too.
+_DEVICE = re.compile(r"(con|prn|aux|nul|com[1-9]|lpt[1-9])(\.|$)")
 
 
 def stem_of(uri: str) -> str:
@@ -28,6 +30,8 @@ def stem_of(uri: str) -> str:
         # An image sequence has the name that is left without its numbers, or its folder's.
         stem = SEQUENCE_NUMBER.sub("", stem).strip("-._ ") or PurePosixPath(path).parent.name
     name = re.sub(r"[^a-zA-Z0-9._-]+", "-", stem).strip("-._").lower()
+    if _DEVICE.match(name):
+        name = f"video-{name}"
     return name[:_LONGEST].rstrip("-._") or "video"
 
 

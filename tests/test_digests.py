@@ -90,6 +90,13 @@ def test_a_cache_folder_that_cannot_be_written_is_done_without(tmp_path: Path, n
     assert known_sha256(path) == sha256(path)
 
 
+def test_an_error_of_a_disk_while_a_file_is_read_names_the_file():
+    # Opening it goes well, as on a disk that fails; nothing is mapped at its beginning.
+    with pytest.raises(OSError, match="Input/output error") as refused:
+        digests.file_sha256(Path("/proc/self/mem"))
+    assert refused.value.filename == "/proc/self/mem"
+
+
 def test_without_a_home_folder_digests_are_computed_and_nothing_is_left_in_the_current_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -19,6 +19,11 @@ from birefnet_batch.stems import stem_of
         ("https://h/clip.mp4;jsessionid=very.secret", "clip"),
         ("file:///x/clip;token=1.mp4", "clip-token-1"),
         ("https://h/eyJhbGciOiJI.eyJzdWIi.abc-_.mp4", "sha256-417591bd0579"),
+        ("file:///x/CON.mp4", "video-con"),
+        ("file:///x/nul.tar.mp4", "video-nul.tar"),
+        ("s3://b/lpt9.mp4", "video-lpt9"),
+        ("file:///x/con1.mp4", "con1"),
+        ("file:///x/auxiliary.mp4", "auxiliary"),
     ],
 )
 def test_stems_are_safe_file_names(uri: str, stem: str) -> None:

@@ -157,8 +157,8 @@ class EngineStore:
         try:
             _remove(folder)
         except OSError as error:
-            reason = system_reason(error)
-            raise EngineError(f"{folder} cannot be removed: {reason}; prune as the user that it belongs to") from None
+            reason = system_reason(error, "prune as the user that it belongs to")
+            raise EngineError(f"{folder} cannot be removed: {reason}") from None
 
     def building(self) -> list[str]:
         """A line for each engine that is being built now."""

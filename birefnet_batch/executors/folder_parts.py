@@ -97,5 +97,5 @@ class FolderParts(OutputsParts):
         try:
             yield
         except OSError as error:
-            refused = f"executor.scratch={self._given} cannot be written: {named_reason(error)}"
-            raise OutputError(f"{refused}; choose another folder or mend its rights") from None
+            reason = named_reason(error, "choose another folder or mend its rights")
+            raise OutputError(f"executor.scratch={self._given} cannot be written: {reason}") from None

@@ -11,7 +11,7 @@ from birefnet_batch.executors.base import JobOutcome, RunContext
 from birefnet_batch.executors.retries import is_unwell
 from birefnet_batch.jobs import Job
 from birefnet_batch.publish import publish_failure
-from birefnet_batch.refusals import remedy, system_reason
+from birefnet_batch.refusals import system_reason
 from birefnet_batch.results import AttemptRecord, ErrorRecord, JobRecord, SourceRecord, utc_now
 from birefnet_batch.url_redaction import redact_text
 
@@ -66,8 +66,7 @@ def described(error: Exception) -> BirefnetBatchError:
         )
     if isinstance(error, OSError):
         named = f"{error.filename} cannot be used" if error.filename else "the system refused"
-        advice = "" if remedy(error) else "; mend its rights, or choose another output folder"
-        return OutputError(f"{named}: {system_reason(error)}{advice}")
+        return OutputError(f"{named}: {system_reason(error, 'mend its rights, or choose another output folder')}")
     message = redact_text(str(error)) or type(error).__name__
     return BirefnetBatchError(f"unexpected {type(error).__name__}: {message} (the log has the trace; please report it)")
 

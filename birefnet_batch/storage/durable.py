@@ -5,10 +5,21 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _CANNOT = frozenset((errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS))
+
+
+@contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Have an error name the file: what is refused to one that is open does not."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
 
 
 def sync(path: Path) -> None:
@@ -17,15 +28,16 @@ def sync(path: Path) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        # Where a file system cannot do that for folders, their names are as safe as it makes them.
-        if error.errno not in _CANNOT or not path.is_dir():
-            raise
-    finally:
-        os.close(descriptor)
+    with named(path):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            # Where a file system cannot do that for folders, their names are as safe as it makes them.
+            if error.errno not in _CANNOT or not path.is_dir():
+                raise
+        finally:
+            os.close(descriptor)
 
 
 def rename_durably(source: Path, target: Path) -> None:
@@ -53,8 +65,7 @@ def write_whole(path: Path, content: bytes) -> None:
         unfinished.write_bytes(content)
         rename_durably(unfinished, path)
     except OSError as error:
-        # What is refused to a file that is open says nothing of its name.
-        error.filename = error.filename or str(path)
+        error.filename, error.filename2 = str(path), None
         raise
     finally:
         with suppress(OSError):

@@ -131,10 +131,8 @@ class LocalStore(Store):
                 Path(tempfile.mkdtemp(dir=path)).rmdir()
             except OSError as error:
                 if error.errno not in _NO_ROOM:
-                    raise OutputLostError(
-                        f"Nothing can be written in {path} any more: {system_reason(error)}; mend its rights, or mount "
-                        "its disk so that it can be written"
-                    ) from None
+                    reason = system_reason(error, "mend its rights, or mount its disk so that it can be written")
+                    raise OutputLostError(f"Nothing can be written in {path} any more: {reason}") from None
 
     def prepare(self) -> None:
         """See `Store`: temporary files are in scratch folders, which go with their runs."""
@@ -163,11 +161,12 @@ def _create(staged: Path, target: Path) -> None:
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        with target.open("xb") as file:
-            try:
+        file = target.open("xb")
+        try:
+            with file:
                 file.write(staged.read_bytes())
                 file.flush()
                 os.fsync(file.fileno())
-            except OSError:
-                target.unlink(missing_ok=True)
-                raise
+        except OSError:
+            target.unlink(missing_ok=True)
+            raise

@@ -148,7 +148,7 @@ class Output:
                 else:
                     place = f"scratch space in {folder.path.parent}"
                     advice = "give storage.scratch=FOLDER, or mend its rights"
-                raise OutputError(f"{place} cannot be written: {named_reason(error)}; {advice}") from None
+                raise OutputError(f"{place} cannot be written: {named_reason(error, advice)}") from None
 
     def _close(self) -> None:
         self._opened.close()

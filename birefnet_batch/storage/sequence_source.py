@@ -18,6 +18,7 @@ from birefnet_batch.refusals import named_reason
 from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage.facts import SourceFacts
 from birefnet_batch.storage.scratch import unwritable
+from birefnet_batch.storage.written_file import WrittenFile
 from birefnet_batch.uris import SEQUENCE_NUMBER
 
 _CODECS = {".png": "png", ".jpg": "mjpeg", ".jpeg": "mjpeg", ".tif": "tiff", ".tiff": "tiff", ".tga": "targa"}
@@ -63,7 +64,10 @@ def pack_sequence(pattern: Path, target: Path, settings: StorageSettings) -> str
     rate = settings.sequence_rate
     try:
         options = {"video_track_timescale": str(rate.numerator)}
-        with av.open(str(target), "w", format="mov", options=options) as container:
+        with (
+            WrittenFile(target) as file,
+            av.open(file, "w", format="mov", options=options) as container,
+        ):
             stream = container.add_mux_stream(_CODECS[pattern.suffix.lower()], rate, width=width, height=height)
             stream.time_base = 1 / rate
             for number, path in enumerate(frames):

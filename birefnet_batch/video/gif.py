@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -30,6 +31,7 @@ from numpy.typing import NDArray
 
 from birefnet_batch.errors import OutputError
 from birefnet_batch.overlap import Channel, Stages
+from birefnet_batch.storage.written_file import WrittenFile
 from birefnet_batch.video.encode import EncodeSpec, Kind, PartWriter, discard
 from birefnet_batch.video.formats import GIF, LONGEST_DELAY
 from birefnet_batch.video.gif_strings import Strings
@@ -66,7 +68,8 @@ class GifWriter(PartWriter):
         self._palette = _palette_graph(spec, transparent)
         self._strings = Strings(spec.quality) if spec.write_mode == "small" and kind == "video" else None
         with output_errors(self._scratch):
-            self._container = av.open(str(self._scratch), "w", format="nut")
+            self._file = WrittenFile(self._scratch)
+            self._container = av.open(self._file, "w", format="nut")
             # Level 3 cuts pictures into slices, and cannot cut one that is a pixel wide.
             level = "3" if spec.width > 1 else "1"
             self._stream = self._container.add_stream("ffv1", rate=1 / _COUNTED, options={"level": level})
@@ -105,9 +108,10 @@ class GifWriter(PartWriter):
     def finish(self) -> None:
         """See `PartWriter.finish`."""
         try:
-            with output_errors(self.path):
+            with output_errors(self._scratch), self._file:
                 self._container.mux(self._stream.encode(None))
                 self._container.close()
+            with output_errors(self.path):
                 if self._times:
                     self._write_file()
         finally:
@@ -116,10 +120,9 @@ class GifWriter(PartWriter):
     def abort(self) -> None:
         """See `PartWriter.abort`."""
         try:
-            self._container.close()
-        except (av.error.FFmpegError, OSError):
             # The error that led here is the one to report.
-            pass
+            with suppress(av.error.FFmpegError, OSError), self._file:
+                self._container.close()
         finally:
             discard(self._scratch)
 
@@ -142,7 +145,8 @@ class GifWriter(PartWriter):
         options = {"loop": "0", "final_delay": str(self._end - written[-1][-1]), "fflags": "+bitexact"}
         with (
             av.open(str(self._scratch)) as waiting,
-            av.open(str(self.path), "w", format="gif", options=options) as output,
+            WrittenFile(self.path) as file,
+            av.open(file, "w", format="gif", options=options) as output,
         ):
             stream = output.add_stream("gif", rate=100)
             stream.width, stream.height, stream.pix_fmt = self.spec.width, self.spec.height, "pal8"

@@ -17,6 +17,7 @@ import av
 from av.container import OutputContainer
 
 from birefnet_batch.errors import OutputError
+from birefnet_batch.storage.written_file import WrittenFile
 from birefnet_batch.video.audio import AudioTracks
 from birefnet_batch.video.carried import RefusedError
 from birefnet_batch.video.child import Pulse, serve
@@ -95,7 +96,10 @@ def _join(pulse: Pulse, task: JoinTask, parts: Parts, copied: frozenset[str]) ->
                 "movie_timescale": str(_movie_ticks(form.time_base(spec.time_base).denominator, audio.rates)),
                 "movflags": "+faststart",
             }
-        with av.open(str(task.destination.absolute()), "w", format=form.muxer, options=options) as output:
+        with (
+            WrittenFile(task.destination) as file,
+            av.open(file, "w", format=form.muxer, options=options) as output,
+        ):
             output.metadata.update(dict(spec.tags))
             output.set_chapters(_chapters(spec))
             video = parts.packets(output)

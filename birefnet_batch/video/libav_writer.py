@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import ClassVar, TypeVar, cast
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from birefnet_batch.errors import OutputError
 from birefnet_batch.refusals import remedy
+from birefnet_batch.storage.written_file import WrittenFile
 from birefnet_batch.video.container import reason_of
 from birefnet_batch.video.encode import EncodeSpec, Kind, PartWriter
 from birefnet_batch.video.formats import format_of
@@ -84,7 +85,8 @@ class LibavWriter(PartWriter):
         self._base = own if form.tick else form.time_base(spec.time_base)
         self._last: int | None = None
         with output_errors(path):
-            self._container = av.open(str(path), "w", format=form.muxer, options=container_options(spec))
+            self._file = WrittenFile(path)
+            self._container = av.open(self._file, "w", format=form.muxer, options=container_options(spec))
             self._stream = cast(VideoStream, self._container.add_stream(self.codec, rate=spec.average_rate or 25))
             context = self._stream.codec_context
             context.width, context.height = self.size
@@ -132,7 +134,7 @@ class LibavWriter(PartWriter):
 
     def finish(self) -> None:
         """See `PartWriter.finish`; of a segment that lost every frame the part is an empty file."""
-        with output_errors(self.path):
+        with output_errors(self.path), self._file:
             if self._last is None:
                 self.abort()
                 self.path.write_bytes(b"")
@@ -142,11 +144,9 @@ class LibavWriter(PartWriter):
 
     def abort(self) -> None:
         """See `PartWriter.abort`."""
-        try:
+        # The error that led here is the one to report.
+        with suppress(av.error.FFmpegError, OSError), self._file:
             self._container.close()
-        except (av.error.FFmpegError, OSError):
-            # The error that led here is the one to report.
-            return
 
     def _tick(self, pts: int) -> int:
         """The nearest tick of the part, each frame on one of its own."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import shutil
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from itertools import chain, pairwise
 from pathlib import Path
@@ -13,7 +14,9 @@ import av
 from av.container import InputContainer, OutputContainer
 from av.video.stream import VideoStream
 
-from birefnet_batch.errors import OutputError
+from birefnet_batch.errors import OutputError, WorkerLostError
+from birefnet_batch.refusals import remedy
+from birefnet_batch.video.container import reason_of
 from birefnet_batch.video.formats import FORMATS, LONGEST_DELAY, format_of
 from birefnet_batch.video.join import JoinTask
 from birefnet_batch.video.libav_writer import output_errors
@@ -60,7 +63,7 @@ class Parts:
 
     def packets(self, output: OutputContainer) -> Iterator[Timed]:
         """Declare the stream in the joined file; then, its packets, ready to mux."""
-        with av.open(str(self._parts[0].absolute())) as container:
+        with _opened(self._parts[0]) as container:
             template = container.streams.video[0]
             headers = template.codec_context.extradata
             tags = {name: value for name, value in template.metadata.items() if name.lower() == "alpha_mode"}
@@ -78,7 +81,7 @@ class Parts:
         base = self._base
         at = 0
         for part in self._parts:
-            with av.open(str(part.absolute())) as container:
+            with _opened(part) as container:
                 source = container.streams.video[0]
                 if source.codec_context.extradata != headers:
                     raise OutputError(f"{part} was encoded with other settings than the part before it; encode it anew")
@@ -172,10 +175,23 @@ def _times(
     part: Path, base: Fraction, tell: Callable[[], None], options: dict[str, str] | None = None
 ) -> Iterator[tuple[int, int]]:
     """Presentation times and durations of a part's frames in ticks of `base`."""
-    with av.open(str(part.absolute()), options=options or {}) as container:
+    with _opened(part, options) as container:
         for packet, pts in _packets(container, container.streams.video[0], base):
             tell()
             yield pts, int((packet.duration or 0) * Fraction(packet.time_base) / base)
+
+
+@contextmanager
+def _opened(part: Path, options: dict[str, str] | None = None) -> Iterator[InputContainer]:
+    """Read a part, which is our own: whatever is wrong with it is not the source's doing."""
+    try:
+        with av.open(str(part.absolute()), options=options or {}) as container:
+            yield container
+    except (av.error.FFmpegError, OSError) as error:
+        raise WorkerLostError(
+            f"{part} cannot be read as it was written: {reason_of(error)}{remedy(error)}; its disk, or what else "
+            "writes there, may have damaged it"
+        ) from None
 
 
 def _packets(

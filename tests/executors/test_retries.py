@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from concurrent.futures.thread import BrokenThreadPool
 
 import pytest
@@ -41,6 +42,22 @@ def test_what_a_process_ran_out_of_is_not_the_videos_nor_the_output_folders_faul
 def test_a_worker_without_a_folder_for_temporary_files_says_to_set_one_and_not_to_change_the_output() -> None:
     said = str(described(FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp', '/']")))
     assert said.endswith("; set TMPDIR to a folder that can be written")
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.ENOSPC, "make room there"),
+        (errno.EDQUOT, "make room there, or have the quota raised"),
+        (errno.EIO, "its disk, or the connection to it, may be failing"),
+        (errno.EROFS, "mend its rights, or choose another output folder"),
+    ],
+)
+def test_what_to_do_about_a_file_that_is_refused_fits_the_refusal(number: int, advice: str) -> None:
+    reason = os.strerror(number)
+    said = str(described(OSError(number, reason, "/out/file")))
+    assert said.startswith(f"/out/file cannot be used: {reason.lower()}; {advice}")
+    assert ("rights" in said) == (number == errno.EROFS)
 
 
 @pytest.mark.parametrize(

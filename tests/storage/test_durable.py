@@ -26,8 +26,9 @@ def test_a_file_is_renamed_where_folders_cannot_be_synced_and_no_error_of_a_disk
         rename_durably(tmp_path / "staged", tmp_path / "out" / "final")
         assert (tmp_path / "out" / "final").read_text() == "content"
     else:
-        with pytest.raises(OSError, match=os.strerror(number)):
+        with pytest.raises(OSError, match=os.strerror(number)) as refused:
             rename_durably(tmp_path / "staged", tmp_path / "out" / "final")
+        assert refused.value.filename == str(tmp_path / ("out" if kind == "folder" else "staged"))
 
 
 def test_a_file_that_cannot_be_written_whole_is_the_one_before_and_leaves_nothing_beside_it(
@@ -36,14 +37,17 @@ def test_a_file_that_cannot_be_written_whole_is_the_one_before_and_leaves_nothin
     path = tmp_path / "record.json"
     write_whole(path, b"one")
 
-    def full(descriptor: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    def full(file: int | Path, *_: bytes) -> None:
+        name = None if isinstance(file, int) else str(file)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", full)
-        with pytest.raises(OSError, match="No space left") as refused:
-            write_whole(path, b"another")
-        assert refused.value.filename == str(path)
+    # On a disk without room for a further file the temporary one cannot be made; otherwise it cannot be synced.
+    for place, call in ((Path, "write_bytes"), (os, "fsync")):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, call, full)
+            with pytest.raises(OSError, match="No space left") as refused:
+                write_whole(path, b"another")
+            assert refused.value.filename == str(path)
     assert path.read_bytes() == b"one"
     write_whole(path, b"another")
     assert path.read_bytes() == b"another"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -48,6 +49,28 @@ def test_a_file_that_could_not_be_written_whole_is_not_there(
     for call in ("fsync", "link"):
         monkeypatch.setattr(os, call, full)
     with pytest.raises(OutputError, match="lease cannot be written: no space left"):
+        store.create("folder/lease", b"content")
+    assert not [path for path in store.root.rglob("*") if path.is_file()]
+
+
+def test_a_file_whose_closing_is_refused_is_not_there_where_there_are_no_links(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Refused(io.FileIO):
+        def close(self) -> None:
+            closed = self.closed
+            super().close()
+            if not closed:
+                raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    opened = Path.open
+
+    def opening(path: Path, mode: str = "r", *others: Any) -> Any:
+        return Refused(path, "x") if mode == "xb" else opened(path, mode, *others)
+
+    monkeypatch.setattr(os, "link", refuse_with(errno.EPERM))
+    monkeypatch.setattr(Path, "open", opening)
+    with pytest.raises(OutputError, match="lease cannot be written: disk quota exceeded; make room there"):
         store.create("folder/lease", b"content")
     assert not [path for path in store.root.rglob("*") if path.is_file()]
 

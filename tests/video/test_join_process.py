@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 from video_clips import Clip, Sound, make
 
+from birefnet_batch.errors import WorkerLostError
 from birefnet_batch.video import child as child_module
 from birefnet_batch.video import join_process
 from birefnet_batch.video.child import Alive, Child, Pulse
 from birefnet_batch.video.container import open_input
 from birefnet_batch.video.encode import EncodeSpec, open_part
 from birefnet_batch.video.followed_file import FollowedFile
-from birefnet_batch.video.join import JoinedFacts, JoinTask
+from birefnet_batch.video.join import JoinedFacts, JoinTask, join_parts
 from birefnet_batch.video.parts import Parts
 
 FRAMES = 8
@@ -51,6 +52,15 @@ def task_of(tmp_path: Path, output_type: str) -> JoinTask:
         for number in range(FRAMES):
             writer.write(noise.integers(0, 256, (240, 320), np.uint8), number, 1)
     return JoinTask((part,), tmp_path / "out", spec, FRAMES, None, None, Fraction(0))
+
+
+def test_a_part_that_lost_its_end_is_named_and_no_sound_is_left_out_for_it(tmp_path: Path) -> None:
+    task = task_of(tmp_path, "X264 (.mp4)")
+    (part,) = task.parts
+    part.write_bytes(part.read_bytes()[:-1000])
+    source = make(tmp_path / "source.mkv", Clip(frames=FRAMES, format="matroska", sounds=(Sound(),)))
+    with pytest.raises(WorkerLostError, match=f"^{part} cannot be read as it was written: invalid data"):
+        join_parts(task.parts, task.destination, task.spec, end=FRAMES, audio_from=source, timeout_s=30)
 
 
 def test_every_packet_of_a_part_is_heard_of_before_the_first_is_written(tmp_path: Path) -> None:
