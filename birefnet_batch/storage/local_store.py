@@ -16,8 +16,6 @@ from birefnet_batch.refusals import named_reason, system_reason
 from birefnet_batch.storage.durable import rename_durably
 from birefnet_batch.storage.stores import Store
 
-# What disks answer that have no hard links: FAT and exFAT, and many over a network or in front of a bucket.
-_NO_LINKS = frozenset((errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK))
 # What passes when somebody makes room, and may do for a smaller file.
 _NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT))
 
@@ -152,7 +150,8 @@ class LocalStore(Store):
 def _create(staged: Path, target: Path) -> None:
     """Give a file a name that is free: a link fails where it is taken, on network disks too, and is whole at once.
 
-    Without links the file is empty for a moment, which readers of a lease take for a damaged one.
+    Without hard links (FAT and exFAT, many over a network or in front of a bucket) the file is empty for a moment,
+    which readers of a lease take for a damaged one.
 
     Raises:
         FileExistsError: the name is taken.
@@ -160,9 +159,10 @@ def _create(staged: Path, target: Path) -> None:
     """
     try:
         target.hardlink_to(staged)
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
+    except FileExistsError:
+        raise
+    except OSError:
+        # Disks without hard links answer anything: EPERM, EIO, EXDEV, EINVAL. One that is broken refuses this as well.
         with target.open("xb") as file:
             try:
                 file.write(staged.read_bytes())

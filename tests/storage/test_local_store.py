@@ -21,14 +21,11 @@ def refuse_with(number: int) -> Callable[..., None]:
     return refuse
 
 
-@pytest.fixture(params=["links", "no links"])
+@pytest.fixture(params=[None, "EPERM", "EOPNOTSUPP", "EIO", "EXDEV", "EACCES", "EINVAL"])
 def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalStore:
-    if request.param == "no links":
-
-        def refuse(*_: Any) -> None:
-            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
-
-        monkeypatch.setattr(Path, "hardlink_to", refuse)
+    """A disk with hard links, and those that have none, by what they answer: rclone's mounts EIO, others the rest."""
+    if request.param is not None:
+        monkeypatch.setattr(os, "link", refuse_with(getattr(errno, request.param)))
     return LocalStore(tmp_path)
 
 
