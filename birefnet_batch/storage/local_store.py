@@ -56,7 +56,9 @@ class LocalStore(Store):
         except OSError as error:
             raise OutputError(f"{target} cannot be written: {named_reason(error)}") from None
         finally:
-            staged.unlink(missing_ok=True)
+            # What stays goes with the run's scratch folder.
+            with suppress(OSError):
+                staged.unlink()
         return True
 
     def get(self, relative: str) -> bytes | None:

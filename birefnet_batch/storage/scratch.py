@@ -116,11 +116,23 @@ class Scratch:
         return self._folder_of(Path(self._lock.lock_file))
 
     def close(self) -> None:
-        """Remove the folder, unless another process of the run works there or finished segments are of use later."""
-        lock = self._lock
+        """Remove the folder, unless another process of the run works there or finished segments are of use later.
+
+        What a place refuses that is gone or broken is logged: an error would stand before what ended the run.
+        """
+        lock, self._lock = self._lock, None
         if lock is None:
             return
-        self._lock = None
+        try:
+            self._leave(lock)
+        except OSError as error:
+            _log.warning("scratch space may stay in %s: %s", self.path, named_reason(error))
+        if not self._kept:
+            # It stays while another run works there.
+            with suppress(OSError):
+                self.path.parent.rmdir()
+
+    def _leave(self, lock: FileLock) -> None:
         owner = Path(lock.lock_file).name == _RUN_LOCK
         if not owner:
             lock.release()
@@ -133,10 +145,6 @@ class Scratch:
             shutil.rmtree(self.path, ignore_errors=True)
         if owner:
             lock.release()
-        if not self._kept:
-            # It stays while another run works there.
-            with suppress(OSError):
-                self.path.parent.rmdir()
 
     def _make(self) -> None:
         parent = self.path.parent

@@ -49,6 +49,14 @@ def test_a_file_that_could_not_be_written_whole_is_not_there(
     assert not [path for path in store.root.rglob("*") if path.is_file()]
 
 
+def test_a_file_is_created_though_the_disk_does_not_let_go_of_its_temporary_name(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "unlink", refuse_with(errno.ESTALE))
+    assert store.create("folder/lease", b"content")
+    assert store.get("folder/lease") == b"content"
+
+
 def test_a_file_that_the_disk_does_not_let_go_of_is_an_error_of_the_output(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
