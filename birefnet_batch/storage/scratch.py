@@ -79,16 +79,11 @@ class Scratch:
         """
         for entry in self.path.parent.iterdir():
             # Other folders of a user's scratch space have files that end in .lock too.
-            if entry == self.path or not is_run_id(entry.name):
+            if entry == self.path or not is_run_id(entry.name) or self._may_live_elsewhere(entry):
                 continue
-            if self._may_live_elsewhere(entry):
-                continue
-            if _is_free(entry, _RUN_LOCKS):
-                move_finished(entry / self.parts.name, self.parts)
             # Runs of other outputs may be at it too.
             with suppress(FileNotFoundError):
-                if _is_free(entry, _ALL_LOCKS) and (_is_old(entry) or not self._strip(entry, others=True)):
-                    shutil.rmtree(entry, ignore_errors=True)
+                self._take_over(entry)
 
     def share(self) -> None:
         """Make sure that the folder is there, for a worker of the run, on whatever machine.
@@ -133,18 +128,42 @@ class Scratch:
                 self.path.parent.rmdir()
 
     def _leave(self, lock: FileLock) -> None:
-        owner = Path(lock.lock_file).name == _RUN_LOCK
-        if not owner:
+        kept, owner = 0, Path(lock.lock_file).name == _RUN_LOCK
+        try:
+            # The run outlives its workers: what they left is its to remove, unless somebody has done that already.
+            if owner and self.path.is_dir():
+                if self.over:
+                    shutil.rmtree(self.parts, ignore_errors=True)
+                kept = self._strip(self.path)
+        finally:
+            # Before its file is removed: NFS and FUSE leave a file that is open, and so its folder, until it is closed.
             lock.release()
-            Path(lock.lock_file).unlink(missing_ok=True)
-        # The run outlives its workers: what they left is its to remove, unless somebody has done that already.
-        kept = self._strip(self.path) if owner and not self.over and self.path.is_dir() else 0
         if kept:
             _log.warning("%d finished segments stay in %s for the next run on this output", kept, self.parts)
-        elif owner or all(map(_is_dead_workers, list(self.path.glob(_ALL_LOCKS)))):
+            return
+        if not owner:
+            Path(lock.lock_file).unlink(missing_ok=True)
+        if owner or all(map(_is_dead_workers, list(self.path.glob(_ALL_LOCKS)))):
             shutil.rmtree(self.path, ignore_errors=True)
-        if owner:
-            lock.release()
+
+    def _take_over(self, folder: Path) -> None:
+        locks = list(folder.glob(_ALL_LOCKS))
+        if not locks and not _is_left(folder):
+            return
+        held = set(filter(is_held, locks))
+        runs = {lock for lock in locks if lock.match(_RUN_LOCKS)}
+        if (runs or not locks) and not runs & held:
+            move_finished(folder / self.parts.name, self.parts)
+        if held:
+            return
+        try:
+            if _is_old(folder) or not self._strip(folder, others=True):
+                shutil.rmtree(folder, ignore_errors=True)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            # Another user's, or on a disk that does not let go of it.
+            _log.warning("scratch space of a dead run stays in %s: %s", folder, named_reason(error))
 
     def _make(self) -> None:
         parent = self.path.parent
@@ -200,10 +219,16 @@ def unwritable(error: Exception) -> OutputError:
     return OutputError(f"Scratch space cannot be written: {named_reason(error)}")
 
 
-def _is_free(folder: Path, pattern: str) -> bool:
-    """Whether a run's folder has such locks, and the processes that held these locks are gone."""
-    locks = list(folder.glob(pattern))
-    return bool(locks) and not any(map(is_held, locks))
+def _is_left(folder: Path) -> bool:
+    """Whether a folder without locks is what is left of a run: not a user's own, and not one that a run begins with."""
+    try:
+        names = [path.name for path in folder.iterdir()]
+        if names and not any(name.startswith("parts") for name in names):
+            return False
+        return any(folder.glob("*/*")) or time.time() - folder.stat().st_mtime > _HELD_WITHIN_S
+    except OSError:
+        # Gone, closed to this user, or no folder.
+        return False
 
 
 def _is_old(folder: Path) -> bool:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from birefnet_batch.errors import OutputError
+from birefnet_batch.errors import ConfigError, OutputError
+from birefnet_batch.run_ids import new_run_id
+from birefnet_batch.settings import StorageSettings
 from birefnet_batch.storage import Output
 
 
@@ -29,3 +33,89 @@ def test_a_place_that_is_lost_hides_no_error_of_the_run(
     monkeypatch.undo()
     told = f"scratch space may stay in {output.scratch}: {os.strerror(number).lower()} ({output.scratch}"
     assert told in caplog.text
+
+
+@pytest.fixture
+def keeps_what_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As NFS and FUSE, which keep a file that is removed while it is open, and so its folder, until it is closed."""
+    remove = os.rmdir
+
+    def refuse(path: Any, *, dir_fd: int | None = None) -> None:
+        for descriptor in Path("/proc/self/fd").iterdir():
+            with suppress(FileNotFoundError):
+                if Path(os.fsdecode(path)).name in descriptor.readlink().parts[:-1]:
+                    raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), path)
+        remove(path, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "rmdir", refuse)
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="nothing tells which files are open")  # noqa: PTH112
+@pytest.mark.usefixtures("keeps_what_is_open")
+@pytest.mark.parametrize("over", [False, True])
+def test_no_folder_stays_where_a_removed_file_does_until_it_is_closed(tmp_path: Path, over: bool) -> None:
+    location = str(tmp_path / "out")
+    with Output(location, "run") as output:
+        with pytest.raises(ConfigError, match="is in use"), Output(location, "another"):
+            pass
+        with Output(location, "run").attach() as attached:
+            attached.worker_folder.mkdir(parents=True)
+        assert list(output.scratch.parent.iterdir()) == [output.scratch]
+        if over:
+            output.all_ended()
+    assert not (tmp_path / "out" / ".scratch").exists()
+
+
+@pytest.mark.parametrize("parts", [None, "parts", "parts-of-another-output"])
+@pytest.mark.parametrize("seconds", [0, 60])
+def test_what_a_dead_run_left_without_a_lock_is_removed_and_what_one_begins_with_is_not(
+    tmp_path: Path, parts: str | None, seconds: float
+) -> None:
+    folder = tmp_path / "scratch" / new_run_id()
+    (folder / parts if parts else folder).mkdir(parents=True)
+    then = time.time() - seconds
+    os.utime(folder, (then, then))
+    with Output(str(tmp_path / "out"), "run", StorageSettings(scratch=str(tmp_path / "scratch"))):
+        assert folder.exists() == (seconds == 0)
+
+
+def test_finished_segments_of_a_dead_run_that_left_no_lock_are_taken_over(tmp_path: Path) -> None:
+    folder = tmp_path / "out" / ".scratch" / new_run_id()
+    for name in ("parts/film/segment-00000.json", "parts/film/video-00000.part", "sources/film/source"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    with Output(str(tmp_path / "out"), "run") as output:
+        assert sorted(os.listdir(output.parts / "film")) == ["segment-00000.json", "video-00000.part"]  # noqa: PTH208
+        assert not folder.exists()
+
+
+def test_what_cannot_be_removed_of_a_dead_run_stays_and_keeps_no_run_from_its_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As another user's, in scratch space that all share."""
+    left = tmp_path / "scratch" / new_run_id() / "parts" / "film" / "video-00000.part"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    remove = Path.unlink
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        if path.name == left.name:
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), str(path))
+        remove(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with Output(str(tmp_path / "out"), "run", StorageSettings(scratch=str(tmp_path / "scratch"))):
+        assert left.exists()
+    assert f"stays in {left.parents[2]}: operation not permitted ({left})" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "logs/run.log"])
+def test_a_users_own_folder_with_the_name_of_a_run_stays(tmp_path: Path, name: str) -> None:
+    """As a copy of `runs/<run id>`."""
+    own = tmp_path / "scratch" / new_run_id()
+    (own / name).parent.mkdir(parents=True)
+    (own / name).touch()
+    os.utime(own, (0, 0))
+    with Output(str(tmp_path / "out"), "run", StorageSettings(scratch=str(tmp_path / "scratch"))):
+        pass
+    assert (own / name).exists()
