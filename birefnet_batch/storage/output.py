@@ -87,7 +87,8 @@ class Output:
             self._opened.callback(lease.release)
             self._lease = lease
             self.store.prepare()
-            self._each(Scratch.inherit)
+            dead = frozenset(holder.run_id for holder in lease.dead)
+            self._each(lambda folder: folder.inherit(dead))
         except BaseException:
             self._close()
             raise

@@ -69,10 +69,13 @@ class Scratch:
         """
         self._open(_RUN_LOCK)
 
-    def inherit(self) -> None:
+    def inherit(self, dead: frozenset[str] = frozenset()) -> None:
         """Take over the finished segments of dead runs, and remove all else that they left.
 
         For the run's own process, which holds the output.
+
+        Args:
+            dead: ids of runs of this output that are known to have died.
 
         Raises:
             OSError: they cannot be moved.
@@ -83,7 +86,7 @@ class Scratch:
                 continue
             # Runs of other outputs may be at it too.
             with suppress(FileNotFoundError):
-                self._take_over(entry)
+                self._take_over(entry, entry.name in dead)
 
     def share(self) -> None:
         """Make sure that the folder is there, for a worker of the run, on whatever machine.
@@ -96,9 +99,13 @@ class Scratch:
         """
         self._make()
         for entry in self.path.parent.iterdir():
-            locks = list(entry.glob(_ALL_LOCKS)) if entry != self.path and is_run_id(entry.name) else []
-            if locks and all(map(_is_dead_workers, locks)):
-                shutil.rmtree(entry, ignore_errors=True)
+            if entry == self.path or not is_run_id(entry.name):
+                continue
+            # It may end this moment.
+            with suppress(FileNotFoundError):
+                locks = list(entry.glob(_ALL_LOCKS))
+                if locks and all(map(_is_dead_workers, locks)):
+                    shutil.rmtree(entry, ignore_errors=True)
         for lock in filter(_is_dead_workers, list(self.path.glob(_ALL_LOCKS))):
             shutil.rmtree(self._folder_of(lock), ignore_errors=True)
             lock.unlink(missing_ok=True)
@@ -146,9 +153,9 @@ class Scratch:
         if owner or all(map(_is_dead_workers, list(self.path.glob(_ALL_LOCKS)))):
             shutil.rmtree(self.path, ignore_errors=True)
 
-    def _take_over(self, folder: Path) -> None:
+    def _take_over(self, folder: Path, dead: bool) -> None:
         locks = list(folder.glob(_ALL_LOCKS))
-        if not locks and not _is_left(folder):
+        if not (locks or _is_ours(folder)) or not (dead or _has_begun(folder)):
             return
         held = set(filter(is_held, locks))
         runs = {lock for lock in locks if lock.match(_RUN_LOCKS)}
@@ -178,7 +185,8 @@ class Scratch:
 
     def _open(self, name: str) -> None:
         self._make()
-        self._lock = FileLock(self.path / name, timeout=0)
+        # Who asks whether it is held takes it for a moment.
+        self._lock = FileLock(self.path / name, timeout=_HELD_WITHIN_S)
         self._lock.acquire()
 
     def _folder_of(self, lock: Path) -> Path:
@@ -219,16 +227,20 @@ def unwritable(error: Exception) -> OutputError:
     return OutputError(f"Scratch space cannot be written: {named_reason(error)}")
 
 
-def _is_left(folder: Path) -> bool:
-    """Whether a folder without locks is what is left of a run: not a user's own, and not one that a run begins with."""
+def _is_ours(folder: Path) -> bool:
+    """Whether a folder without locks is what is left of a run, and not a user's own, as a copy of `runs/<run id>`."""
     try:
         names = [path.name for path in folder.iterdir()]
-        if names and not any(name.startswith("parts") for name in names):
-            return False
-        return any(folder.glob("*/*")) or time.time() - folder.stat().st_mtime > _HELD_WITHIN_S
     except OSError:
         # Gone, closed to this user, or no folder.
         return False
+    return not names or any(name.startswith("parts") for name in names)
+
+
+def _has_begun(folder: Path) -> bool:
+    """Whether a run's folder is more than that of one which begins this moment, and may not hold its lock yet."""
+    old = time.time() - folder.stat().st_mtime > _HELD_WITHIN_S
+    return old or not all(path.suffix == ".lock" or path.is_dir() for path in folder.rglob("*"))
 
 
 def _is_old(folder: Path) -> bool:

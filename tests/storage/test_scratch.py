@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
+import pickle
+import socket
+import subprocess
+import sys
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from birefnet_batch.errors import ConfigError, OutputError
 from birefnet_batch.run_ids import new_run_id
@@ -107,6 +113,44 @@ def test_what_cannot_be_removed_of_a_dead_run_stays_and_keeps_no_run_from_its_wo
     with Output(str(tmp_path / "out"), "run", StorageSettings(scratch=str(tmp_path / "scratch"))):
         assert left.exists()
     assert f"stays in {left.parents[2]}: operation not permitted ({left})" in caplog.text
+
+
+def test_a_run_that_begins_is_left_alone_before_it_holds_its_lock(tmp_path: Path) -> None:
+    lock = tmp_path / "scratch" / new_run_id() / f"run-{socket.gethostname()}.lock"
+    (lock.parent / "parts").mkdir(parents=True)
+    lock.touch()
+    with Output(str(tmp_path / "out"), "run", StorageSettings(scratch=str(tmp_path / "scratch"))):
+        assert lock.exists()
+
+
+def test_a_run_that_was_killed_as_it_began_is_removed_by_the_next_one(tmp_path: Path) -> None:
+    output = Output(str(tmp_path / "out"), new_run_id())
+    die = "import os, pickle, sys; pickle.loads(bytes.fromhex(sys.argv[1])).__enter__(); os._exit(1)"
+    subprocess.run([sys.executable, "-c", die, pickle.dumps(output).hex()], check=False)
+    assert output.parts.exists()
+    with Output(str(tmp_path / "out"), new_run_id()):
+        assert not output.scratch.exists()
+
+
+def test_a_run_begins_though_others_ask_whether_it_lives_or_end_themselves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output, ends = Output(str(tmp_path / "out"), "run"), new_run_id()
+    asked = FileLock(output.scratch / f"run-{socket.gethostname()}.lock", thread_local=False)
+    (output.scratch.parent / ends).mkdir(parents=True)
+    look = Path.glob
+
+    def gone(path: Path, *words: Any) -> Any:
+        if path.name == ends:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+        return look(path, *words)
+
+    monkeypatch.setattr(Path, "glob", gone)
+    output.scratch.mkdir()
+    asked.acquire()
+    threading.Timer(0.2, asked.release).start()
+    with output, Output(str(tmp_path / "out"), "run").attach():
+        pass
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "logs/run.log"])
