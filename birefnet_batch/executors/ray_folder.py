@@ -14,6 +14,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from birefnet_batch.file_locks import file_lock
+
 _log = logging.getLogger(__name__)
 _FOLDER = "birefnet-ray-"
 # Ray's sockets lie in it, up to 86 characters below its parent, and a socket's path may have 107, on macOS 103. Batch
@@ -30,14 +32,14 @@ def own_folder() -> tuple[Path, FileLock]:
     """A new folder for Ray's files, locked; those of dead runs are removed, and what still runs of their Rays ended."""
     parent = _parent()
     folder = Path(tempfile.mkdtemp(prefix=_FOLDER, dir=parent))
-    lock = FileLock(folder / _LOCK, timeout=0)
+    lock = file_lock(folder / _LOCK, timeout=0)
     lock.acquire()
     for other in parent.glob(f"{_FOLDER}*"):
         if other == folder:
             continue
         with suppress(Timeout, OSError):
             if (other / _LOCK).exists():
-                with FileLock(other / _LOCK, timeout=0):
+                with file_lock(other / _LOCK, timeout=0):
                     # By themselves Ray's agents take a minute to end.
                     for process in _rays_in(other):
                         with suppress(ProcessLookupError):

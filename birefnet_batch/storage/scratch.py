@@ -19,7 +19,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from birefnet_batch.errors import OutputError
-from birefnet_batch.file_locks import is_held
+from birefnet_batch.file_locks import file_lock, is_held
 from birefnet_batch.refusals import named_reason
 from birefnet_batch.run_ids import is_run_id
 from birefnet_batch.storage.finished_parts import keep_finished, move_finished
@@ -157,7 +157,8 @@ class Scratch:
         locks = list(folder.glob(_ALL_LOCKS))
         if not (locks or _is_ours(folder)) or not (dead or _has_begun(folder)):
             return
-        held = set(filter(is_held, locks))
+        # What is written in a lock stands for the system's (see `file_locks`), and stays when its holder dies.
+        held = {lock for lock in locks if not (dead and lock.stat().st_size) and is_held(lock)}
         runs = {lock for lock in locks if lock.match(_RUN_LOCKS)}
         if (runs or not locks) and not runs & held:
             move_finished(folder / self.parts.name, self.parts)
@@ -186,7 +187,7 @@ class Scratch:
     def _open(self, name: str) -> None:
         self._make()
         # Who asks whether it is held takes it for a moment.
-        self._lock = FileLock(self.path / name, timeout=_HELD_WITHIN_S)
+        self._lock = file_lock(self.path / name, timeout=_HELD_WITHIN_S)
         self._lock.acquire()
 
     def _folder_of(self, lock: Path) -> Path:

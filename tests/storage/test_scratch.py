@@ -153,6 +153,46 @@ def test_a_run_begins_though_others_ask_whether_it_lives_or_end_themselves(
         pass
 
 
+_DIE_WITHOUT_LOCKS = """
+import errno, fcntl, os, pickle, sys
+def refuse(*_):
+    raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+fcntl.flock = refuse
+output = pickle.loads(bytes.fromhex(sys.argv[1]))
+with output, output.with_settings(output.settings).attach() as worker:
+    worker.worker_folder.mkdir(parents=True)
+    (worker.worker_folder / "source").touch()
+    for name in ("segment-00000.json", "video-00000.part"):
+        (output.parts / "film").mkdir(exist_ok=True)
+        (output.parts / "film" / name).touch()
+    os._exit(1)
+"""
+
+
+@pytest.mark.filterwarnings("ignore:flock not supported")
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_of_a_dead_run_nothing_stays_where_there_is_no_flock_and_no_warning_tells_of_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, elsewhere: bool
+) -> None:
+    """As on Lustre that is mounted without it."""
+    dead = Output(str(tmp_path / "out"), new_run_id())
+    words = [sys.executable, "-c", _DIE_WITHOUT_LOCKS, pickle.dumps(dead).hex()]
+    assert subprocess.run(words, check=False, capture_output=True).stderr == b""
+    locks = list(dead.scratch.glob("*.lock"))
+    assert len(locks) == 2
+    if elsewhere:
+        for lock in locks:
+            lock.write_text(f"{os.getpid()}\nanother-machine\n")
+
+    def refuse(*_: Any) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with Output(str(tmp_path / "out"), new_run_id()) as output:
+        assert sorted(os.listdir(output.parts / "film")) == ["segment-00000.json", "video-00000.part"]  # noqa: PTH208
+        assert list(output.scratch.parent.iterdir()) == [output.scratch]
+
+
 @pytest.mark.parametrize("name", ["config.yaml", "logs/run.log"])
 def test_a_users_own_folder_with_the_name_of_a_run_stays(tmp_path: Path, name: str) -> None:
     """As a copy of `runs/<run id>`."""
