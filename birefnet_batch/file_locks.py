@@ -6,10 +6,14 @@ holder. Whether that lives is known on its own machine alone, where asking remov
 
 from __future__ import annotations
 
+import errno
 import warnings
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+
+# What file systems answer that lock nothing: NFS whose lock service does not run, many in front of a bucket.
+_NO_LOCKS = frozenset((errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL))
 
 
 def file_lock(path: Path, timeout: float = -1) -> FileLock:
@@ -31,3 +35,9 @@ def is_held(path: Path) -> bool:
             return False
     except (Timeout, OSError):
         return True
+
+
+def lacks_locks(error: OSError) -> bool:
+    """Whether that a lock was not taken is because its file system has none, and says so in other words than ENOSYS."""
+    # Of a file that cannot be opened the error has the name.
+    return error.errno in _NO_LOCKS and error.filename is None

@@ -193,6 +193,24 @@ def test_of_a_dead_run_nothing_stays_where_there_is_no_flock_and_no_warning_tell
         assert list(output.scratch.parent.iterdir()) == [output.scratch]
 
 
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL])
+@pytest.mark.parametrize("scratch", [None, "scratch"])
+def test_a_place_without_file_locks_is_told_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, scratch: str | None
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    place = f"storage.scratch={tmp_path / scratch}" if scratch else f"output={tmp_path / 'out'}"
+    storage = StorageSettings(scratch=str(tmp_path / scratch) if scratch else None)
+    told = f"{place} has no file locks: {os.strerror(number).lower()}; choose another folder or mount it with them"
+    with pytest.raises(OutputError) as caught, Output(str(tmp_path / "out"), "run", storage):
+        pass
+    assert str(caught.value) == told
+    assert not [path for path in tmp_path.rglob("*") if path.name != "out"]
+
+
 @pytest.mark.parametrize("name", ["config.yaml", "logs/run.log"])
 def test_a_users_own_folder_with_the_name_of_a_run_stays(tmp_path: Path, name: str) -> None:
     """As a copy of `runs/<run id>`."""
