@@ -32,6 +32,8 @@ _ALL_LOCKS = "*.lock"
 _KEPT_S = 7 * 24 * 3600.0
 # A worker that starts holds its lock so soon after making it; who tried a younger one might take it in between.
 _HELD_WITHIN_S = 30.0
+# A run that begins takes its lock so soon after making it; one that was killed as it began never does.
+_TAKEN_WITHIN_S = 0.5
 _log = logging.getLogger(__name__)
 
 
@@ -155,10 +157,14 @@ class Scratch:
 
     def _take_over(self, folder: Path, dead: bool) -> None:
         locks = list(folder.glob(_ALL_LOCKS))
-        if not (locks or _is_ours(folder)) or not (dead or _has_begun(folder)):
+        begun = dead or _has_begun(folder)
+        if not locks and not (begun and _is_ours(folder)):
             return
         # What is written in a lock stands for the system's (see `file_locks`), and stays when its holder dies.
         held = {lock for lock in locks if not (dead and lock.stat().st_size) and is_held(lock)}
+        if not held and not begun:
+            time.sleep(_TAKEN_WITHIN_S)
+            held = set(filter(is_held, locks))
         runs = {lock for lock in locks if lock.match(_RUN_LOCKS)}
         if (runs or not locks) and not runs & held:
             move_finished(folder / self.parts.name, self.parts)

@@ -115,21 +115,18 @@ def test_what_cannot_be_removed_of_a_dead_run_stays_and_keeps_no_run_from_its_wo
     assert f"stays in {left.parents[2]}: operation not permitted ({left})" in caplog.text
 
 
-def test_a_run_that_begins_is_left_alone_before_it_holds_its_lock(tmp_path: Path) -> None:
-    lock = tmp_path / "scratch" / new_run_id() / f"run-{socket.gethostname()}.lock"
-    (lock.parent / "parts").mkdir(parents=True)
-    lock.touch()
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_run_that_begins_is_left_alone_before_it_holds_its_lock_and_one_that_was_killed_then_removed(
+    tmp_path: Path, killed: bool
+) -> None:
+    lock = FileLock(tmp_path / "scratch" / new_run_id() / f"run-{socket.gethostname()}.lock", thread_local=False)
+    folder = Path(lock.lock_file).parent
+    (folder / "parts").mkdir(parents=True)
+    Path(lock.lock_file).touch()
+    if not killed:
+        threading.Timer(0.1, lock.acquire).start()
     with Output(str(tmp_path / "out"), "run", StorageSettings(scratch=str(tmp_path / "scratch"))):
-        assert lock.exists()
-
-
-def test_a_run_that_was_killed_as_it_began_is_removed_by_the_next_one(tmp_path: Path) -> None:
-    output = Output(str(tmp_path / "out"), new_run_id())
-    die = "import os, pickle, sys; pickle.loads(bytes.fromhex(sys.argv[1])).__enter__(); os._exit(1)"
-    subprocess.run([sys.executable, "-c", die, pickle.dumps(output).hex()], check=False)
-    assert output.parts.exists()
-    with Output(str(tmp_path / "out"), new_run_id()):
-        assert not output.scratch.exists()
+        assert folder.exists() != killed
 
 
 def test_a_run_begins_though_others_ask_whether_it_lives_or_end_themselves(
