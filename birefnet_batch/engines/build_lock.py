@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
+
+from birefnet_batch.file_locks import file_lock
 
 _log = logging.getLogger(__name__)
 _POLL_S = 0.2
@@ -27,7 +29,7 @@ def build_lock(path: Path, what: str) -> Iterator[None]:
         what: what is to be built, for the log and for those who wait.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path)
+    lock = file_lock(path)
     told = None
     while True:
         try:

@@ -149,10 +149,10 @@ def _timing_cache(config: Any, path: Path) -> Any:
 
 def _keep(cache: Any, config: Any, path: Path) -> None:
     """Write what was measured, together with what other processes measured meanwhile."""
-    from filelock import FileLock
+    from birefnet_batch.file_locks import file_lock
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_suffix(".lock")):
+    with file_lock(path.with_suffix(".lock")):
         others = config.create_timing_cache(path.read_bytes()) if path.is_file() else None
         if others is not None:
             cache.combine(others, True)

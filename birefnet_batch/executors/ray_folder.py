@@ -14,6 +14,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from birefnet_batch.file_locks import file_lock
 from birefnet_batch.refusals import one_line
 
 _log = logging.getLogger(__name__)
@@ -37,14 +38,14 @@ def own_folder() -> tuple[Path, FileLock]:
     """
     parent = _parent()
     folder = Path(tempfile.mkdtemp(prefix=_FOLDER, dir=parent))
-    lock = FileLock(folder / _LOCK, timeout=0)
+    lock = file_lock(folder / _LOCK, timeout=0)
     lock.acquire()
     for other in parent.glob(f"{_FOLDER}*"):
         if other == folder:
             continue
         with suppress(Timeout, OSError):
             if (other / _LOCK).exists():
-                with FileLock(other / _LOCK, timeout=0):
+                with file_lock(other / _LOCK, timeout=0):
                     for process in end_rays(other):
                         _log.info("process %s of a run that was killed was ended", process)
                     shutil.rmtree(other, ignore_errors=True)

@@ -20,6 +20,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from birefnet_batch.errors import OutputError
+
 BLOCK = 1 << 20
 _HEADER = struct.Struct("<8sqq")
 _MAGIC = b"bbblocks"
@@ -43,6 +45,7 @@ class Blocks:
 
     Raises:
         OSError: the files cannot be made or opened.
+        OutputError: the file system has no shared maps of files.
     """
 
     def __init__(self, path: Path | bytes, size: int | None = None) -> None:
@@ -52,7 +55,13 @@ class Blocks:
             if size is not None:
                 file.write(_HEADER.pack(_MAGIC, _FETCHING, -1) + bytes(count))
                 file.flush()
-            self._map = mmap.mmap(file.fileno(), 0)
+            try:
+                self._map = mmap.mmap(file.fileno(), 0)
+            except OSError as error:
+                raise OutputError(
+                    f"Files in {Path(name).parent} cannot be mapped into memory: {str(error.strerror).lower()}; give "
+                    "storage.scratch=FOLDER on a local disk"
+                ) from None
         self.count = len(self._map) - _HEADER.size
 
     def has(self, block: int) -> bool:

@@ -16,8 +16,6 @@ from birefnet_batch.refusals import named_reason, system_reason
 from birefnet_batch.storage.durable import rename_durably
 from birefnet_batch.storage.stores import Store
 
-# What disks answer that have no hard links: FAT and exFAT, and many over a network or in front of a bucket.
-_NO_LINKS = frozenset((errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK))
 # What passes when somebody makes room, and may do for a smaller file.
 _NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT))
 
@@ -58,7 +56,9 @@ class LocalStore(Store):
         except OSError as error:
             raise OutputError(f"{target} cannot be written: {named_reason(error)}") from None
         finally:
-            staged.unlink(missing_ok=True)
+            # What stays goes with the run's scratch folder.
+            with suppress(OSError):
+                staged.unlink()
         return True
 
     def get(self, relative: str) -> bytes | None:
@@ -150,7 +150,8 @@ class LocalStore(Store):
 def _create(staged: Path, target: Path) -> None:
     """Give a file a name that is free: a link fails where it is taken, on network disks too, and is whole at once.
 
-    Without links the file is empty for a moment, which readers of a lease take for a damaged one.
+    Without hard links (FAT and exFAT, many over a network or in front of a bucket) the file is empty for a moment,
+    which readers of a lease take for a damaged one.
 
     Raises:
         FileExistsError: the name is taken.
@@ -158,9 +159,10 @@ def _create(staged: Path, target: Path) -> None:
     """
     try:
         target.hardlink_to(staged)
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
+    except FileExistsError:
+        raise
+    except OSError:
+        # Disks without hard links answer anything: EPERM, EIO, EXDEV, EINVAL. One that is broken refuses this as well.
         file = target.open("xb")
         try:
             with file:

@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from birefnet_batch.errors import OutputError
+from birefnet_batch.file_locks import lacks_locks
 from birefnet_batch.output_files import JOBS
 from birefnet_batch.refusals import named_reason
 from birefnet_batch.settings import StorageSettings
@@ -87,7 +88,8 @@ class Output:
             self._opened.callback(lease.release)
             self._lease = lease
             self.store.prepare()
-            self._each(Scratch.inherit)
+            dead = frozenset(holder.run_id for holder in lease.dead)
+            self._each(lambda folder: folder.inherit(dead))
         except BaseException:
             self._close()
             raise
@@ -140,15 +142,17 @@ class Output:
                 how(folder)
             except OSError as error:
                 self._close()
-                advice = "choose another folder or mend its rights"
+                advice, refused, mend = "choose another folder", "cannot be written", "mend its rights"
                 if folder is self._work and self.settings.scratch is not None:
                     place = f"storage.scratch={self.settings.scratch}"
                 elif isinstance(self.store, LocalStore):
                     place = f"output={self.shown}"
                 else:
                     place = f"scratch space in {folder.path.parent}"
-                    advice = "give storage.scratch=FOLDER, or mend its rights"
-                raise OutputError(f"{place} cannot be written: {named_reason(error, advice)}") from None
+                    advice = "give storage.scratch=FOLDER"
+                if lacks_locks(error):
+                    refused, mend = "has no file locks", "mount it with them"
+                raise OutputError(f"{place} {refused}: {named_reason(error, f'{advice} or {mend}')}") from None
 
     def _close(self) -> None:
         self._opened.close()

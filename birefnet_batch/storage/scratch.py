@@ -19,7 +19,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from birefnet_batch.errors import OutputError
-from birefnet_batch.file_locks import is_held
+from birefnet_batch.file_locks import file_lock, is_held
 from birefnet_batch.refusals import named_reason
 from birefnet_batch.run_ids import is_run_id
 from birefnet_batch.storage.finished_parts import keep_finished, move_finished
@@ -34,6 +34,8 @@ _ALL_LOCKS = "*.lock"
 _KEPT_S = 7 * 24 * 3600.0
 # A worker that starts holds its lock so soon after making it; who tried a younger one might take it in between.
 _HELD_WITHIN_S = 30.0
+# A run that begins takes its lock so soon after making it; one that was killed as it began never does.
+_TAKEN_WITHIN_S = 0.5
 _log = logging.getLogger(__name__)
 
 
@@ -71,26 +73,24 @@ class Scratch:
         """
         self._open(_RUN_LOCK)
 
-    def inherit(self) -> None:
+    def inherit(self, dead: frozenset[str] = frozenset()) -> None:
         """Take over the finished segments of dead runs, and remove all else that they left.
 
         For the run's own process, which holds the output.
+
+        Args:
+            dead: ids of runs of this output that are known to have died.
 
         Raises:
             OSError: they cannot be moved.
         """
         for entry in self.path.parent.iterdir():
             # Other folders of a user's scratch space have files that end in .lock too.
-            if entry == self.path or not is_run_id(entry.name):
+            if entry == self.path or not is_run_id(entry.name) or self._may_live_elsewhere(entry):
                 continue
-            if self._may_live_elsewhere(entry):
-                continue
-            if _is_free(entry, _RUN_LOCKS):
-                move_finished(entry / self.parts.name, self.parts)
             # Runs of other outputs may be at it too.
             with suppress(FileNotFoundError):
-                if _is_free(entry, _ALL_LOCKS) and (_is_old(entry) or not self._strip(entry, others=True)):
-                    shutil.rmtree(entry, ignore_errors=True)
+                self._take_over(entry, entry.name in dead)
 
     def share(self) -> None:
         """Make sure that the folder is there, for a worker of the run, on whatever machine.
@@ -103,9 +103,13 @@ class Scratch:
         """
         self._make()
         for entry in self.path.parent.iterdir():
-            locks = list(entry.glob(_ALL_LOCKS)) if entry != self.path and is_run_id(entry.name) else []
-            if locks and all(map(_is_dead_workers, locks)):
-                shutil.rmtree(entry, ignore_errors=True)
+            if entry == self.path or not is_run_id(entry.name):
+                continue
+            # It may end this moment.
+            with suppress(FileNotFoundError):
+                locks = list(entry.glob(_ALL_LOCKS))
+                if locks and all(map(_is_dead_workers, locks)):
+                    shutil.rmtree(entry, ignore_errors=True)
         for lock in filter(_is_dead_workers, list(self.path.glob(_ALL_LOCKS))):
             shutil.rmtree(self._folder_of(lock), ignore_errors=True)
             lock.unlink(missing_ok=True)
@@ -118,27 +122,64 @@ class Scratch:
         return self._folder_of(Path(self._lock.lock_file))
 
     def close(self) -> None:
-        """Remove the folder, unless another process of the run works there or finished segments are of use later."""
-        lock = self._lock
+        """Remove the folder, unless another process of the run works there or finished segments are of use later.
+
+        What a place refuses that is gone or broken is logged: an error would stand before what ended the run.
+        """
+        lock, self._lock = self._lock, None
         if lock is None:
             return
-        self._lock = None
-        owner = Path(lock.lock_file).name == _RUN_LOCK
-        if not owner:
-            lock.release()
-            Path(lock.lock_file).unlink(missing_ok=True)
-        # The run outlives its workers: what they left is its to remove, unless somebody has done that already.
-        kept = self._strip(self.path) if owner and not self.over and self.path.is_dir() else 0
-        if kept:
-            _log.warning("%d finished segments stay in %s for the next run on this output", kept, self.parts)
-        elif owner or all(map(_is_dead_workers, list(self.path.glob(_ALL_LOCKS)))):
-            shutil.rmtree(self.path, ignore_errors=True)
-        if owner:
-            lock.release()
+        try:
+            self._leave(lock)
+        except OSError as error:
+            _log.warning("scratch space may stay in %s: %s", self.path, named_reason(error))
         if not self._kept:
             # It stays while another run works there.
             with suppress(OSError):
                 self.path.parent.rmdir()
+
+    def _leave(self, lock: FileLock) -> None:
+        kept, owner = 0, Path(lock.lock_file).name == _RUN_LOCK
+        try:
+            # The run outlives its workers: what they left is its to remove, unless somebody has done that already.
+            if owner and self.path.is_dir():
+                if self.over:
+                    shutil.rmtree(self.parts, ignore_errors=True)
+                kept = self._strip(self.path)
+        finally:
+            # Before its file is removed: NFS and FUSE leave a file that is open, and so its folder, until it is closed.
+            lock.release()
+        if kept:
+            _log.warning("%d finished segments stay in %s for the next run on this output", kept, self.parts)
+            return
+        if not owner:
+            Path(lock.lock_file).unlink(missing_ok=True)
+        if owner or all(map(_is_dead_workers, list(self.path.glob(_ALL_LOCKS)))):
+            shutil.rmtree(self.path, ignore_errors=True)
+
+    def _take_over(self, folder: Path, dead: bool) -> None:
+        locks = list(folder.glob(_ALL_LOCKS))
+        begun = dead or _has_begun(folder)
+        if not locks and not (begun and _is_ours(folder)):
+            return
+        # What is written in a lock stands for the system's (see `file_locks`), and stays when its holder dies.
+        held = {lock for lock in locks if not (dead and lock.stat().st_size) and is_held(lock)}
+        if not held and not begun:
+            time.sleep(_TAKEN_WITHIN_S)
+            held = set(filter(is_held, locks))
+        runs = {lock for lock in locks if lock.match(_RUN_LOCKS)}
+        if (runs or not locks) and not runs & held:
+            move_finished(folder / self.parts.name, self.parts)
+        if held:
+            return
+        try:
+            if _is_old(folder) or not self._strip(folder, others=True):
+                shutil.rmtree(folder, ignore_errors=True)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            # Another user's, or on a disk that does not let go of it.
+            _log.warning("scratch space of a dead run stays in %s: %s", folder, named_reason(error))
 
     def _make(self) -> None:
         parent = self.path.parent
@@ -153,7 +194,8 @@ class Scratch:
 
     def _open(self, name: str) -> None:
         self._make()
-        self._lock = FileLock(self.path / name, timeout=0)
+        # Who asks whether it is held takes it for a moment.
+        self._lock = file_lock(self.path / name, timeout=_HELD_WITHIN_S)
         self._lock.acquire()
 
     def _folder_of(self, lock: Path) -> Path:
@@ -200,15 +242,26 @@ def is_abandoned(folder: Path) -> bool:
     Only a disk of this machine's own tells that: of others each container that mounts them may have locks for itself.
     """
     try:
-        return os.major(folder.stat().st_dev) != 0 and _is_free(folder, _RUN_LOCKS)
+        locks = list(folder.glob(_RUN_LOCKS)) if os.major(folder.stat().st_dev) else []
+        return bool(locks) and not any(map(is_held, locks))
     except OSError:
         return False
 
 
-def _is_free(folder: Path, pattern: str) -> bool:
-    """Whether a run's folder has such locks, and the processes that held these locks are gone."""
-    locks = list(folder.glob(pattern))
-    return bool(locks) and not any(map(is_held, locks))
+def _is_ours(folder: Path) -> bool:
+    """Whether a folder without locks is what is left of a run, and not a user's own, as a copy of `runs/<run id>`."""
+    try:
+        names = [path.name for path in folder.iterdir()]
+    except OSError:
+        # Gone, closed to this user, or no folder.
+        return False
+    return not names or any(name.startswith("parts") for name in names)
+
+
+def _has_begun(folder: Path) -> bool:
+    """Whether a run's folder is more than that of one which begins this moment, and may not hold its lock yet."""
+    old = time.time() - folder.stat().st_mtime > _HELD_WITHIN_S
+    return old or not all(path.suffix == ".lock" or path.is_dir() for path in folder.rglob("*"))
 
 
 def _is_old(folder: Path) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import mmap
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +14,7 @@ import numpy as np
 import pytest
 from http_site import CONTENT, SETTINGS, SHA256, Site
 
-from birefnet_batch.errors import InputError
+from birefnet_batch.errors import InputError, OutputError
 from birefnet_batch.storage import open_source, source_facts
 from birefnet_batch.storage.growing_file import BLOCK, open_file
 from birefnet_batch.video.reader import FrameReader
@@ -83,3 +85,19 @@ def test_a_decoder_reads_a_file_that_is_still_on_its_way_the_index_at_its_end_fi
         assert source.sha256() == hashlib.sha256(site.content).hexdigest()
     assert frames == 60
     assert f"bytes={last * BLOCK}-" in site.asked, "the end was not asked for by itself"
+
+
+@pytest.mark.parametrize("number", [errno.ENODEV, errno.EPERM])
+def test_scratch_space_whose_files_cannot_be_mapped_is_told_with_what_helps(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """As that of FUSE file systems with direct_io, and of fusefat."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(mmap, "mmap", refuse)
+    told = f"Files in {tmp_path} cannot be mapped into memory: {os.strerror(number).lower()}; give storage.scratch="
+    facts = source_facts(site.url, SETTINGS)
+    with pytest.raises(OutputError, match=told), open_source(site.url, facts, tmp_path, SETTINGS):
+        pass

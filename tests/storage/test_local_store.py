@@ -22,14 +22,11 @@ def refuse_with(number: int) -> Callable[..., None]:
     return refuse
 
 
-@pytest.fixture(params=["links", "no links"])
+@pytest.fixture(params=[None, "EPERM", "EOPNOTSUPP", "EIO", "EXDEV", "EACCES", "EINVAL"])
 def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalStore:
-    if request.param == "no links":
-
-        def refuse(*_: Any) -> None:
-            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
-
-        monkeypatch.setattr(Path, "hardlink_to", refuse)
+    """A disk with hard links, and those that have none, by what they answer: rclone's mounts EIO, others the rest."""
+    if request.param is not None:
+        monkeypatch.setattr(os, "link", refuse_with(getattr(errno, request.param)))
     return LocalStore(tmp_path)
 
 
@@ -73,6 +70,14 @@ def test_a_file_whose_closing_is_refused_is_not_there_where_there_are_no_links(
     with pytest.raises(OutputError, match="lease cannot be written: disk quota exceeded; make room there"):
         store.create("folder/lease", b"content")
     assert not [path for path in store.root.rglob("*") if path.is_file()]
+
+
+def test_a_file_is_created_though_the_disk_does_not_let_go_of_its_temporary_name(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "unlink", refuse_with(errno.ESTALE))
+    assert store.create("folder/lease", b"content")
+    assert store.get("folder/lease") == b"content"
 
 
 def test_a_file_that_the_disk_does_not_let_go_of_is_an_error_of_the_output(
