@@ -167,4 +167,4 @@ def usual_threads() -> int:
     import torch
 
     chosen = torch.get_num_threads()
-    return chosen if "OMP_NUM_THREADS" in os.environ else min(chosen, usable_processors())
+    return chosen if os.environ.get("OMP_NUM_THREADS") else min(chosen, usable_processors())
