@@ -10,7 +10,7 @@ from typing import Any
 from birefnet_batch.errors import ConfigError
 from birefnet_batch.output_files import RUN, RUNS, run_file
 from birefnet_batch.result_lines import RunLine, run_lines
-from birefnet_batch.storage.lease import RENEW_S, holder_of, holders_of
+from birefnet_batch.storage.lease import RENEW_S, holder_of, holders_of, may_live
 from birefnet_batch.storage.lease_holder import Holder
 from birefnet_batch.storage.stores import Store
 
@@ -66,7 +66,7 @@ def read_status(store: Store, run_id: str | None = None, slowest: int = 5) -> Ru
         raise no_runs(store)
     if run_id is None:
         # What others left would be taken for it: for minutes, while it looks which of many videos are done already.
-        begins = next((found for found in holders_of(store) if found.is_alive and found.run_id not in runs), None)
+        begins = holder_of(store, besides=runs)
         if begins is not None:
             raise ConfigError(
                 f"{begins.shown} is about to begin in {store.shown}; ask again in a moment, or give --run "
@@ -78,7 +78,7 @@ def read_status(store: Store, run_id: str | None = None, slowest: int = 5) -> Ru
     record = _json(store, run_file(run_id, RUN))
     lines = run_lines(store, run_id)
     holder = next((found for found in holders_of(store) if found.run_id == run_id), None)
-    if holder is not None and not holder.is_alive:
+    if holder is not None and not may_live(store, holder):
         record.setdefault("lease_renewed", holder.renewed)
         holder = None
     if holder is None and record.get("status") == _RUNNING:

@@ -15,6 +15,7 @@ import json
 import logging
 import re
 import threading
+from collections.abc import Container
 from dataclasses import asdict, replace
 from datetime import datetime
 
@@ -119,7 +120,7 @@ class Lease:
     def _refuse_the_living(self, names: list[str]) -> None:
         for name in names:
             holder = _read(self._store, name)
-            if holder is not None and _may_live(self._store, holder):
+            if holder is not None and may_live(self._store, holder):
                 raise ConfigError(
                     f"output={self._store.shown} is in use by {holder.shown}; wait for its end, or give another "
                     f"output. If it died, its lease ends by itself {EXPIRE_S:g} s after its last sign of life"
@@ -158,9 +159,10 @@ class Lease:
         self._holder = renewed
 
 
-def holder_of(store: Store) -> Holder | None:
-    """The living holder of an output; None where nobody works on it."""
-    return next((holder for holder in holders_of(store) if _may_live(store, holder)), None)
+def holder_of(store: Store, besides: Container[str] = ()) -> Holder | None:
+    """The living holder of an output, other than these runs; None where nobody works on it."""
+    living = (holder for holder in holders_of(store) if may_live(store, holder))
+    return next((holder for holder in living if holder.run_id not in besides), None)
 
 
 def is_held_by(store: Store, run_id: str) -> bool:
@@ -174,7 +176,8 @@ def holders_of(store: Store) -> list[Holder]:
     return [holder for holder in holders if holder is not None]
 
 
-def _may_live(store: Store, holder: Holder) -> bool:
+def may_live(store: Store, holder: Holder) -> bool:
+    """Whether an output's holder may still be at work."""
     if not holder.is_alive or not isinstance(store, LocalStore) or not holder.is_of_this_kernel:
         return holder.is_alive
     return not is_abandoned(store.root / SCRATCH / holder.run_id)

@@ -20,6 +20,7 @@ from servers import Cloud
 from birefnet_batch.errors import ConfigError, OutputError
 from birefnet_batch.run_ids import new_run_id
 from birefnet_batch.settings import StorageSettings
+from birefnet_batch.status import read_status
 from birefnet_batch.storage import Output, lease
 from birefnet_batch.storage.lease import Lease, holder_of, holders_of, is_held_by
 from birefnet_batch.storage.lease_holder import EXPIRE_S, _world
@@ -144,9 +145,14 @@ def test_a_killed_container_of_this_machine_keeps_the_next_one_out_no_moment(
 ) -> None:
     with pytest.raises(ConfigError, match=r"is in use by run .* \(process 1\)"), Output(str(tmp_path), "second"):
         pass
-    assert holder_of(LocalStore(tmp_path)) is not None
+    store = LocalStore(tmp_path)
+    (holder,) = holders_of(store)
+    store.put(f"runs/{holder.run_id}/run.json", b'{"status": "running"}')
+    assert holder_of(store) == holder
+    assert read_status(store).state == "running"
     kill(container)
-    assert holder_of(LocalStore(tmp_path)) is None
+    assert holder_of(store) is None
+    assert read_status(store).state == "died"
     with Output(str(tmp_path), "second") as taken:
         taken.check()
 
