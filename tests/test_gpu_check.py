@@ -154,7 +154,7 @@ from argparse import Namespace
 from pathlib import Path
 from gpu_checks import kernels
 from gpu_checks.table import Table
-kernels.SIDES = (1,)
+kernels.SIDES, kernels.IMAGES = (1,), 1
 kernels.triton_checks(Table(Namespace(scratch=Path(sys.argv[1]), device="cpu", size=32, seconds=0.0)))
 """
 
