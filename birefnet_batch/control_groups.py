@@ -17,12 +17,13 @@ def processor_share() -> float | None:
     """How many processors' time this process and those of its group may take; None where nothing bounds it."""
     found = []
     for group in _groups("cpu"):
-        quota, period, *_ = [*_words(group / "cpu.max"), "", ""]
-        if not quota:
-            quota, period, *_ = [*_words(group / "cpu.cfs_quota_us"), *_words(group / "cpu.cfs_period_us"), "", ""]
-        # Unbounded it is `max`, and in version 1 -1.
-        if quota.isdecimal() and period.isdecimal() and int(quota) and int(period):
-            found.append(int(quota) / int(period))
+        words = _words(group / "cpu.max") or [
+            word for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us") for word in _words(group / name)
+        ]
+        # Unbounded the quota is `max`, and in version 1 -1.
+        if len(words) == 2 and all(word.isdecimal() and int(word) for word in words):
+            quota, period = map(int, words)
+            found.append(quota / period)
     return min(found, default=None)
 
 
@@ -57,9 +58,10 @@ def _groups(controller: str) -> Iterator[Path]:
         else:
             continue
         path = PurePosixPath(name.lstrip("/"))
-        inside = [] if ".." in path.parts else [path, *path.parents]
+        if ".." in path.parts:
+            path = PurePosixPath()
         for base in bases:
-            yield from (base / part for part in inside or [PurePosixPath()])
+            yield from (base / part for part in (path, *path.parents))
 
 
 def _words(path: Path) -> list[str]:
