@@ -14,6 +14,7 @@ from pathlib import Path
 from birefnet_batch.errors import OutputError, OutputLostError
 from birefnet_batch.refusals import named_reason, system_reason
 from birefnet_batch.storage.durable import rename_durably
+from birefnet_batch.storage.scratch import SCRATCH
 from birefnet_batch.storage.stores import Store
 
 # What passes when somebody makes room, and may do for a smaller file.
@@ -26,7 +27,7 @@ class LocalStore(Store):
     def __init__(self, root: Path) -> None:
         self.root = root
         self.shown = str(root)
-        self.staging = root / ".scratch"
+        self.staging = root / SCRATCH
         """Where small files are written first; the output sets it to its run's own folder."""
 
     def uri(self, relative: str) -> str:
