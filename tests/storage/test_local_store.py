@@ -40,11 +40,8 @@ def test_of_two_that_create_a_file_the_first_wins(store: LocalStore) -> None:
 def test_a_file_that_could_not_be_written_whole_is_not_there(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: Any) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
     for call in ("fsync", "link"):
-        monkeypatch.setattr(os, call, full)
+        monkeypatch.setattr(os, call, refuse_with(errno.ENOSPC))
     with pytest.raises(OutputError, match="lease cannot be written: no space left"):
         store.create("folder/lease", b"content")
     assert not [path for path in store.root.rglob("*") if path.is_file()]
